@@ -1,0 +1,218 @@
+"""The Dataset as data: every dimension's and variable's dims, dtype, units and meaning.
+
+Assembly, validation, the file's attributes and the documentation all read these tables; nothing
+else in the package repeats a dtype or a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from isoklx.errors import DatasetError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SCHEMA_VERSION = 1
+"""Raised whenever a reader of older files would misread a newer one."""
+
+CONVENTIONS = "CF-1.11, ACDD-1.3"
+
+DIMS = ("cell", "alpha", "prompt", "token", "fork", "question", "iteration")
+
+NATS = "In nats; dimensionless, because a nat is a ratio and UDUNITS knows no such unit."
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the Dataset.
+
+    Parameters
+    ----------
+    dims : tuple of str
+        Names of the dimensions, in order of storage.
+    dtype : str
+        numpy dtype on disk, or ``"str"``.
+    long_name : str
+        One line for an axis or a table heading.
+    units : str or None
+        UDUNITS string; None for text and flags, which have none.
+    fill : float or int or None
+        ``_FillValue`` on disk; None where every element is defined.
+    measured : bool
+        True for the arrays that ``--dtype`` widens to float64.
+    attrs : mapping
+        Further CF attributes.
+    """
+
+    dims: tuple[str, ...]
+    dtype: str
+    long_name: str
+    units: str | None = "1"
+    fill: float | int | None = None
+    measured: bool = False
+    attrs: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The netCDF attributes, in the order in which a reader wants to see them."""
+        units = {} if self.units is None else {"units": self.units}
+        return {"long_name": self.long_name, **units, **self.attrs}
+
+
+def _measured(dims: tuple[str, ...], long_name: str, **attrs: object) -> Variable:
+    return Variable(dims, "float32", long_name, fill=float("nan"), measured=True, attrs=attrs)
+
+
+def _summary(dims: tuple[str, ...], long_name: str, **attrs: object) -> Variable:
+    return Variable(dims, "float64", long_name, fill=float("nan"), attrs=attrs)
+
+
+def _text(long_name: str, **attrs: object) -> Variable:
+    return Variable(("cell",), "str", long_name, units=None, attrs=attrs)
+
+
+def _flag(long_name: str, absent: str, present: str) -> Variable:
+    import numpy as np
+
+    values = np.array([0, 1], dtype="int8")
+    attrs = {"flag_values": values, "flag_meanings": f"{absent} {present}"}
+    return Variable(("cell",), "int8", long_name, units=None, attrs=attrs)
+
+
+TRAJECTORY = ("cell", "alpha", "prompt", "token")
+DOSE = ("cell", "alpha")
+BISECTION = ("cell", "iteration")
+
+COORDINATES: Mapping[str, Variable] = {
+    "alpha": Variable(
+        ("alpha",),
+        "float64",
+        "steering dose, in units of the calibrated coefficient",
+        attrs={"comment": "coeff = alpha * c_star"},
+    ),
+    "prompt": Variable(("prompt",), "int32", "index of the held-out prompt"),
+    "token": Variable(("token",), "int32", "generated token"),
+    "fork": Variable(
+        ("fork",),
+        "int32",
+        "token at which the rollout is interrupted and asked",
+        attrs={"comment": "In tokens. A cell has values at its own fork points only."},
+    ),
+    "question": Variable(("question",), "int32", "index of the yes/no question"),
+    "iteration": Variable(("iteration",), "int32", "step of the bisection"),
+    "run_id": _text("name of the cell's folder", cf_role="timeseries_id"),
+    "model": _text("language model, as organisation/name"),
+    "model_short": _text("language model, without its organisation"),
+    "method": _text("method that made the steering vector"),
+    "seed": Variable(("cell",), "int32", "random seed of the run"),
+    "layer": Variable(("cell",), "int32", "layer that the steering vector is added to"),
+    "window": Variable(
+        ("cell",), "int32", "length of the rollout", attrs={"comment": "In tokens."}
+    ),
+}
+"""Index coordinates of the dimensions, then the labels of a cell."""
+
+DATA: Mapping[str, Variable] = {
+    "kl": _measured(
+        TRAJECTORY,
+        "KL(steered || base)",
+        comment=f"{NATS} NaN after the rollout's end, beyond the window, or where it was not run.",
+        ancillary_variables="gen_len",
+    ),
+    "pmass_eval": _measured(
+        ("cell", "alpha", "prompt", "fork"),
+        "probability mass on the two valid answers, at the prompts of kl",
+        comment="NaN past the rollout's end and at forks that this cell has not.",
+        ancillary_variables="gen_len",
+    ),
+    "pmass": _measured(
+        ("cell", "alpha", "question", "fork"),
+        "probability mass on the two valid answers, at yes/no questions",
+        comment="NaN past the rollout's end and at forks that this cell has not.",
+        ancillary_variables="gen_len_qa",
+    ),
+    "p_true": _measured(
+        ("cell", "alpha", "question", "fork"),
+        "probability of the answer true, at yes/no questions",
+        comment="NaN past the rollout's end and at forks that this cell has not.",
+        ancillary_variables="gen_len_qa",
+    ),
+    "gen_len": Variable(
+        ("cell", "alpha", "prompt"),
+        "int32",
+        "number of tokens generated from the prompt",
+        fill=-1,
+        attrs={"comment": "As recorded, else counted to the last finite KL; missing: not run."},
+    ),
+    "gen_len_qa": Variable(
+        ("cell", "alpha", "question"),
+        "int32",
+        "number of tokens generated from the question",
+        fill=-1,
+        attrs={"comment": "As recorded; missing: not run."},
+    ),
+    "c_star": _summary(("cell",), "calibrated steering coefficient"),
+    "target_kl": _summary(("cell",), "p95 of KL that the calibration aims at", comment=NATS),
+    "coeff": _summary(DOSE, "steering coefficient", comment="As recorded, else alpha * c_star."),
+    "kl_mean": _summary(
+        DOSE,
+        "mean of KL over prompts and tokens",
+        comment=f"{NATS} As recorded, else computed from kl.",
+    ),
+    "kl_p95": _summary(
+        DOSE,
+        "95th percentile of KL over prompts and tokens",
+        comment=f"{NATS} As recorded, else computed from kl.",
+    ),
+    "kl_max": _summary(
+        DOSE,
+        "largest KL over prompts and tokens",
+        comment=f"{NATS} As recorded, else computed from kl.",
+    ),
+    "calib_coeff": _summary(BISECTION, "steering coefficient that the bisection tried"),
+    "calib_kl_mean": _summary(BISECTION, "mean of KL at that coefficient", comment=NATS),
+    "calib_kl_p95": _summary(BISECTION, "95th percentile of KL at that coefficient", comment=NATS),
+    "calib_kl_max": _summary(BISECTION, "largest KL at that coefficient", comment=NATS),
+    "has_kl": _flag("whether the cell has per-token KL", "absent", "present"),
+    "has_pmass": _flag("whether the cell has pmass", "absent", "present"),
+    "source_hash": _text(
+        "SHA-256 of the cell's source files",
+        comment="Over name, size and bytes of each file, in the order of the cell format.",
+    ),
+}
+"""Data variables."""
+
+VARIABLES: Mapping[str, Variable] = {**COORDINATES, **DATA}
+
+CELL_LABELS = tuple(name for name, var in COORDINATES.items() if var.dims == ("cell",))
+"""Coordinates along ``cell``: what a cell is known by."""
+
+
+def require(ds: xr.Dataset, names: Iterable[str]) -> None:
+    """Raise DatasetError, naming what is missing, unless ``ds`` has all of ``names``.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Any Dataset, of this package or not.
+    names : iterable of str
+        Variables or coordinates that the caller is about to use.
+
+    Raises
+    ------
+    DatasetError
+        When one is absent or has lost a dimension's name.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> require(xr.Dataset({"kl": ("cell", [0.5])}), ["kl", "c_star"])
+    Traceback (most recent call last):
+    isoklx.errors.DatasetError: not an isoklx sweep: it has no c_star
+    """
+    missing = [name for name in names if name not in ds.variables]
+    if missing:
+        raise DatasetError(f"not an isoklx sweep: it has no {', '.join(missing)}")
