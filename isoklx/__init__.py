@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from isoklx.builder import build as build
+    from isoklx.opening import open_sweep as open_sweep
     from isoklx.simulator import simulate as simulate
 
 _HOME = {
+    "build": "builder",
+    "open_sweep": "opening",
     "simulate": "simulator",
 }
+"""Where each public function lives; a module never has the name of a function."""
 
-__all__ = ["simulate"]
+__all__ = ["build", "open_sweep", "simulate"]
 
 
 def __getattr__(name: str) -> object:

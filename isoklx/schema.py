@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from isoklx.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -75,8 +77,6 @@ def _text(long_name: str, **attrs: object) -> Variable:
 
 
 def _flag(long_name: str, absent: str, present: str) -> Variable:
-    import numpy as np
-
     values = np.array([0, 1], dtype="int8")
     attrs = {"flag_values": values, "flag_meanings": f"{absent} {present}"}
     return Variable(("cell",), "int8", long_name, units=None, attrs=attrs)

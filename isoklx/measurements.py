@@ -1,0 +1,207 @@
+"""Numbers out of parsed JSON: strict about types, exact about places, NaN for what ended early.
+
+A *place* is how a reader finds a value in a file: ``per_prompt_per_t_kl["1.0"][3][17]``.
+Everything here raises ValueError with the place and the value; the caller knows the file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise, repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int32]
+
+INT32 = np.iinfo(np.int32)
+FLOAT32_TOLERANCE = 1e-6
+"""Largest relative error that storage in float32 may make without being reported."""
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MISSING = type(None)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: what JSON would say, cut to a readable length."""
+    names = {True: "true", False: "false", None: "null"}
+    if isinstance(value, bool | None):
+        return names[value]
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def mapping(value: object, place: str) -> dict[str, Any]:
+    """A JSON object."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{place} is {shown(value)}, not an object")
+    return value
+
+
+def array(value: object, place: str) -> list[Any]:
+    """A JSON list."""
+    if not isinstance(value, list):
+        raise ValueError(f"{place} is {shown(value)}, not a list")
+    return value
+
+
+def text(value: object, place: str) -> str:
+    """A string that netCDF can hold: not empty, and without NUL."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"{place} is {shown(value)}, not a text")
+    return value
+
+
+def whole(value: object, place: str, least: int = INT32.min) -> int:
+    """A whole number that int32 holds."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{place} is {shown(value)}, not a whole number")
+    if not least <= value <= INT32.max:
+        raise ValueError(f"{place} is {shown(value)}, outside {least} to {INT32.max}")
+    return value
+
+
+def finite(value: object, place: str) -> float:
+    """A finite number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{place} is {shown(value)}, not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{place} is {shown(value)}, not a finite number")
+    return number
+
+
+def by_alpha(value: object, place: str) -> dict[float, tuple[str, Any]]:
+    """A JSON object keyed by alphas, as {alpha: (place, value)}.
+
+    Keys are labels: ``"1"`` and ``"1.0"`` are the same alpha, so one object cannot hold both.
+    """
+    found: dict[float, tuple[str, Any]] = {}
+    for key, item in mapping(value, place).items():
+        alpha = alpha_of(key, f"a key of {place}")
+        here = f'{place}["{key}"]'
+        if alpha in found:
+            raise ValueError(f"{found[alpha][0]} and {here} are the same alpha, {alpha:g}")
+        found[alpha] = (here, item)
+    return found
+
+
+def alpha_of(key: str, place: str) -> float:
+    """The float that an alpha's spelling stands for; minus zero is zero."""
+    if not _NUMBER.fullmatch(key) or not math.isfinite(float(key)):
+        raise ValueError(f"{place} is {shown(key)}, not a finite number")
+    return float(key) + 0.0
+
+
+def padded_rows(value: object, place: str, length: int, *, cut: bool = False) -> FloatArray:
+    """A list of rows of numbers as one float64 array (row, position), NaN where nothing is.
+
+    Parameters
+    ----------
+    value : object
+        Parsed JSON; null and NaN within a row, and a row's missing tail, become NaN.
+    place : str
+        Where ``value`` stands.
+    length : int
+        Longest row allowed.
+    cut : bool
+        Whether a longer row is cut to ``length``; otherwise it is an error.
+
+    Returns
+    -------
+    ndarray
+        As wide as the longest row found: a claimed ``length`` allocates nothing.
+
+    Raises
+    ------
+    ValueError
+        At the first row or value that is not numbers, infinite ones included.
+
+    Examples
+    --------
+    >>> padded_rows([[0.5, None], [0.25]], "kl", 512)
+    array([[0.5 ,  nan],
+           [0.25,  nan]])
+    """
+    rows = array(value, place)
+    if not all(map(isinstance, rows, repeat(list))):
+        index = next(i for i, row in enumerate(rows) if not isinstance(row, list))
+        array(rows[index], f"{place}[{index}]")
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    if (lengths > length).any():
+        if not cut:
+            index = int(np.argmax(lengths > length))
+            raise ValueError(f"{place}[{index}] has {lengths[index]} values for {length} places")
+        rows = [row[:length] for row in rows]
+        lengths = np.minimum(lengths, length)
+    flat = _numbers(list(chain.from_iterable(rows)), rows, place)
+    width = int(lengths.max(initial=0))
+    if (lengths == width).all():
+        return flat.reshape(len(rows), width)
+    out = np.full((len(rows), width), np.nan)
+    out[np.arange(width) < lengths[:, np.newaxis]] = flat
+    return out
+
+
+def counts(value: object, place: str) -> IntArray:
+    """A list of token counts as int32; -1 where it is null."""
+    items = array(value, place)
+    numbers = (
+        -1 if item is None else whole(item, f"{place}[{i}]", least=0)
+        for i, item in enumerate(items)
+    )
+    return np.fromiter(numbers, dtype=np.int32, count=len(items))
+
+
+def rising(value: object, place: str) -> IntArray:
+    """A list of tokens, each one later than the one before, as int32."""
+    items = array(value, place)
+    tokens = [whole(item, f"{place}[{i}]", least=0) for i, item in enumerate(items)]
+    for i, (earlier, later) in enumerate(pairwise(tokens), start=1):
+        if later <= earlier:
+            raise ValueError(f"{place}[{i}] is {later}, which does not rise from {earlier}")
+    return np.array(tokens, dtype=np.int32)
+
+
+def stored(values: FloatArray, dtype: str) -> FloatArray:
+    """Values in the dtype of storage, rounded to the nearest that it has."""
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(dtype)
+
+
+def not_held(exact: FloatArray, values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Where storage is off by more than `FLOAT32_TOLERANCE`, relative."""
+    mask: npt.NDArray[np.bool_] = np.abs(values - exact) > FLOAT32_TOLERANCE * np.abs(exact)
+    return mask
+
+
+def _numbers(flat: list[Any], rows: Sequence[list[Any]], place: str) -> FloatArray:
+    kinds = set(map(type, flat))
+    if kinds <= {float, int, _MISSING}:
+        try:
+            out = np.array(flat, dtype=np.float64)
+        except OverflowError:  # an integer beyond 1.8e308
+            out = None
+        if out is not None and not np.isinf(out).any():
+            return out
+    for i, row in enumerate(rows):
+        for j, item in enumerate(row):
+            if item is not None and item == item:  # noqa: PLR0124 - false for NaN alone
+                finite(item, f"{place}[{i}][{j}]")
+    raise AssertionError("a bad value was seen and then not found")
+
+
+def named(value: Mapping[str, Any], key: str) -> Any:
+    """``value[key]``, or ValueError when it is absent."""
+    if key not in value:
+        raise ValueError(f"{key} is missing")
+    return value[key]

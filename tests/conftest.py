@@ -1,0 +1,49 @@
+"""Fixtures: the sweep that was measured, the sample that was simulated, and opened Datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import isoklx
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHARED = PROJECT.parent / "shared"
+SWEEP = "qwen35_w512"
+
+
+def shared(*parts: str) -> Path:
+    path = SHARED.joinpath(*parts)
+    if not path.is_dir():
+        pytest.skip(f"needs the measured sweep, and there is no ../shared/{'/'.join(parts)}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_root() -> Path:
+    """Nine cells measured on a real model."""
+    return shared("sweeps", SWEEP)
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Path:
+    """Numbers computed from those cells by other means."""
+    return shared("oracle", SWEEP)
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The simulated runs root that the project ships."""
+    return PROJECT / "data" / "sample"
+
+
+@pytest.fixture
+def real(real_root: Path) -> xr.Dataset:
+    return isoklx.open_sweep(real_root)
+
+
+@pytest.fixture
+def sample_ds(sample: Path) -> xr.Dataset:
+    return isoklx.open_sweep(sample)

@@ -1,0 +1,91 @@
+"""Every number of the measured cells' JSON is in the file, and nothing else is.
+
+Read back by netCDF4 and json alone: no code of the project takes part after the build.
+"""
+
+import csv
+import json
+import math
+
+import netCDF4
+import numpy as np
+import pytest
+
+import isoklx
+
+
+@pytest.fixture(scope="module")
+def file(real_root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("built") / "sweep.nc"
+    isoklx.build(real_root, out)
+    with netCDF4.Dataset(out) as dataset:
+        yield dataset
+
+
+@pytest.fixture(scope="module")
+def cells(real_root):
+    def content(folder):
+        parsed = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+        with (folder / "results.csv").open() as lines:
+            return {**parsed, "results": list(csv.DictReader(lines))}
+
+    return {folder.name: content(folder) for folder in sorted(real_root.iterdir())}
+
+
+def finite(nested, *at):
+    """Every finite number of nested lists with its position."""
+    if isinstance(nested, list):
+        for i, item in enumerate(nested):
+            yield from finite(item, *at, i)
+    elif nested is not None and math.isfinite(nested):
+        yield at, nested
+
+
+def test_cells_are_the_folders(file, cells):
+    assert list(file["run_id"][:]) == list(cells)
+    for i, cell in enumerate(cells.values()):
+        for name in ("model", "method", "seed", "layer", "window", "c_star", "target_kl"):
+            assert file[name][i] == cell["calib"][name]
+
+
+@pytest.mark.parametrize(
+    ("variable", "source", "key"),
+    [
+        ("kl", "trajectory", "per_prompt_per_t_kl"),
+        ("pmass_eval", "pmass", "pmass_eval"),
+        ("pmass", "pmass", "pmass"),
+        ("p_true", "pmass", "p_true"),
+        ("gen_len", "pmass", "gen_lens_eval"),
+        ("gen_len_qa", "pmass", "gen_lens_qa"),
+    ],
+)
+def test_every_number_is_under_its_labels_and_the_reverse(file, cells, variable, source, key):
+    stored = np.ma.filled(file[variable][:].astype("float64"), np.nan)
+    alphas, forks = file["alpha"][:].tolist(), file["fork"][:].tolist()
+    count = 0
+    for i, cell in enumerate(cells.values()):
+        for alpha, rows in cell[source][key].items():
+            for at, number in finite(rows):
+                where = [i, alphas.index(float(alpha)), *at]
+                if variable in ("pmass_eval", "pmass", "p_true"):
+                    where[-1] = forks.index(cell["pmass"]["fork_points"][where[-1]])
+                assert stored[tuple(where)] == np.float32(number)
+                count += 1
+    assert count == np.isfinite(stored).sum()
+
+
+def test_the_bisection_is_there_step_by_step(file, cells):
+    for name in ("coeff", "kl_mean", "kl_p95", "kl_max"):
+        stored = file[f"calib_{name}"][:].filled(np.nan)
+        expected = [[step[name] for step in cell["history"]] for cell in cells.values()]
+        assert np.isfinite(stored).sum() == sum(map(len, expected))
+        for row, steps in zip(stored, expected, strict=True):
+            assert row[: len(steps)].tolist() == steps
+
+
+def test_recorded_doses_are_there_digit_by_digit(file, cells):
+    alphas = file["alpha"][:].tolist()
+    for i, cell in enumerate(cells.values()):
+        for row in cell["results"]:
+            for name in ("coeff", "kl_p95", "kl_mean", "kl_max"):
+                assert file[name][i, alphas.index(float(row["alpha"]))] == float(row[name])
