@@ -45,7 +45,7 @@ def open_sweep(path: str | Path, *, chunks: store.Chunks = "auto") -> xr.Dataset
     Examples
     --------
     >>> ds = open_sweep("data/sample")
-    >>> ds.sel(run_id="small-1B_pca_s0_w64").kl.dims
+    >>> ds.sel(run_id="simulated-1B_pca_s0_w64").kl.dims
     ('alpha', 'prompt', 'token')
     >>> ds.query(cell="method == 'pca' and seed == 0").sizes["cell"]
     2
