@@ -63,7 +63,8 @@ def _cells(ds: xr.Dataset) -> list[str]:
     rows = rows[: MOST_ROWS + 1]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     return lines + ([f"  and {hidden} more rows"] if hidden > 0 else [])
