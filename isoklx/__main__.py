@@ -1,0 +1,8 @@
+"""``python -m isoklx``."""
+
+import sys
+
+from isoklx.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Labelled arrays, tables and figures from a folder of iso-KL steering calibration runs.
+
+Examples
+--------
+$ isoklx build outputs
+$ isoklx build runs_a runs_b --out both.nc --window 512 --strict
+$ isoklx info outputs.nc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+
+def build(
+    *roots: Path,
+    out: Path | None = None,
+    window: int | None = None,
+    model_contains: str = "",
+    dtype: Literal["float32", "float64"] = "float32",
+    strict: bool = False,
+) -> None:
+    """Read every cell under ROOT and write one labelled netCDF file.
+
+    A cell that cannot be read (half written, or broken) is reported by name, file and reason, and
+    the others are built. Nothing is overwritten by a failed build.
+
+    Parameters
+    ----------
+    *roots : Path
+        Folder that holds one folder per cell. Several are read into one file.
+    out : Path, optional
+        File to write. Without it, ROOT.nc beside ROOT; needed for several roots.
+    window : int, optional
+        Read only the cells of this window, in tokens.
+    model_contains : str
+        Read only the cells whose model's name contains this.
+    dtype : {"float32", "float64"}
+        Precision of KL and pmass. float32 holds exactly what the runs computed.
+    strict : bool
+        Fail, and write nothing, if any cell has to be skipped.
+
+    Examples
+    --------
+    $ isoklx build outputs
+    $ isoklx build runs_a runs_b --out both.nc
+    $ isoklx build outputs --window 512 --model_contains Qwen --strict
+    """
+    import isoklx.builder
+
+    report = isoklx.builder.build(
+        roots,
+        out,
+        window=window,
+        model_contains=model_contains,
+        dtype=dtype,
+        strict=strict,
+    )
+    print(report)
+
+
+def info(file: Path) -> None:
+    """Say in a screenful what a file, or a runs root, holds.
+
+    Parameters
+    ----------
+    file : Path
+        A file that build wrote, or a runs root.
+
+    Examples
+    --------
+    $ isoklx info outputs.nc
+    """
+    import isoklx.describe
+
+    print(isoklx.describe.describe(file))
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"build": build, "info": info}
+"""The commands by name, in the order of the help."""

@@ -1,0 +1,169 @@
+"""Types of the values on the command line: what is accepted, and how it is named to the user.
+
+A command's parameters are annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``,
+``Literal[...]``, ``tuple[T, ...]`` (written with commas) and unions of these. Nothing is guessed: a
+text is a value of its parameter's type or it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """What one annotation accepts.
+
+    Parameters
+    ----------
+    metavar : str
+        Its name in a usage line, such as ``INT``.
+    meaning : str
+        Its name in a sentence, such as ``a whole number``.
+    read : callable
+        Takes a text and returns its value; raises ValueError when the text is none.
+    item : ValueType or None
+        For a list, what its items are.
+    """
+
+    metavar: str
+    meaning: str
+    read: Callable[[str], Any]
+    item: ValueType | None = None
+
+
+def value_type(annotation: object) -> ValueType:
+    """Look up what an annotation accepts.
+
+    Parameters
+    ----------
+    annotation : type
+        One of the types that this module's first lines name. Of a union the first member that
+        accepts a text reads it; its ``None`` stands for an absent flag and cannot be written.
+
+    Returns
+    -------
+    ValueType
+        How the annotation is written, named and read.
+
+    Raises
+    ------
+    TypeError
+        For any other annotation: a mistake in a command's signature, not the user's.
+
+    Examples
+    --------
+    >>> value_type(tuple[float, ...]).read("0.5,1")
+    (0.5, 1.0)
+    >>> value_type(float | Literal["auto"]).meaning
+    'a finite number or auto'
+    >>> value_type(int).read("64.0")
+    Traceback (most recent call last):
+    ValueError: 64.0
+    """
+    members = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return _choice(members)
+    if origin in (Union, UnionType):
+        return _either([value_type(member) for member in members if member is not NoneType])
+    if origin is tuple and len(members) == 2 and members[1] is Ellipsis:
+        return _several(value_type(members[0]))
+    if isinstance(annotation, type) and annotation in _SCALARS:
+        return _SCALARS[annotation]
+    raise TypeError(f"a command's parameter cannot be annotated {annotation}")
+
+
+def _choice(values: tuple[object, ...]) -> ValueType:
+    texts = {str(value): value for value in values}
+    return ValueType("|".join(texts), _alternatives(list(texts)), partial(_look_up, texts))
+
+
+def _either(types: list[ValueType]) -> ValueType:
+    if len(types) == 1:
+        return types[0]
+    metavar = "|".join(each.metavar for each in types)
+    meaning = _alternatives([each.meaning for each in types])
+    return ValueType(metavar, meaning, partial(_read_either, types))
+
+
+def _several(item: ValueType) -> ValueType:
+    meaning = f"{item.meaning}, or several with commas between them"
+    return ValueType(f"{item.metavar},...", meaning, partial(_read_several, item), item)
+
+
+def _alternatives(names: list[str]) -> str:
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def _look_up(texts: dict[str, Any], text: str) -> Any:
+    if text not in texts:
+        raise ValueError(text)
+    return texts[text]
+
+
+def _read_either(types: list[ValueType], text: str) -> Any:
+    for each in types:
+        try:
+            return each.read(text)
+        except ValueError:
+            continue
+    raise ValueError(text)
+
+
+def _read_several(item: ValueType, text: str) -> tuple[Any, ...]:
+    return tuple(item.read(piece.strip()) for piece in text.split(","))
+
+
+def _read_text(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+def _read_path(text: str) -> Path:
+    # A hyphen means standard output elsewhere; no command here could mean it.
+    if text in ("", "-") or "\0" in text:
+        raise ValueError(text)
+    return Path(text)
+
+
+def _read_whole(text: str) -> int:
+    # int() by itself takes "6_4", " 64" and the digits of every script. 18 of them fit an int64.
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _read_number(text: str) -> float:
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        raise ValueError(text)
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+"""How a switch may be written out, in any case."""
+
+
+def _read_truth(text: str) -> bool:
+    return bool(_look_up(TRUTH, text.lower()))
+
+
+_SCALARS: dict[type, ValueType] = {
+    str: ValueType("TEXT", "some text", _read_text),
+    Path: ValueType("PATH", "a path", _read_path),
+    int: ValueType("INT", "a whole number", _read_whole),
+    float: ValueType("NUMBER", "a finite number", _read_number),
+    bool: ValueType("true|false", "true or false", _read_truth),
+}
