@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from isoklx import store
+from isoklx.cells import Choice
 from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.provenance import global_attributes
 from isoklx.reading import read_roots
@@ -96,7 +97,7 @@ def build(
     """
     folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
     target = _target(folders, None if out is None else Path(out))
-    reading = read_roots(folders, window=window, model_contains=model_contains, dtype=dtype)
+    reading = read_roots(folders, choice=Choice(window, model_contains), dtype=dtype)
     if strict and reading.skipped:
         reasons = "; ".join(map(str, reading.skipped))
         raise BuildError(

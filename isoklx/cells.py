@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,9 @@ _BISECTION = {
 _DOSE = ("coeff", "kl_mean", "kl_p95", "kl_max")
 
 
+Labels = Mapping[str, str | int]
+
+
 @dataclass(frozen=True)
 class Cell:
     """What one folder holds.
@@ -44,24 +47,50 @@ class Cell:
     data : mapping of str to ndarray
         The schema's data variables without their ``cell`` dimension. ``prompt``, ``token``,
         ``question`` and ``iteration`` count from 0, so an array's shape is its label.
+    shapes : mapping of str to tuple of int
+        Shape of each array in `data`, known without reading it.
+    dtype : {"float32", "float64"}
+        Of the measured arrays.
     notes : tuple of str
         What a user should know about it although it was read.
     """
 
     folder: Path
-    labels: Mapping[str, str | int]
+    labels: Labels
     alpha: m.FloatArray
     fork: m.IntArray
     data: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtype: str
     notes: tuple[str, ...] = ()
 
 
-Wanted = Callable[[Mapping[str, str | int]], bool]
+@dataclass(frozen=True)
+class Choice:
+    """Which cells are wanted.
+
+    Parameters
+    ----------
+    window : int, optional
+        Only cells of this window, in tokens.
+    model_contains : str
+        Only cells whose ``model`` contains this text; case counts.
+    """
+
+    window: int | None = None
+    model_contains: str = ""
+
+    def takes(self, labels: Labels) -> bool:
+        """Whether a cell with these labels is wanted."""
+        return self.window in (None, labels["window"]) and self.model_contains in str(
+            labels["model"]
+        )
 
 
-def read_cell(
-    folder: Path, *, dtype: str = "float32", wanted: Wanted = lambda _: True
-) -> Cell | None:
+EVERY = Choice()
+
+
+def read_cell(folder: Path, *, dtype: str = "float32", choice: Choice = EVERY) -> Cell | Labels:
     """Read one cell's folder.
 
     Parameters
@@ -70,13 +99,13 @@ def read_cell(
         A folder with a ``calib.json``; every other file may be absent.
     dtype : {"float32", "float64"}
         Storage of the measured arrays (``kl``, ``pmass_eval``, ``pmass``, ``p_true``).
-    wanted : callable
-        Asked with the cell's labels before its large files are read.
+    choice : Choice
+        Which cells are wanted; by default every one.
 
     Returns
     -------
-    Cell or None
-        None when the cell is not wanted.
+    Cell, or the labels of one that is not wanted
+        The large files of a cell that is not wanted are not read.
 
     Raises
     ------
@@ -90,8 +119,8 @@ def read_cell(
         raise CellError(folder, CALIBRATION, "missing")
     with _naming(folder, CALIBRATION):
         labels, c_star, target_kl = _calibration(folder.name, calib)
-    if not wanted(labels):
-        return None
+    if not choice.takes(labels):
+        return labels
     reading = _Reading(int(labels["window"]), dtype)
     for file, take in (
         (TRAJECTORY, reading.trajectory),
@@ -207,7 +236,7 @@ class _Reading:
     def cell(
         self,
         folder: Path,
-        labels: Mapping[str, str | int],
+        labels: Labels,
         c_star: float,
         target_kl: float,
         source_hash: str,
@@ -233,7 +262,9 @@ class _Reading:
             "has_pmass": any(np.isfinite(pmass[name]).any() for name in ("pmass_eval", "pmass")),
             "source_hash": source_hash,
         }
-        return Cell(folder, labels, alpha, self.fork, data, tuple(self.notes))
+        shapes = {name: np.shape(values) for name, values in data.items()}
+        notes = tuple(self.notes)
+        return Cell(folder, labels, alpha, self.fork, data, shapes, self.dtype, notes)
 
     def _measured(
         self, file: str, place: str, rows: object, length: int, *, cut: bool = False

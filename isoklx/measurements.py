@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from array import array as doubles
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, pairwise, repeat
 from typing import Any
 
@@ -23,7 +25,6 @@ FLOAT32_TOLERANCE = 1e-6
 """Largest relative error that storage in float32 may make without being reported."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MISSING = type(None)
 
 
 def shown(value: object) -> str:
@@ -185,19 +186,29 @@ def not_held(exact: FloatArray, values: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 def _numbers(flat: list[Any], rows: Sequence[list[Any]], place: str) -> FloatArray:
-    kinds = set(map(type, flat))
-    if kinds <= {float, int, _MISSING}:
-        try:
-            out = np.array(flat, dtype=np.float64)
-        except OverflowError:  # an integer beyond 1.8e308
-            out = None
-        if out is not None and not np.isinf(out).any():
-            return out
+    """All values of all rows; at the first that is no number, an error with its place."""
+    try:
+        out = np.frombuffer(doubles("d", flat), dtype=np.float64)
+    except (TypeError, OverflowError):  # null, text, a list; an integer beyond 1.8e308
+        out = None
+    # Of what a double takes, booleans alone are no numbers, and they come out as 0 or 1.
+    if out is not None and not (np.isinf(out).any() or _may_be_boolean(out, flat)):
+        return out
+    numbers = [np.nan if item is None else item for item in flat]
+    if set(map(type, numbers)) <= {float, int}:
+        with suppress(OverflowError):
+            out = np.array(numbers, dtype=np.float64)
+            if not np.isinf(out).any():
+                return out
     for i, row in enumerate(rows):
         for j, item in enumerate(row):
             if item is not None and item == item:  # noqa: PLR0124 - false for NaN alone
                 finite(item, f"{place}[{i}][{j}]")
     raise AssertionError("a bad value was seen and then not found")
+
+
+def _may_be_boolean(out: FloatArray, flat: list[Any]) -> bool:
+    return bool(((out == 0) | (out == 1)).any()) and bool in set(map(type, flat))
 
 
 def named(value: Mapping[str, Any], key: str) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from isoklx.cells import Cell, read_cell
+from isoklx.cells import EVERY, Cell, Choice, read_cell
 from isoklx.errors import BuildError, CellError
 from isoklx.progress import progress
 from isoklx.roots import cell_folders
@@ -28,66 +28,51 @@ class Reading:
     skipped: tuple[CellError, ...]
 
 
-def read_roots(
-    roots: Iterable[Path],
-    *,
-    window: int | None = None,
-    model_contains: str = "",
-    dtype: str = "float32",
-) -> Reading:
+def read_roots(roots: Iterable[Path], *, choice: Choice = EVERY, dtype: str = "float32") -> Reading:
     """Read every cell under ``roots``.
 
     Parameters
     ----------
     roots : iterable of Path
         Runs roots.
-    window : int, optional
-        Only cells of this window, in tokens.
-    model_contains : str
-        Only cells whose ``model`` contains this text; case counts.
+    choice : Choice
+        Which cells are wanted; by default every one.
     dtype : {"float32", "float64"}
         Storage of the measured arrays.
 
     Returns
     -------
     Reading
-        The cells asked for. A cell that cannot be read is skipped, the others are read; a folder
-        whose labels cannot be read counts as skipped whatever was asked for.
+        The cells wanted. A cell that cannot be read is skipped, the others are read; a folder
+        whose labels cannot be read counts as skipped whatever was wanted.
 
     Raises
     ------
     BuildError
         When no cell is left, or `isoklx.roots.cell_folders` finds none.
     """
-    passed_over: set[str] = set()
-
-    def wanted(labels: Mapping[str, str | int]) -> bool:
-        fits = window in (None, labels["window"]) and model_contains in str(labels["model"])
-        if not fits:
-            passed_over.add(f"{labels['model']} at window {labels['window']}")
-        return fits
-
     cells: list[Cell] = []
     skipped: list[CellError] = []
+    passed_over: set[str] = set()
     for folder in progress(cell_folders(roots), "cells"):
         try:
-            cell = read_cell(folder, dtype=dtype, wanted=wanted)
+            found = read_cell(folder, dtype=dtype, choice=choice)
         except CellError as error:
             skipped.append(error)
+            continue
+        if isinstance(found, Cell):
+            cells.append(found)
         else:
-            cells += [] if cell is None else [cell]
+            passed_over.add(f"{found['model']} at window {found['window']}")
     if not cells:
-        raise BuildError(_nothing(skipped, passed_over, window, model_contains))
+        raise BuildError(_nothing(skipped, passed_over, choice))
     return Reading(tuple(cells), tuple(skipped))
 
 
-def _nothing(
-    skipped: list[CellError], passed_over: set[str], window: int | None, model_contains: str
-) -> str:
+def _nothing(skipped: list[CellError], passed_over: set[str], choice: Choice) -> str:
     """Why there is nothing to build."""
-    if passed_over:
-        asked = [] if window is None else [f"window {window}"]
-        asked += [f"a model containing {model_contains!r}"] if model_contains else []
-        there = ", ".join(sorted(passed_over))
-        return f"no cell with {' and '.join(asked)}; there is {there}"
-    return f"none of {len(skipped)} cells can be read; the first: {skipped[0]}"
+    if not passed_over:
+        return f"none of {len(skipped)} cells can be read; the first: {skipped[0]}"
+    asked = [] if choice.window is None else [f"window {choice.window}"]
+    asked += [f"a model containing {choice.model_contains!r}"] if choice.model_contains else []
+    return f"no cell with {' and '.join(asked)}; there is {', '.join(sorted(passed_over))}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from isoklx import schema
+from isoklx.alignment import Alignment, cell_label
 from isoklx.cells import Cell
 
 
@@ -38,61 +38,16 @@ def assemble(cells: Sequence[Cell]) -> xr.Dataset:
     ('cell', 'alpha', 'prompt', 'token')
     """
     cells = sorted(cells, key=lambda cell: cell.labels["run_id"])
-    labels = _labels(cells)
-    sizes = {"cell": len(cells)} | {dim: values.size for dim, values in labels.items()}
-    coords = {name: (name, values) for name, values in labels.items()}
-    for name in schema.CELL_LABELS:
-        column = [cell.labels[name] for cell in cells]
-        coords[name] = ("cell", np.array(column, dtype=schema.COORDINATES[name].dtype))
-    data = {
-        name: (var.dims, _placed(name, var, cells, labels, sizes))
-        for name, var in schema.DATA.items()
-    }
+    alignment = Alignment.of(cells)
+    coords = {dim: (dim, labels) for dim, labels in alignment.labels.items()}
+    coords |= {name: ("cell", cell_label(name, cells)) for name in schema.CELL_LABELS}
+    data = {}
+    for name, var in schema.DATA.items():
+        values = alignment.placed(name, cells)
+        if var.fill is not None and np.issubdtype(values.dtype, np.integer):
+            values = np.where(values == var.fill, np.nan, values)
+        data[name] = (var.dims, values)
     ds = xr.Dataset(data, coords)
     for name, variable in schema.VARIABLES.items():
         ds[name].attrs = variable.attributes
     return ds
-
-
-def _labels(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The index of every dimension but ``cell``: unions of labels, and counts from 0."""
-    lengths = dict.fromkeys(schema.DIMS, 0)
-    for cell in cells:
-        for name, values in cell.data.items():
-            for dim, length in zip(schema.DATA[name].dims[1:], np.shape(values), strict=True):
-                lengths[dim] = max(lengths[dim], length)
-    unions = {
-        "alpha": np.unique(np.concatenate([cell.alpha for cell in cells])),
-        "fork": np.unique(np.concatenate([cell.fork for cell in cells])),
-    }
-    return {
-        dim: unions.get(dim, np.arange(lengths[dim])).astype(schema.COORDINATES[dim].dtype)
-        for dim in schema.DIMS
-        if dim != "cell"
-    }
-
-
-def _placed(
-    name: str,
-    var: schema.Variable,
-    cells: Sequence[Cell],
-    labels: dict[str, Any],
-    sizes: dict[str, int],
-) -> Any:
-    """One variable over all cells, each cell's values at its own labels."""
-    if var.fill is None:
-        return np.array([cell.data[name] for cell in cells], dtype=var.dtype)
-    dtype = np.result_type(*(np.asarray(cell.data[name]).dtype for cell in cells))
-    whole = np.issubdtype(dtype, np.integer)
-    out = np.full([sizes[dim] for dim in var.dims], np.nan, dtype="float64" if whole else dtype)
-    for i, cell in enumerate(cells):
-        values = np.asarray(cell.data[name])
-        if whole:
-            values = np.where(values == var.fill, np.nan, values)
-        own = {"alpha": cell.alpha, "fork": cell.fork}
-        where: list[Any] = [
-            np.searchsorted(labels[dim], own[dim][:length]) if dim in own else np.arange(length)
-            for dim, length in zip(var.dims[1:], values.shape, strict=True)
-        ]
-        out[(i, *np.ix_(*where))] = values
-    return out

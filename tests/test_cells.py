@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from isoklx.cells import read_cell
+from isoklx.cells import Choice, read_cell
 from isoklx.errors import CellError
 from tests.handmade import NAN, kl, make_cell
 
@@ -171,7 +171,9 @@ def test_a_value_that_float32_cannot_hold_is_named_and_float64_keeps_it(tmp_path
 
 def test_an_unwanted_cell_is_not_read_beyond_its_labels(tmp_path):
     folder = make_cell(tmp_path, trajectory="{ half")
-    assert read_cell(folder, wanted=lambda labels: labels["window"] == 8) is None
+    labels = read_cell(folder, choice=Choice(window=8))
+    assert labels["window"] == 4
+    assert labels == read_cell(folder, choice=Choice(model_contains="huge"))
 
 
 def test_the_hash_changes_with_any_source_file_and_with_nothing_else(tmp_path):
