@@ -14,16 +14,44 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from isoklx.builder import build as build
     from isoklx.opening import open_sweep as open_sweep
+    from isoklx.repeats import distinct as distinct
+    from isoklx.repeats import repeated_cells as repeated_cells
     from isoklx.simulator import simulate as simulate
+    from isoklx.trajectories import bands as bands
+    from isoklx.trajectories import crossed as crossed
+    from isoklx.trajectories import normalise_kl as normalise_kl
+    from isoklx.trajectories import pmass_on_tokens as pmass_on_tokens
+    from isoklx.trajectories import quantile as quantile
+    from isoklx.trajectories import smooth as smooth
 
 _HOME = {
     "build": "builder",
     "open_sweep": "opening",
+    "distinct": "repeats",
+    "repeated_cells": "repeats",
     "simulate": "simulator",
+    "bands": "trajectories",
+    "crossed": "trajectories",
+    "normalise_kl": "trajectories",
+    "pmass_on_tokens": "trajectories",
+    "quantile": "trajectories",
+    "smooth": "trajectories",
 }
 """Where each public function lives; a module never has the name of a function."""
 
-__all__ = ["build", "open_sweep", "simulate"]
+__all__ = [
+    "bands",
+    "build",
+    "crossed",
+    "distinct",
+    "normalise_kl",
+    "open_sweep",
+    "pmass_on_tokens",
+    "quantile",
+    "repeated_cells",
+    "simulate",
+    "smooth",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ import numpy as np
 
 from isoklx import measurements as m
 from isoklx.errors import CellError
-from isoklx.sources import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY, Sources
+from isoklx.sources import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY, Sources, Stamp
 
 _KL = "per_prompt_per_t_kl"
 _BISECTION = {
@@ -38,6 +38,8 @@ class Cell:
     ----------
     folder : Path
         Where it was read from; its name is the ``run_id``.
+    stamps : mapping of str to tuple of int
+        Size and time of change of each of its files when it was read.
     labels : mapping
         ``run_id``, ``model``, ``model_short``, ``method``, ``seed``, ``layer`` and ``window``.
     alpha : ndarray
@@ -56,6 +58,7 @@ class Cell:
     """
 
     folder: Path
+    stamps: Mapping[str, Stamp]
     labels: Labels
     alpha: m.FloatArray
     fork: m.IntArray
@@ -63,6 +66,25 @@ class Cell:
     shapes: Mapping[str, tuple[int, ...]]
     dtype: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A cell that was not read, because it need not be.
+
+    Parameters
+    ----------
+    labels : mapping
+        As of a `Cell`.
+    stamps : mapping of str to tuple of int
+        As of a `Cell`, of the files that were looked at.
+    wanted : bool
+        True when it is wanted and known already.
+    """
+
+    labels: Labels
+    stamps: Mapping[str, Stamp]
+    wanted: bool
 
 
 @dataclass(frozen=True)
@@ -90,7 +112,9 @@ class Choice:
 EVERY = Choice()
 
 
-def read_cell(folder: Path, *, dtype: str = "float32", choice: Choice = EVERY) -> Cell | Labels:
+def read_cell(
+    folder: Path, *, dtype: str = "float32", choice: Choice = EVERY, known_hash: str = ""
+) -> Cell | Unread:
     """Read one cell's folder.
 
     Parameters
@@ -101,26 +125,35 @@ def read_cell(folder: Path, *, dtype: str = "float32", choice: Choice = EVERY) -
         Storage of the measured arrays (``kl``, ``pmass_eval``, ``pmass``, ``p_true``).
     choice : Choice
         Which cells are wanted; by default every one.
+    known_hash : str
+        The ``source_hash`` of a content that need not be parsed again.
 
     Returns
     -------
-    Cell, or the labels of one that is not wanted
-        The large files of a cell that is not wanted are not read.
+    Cell or Unread
+        Unread when the cell is not wanted (its large files are not even opened), or when its
+        files have the known hash.
 
     Raises
     ------
     CellError
         When a file is unreadable, half written or not of the cell format; it names the folder,
-        the file, the place in it and the value.
+        the file, the place in it and the value. Also when a file changes while the cell is read.
     """
     sources = Sources(folder)
+    sources.read(CALIBRATION)
     calib = sources.json(CALIBRATION)
     if calib is None:
         raise CellError(folder, CALIBRATION, "missing")
     with _naming(folder, CALIBRATION):
         labels, c_star, target_kl = _calibration(folder.name, calib)
     if not choice.takes(labels):
-        return labels
+        return Unread(labels, sources.stamps, wanted=False)
+    sources.read(TRAJECTORY, PMASS, HISTORY, RESULTS)
+    sources.settle()
+    source_hash = sources.digest()
+    if source_hash == known_hash:
+        return Unread(labels, sources.stamps, wanted=True)
     reading = _Reading(int(labels["window"]), dtype)
     for file, take in (
         (TRAJECTORY, reading.trajectory),
@@ -132,7 +165,7 @@ def read_cell(folder: Path, *, dtype: str = "float32", choice: Choice = EVERY) -
             take(parsed)
     with _naming(folder, RESULTS):
         reading.results(sources.bytes(RESULTS))
-    return reading.cell(folder, labels, c_star, target_kl, sources.digest())
+    return reading.cell(sources, labels, c_star, target_kl, source_hash)
 
 
 @contextmanager
@@ -235,7 +268,7 @@ class _Reading:
 
     def cell(
         self,
-        folder: Path,
+        sources: Sources,
         labels: Labels,
         c_star: float,
         target_kl: float,
@@ -264,7 +297,17 @@ class _Reading:
         }
         shapes = {name: np.shape(values) for name, values in data.items()}
         notes = tuple(self.notes)
-        return Cell(folder, labels, alpha, self.fork, data, shapes, self.dtype, notes)
+        return Cell(
+            folder=sources.folder,
+            stamps=sources.stamps,
+            labels=labels,
+            alpha=alpha,
+            fork=self.fork,
+            data=data,
+            shapes=shapes,
+            dtype=self.dtype,
+            notes=notes,
+        )
 
     def _measured(
         self, file: str, place: str, rows: object, length: int, *, cut: bool = False

@@ -63,7 +63,7 @@ def read_roots(roots: Iterable[Path], *, choice: Choice = EVERY, dtype: str = "f
         if isinstance(found, Cell):
             cells.append(found)
         else:
-            passed_over.add(f"{found['model']} at window {found['window']}")
+            passed_over.add(f"{found.labels['model']} at window {found.labels['window']}")
     if not cells:
         raise BuildError(_nothing(skipped, passed_over, choice))
     return Reading(tuple(cells), tuple(skipped))

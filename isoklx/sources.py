@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jiter
@@ -18,28 +20,65 @@ PMASS = "pmass.json"
 HISTORY = "history.json"
 RESULTS = "results.csv"
 
+FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
+"""The files of a cell, in the order in which the hash takes them."""
 
+Stamp = tuple[int, int]
+"""Size in bytes and time of change in nanoseconds: equal stamps mean equal content."""
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """The stamp of every file that a cell's folder has now."""
+    found = {}
+    for file in FILES:
+        try:
+            status = (folder / file).stat()
+        except OSError:
+            continue  # reading it says what is wrong with it
+        found[file] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+@dataclass
 class Sources:
-    """The bytes of a cell's files: each is read once, parsed once and hashed once."""
+    """The bytes of a cell's files: each is read once, parsed once and hashed once.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._hash = hashlib.sha256()
+    Parameters
+    ----------
+    folder : Path
+        The cell's folder.
+    """
+
+    folder: Path
+    _contents: dict[str, bytes] = field(default_factory=dict)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+
+    def read(self, *files: str) -> None:
+        """Take in files; one that is absent is passed over.
+
+        Raises
+        ------
+        CellError
+            When one cannot be read, is no regular file, or changes meanwhile.
+        """
+        for file in files:
+            try:
+                self._take(file)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise CellError(self.folder, file, f"cannot be read: {error.strerror}") from error
+
+    def settle(self) -> None:
+        """Raise CellError if a file has changed, come or gone since it was read."""
+        now = stamps(self.folder)
+        for file in FILES:
+            if now.get(file) != self.stamps.get(file):
+                raise CellError(self.folder, file, "being written")
 
     def bytes(self, file: str) -> bytes | None:
-        """Return a regular file's content; None where there is none."""
-        path = self._folder / file
-        try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise CellError(self._folder, file, "not a regular file")
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise CellError(self._folder, file, f"cannot be read: {error.strerror}") from error
-        self._hash.update(f"{file}\0{len(content)}\0".encode())
-        self._hash.update(content)
-        return content
+        """Return a file's content; None where there is none."""
+        return self._contents.get(file)
 
     def json(self, file: str) -> object:
         """Return a JSON file's content; None where there is no file."""
@@ -49,11 +88,30 @@ class Sources:
         try:
             parsed: object = jiter.from_json(content, catch_duplicate_keys=True)
         except ValueError as error:
-            raise CellError(self._folder, file, f"not JSON, or half written: {error}") from error
+            raise CellError(self.folder, file, f"not JSON, or half written: {error}") from error
         if parsed is None:
-            raise CellError(self._folder, file, "holds null, not an object")
+            raise CellError(self.folder, file, "holds null, not an object")
         return parsed
 
     def digest(self) -> str:
-        """Return the SHA-256 of everything read so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        """Return the SHA-256 over name, size and bytes of each file, in hexadecimal."""
+        digest = hashlib.sha256()
+        for file in FILES:
+            content = self._contents.get(file)
+            if content is not None:
+                digest.update(f"{file}\0{len(content)}\0".encode())
+                digest.update(content)
+        return digest.hexdigest()
+
+    def _take(self, file: str) -> None:
+        path = self.folder / file
+        # Opening a fifo would wait for a writer, so look before and after.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CellError(self.folder, file, "not a regular file")
+        with path.open("rb") as opened:
+            status = os.fstat(opened.fileno())
+            content = opened.read()
+        if len(content) != status.st_size:
+            raise CellError(self.folder, file, "being written")
+        self._contents[file] = content
+        self.stamps[file] = (status.st_size, status.st_mtime_ns)

@@ -171,9 +171,19 @@ def test_a_value_that_float32_cannot_hold_is_named_and_float64_keeps_it(tmp_path
 
 def test_an_unwanted_cell_is_not_read_beyond_its_labels(tmp_path):
     folder = make_cell(tmp_path, trajectory="{ half")
-    labels = read_cell(folder, choice=Choice(window=8))
-    assert labels["window"] == 4
-    assert labels == read_cell(folder, choice=Choice(model_contains="huge"))
+    for choice in (Choice(window=8), Choice(model_contains="huge")):
+        unread = read_cell(folder, choice=choice)
+        assert not unread.wanted
+        assert unread.labels["window"] == 4
+
+
+def test_a_known_content_is_not_parsed_again(tmp_path):
+    folder = make_cell(tmp_path, trajectory=kl({"1.0": [[0.5]]}))
+    cell = read_cell(folder)
+    unread = read_cell(folder, known_hash=cell.data["source_hash"])
+    assert unread.wanted
+    assert unread.stamps == cell.stamps
+    assert set(cell.stamps) == {"calib.json", "trajectory.json"}
 
 
 def test_the_hash_changes_with_any_source_file_and_with_nothing_else(tmp_path):
