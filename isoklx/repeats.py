@@ -135,7 +135,9 @@ def _first_alike(ds: xr.Dataset) -> NDArray[np.intp]:
 def _digests(da: xr.DataArray, cells: list[int]) -> list[tuple[bytes, ...]]:
     """Per cell, one digest for each of the blocks that it lies in."""
     da = da.transpose("cell", ...)
-    if da.chunks is None or not cells:
+    if not cells:
+        return []
+    if da.chunks is None:
         values = da.values
         return [(_digest(values[i]),) for i in cells]
     blocks = da.isel(cell=cells).data

@@ -1,0 +1,87 @@
+"""Which group each cell of a sweep belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups that cells fall into: every combination of the labels that occur.
+
+    Parameters
+    ----------
+    labels : mapping
+        Coordinate of each group dimension, ascending; empty for one group of all cells.
+    code : DataArray (cell,), int
+        Flat index of each cell's group in the product of the labels.
+    horizon : array of the shape of the product, int32
+        Largest window of each group's cells, in tokens; 0 where no cell has that combination.
+    """
+
+    labels: dict[str, xr.Variable]
+    code: xr.DataArray
+    horizon: npt.NDArray[np.int32]
+
+
+def group_cells(
+    ds: xr.Dataset, by: str | Sequence[str] | None, present: npt.NDArray[np.bool_]
+) -> Groups:
+    """Group the cells of a sweep by their labels.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep, with dimension ``cell``.
+    by : str or sequence of str, optional
+        Labels of a cell, such as ``"method"``; by default all cells are one group.
+    present : array (cell,), bool
+        The cells whose labels make groups; the others are of any group.
+
+    Returns
+    -------
+    Groups
+
+    Raises
+    ------
+    UsageError
+        When `by` names what is no label of a cell, or the same label twice.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(
+    ...     {"method": ("cell", ["pca", "mean_diff", "pca"]), "window": ("cell", [64, 64, 128])}
+    ... )
+    >>> groups = group_cells(ds, "method", np.array([True, True, True]))
+    >>> groups.labels["method"].values.tolist(), groups.horizon
+    (['mean_diff', 'pca'], array([ 64, 128], dtype=int32))
+    """
+    names = [by] if isinstance(by, str) else list(by or [])
+    for name in names:
+        check_label(name, schema.CELL_LABELS)
+    if len(set(names)) < len(names):
+        raise UsageError(f"by={','.join(names)}: give each label once")
+    labels = {}
+    codes = [np.zeros(present.shape, dtype=np.intp) for _ in names]
+    for name, code in zip(names, codes, strict=True):
+        occurring, code[present] = np.unique(ds[name].values[present], return_inverse=True)
+        labels[name] = xr.Variable((name,), occurring, ds[name].attrs)
+    shape = tuple(label.size for label in labels.values())
+    code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
+    horizon = np.zeros(shape, dtype=np.int32)
+    np.maximum.at(horizon.reshape(-1), code[present], ds["window"].values[present])
+    return Groups(labels, xr.DataArray(code, dims="cell"), horizon)
+
+
+def check_label(by: str, labels: Sequence[str]) -> None:
+    """Raise UsageError, listing `labels`, unless `by` is one of them."""
+    if by not in labels:
+        raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels)}")

@@ -1,0 +1,273 @@
+"""Kaplan-Meier from counts at a common time axis; time is the last axis throughout."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[Any]
+"""Whole numbers, in an integer or a floating dtype."""
+
+HALF = 0.5 + 1e-9
+"""Products of fractions miss 1/2 by rounding; up to this, S counts as having reached it."""
+
+
+def tally(
+    index: npt.NDArray[np.integer[Any]],
+    counted: npt.NDArray[np.bool_],
+    group: npt.NDArray[np.integer[Any]],
+    *,
+    groups: tuple[int, ...],
+    n_times: int,
+) -> npt.NDArray[np.int64]:
+    """Count trajectories by group and time.
+
+    Parameters
+    ----------
+    index : array (..., cell, unit), integer
+        Index along time of each trajectory's event; units are the trajectories of a cell.
+    counted : array (..., cell, unit), bool
+        Which trajectories count; `index` is not looked at elsewhere.
+    group : array (cell,), integer
+        Flat index into `groups` of each cell.
+    groups : tuple of int
+        Shape of the group axes; empty for one group without an axis.
+    n_times : int
+        Length of the time axis.
+
+    Returns
+    -------
+    array (..., *groups, time), int64
+
+    Examples
+    --------
+    >>> index = np.array([[0, 2], [2, 2]])
+    >>> tally(index, index > 0, np.array([0, 1]), groups=(2,), n_times=3)
+    array([[0, 0, 1],
+           [0, 0, 2]])
+    """
+    leading, shape = index.shape[:-2], (*groups, n_times)
+    rows = np.arange(math.prod(leading)).reshape(*leading, 1, 1)
+    places = (rows * math.prod(groups) + group[:, np.newaxis]) * n_times + index
+    size = math.prod((*leading, *shape))
+    return np.bincount(places[counted], minlength=size).reshape(*leading, *shape)
+
+
+def at_risk(ended: Counts) -> Counts:
+    """Count who was observed, undead, at each time or later.
+
+    Parameters
+    ----------
+    ended : array (..., time)
+        How many died, or were seen for the last time, at each time.
+
+    Returns
+    -------
+    array (..., time)
+
+    Examples
+    --------
+    >>> at_risk(np.array([1, 0, 2]))
+    array([3, 2, 2])
+    """
+    return np.cumsum(ended[..., ::-1], axis=-1)[..., ::-1]
+
+
+def curves(ended: Counts, died: Counts, *, level: float) -> tuple[Counts, Floats, Floats]:
+    """Estimate survival and its interval from when trajectories ended.
+
+    Parameters
+    ----------
+    ended : array (..., time)
+        How many died, or were seen for the last time, at each time.
+    died : array (..., time)
+        How many of them died.
+    level : float
+        Confidence of the interval, such as 0.95.
+
+    Returns
+    -------
+    at_risk : array (..., time)
+        As of `at_risk`.
+    survival : array (..., time), float64
+        As of `kaplan_meier`.
+    interval : array (..., time, 2), float64
+        As of `log_log_interval`.
+
+    Examples
+    --------
+    >>> curves(np.array([1, 0, 2]), np.array([1, 0, 0]), level=0.95)[1].round(3)
+    array([0.667, 0.667, 0.667])
+    """
+    remaining = at_risk(ended)
+    survival = kaplan_meier(remaining, died)
+    return remaining, survival, log_log_interval(survival, remaining, died, level)
+
+
+def kaplan_meier(at_risk: Counts, died: Counts) -> Floats:
+    """Estimate survival: the product of ``1 - died / at_risk`` up to each time.
+
+    Parameters
+    ----------
+    at_risk, died : array (..., time)
+        At each time: observed there or later and not dead before; dead there.
+
+    Returns
+    -------
+    array (..., time), float64
+        Carried forward where nobody is left at risk; NaN where nobody was from the start.
+
+    References
+    ----------
+    Kaplan and Meier (1958), J. Am. Stat. Assoc. 53, 457-481.
+
+    Examples
+    --------
+    >>> kaplan_meier(np.array([4, 3, 1]), np.array([1, 0, 1]))
+    array([0.75, 0.75, 0.  ])
+    """
+    survival: Floats = np.cumprod(1 - _ratio(died, at_risk), axis=-1, dtype=np.float64)
+    survival[at_risk[..., :1].squeeze(-1) == 0] = np.nan
+    return survival
+
+
+def log_log_interval(survival: Floats, at_risk: Counts, died: Counts, level: float) -> Floats:
+    """Pointwise interval of survival: Greenwood's variance on the scale of log(-log S).
+
+    Parameters
+    ----------
+    survival, at_risk, died : array (..., time)
+        The estimate and the counts that it was made of.
+    level : float
+        Confidence, such as 0.95.
+
+    Returns
+    -------
+    array (..., time, 2), float64
+        Lower and upper bound: [1, 1] while nobody died, [0, 0] once nobody is left alive, NaN where
+        `survival` is.
+
+    References
+    ----------
+    Kalbfleisch and Prentice (2002), The Statistical Analysis of Failure Time Data, section 1.4.
+
+    Examples
+    --------
+    >>> counts = np.array([4, 3]), np.array([0, 1])
+    >>> log_log_interval(kaplan_meier(*counts), *counts, 0.95).round(3)
+    array([[1.   , 1.   ],
+           [0.054, 0.945]])
+    """
+    variance = np.cumsum(_ratio(died, at_risk * (at_risk - died)), axis=-1)
+    inside = (survival > 0) & (survival < 1)
+    log_survival = np.log(survival, out=np.full_like(survival, -1), where=inside)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    spread = z * np.sqrt(variance) / -log_survival
+    power = np.exp(np.stack([spread, -spread], axis=-1))
+    bounds: Floats = survival[..., np.newaxis] ** np.where(inside[..., np.newaxis], power, 1.0)
+    return bounds
+
+
+def half_life(survival: Floats, at_risk: Counts, times: Counts) -> Floats:
+    """Bracket the time at which half are dead; deaths are seen at the given times only.
+
+    Parameters
+    ----------
+    survival, at_risk : array (..., time)
+        As of `kaplan_meier`.
+    times : array (time,)
+        Labels of the time axis, ascending.
+
+    Returns
+    -------
+    array (..., 2), float64
+        Last time with somebody at risk and S > 0.5, and first time with S <= 0.5, equality up to
+        1e-9; NaN where there is none.
+
+    Examples
+    --------
+    >>> half_life(np.array([0.9, 0.5, 0.2]), np.array([9, 8, 4]), np.array([0, 8, 64]))
+    array([0., 8.])
+    """
+    after = np.where((survival > HALF) & (at_risk > 0), times, -np.inf).max(axis=-1)
+    by = np.where(survival <= HALF, times, np.inf).min(axis=-1)
+    bracket = np.stack([after, by], axis=-1)
+    return np.where(np.isinf(bracket), np.nan, bracket)
+
+
+def restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
+    """Restricted mean survival time: the area under the step curve from 0 to a horizon.
+
+    Parameters
+    ----------
+    survival : array (..., time)
+        1 before the first time, then constant from each time to the next, and from the last one on.
+    times : array (time,)
+        Labels of the time axis, ascending, not negative.
+    horizon : array (...) or scalar
+        Where the area ends.
+
+    Returns
+    -------
+    array (...), float64
+        In the unit of `times`; NaN where `survival` is.
+
+    Examples
+    --------
+    >>> restricted_mean(np.array([1.0, 0.5]), np.array([0, 10]), 16)
+    np.float64(13.0)
+    """
+    edges = np.minimum([*times, np.inf], np.asarray(horizon)[..., np.newaxis])
+    area: Floats = edges[..., 0] + (survival * np.diff(edges, axis=-1)).sum(axis=-1)
+    return area
+
+
+def logrank(at_risk: Counts, died: Counts) -> tuple[Floats, Floats]:
+    """Log-rank test of two groups.
+
+    Parameters
+    ----------
+    at_risk, died : array (..., 2, time)
+        Counts of the two groups at the same times.
+
+    Returns
+    -------
+    statistic : array (...), float64
+        Signed square root of the chi-squared statistic: positive where the first group dies sooner;
+        NaN where the deaths tell nothing, as when there are none.
+    p_value : array (...), float64
+        Two-sided, from the normal distribution; NaN where the statistic is.
+
+    References
+    ----------
+    Mantel (1966), Cancer Chemotherapy Reports 50, 163-170.
+
+    Examples
+    --------
+    >>> statistic, p_value = logrank(np.array([[3, 1], [3, 3]]), np.array([[2, 1], [0, 1]]))
+    >>> float(statistic.round(3)), float(p_value.round(3))
+    (1.861, 0.063)
+    """
+    all_at_risk, all_died = at_risk.sum(axis=-2), died.sum(axis=-2)
+    first = at_risk[..., 0, :]
+    expected = _ratio(all_died * first, all_at_risk)
+    variance = _ratio(
+        expected * (all_at_risk - all_died) * (all_at_risk - first),
+        all_at_risk * (all_at_risk - 1),
+    ).sum(axis=-1)
+    excess = (died[..., 0, :] - expected).sum(axis=-1)
+    known = variance > 0
+    statistic = np.where(known, excess / np.sqrt(np.where(known, variance, 1.0)), np.nan)
+    tail = [math.erfc(abs(z) / math.sqrt(2)) for z in statistic.flat]
+    return statistic, np.reshape(tail, statistic.shape)
+
+
+def _ratio(above: Counts, below: Counts) -> Floats:
+    """``above / below``, 0 where ``below`` is."""
+    shape = np.broadcast_shapes(np.shape(above), np.shape(below))
+    return np.divide(above, below, out=np.zeros(shape), where=below != 0)
