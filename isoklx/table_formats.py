@@ -1,0 +1,258 @@
+"""A table as CSV, Markdown, JSON, or text for a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_float_dtype, is_numeric_dtype
+
+from isoklx.terminal import printable
+
+GAP = "  "
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet's formula starts with, full-width signs as well; `printable` ends tabs."""
+
+HEADING = 8
+"""Columns that a heading may have at least before it is broken into lines."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with what a reader must know beside it.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns of numbers, (nullable) booleans or text; the index says nothing.
+    keys : tuple of str
+        The first columns, which say what a row is of. They are never rounded.
+    caption : str
+        Sentences; what was counted, and of how many.
+    """
+
+    frame: pd.DataFrame
+    keys: tuple[str, ...]
+    caption: str
+
+
+def as_csv(table: Table) -> str:
+    r"""Write comma-separated values, as RFC 4180 has them: lines end with CR LF.
+
+    Parameters
+    ----------
+    table : Table
+        The table; its caption is left out.
+
+    Returns
+    -------
+    str
+        Numbers with all their digits, nothing where there is none. Text that a spreadsheet would
+        take for a formula is preceded by an apostrophe; control characters are escaped.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"method": ["pca", "=1+1"], "c_mean": [-1.25, None]})
+    >>> as_csv(Table(frame, ("method",), ""))
+    "method,c_mean\r\npca,-1.25\r\n'=1+1,\r\n"
+    """
+    safe = table.frame.copy()
+    for name in safe:
+        if not is_numeric_dtype(safe[name]):
+            safe[name] = safe[name].map(_without_formula)
+    return safe.to_csv(index=False, lineterminator="\r\n")
+
+
+def as_json(table: Table) -> str:
+    """Write a list of rows, each an object by column name.
+
+    Parameters
+    ----------
+    table : Table
+        The table; its caption is left out.
+
+    Returns
+    -------
+    str
+        JSON of ASCII alone: numbers with all their digits, null where there is none (or an
+        infinite one, which JSON has not).
+
+    Examples
+    --------
+    >>> print(as_json(Table(pd.DataFrame({"method": ["pca"], "c_std": [None]}), (), "")))
+    [
+      {
+        "method": "pca",
+        "c_std": null
+      }
+    ]
+    """
+    rows = [
+        {name: value if _there(value) else None for name, value in row.items()}
+        for row in table.frame.to_dict("records")
+    ]
+    return json.dumps(rows, indent=2, allow_nan=False)
+
+
+def as_markdown(table: Table) -> str:
+    r"""Write the caption and a Markdown table.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+
+    Returns
+    -------
+    str
+        Numbers to four significant digits, nothing where there is none. What Markdown would take
+        for markup in a text is escaped.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"method": ["mean_diff", "a|b"], "c_mean": [1.23456, None]})
+    >>> print(as_markdown(Table(frame, ("method",), "2 cells.")), end="")
+    2 cells.
+    <BLANKLINE>
+    | method    |   c_mean |
+    |:----------|---------:|
+    | mean_diff |    1.235 |
+    | a\|b      |          |
+    """
+    shown = _shown(table, text=_without_markup, missing="")
+    numeric = [is_numeric_dtype(table.frame[name]) for name in table.frame]
+    align = ["right" if each else "left" for each in numeric]
+    # tabulate would take apart text that looks like a number.
+    markdown = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+    return f"{table.caption}\n\n{markdown}\n"
+
+
+def as_text(table: Table, width: int) -> str:
+    """Lay the table out for a person at a terminal.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    width : int
+        Columns of the terminal. What does not fit beside the keys is laid out below, beside the
+        keys again.
+
+    Returns
+    -------
+    str
+        The caption, then all columns of all rows; numbers to four significant digits, a hyphen
+        where there is none.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"method": ["pca"], "c_mean": [1.23456], "c_std": [float("nan")]})
+    >>> print(as_text(Table(frame, ("method",), "One cell."), width=80))
+    One cell.
+    <BLANKLINE>
+    method  c mean  c std
+    ------  ------  -----
+    pca      1.235      -
+    """
+    shown = _shown(table, text=printable, missing="-")
+    columns = [_column(shown[name], right=is_numeric_dtype(table.frame[name])) for name in shown]
+    blocks = _fitted(columns[: len(table.keys)], columns[len(table.keys) :], width)
+    return "\n\n".join([textwrap.fill(table.caption, width), *map(_laid_out, blocks)])
+
+
+def _shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:
+    """Every value as a person reads it."""
+    shown = pd.DataFrame(index=table.frame.index)
+    for name, column in table.frame.items():
+        number = _exact if name in table.keys or _all_whole(column) else _rounded
+        shown[name] = [
+            _readable(value, text, number) if _there(value) else missing
+            for value in column.astype(object)
+        ]
+    return shown
+
+
+def _readable(value: object, text: Callable[[object], str], number: Callable[[float], str]) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, float) else text(value)
+
+
+def _exact(number: float) -> str:
+    return f"{number:.12g}"
+
+
+def _rounded(number: float) -> str:
+    """Four significant digits; nothing but zero is shown as 0."""
+    if number == 0:
+        return "0"
+    # Digits in front of the point are all shown, as those of a number of tokens.
+    return f"{number:.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:#.4g}".removesuffix(".")
+
+
+def _all_whole(column: pd.Series[Any]) -> bool:
+    return is_float_dtype(column) and bool((column.dropna() % 1 == 0).all())
+
+
+def _there(value: Any) -> bool:
+    """Whether it is a value that JSON knows: neither missing nor infinite."""
+    return not (pd.isna(value) or (isinstance(value, float) and math.isinf(value)))
+
+
+def _without_formula(text: object) -> str:
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown
+
+
+def _without_markup(text: object) -> str:
+    """Backslashes before whatever means something to Markdown, and to the LaTeX within it."""
+    # An underscore between letters means nothing, and names are full of them.
+    return re.sub(r"[\\`*\[\]<>|$~&#!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", printable(text))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as text: the lines of its heading, and its values, all of one width."""
+
+    heading: list[str]
+    values: list[str]
+
+    @property
+    def width(self) -> int:
+        return len(self.heading[0])
+
+
+def _column(values: pd.Series[str], *, right: bool) -> _Column:
+    words = str(values.name).split("_")
+    heading = textwrap.wrap(" ".join(words), max(HEADING, *map(len, [*values, *words])))
+    width = max(map(len, [*values, *heading]))
+    align = str.rjust if right else str.ljust
+    return _Column([align(line, width) for line in heading], [align(v, width) for v in values])
+
+
+def _fitted(keys: list[_Column], rest: list[_Column], width: int) -> list[list[_Column]]:
+    """Columns in blocks that fit the width, the keys in each; a block has one other at least."""
+    blocks = [[*keys]]
+    for column in rest:
+        used = sum(each.width + len(GAP) for each in blocks[-1])
+        if used + column.width > width and len(blocks[-1]) > len(keys):
+            blocks.append([*keys])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _laid_out(block: list[_Column]) -> str:
+    height = max(len(column.heading) for column in block)
+    lines = [
+        [" " * column.width] * (height - len(column.heading))
+        + [*column.heading, "-" * column.width, *column.values]
+        for column in block
+    ]
+    return "\n".join(GAP.join(row).rstrip() for row in zip(*lines, strict=True))

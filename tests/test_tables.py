@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from dask.local import get_sync
+
+import isoklx
+from isoklx.errors import DatasetError
+from isoklx.tables import calibration_table, headline_table
+
+from .handmade import NAN, kl, make_cell
+
+
+def step(coeff: float, p95: float) -> dict[str, float]:
+    return {"coeff": coeff, "kl_mean": p95 / 2, "kl_p95": p95, "kl_max": p95 * 2}
+
+
+def one_cell(root: Path, **files: Any) -> pd.Series[Any]:
+    """The calibration table's row of a single cell."""
+    make_cell(root, **files)
+    table = calibration_table(isoklx.open_sweep(root))
+    assert len(table) == 1
+    return table.loc[0]
+
+
+def test_the_headline_table_is_the_oracles(real: xr.Dataset, oracle: Path) -> None:
+    table = headline_table(real).to_dict("records")
+    expected = list(csv.DictReader((oracle / "table.csv").read_text().splitlines()))
+    assert [{name: str(value) for name, value in row.items()} for row in table] == expected
+
+
+def test_the_headline_table_agrees_with_loops_over_the_json(sample: Path) -> None:
+    found: dict[tuple[str, str, int], list[float]] = {}
+    for path in sample.glob("*/calib.json"):
+        calib = json.loads(path.read_text())
+        key = (calib["model"].split("/")[-1], calib["method"], calib["window"])
+        found.setdefault(key, []).append(calib["c_star"])
+    table = headline_table(isoklx.open_sweep(sample))
+    assert list(zip(*(table[k] for k in table.columns[:3]), strict=True)) == sorted(found)
+    for row, (_, values) in zip(table.itertuples(), sorted(found.items()), strict=True):
+        mean, std = statistics.mean(values), statistics.stdev(values)
+        expected = [mean, std, len(values), std / abs(mean)]
+        assert [row.c_mean, row.c_std, row.n_seeds, row.c_cv] == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
+    make_cell(tmp_path, calib={"c_star": 2.5})
+    (row,) = headline_table(isoklx.open_sweep(tmp_path)).to_dict("records")
+    assert row == {
+        "model_short": "tiny",
+        "method": "pca",
+        "window": 4,
+        "c_mean": 2.5,
+        "c_std": pytest.approx(NAN, nan_ok=True),
+        "n_seeds": 1,
+        "c_cv": pytest.approx(NAN, nan_ok=True),
+    }
+
+
+def test_a_cell_that_was_not_swept_counts_and_windows_stay_apart(tmp_path: Path) -> None:
+    make_cell(tmp_path, "swept", trajectory=kl({"1": [[0.5]]}))
+    make_cell(tmp_path, "calibrated", calib={"seed": 1, "c_star": 2.5})
+    make_cell(tmp_path, "wide", calib={"window": 8})
+    table = headline_table(isoklx.open_sweep(tmp_path))
+    assert table["window"].tolist() == [4, 8]
+    assert table["n_seeds"].tolist() == [2, 1]
+    assert table["c_mean"].tolist() == [2.0, 1.5]
+
+
+def test_several_cells_of_one_seed_count_once(tmp_path: Path) -> None:
+    for layer, c_star in ((3, 1.0), (4, 3.0)):
+        make_cell(tmp_path, f"layer{layer}", calib={"layer": layer, "c_star": c_star})
+    make_cell(tmp_path, "other", calib={"seed": 1, "c_star": 4.0})
+    (row,) = headline_table(isoklx.open_sweep(tmp_path)).to_dict("records")
+    assert (row["c_mean"], row["n_seeds"]) == (3.0, 2)
+    assert row["c_std"] == pytest.approx(statistics.stdev([2.0, 4.0]))
+
+
+def test_models_of_two_organisations_are_never_taken_together(tmp_path: Path) -> None:
+    for org in ("a", "b"):
+        make_cell(tmp_path, org, calib={"model": f"{org}/tiny"})
+    make_cell(tmp_path, "c", calib={"model": "c/small"})
+    table = headline_table(isoklx.open_sweep(tmp_path))
+    assert table["model_short"].tolist() == ["a/tiny", "b/tiny", "small"]
+
+
+def test_the_spread_around_a_mean_of_zero_has_no_ratio(tmp_path: Path) -> None:
+    for seed, c_star in enumerate((-1.0, 1.0)):
+        make_cell(tmp_path, f"s{seed}", calib={"seed": seed, "c_star": c_star})
+    (row,) = headline_table(isoklx.open_sweep(tmp_path)).to_dict("records")
+    assert row["c_std"] > 0
+    assert np.isnan(row["c_cv"])
+
+
+@pytest.mark.parametrize("tabulate", [headline_table, calibration_table])
+def test_a_dataset_that_is_no_sweep_is_refused(
+    tabulate: Callable[[xr.Dataset], pd.DataFrame],
+) -> None:
+    with pytest.raises(DatasetError, match="not an isoklx sweep: it has no"):
+        tabulate(xr.Dataset({"c_star": ("cell", [1.0])}))
+
+
+@pytest.mark.parametrize("tabulate", [headline_table, calibration_table])
+def test_a_single_cell_may_be_selected(
+    sample_ds: xr.Dataset, tabulate: Callable[[xr.Dataset], pd.DataFrame]
+) -> None:
+    run_id = "simulated-8B_mean_diff_s1_w64"
+    (row,) = tabulate(sample_ds.sel(run_id=run_id)).to_dict("records")
+    assert row["method"] == "mean_diff"
+
+
+def test_a_permuted_sweep_has_the_same_headline_table(sample_ds: xr.Dataset) -> None:
+    turned = sample_ds.isel(cell=slice(None, None, -1))
+    pd.testing.assert_frame_equal(headline_table(turned), headline_table(sample_ds), rtol=1e-15)
+
+
+def test_the_calibration_table_agrees_with_the_json(real: xr.Dataset, real_root: Path) -> None:
+    table = calibration_table(real).set_index("run_id")
+    assert len(table) == 9
+    for run_id, row in table.iterrows():
+        folder = real_root / str(run_id)
+        calib, history, trajectory, pmass = (
+            json.loads((folder / f"{name}.json").read_text())
+            for name in ("calib", "history", "trajectory", "pmass")
+        )
+        recorded = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+        values = {
+            float(alpha): np.array([x for row in rows for x in row if x is not None], dtype=float)
+            for alpha, rows in trajectory["per_prompt_per_t_kl"].items()
+        }
+        p95 = {float(line["alpha"]): float(line["kl_p95"]) for line in recorded}
+        mismatch = [
+            abs(p95[alpha] / np.nanpercentile(nats, 95) - 1)
+            for alpha, nats in values.items()
+            if alpha
+        ]
+        assert row["c_star"] == calib["c_star"]
+        assert row["calib_kl_p95"] == history[-1]["kl_p95"]
+        assert row["heldout_kl_p95"] == p95[1]
+        assert row["kl_max_alpha0"] == pytest.approx(np.nanmax(values[0]), rel=1e-6)
+        eval_at_0 = np.array(pmass["pmass_eval"]["0.0"], dtype=float)
+        assert row["pmass_eval_alpha0"] == pytest.approx(np.nanmean(eval_at_0), rel=1e-6)
+        assert np.isnan(row["pmass_alpha0"])
+        assert row["kl_p95_mismatch"] == pytest.approx(max(mismatch), abs=1e-7)
+        assert [row["converged"], row["pinned"], row["heldout_in_range"]] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("c_star", "history", "converged", "pinned"),
+    [
+        (2.0, [step(1, 0.5), step(4, 3), step(2, 1.04)], True, False),
+        (2.0, [step(1, 0.5), step(4, 3), step(2, 1.05)], True, False),
+        (2.0, [step(1, 0.5), step(4, 3), step(2, 1.06)], False, False),
+        (4.0, [step(1, 0.2), step(2, 0.3), step(4, 0.4)], False, True),
+        (1.0, [step(4, 9), step(2, 8), step(1, 7)], False, True),
+        (4.0, [step(1, 0.2), step(2, 0.3), step(4, 0.96)], True, False),
+        (-4.0, [step(-1, 0.2), step(-2, 0.3), step(-4, 0.4)], False, True),
+        (2.0, [step(-1, 0.2), step(-4, 3), step(2, 0.4)], False, False),
+        (8.0, [step(1, 0.2), step(4, 0.3)], False, True),
+        (1.0, [step(1, 0.2)], False, True),
+        (1.0, [step(1, 1.0)], True, False),
+    ],
+)
+def test_a_bisection_converged_or_was_pinned_at_an_end(
+    tmp_path: Path, c_star: float, history: list[Any], converged: bool, pinned: bool
+) -> None:
+    row = one_cell(tmp_path, calib={"c_star": c_star}, history=history)
+    assert (row["converged"], row["pinned"]) == (converged, pinned)
+    assert row["calib_kl_p95"] == history[-1]["kl_p95"]
+
+
+def test_a_short_history_beside_a_long_one_ends_where_it_ends(tmp_path: Path) -> None:
+    make_cell(tmp_path, "long", history=[step(1, 0.5), step(2, 2), step(1.5, 1.0)])
+    make_cell(tmp_path, "short", history=[step(1.5, 0.5)])
+    table = calibration_table(isoklx.open_sweep(tmp_path))
+    assert table["calib_kl_p95"].tolist() == [1.0, 0.5]
+    assert table["pinned"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("p95", "inside"), [(1.39, False), (1.4, True), (2, True), (2.8, True), (2.81, False)]
+)
+def test_the_held_out_p95_is_compared_with_its_own_target(
+    tmp_path: Path, p95: float, inside: bool
+) -> None:
+    results = f"alpha,kl_p95\n1.0,{p95}\n"
+    row = one_cell(tmp_path, calib={"target_kl": 2.0}, results=results)
+    assert row["heldout_kl_p95"] == p95
+    assert row["heldout_in_range"] == inside
+
+
+def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) -> None:
+    row = one_cell(tmp_path)
+    unknown = row.drop(["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl"])
+    assert len(unknown) == 9
+    assert unknown.isna().all()
+
+
+def test_a_cell_without_data_stays_unknown_beside_one_that_has_it(
+    tmp_path: Path, sample: Path
+) -> None:
+    make_cell(tmp_path, "a_calibrated_only")
+    (tmp_path / "b_swept").symlink_to(sample / "simulated-1B_pca_s0_w64")
+    table = calibration_table(isoklx.open_sweep(tmp_path))
+    columns = table.columns[7:]
+    assert table.loc[0, columns].isna().all()
+    assert table.loc[1, columns].notna().all()
+    assert table.dtypes[["converged", "pinned", "heldout_in_range"]].eq("boolean").all()
+
+
+def test_a_recorded_p95_that_kl_does_not_bear_out_is_shown(tmp_path: Path) -> None:
+    row = one_cell(
+        tmp_path,
+        trajectory=kl({"0": [[0.0, 2e-7]], "1": [[2.0, 2.0]], "2": [[4.0, 4.0]]}),
+        results="alpha,kl_p95\n0,0.0\n1,2.0\n2,3.0\n",
+    )
+    assert row["kl_p95_mismatch"] == pytest.approx(0.25)
+    assert row["kl_max_alpha0"] == np.float32(2e-7)
+
+
+def test_pmass_at_alpha_0_is_a_mean_over_what_was_measured(tmp_path: Path) -> None:
+    pmass = {
+        "fork_points": [0, 2],
+        "pmass_eval": {"0": [[1.0, 0.5], [0.75, NAN]], "1": [[0.0, 0.0]]},
+        "pmass": {"0": [[0.25, 0.75]]},
+    }
+    row = one_cell(tmp_path, pmass=pmass)
+    assert (row["pmass_eval_alpha0"], row["pmass_alpha0"]) == (0.75, 0.5)
+
+
+def test_dask_and_numpy_agree_and_the_file_is_read_once(sample_ds: xr.Dataset) -> None:
+    computed: list[object] = []
+
+    def counting(graph: Any, keys: Any, **options: Any) -> Any:
+        computed.append(keys)
+        return get_sync(graph, keys, **options)
+
+    lazy = sample_ds.chunk(cell=5, alpha=1)
+    with dask.config.set(scheduler=counting):
+        table = calibration_table(lazy)
+    assert len(computed) == 1
+    pd.testing.assert_frame_equal(table, calibration_table(sample_ds), check_exact=True)
