@@ -13,10 +13,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from isoklx.builder import build as build
+    from isoklx.contrasts import survival_contrast as survival_contrast
     from isoklx.opening import open_sweep as open_sweep
     from isoklx.repeats import distinct as distinct
     from isoklx.repeats import repeated_cells as repeated_cells
     from isoklx.simulator import simulate as simulate
+    from isoklx.survival_curves import survival as survival
+    from isoklx.survival_curves import survival_summary as survival_summary
+    from isoklx.tables import calibration_table as calibration_table
+    from isoklx.tables import headline_table as headline_table
     from isoklx.trajectories import bands as bands
     from isoklx.trajectories import crossed as crossed
     from isoklx.trajectories import normalise_kl as normalise_kl
@@ -26,10 +31,15 @@ if TYPE_CHECKING:
 
 _HOME = {
     "build": "builder",
+    "survival_contrast": "contrasts",
     "open_sweep": "opening",
     "distinct": "repeats",
     "repeated_cells": "repeats",
     "simulate": "simulator",
+    "survival": "survival_curves",
+    "survival_summary": "survival_curves",
+    "calibration_table": "tables",
+    "headline_table": "tables",
     "bands": "trajectories",
     "crossed": "trajectories",
     "normalise_kl": "trajectories",
@@ -42,8 +52,10 @@ _HOME = {
 __all__ = [
     "bands",
     "build",
+    "calibration_table",
     "crossed",
     "distinct",
+    "headline_table",
     "normalise_kl",
     "open_sweep",
     "pmass_on_tokens",
@@ -51,6 +63,9 @@ __all__ = [
     "repeated_cells",
     "simulate",
     "smooth",
+    "survival",
+    "survival_contrast",
+    "survival_summary",
 ]
 
 

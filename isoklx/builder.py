@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
-from isoklx import store
-from isoklx.cells import Choice
+from isoklx.cells import Cell, Choice
 from isoklx.errors import BuildError, CellError, UsageError
-from isoklx.provenance import global_attributes
-from isoklx.reading import read_roots
-from isoklx.sweep import assemble
+from isoklx.known_cells import known_cells
+from isoklx.netcdf_writer import write_cells
+from isoklx.provenance import DATED, global_attributes
+from isoklx.reading import Reading, read_roots
 
 
 @dataclass(frozen=True)
@@ -25,25 +27,35 @@ class Report:
         The file that was written.
     read : tuple of str
         ``run_id`` of every cell in it, ascending.
+    unchanged : tuple of str
+        Those among them that were in the file already and did not have to be parsed again.
     skipped : tuple of CellError
         Cells that could not be read: folder, file and reason.
     notes : tuple of str
         What to know about cells that were read: a stale file, a value that float32 rounds.
+    written : bool
+        False when the file was up to date, and left as it was.
     """
 
     out: Path
     read: tuple[str, ...]
+    unchanged: tuple[str, ...]
     skipped: tuple[CellError, ...]
     notes: tuple[str, ...]
+    written: bool
 
     def __str__(self) -> str:
-        lines = [f"read {_cells(len(self.read))}"]
+        parsed = len(self.read) - len(self.unchanged)
+        lines = [
+            f"read {_cells(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
+        ]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"skipped: {error}" for error in self.skipped]
         if self.skipped:
             lines.append(f"skipped {_cells(len(self.skipped))}, the rest is built")
         megabytes = self.out.stat().st_size / 1e6
-        return "\n".join([*lines, f"wrote {self.out} ({megabytes:.1f} MB)"])
+        verb = "wrote" if self.written else "kept"
+        return "\n".join([*lines, f"{verb} {self.out} ({megabytes:.1f} MB)"])
 
 
 def build(
@@ -54,8 +66,13 @@ def build(
     model_contains: str = "",
     dtype: Literal["float32", "float64"] = "float32",
     strict: bool = False,
+    jobs: int | None = None,
+    force: bool = False,
 ) -> Report:
     """Read every cell under the runs roots and write one labelled netCDF-4 file.
+
+    Cells that the file holds already, from files of the same content, are taken over and not
+    parsed again; the result is the one of a build from scratch.
 
     Parameters
     ----------
@@ -72,6 +89,10 @@ def build(
         measure exactly; the report names every value for which it does not.
     strict : bool
         Write nothing and fail if any cell cannot be read.
+    jobs : int, optional
+        Processes that parse; by default one per core.
+    force : bool
+        Parse every cell, whatever the file holds.
 
     Returns
     -------
@@ -95,22 +116,70 @@ def build(
     >>> len(report.read), report.skipped
     (12, ())
     """
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs is {jobs}; give at least 1")
     folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
     target = _target(folders, None if out is None else Path(out))
-    reading = read_roots(folders, choice=Choice(window, model_contains), dtype=dtype)
-    if strict and reading.skipped:
-        reasons = "; ".join(map(str, reading.skipped))
-        raise BuildError(
-            f"nothing written: {_cells(len(reading.skipped))} cannot be read: {reasons}"
+    with _known(target, dtype, force) as (known, before), _spool(target) as spool:
+        reading = read_roots(
+            folders,
+            spool,
+            choice=Choice(window, model_contains),
+            dtype=dtype,
+            jobs=jobs,
+            known=known,
         )
-    ds = assemble(reading.cells)
-    store.write(ds.assign_attrs(global_attributes(ds, folders)), target)
+        if strict and reading.skipped:
+            reasons = "; ".join(map(str, reading.skipped))
+            count = _cells(len(reading.skipped))
+            raise BuildError(f"nothing written: {count} cannot be read: {reasons}")
+        attributes = global_attributes(reading.cells, folders)
+        written = _differs(reading, known, attributes, before)
+        if written:
+            write_cells(reading.cells, target, attributes)
     return Report(
-        target,
-        tuple(str(cell.labels["run_id"]) for cell in reading.cells),
-        reading.skipped,
-        tuple(f"{cell.folder / note}" for cell in reading.cells for note in cell.notes),
+        out=target,
+        read=tuple(str(cell.labels["run_id"]) for cell in reading.cells),
+        unchanged=tuple(reading.reused),
+        skipped=tuple(reading.skipped),
+        notes=tuple(f"{cell.folder / note}" for cell in reading.cells for note in cell.notes),
+        written=written,
     )
+
+
+def _known(
+    target: Path, dtype: str, force: bool
+) -> AbstractContextManager[tuple[dict[str, Cell], dict[str, Any]]]:
+    return nullcontext(({}, {})) if force else known_cells(target, dtype)
+
+
+def _spool(target: Path) -> AbstractContextManager[Path]:
+    """A folder beside the target, where there has to be room anyway."""
+    try:
+        folder = TemporaryDirectory(prefix=f".{target.name}.", suffix=".spool", dir=target.parent)
+    except OSError as error:
+        raise BuildError(f"{target}: cannot be written: {error.strerror}") from error
+    return _entered(folder)
+
+
+@contextmanager
+def _entered(folder: TemporaryDirectory[str]) -> Iterator[Path]:
+    with folder as name:
+        yield Path(name)
+
+
+def _differs(
+    reading: Reading,
+    known: Mapping[str, Cell],
+    attributes: Mapping[str, object],
+    before: Mapping[str, object],
+) -> bool:
+    """Whether a new file would differ from the one that is there in more than its dates."""
+    if any(reading.reused.values()) or known.keys() != reading.reused.keys():
+        return True
+    if len(reading.cells) > len(reading.reused):
+        return True
+    return any(before.get(name) != value for name, value in attributes.items() if name not in DATED)
 
 
 def _target(roots: list[Path], out: Path | None) -> Path:
@@ -122,8 +191,8 @@ def _target(roots: list[Path], out: Path | None) -> Path:
             raise UsageError("several runs roots have no common default: name the file with --out")
         root = roots[0].resolve()
         out = root.with_name(f"{root.name}.nc")
-    if out.suffix != store.SUFFIX:
-        raise UsageError(f"{out}: the file's name must end in {store.SUFFIX}")
+    if out.suffix != ".nc":
+        raise UsageError(f"{out}: the file's name must end in .nc")
     if out.is_dir():
         raise UsageError(f"{out}: is a folder; the file needs a name of its own")
     if not out.parent.is_dir():

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -110,7 +111,14 @@ def _call(name: str, words: Sequence[str]) -> None:
     for each in parameters(command):
         # Without a name it is the reader of what *roots takes.
         SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
-    fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
+
+
+def _note(message: Warning | str, *_: object) -> None:
+    """Show a warning, of a skipped cell for one, as the line that it is."""
+    print(f"isoklx: {printable(message)}", file=sys.stderr)
 
 
 def _settle_output() -> None:

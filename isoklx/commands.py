@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from isoklx.table_commands import calibration, survival, table
+
 
 def build(
     *roots: Path,
@@ -21,11 +23,14 @@ def build(
     model_contains: str = "",
     dtype: Literal["float32", "float64"] = "float32",
     strict: bool = False,
+    jobs: int | None = None,
+    force: bool = False,
 ) -> None:
     """Read every cell under ROOT and write one labelled netCDF file.
 
     A cell that cannot be read (half written, or broken) is reported by name, file and reason, and
-    the others are built. Nothing is overwritten by a failed build.
+    the others are built. Nothing is overwritten by a failed build. A second build parses only the
+    cells whose files have changed.
 
     Parameters
     ----------
@@ -41,6 +46,10 @@ def build(
         Precision of KL and pmass. float32 holds exactly what the runs computed.
     strict : bool
         Fail, and write nothing, if any cell has to be skipped.
+    jobs : int, optional
+        Processes that parse. Without it, one per core.
+    force : bool
+        Parse every cell, whatever the file holds already.
 
     Examples
     --------
@@ -57,6 +66,8 @@ def build(
         model_contains=model_contains,
         dtype=dtype,
         strict=strict,
+        jobs=jobs,
+        force=force,
     )
     print(report)
 
@@ -78,5 +89,11 @@ def info(file: Path) -> None:
     print(isoklx.describe.describe(file))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"build": build, "info": info}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "build": build,
+    "info": info,
+    "table": table,
+    "survival": survival,
+    "calibration": calibration,
+}
 """The commands by name, in the order of the help."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import xarray as xr
 
@@ -61,8 +62,9 @@ def open_sweep(path: str | Path, *, chunks: store.Chunks = "auto") -> xr.Dataset
 
 
 def _of_root(root: Path) -> xr.Dataset:
-    reading = read_roots([root])
+    with TemporaryDirectory(prefix="isoklx-") as spool:
+        reading = read_roots([root], Path(spool))
+        ds = assemble(reading.cells)
     for error in reading.skipped:
         warnings.warn(f"skipped {error}", stacklevel=3)
-    ds = assemble(reading.cells)
-    return ds.assign_attrs(global_attributes(ds, [root]))
+    return ds.assign_attrs(global_attributes(reading.cells, [root]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -14,28 +14,35 @@ INTERVAL = 0.1
 """Seconds between two drawings."""
 
 
-def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """Yield each of ``items``, drawing on standard error meanwhile if that is a terminal.
 
     Parameters
     ----------
-    items : sequence
+    items : iterable
         What is worked on.
+    total : int
+        How many there are.
     what : str
-        Its plural, shown behind the count.
+        Their plural, shown behind the count.
     """
     if not sys.stderr.isatty():
         yield from items
         return
     drawn = 0.0
     try:
-        for done, item in enumerate(items):
+        _draw(0, total, what)
+        for done, item in enumerate(items, start=1):
             if time.monotonic() - drawn > INTERVAL:
                 drawn = time.monotonic()
-                bar = "#" * (WIDTH * done // len(items))
-                sys.stderr.write(f"\r[{bar:<{WIDTH}}] {done}/{len(items)} {what}")
-                sys.stderr.flush()
+                _draw(done, total, what)
             yield item
     finally:
         sys.stderr.write("\r\033[K")  # the line was ours: leave none of it behind
         sys.stderr.flush()
+
+
+def _draw(done: int, total: int, what: str) -> None:
+    bar = "#" * (WIDTH * done // total)
+    sys.stderr.write(f"\r[{bar:<{WIDTH}}] {done}/{total} {what}")
+    sys.stderr.flush()

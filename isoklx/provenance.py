@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 import isoklx
 from isoklx import schema
-
-if TYPE_CHECKING:
-    import xarray as xr
+from isoklx.cells import Cell
 
 SUMMARY = (
     "Per-token KL(steered || base) and probability mass on valid answers (pmass) of language-model "
@@ -21,16 +18,19 @@ SUMMARY = (
     "iso-KL calibration found. One cell is one (model, method, seed, window)."
 )
 
+DATED = ("history", "date_created")
+"""The attributes that differ between two builds of the same cells."""
 
-def global_attributes(ds: xr.Dataset, roots: Sequence[Path]) -> dict[str, object]:
-    """The attributes that say what a sweep's file is and how it was made.
+
+def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str, object]:
+    """The attributes that say what a sweep is and how it was made.
 
     Parameters
     ----------
-    ds : Dataset
-        A sweep.
+    cells : sequence of Cell
+        The cells of the sweep.
     roots : sequence of Path
-        The runs roots that it was built from.
+        The runs roots that they come from.
 
     Returns
     -------
@@ -40,14 +40,14 @@ def global_attributes(ds: xr.Dataset, roots: Sequence[Path]) -> dict[str, object
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = " ".join(root.resolve().name for root in roots)
+    models = some(str(cell.labels["model_short"]) for cell in cells)
+    methods = some(str(cell.labels["method"]) for cell in cells)
     return {
         "Conventions": schema.CONVENTIONS,
-        "title": (
-            f"iso-KL steering sweep of {some(ds.model_short.values)}: {some(ds.method.values)}"
-        ),
+        "title": f"iso-KL steering sweep of {models}: {methods}",
         "summary": SUMMARY,
         "keywords": "language models, activation steering, iso-KL calibration, KL divergence",
-        "source": f"JSON of {ds.sizes['cell']} runs under {names}",
+        "source": f"JSON of {len(cells)} runs under {names}",
         "history": f"{now} isoklx {isoklx.__version__}: build {names}",
         "date_created": now,
         "creation_library": "isoklx",

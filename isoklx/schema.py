@@ -187,6 +187,9 @@ DATA: Mapping[str, Variable] = {
 
 VARIABLES: Mapping[str, Variable] = {**COORDINATES, **DATA}
 
+MEASURED = tuple(name for name, var in DATA.items() if var.measured)
+"""The large arrays: what models measured, token by token or fork by fork."""
+
 CELL_LABELS = tuple(name for name, var in COORDINATES.items() if var.dims == ("cell",))
 """Coordinates along ``cell``: what a cell is known by."""
 

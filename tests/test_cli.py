@@ -23,6 +23,7 @@ from isoklx import cli
 from isoklx.arguments import canonical_words, parameters
 from isoklx.commands import COMMANDS
 from isoklx.errors import BuildError, UsageError
+from tests.handmade import make_cell
 
 HEAVY = {"numpy", "xarray", "matplotlib", "dask", "netCDF4", "jiter", "fire"}
 
@@ -410,3 +411,16 @@ def test_a_root_that_is_not_there_is_failed_work(tmp_path: Path) -> None:
     result = isoklx_process("build", str(tmp_path / "none"))
     assert result.returncode == 1
     assert result.stderr == f"isoklx build: {tmp_path / 'none'}: there is no such folder\n"
+
+
+def test_a_skipped_cell_of_a_runs_root_is_one_line(tmp_path):
+    make_cell(tmp_path, "a")
+    make_cell(tmp_path, "b", pmass="[")
+    done = subprocess.run(
+        [sys.executable, "-m", "isoklx", "info", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"isoklx: skipped {tmp_path}/b/pmass.json: not JSON, or half written")
