@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from isoklx import plot as plot
     from isoklx.builder import build as build
     from isoklx.contrasts import survival_contrast as survival_contrast
     from isoklx.opening import open_sweep as open_sweep
@@ -58,6 +59,7 @@ __all__ = [
     "headline_table",
     "normalise_kl",
     "open_sweep",
+    "plot",
     "pmass_on_tokens",
     "quantile",
     "repeated_cells",
@@ -70,6 +72,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "plot":
+        return importlib.import_module("isoklx.plot")
     if name not in _HOME:
         raise AttributeError(f"module 'isoklx' has no attribute {name!r}")
     return getattr(importlib.import_module(f"isoklx.{_HOME[name]}"), name)

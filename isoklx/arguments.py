@@ -1,8 +1,8 @@
 """The words of a command line, checked against a command's signature before anything runs.
 
 A command is a plain function. Its parameters without a default are written as they are, in order
-(``*roots`` takes one or more); all others are flags. Every word is understood or the whole line is
-refused with a UsageError.
+(``*roots`` takes one or more), or as a flag of their name; all others are flags. Every word is
+understood or the whole line is refused with a UsageError.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
     """Find the flag that a word names and its value, which may be the first of ``rest``."""
     spelling, equals, text = word.partition("=")
     name = spelling.removeprefix("--").replace("-", "_")
-    flags = {each.name: each for each in known if each.flag}
+    flags = {each.name: each for each in known if not each.variadic}
     negations = {
         f"no{bar}{each.name}": each for each in flags.values() if each.switch for bar in ("", "_")
     }
@@ -218,7 +218,7 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
 def _unknown_flag(spelling: str, known: Sequence[Parameter], names: Sequence[str]) -> str:
     name = re.sub(r"^\W+", "", spelling).replace("-", "_")
     for each in known:
-        if not each.flag and name in (each.name, each.written.lower()):
+        if each.variadic and name in (each.name, each.written.lower()):
             return f"unknown flag {spelling}; {each.written} is written without a flag"
     guess = nearest(name, names)
     hint = f"did you mean --{guess}?" if guess else "--help lists the flags"
@@ -269,7 +269,10 @@ def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | N
 
 def _refuse_missing(known: Sequence[Parameter], placed: int, flags: Mapping[str, str]) -> None:
     places = [each for each in known if not each.flag]
-    absent = [each for each in known if each.flag and each.required and each.name not in flags]
-    missing = [*places[placed:], *absent]
+    twice = [each for each in places[:placed] if each.name in flags]
+    if twice:
+        raise UsageError(f"{twice[0].written} is given twice, as it is and as --{twice[0].name}")
+    absent = [each for each in known if each.flag and each.required]
+    missing = [each for each in [*places[placed:], *absent] if each.name not in flags]
     if missing:
         raise UsageError(f"missing {', '.join(each.written for each in missing)}")

@@ -2,9 +2,9 @@
 
 Examples
 --------
-$ isoklx build outputs
+$ isoklx aggregate outputs --out figs
 $ isoklx build runs_a runs_b --out both.nc --window 512 --strict
-$ isoklx info outputs.nc
+$ isoklx figure both.nc --kind spaghetti --color_by_pmass
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from isoklx.aggregate_command import aggregate
+from isoklx.figure_commands import alive, figure
 from isoklx.table_commands import calibration, survival, table
 
 
@@ -93,7 +95,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "build": build,
     "info": info,
     "table": table,
+    "figure": figure,
+    "alive": alive,
     "survival": survival,
     "calibration": calibration,
+    "aggregate": aggregate,
 }
 """The commands by name, in the order of the help."""

@@ -1,15 +1,18 @@
-"""The commands that print tables, and write them."""
+"""The commands that print tables, and write them beside their figures."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from isoklx.drawing import Saving, draw_calibration, draw_survival, say_written
+from isoklx.option_groups import grouped
+
 if TYPE_CHECKING:
-    import pandas as pd
-    import xarray as xr
+    from isoklx.table_formats import Table
 
 WIDTH = 100
 """Columns, where the output is no terminal."""
@@ -37,18 +40,13 @@ def table(file: Path, *, out: Path | None = None, json: bool = False) -> None:
     $ isoklx table outputs.nc --json
     """
     import isoklx.opening
-    import isoklx.tables
+    from isoklx.captioned_tables import headline
 
     with isoklx.opening.open_sweep(file) as ds:
-        frame = isoklx.tables.headline_table(ds)
-        caption = f"Calibrated coefficient c_star, over seeds. {_count_of_cells(ds)}"
-        averaged = ds.sizes["cell"] - int(frame["n_seeds"].sum())
-    if averaged:
-        caption += f" {averaged} of them repeat a seed: cells of one seed were averaged first."
-    _deliver("table", frame, isoklx.tables.HEADLINE_KEYS, caption, out, json=json)
+        _deliver("table", headline(ds), out, json=json)
 
 
-def survival(
+def _survival(
     file: Path,
     *,
     metric: Literal["pmass_eval", "pmass", "kl"] = "pmass_eval",
@@ -58,6 +56,7 @@ def survival(
     distinct: bool = True,
     out: Path | None = None,
     json: bool = False,
+    saving: Saving,
 ) -> None:
     """Print how many trajectories lived, by dose: Kaplan-Meier survival in one row per dose.
 
@@ -76,7 +75,7 @@ def survival(
     distinct : bool
         Count every cell, those too that repeat another one to the byte.
     out : Path, optional
-        Folder to write survival.csv and survival.md to; made if there is none.
+        Folder to write the table and the figure to; made if there is none.
     json : bool
         Print the rows as JSON, with all digits, instead.
 
@@ -86,22 +85,21 @@ def survival(
     $ isoklx survival outputs.nc --thresholds 0.75,0.95 --alphas 1,2 --out tables
     $ isoklx survival outputs.nc --metric kl --thresholds 5 --nodistinct
     """
+    import isoklx.captioned_tables
     import isoklx.opening
     import isoklx.selection
-    import isoklx.survival_curves
 
     with isoklx.opening.open_sweep(file) as ds:
         doses = ds if alphas is None else isoklx.selection.select_alphas(ds, alphas)
-        frame = isoklx.survival_curves.survival_summary(doses, metric, thresholds, by, distinct)
-    over = "n_distinct trajectories, of distinct cells" if distinct else "all n trajectories"
-    caption = (
-        f"Kaplan-Meier survival by {metric}. Counts and 95% intervals are over {over}; "
-        "times are in tokens."
-    )
-    _deliver("survival", frame, ("threshold", *(by or ()), "alpha"), caption, out, json=json)
+        choice = (metric, thresholds, by, distinct)
+        _deliver("survival", isoklx.captioned_tables.survival(doses, *choice), out, json=json)
+        if out is not None:
+            _say(draw_survival(doses, out, saving, *choice), json=json)
 
 
-def calibration(file: Path, *, out: Path | None = None, json: bool = False) -> None:
+def _calibration(
+    file: Path, *, out: Path | None = None, json: bool = False, saving: Saving
+) -> None:
     """Print, cell by cell, whether the calibration can be trusted.
 
     Whether the bisection reached its target or ran into a limit, whether it holds on held-out
@@ -112,7 +110,7 @@ def calibration(file: Path, *, out: Path | None = None, json: bool = False) -> N
     file : Path
         A file that build wrote, or a runs root.
     out : Path, optional
-        Folder to write calibration.csv and calibration.md to; made if there is none.
+        Folder to write the table and the figure to; made if there is none.
     json : bool
         Print the rows as JSON, with all digits, instead.
 
@@ -121,49 +119,30 @@ def calibration(file: Path, *, out: Path | None = None, json: bool = False) -> N
     $ isoklx calibration outputs.nc
     $ isoklx calibration outputs.nc --out tables
     """
+    import isoklx.captioned_tables
     import isoklx.opening
-    import isoklx.tables
 
     with isoklx.opening.open_sweep(file) as ds:
-        frame = isoklx.tables.calibration_table(ds)
-        cells = _count_of_cells(ds)
-    lowest, highest = isoklx.tables.HELD_OUT_RANGE
-    caption = (
-        f"Calibration of each cell. {cells} KL is in nats. Converged: the last p95 of the "
-        f"bisection is within {isoklx.tables.TOLERANCE} of the target. Pinned: it is not, and "
-        "c_star is at an end of what was tried. In range: the held-out p95 at alpha 1 is "
-        f"{lowest} to {highest} times the target."
-    )
-    _deliver("calibration", frame, isoklx.tables.CALIBRATION_KEYS, caption, out, json=json)
+        _deliver("calibration", isoklx.captioned_tables.calibration(ds), out, json=json)
+        if out is not None:
+            _say(draw_calibration(ds, out, saving), json=json)
 
 
-def _count_of_cells(ds: xr.Dataset) -> str:
-    from isoklx.repeats import repeated_cells
-
-    n = ds.sizes["cell"]
-    n_distinct = n - sum(len(group) - 1 for group in repeated_cells(ds))
-    repeats = f" ({n - n_distinct} repeat another to the byte)" if n > n_distinct else ""
-    return f"Cells: n = {n}, distinct n = {n_distinct}{repeats}."
-
-
-def _deliver(
-    name: str,
-    frame: pd.DataFrame,
-    keys: tuple[str, ...],
-    caption: str,
-    out: Path | None,
-    *,
-    json: bool,
-) -> None:
+def _deliver(name: str, table: Table, out: Path | None, *, json: bool) -> None:
     """Print a table, write it if asked, and say what was written."""
     from isoklx.table_files import write_table
-    from isoklx.table_formats import Table, as_json, as_text
-    from isoklx.terminal import printable
+    from isoklx.table_formats import as_json, as_text
 
-    table = Table(frame, keys, caption)
     width = shutil.get_terminal_size((WIDTH, 0)).columns
-    print(as_json(table) if json else as_text(table, width))
+    print(as_json(table) if json else as_text(table, width) + "\n" * (out is not None))
     if out is not None:
-        paths = write_table(table, out, name)
-        # With --json, standard output is for a program to read.
-        print(f"\nwrote {' and '.join(map(printable, paths))}", file=sys.stderr if json else None)
+        _say(write_table(table, out, name), json=json)
+
+
+def _say(paths: list[Path], *, json: bool) -> None:
+    # With --json, standard output is for a program to read.
+    say_written(paths, sys.stderr if json else sys.stdout)
+
+
+survival: Callable[..., None] = grouped(_survival)
+calibration: Callable[..., None] = grouped(_calibration)

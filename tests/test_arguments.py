@@ -102,11 +102,21 @@ def test_hyphens_alone_and_the_flags_of_fire_are_unknown(word: str) -> None:
     assert refusal(build, f"a {word}") == f"unknown flag {word}; --help lists the flags"
 
 
-@pytest.mark.parametrize(
-    ("command", "word", "place"), [(build, "--roots", "ROOT"), (figure, "--file", "FILE")]
-)
-def test_what_has_a_place_is_not_a_flag(command: object, word: str, place: str) -> None:
-    assert refusal(command, f"{word} x").endswith(f"; {place} is written without a flag")
+def test_what_has_a_place_may_be_written_as_a_flag() -> None:
+    assert canonical_words(figure, ["--file", "a.nc"]) == ["--file=a.nc"]
+    assert canonical_words(convert, ["a", "--target=b", "--precision", "3"]) == [
+        "a",
+        "--target=b",
+        "--precision=3",
+    ]
+
+
+def test_what_has_a_place_is_given_once() -> None:
+    assert refusal(figure, "a.nc --file b.nc") == "FILE is given twice, as it is and as --file"
+
+
+def test_what_takes_all_remaining_words_is_not_a_flag() -> None:
+    assert refusal(build, "--roots x").endswith("; ROOT is written without a flag")
 
 
 @pytest.mark.parametrize(

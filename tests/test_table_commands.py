@@ -66,7 +66,8 @@ def test_files_are_written_and_named(
     out = tmp_path / "tables"
     text = output(capsys, name, sample, "--out", out)
     paths = [out / f"{name}.csv", out / f"{name}.md"]
-    assert text.endswith(f"\nwrote {paths[0]} and {paths[1]}\n")
+    paths += [] if name == "table" else [out / f"{name}.png"]
+    assert text.endswith("\n\n" + "".join(f"wrote {path}\n" for path in paths))
     assert sorted(out.iterdir()) == paths
     assert "distinct" in paths[1].read_text().splitlines()[0]
 

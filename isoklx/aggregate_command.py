@@ -1,0 +1,142 @@
+"""The command that does it all: from a runs root to Figure 1 and every table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isoklx.drawing import (
+    Panels,
+    Saving,
+    Scope,
+    draw,
+    draw_calibration,
+    draw_figure1,
+    draw_survival,
+    of_model,
+    say_written,
+)
+from isoklx.errors import BuildError, DatasetError, UsageError
+from isoklx.option_groups import grouped
+from isoklx.terminal import printable
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def _aggregate(
+    runs_root: Path,
+    *,
+    out: Path = Path("figs"),
+    spaghetti: bool = False,
+    quantile_lines: bool = False,
+    scope: Scope,
+    panels: Panels,
+    saving: Saving,
+) -> None:
+    """Build a runs root, and write Figure 1, the headline table and all the rest.
+
+    Writes into the folder OUT, and nothing into the runs root or beside it: the built file, which a
+    later run reuses; the headline, survival and calibration tables; Figure 1, and the figures of
+    survival, of trajectories alive and dead, and of the calibration. Tables of the calibration are
+    over all cells; window, model and alphas choose what the rest is made of.
+
+    Parameters
+    ----------
+    runs_root : Path
+        Folder that holds one folder per cell.
+    out : Path
+        Folder to write to; made if there is none.
+    spaghetti : bool
+        The same as --kind spaghetti.
+    quantile_lines : bool
+        The same as --kind fan.
+
+    Examples
+    --------
+    $ isoklx aggregate outputs --out figs
+    $ isoklx aggregate outputs --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
+    $ isoklx aggregate --runs_root outputs --quantile_lines --format png,pdf
+    """
+    import isoklx.builder
+    import isoklx.opening
+
+    panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
+    report = isoklx.builder.build(runs_root, _target(runs_root, out))
+    print(report)
+    with isoklx.opening.open_sweep(report.out) as ds:
+        chosen = _chosen(ds, scope)
+        for what, write in _parts(ds, chosen, out, scope, panels, saving).items():
+            try:
+                say_written(write())
+            except DatasetError as error:
+                # A sweep without KL, or without pmass, still has the rest.
+                print(f"no {what}: {printable(error)}")
+
+
+def _parts(
+    ds: xr.Dataset, chosen: xr.Dataset, out: Path, scope: Scope, panels: Panels, saving: Saving
+) -> dict[str, Callable[[], list[Path]]]:
+    """What is written, in this order."""
+    import isoklx.plot
+    from isoklx import captioned_tables
+    from isoklx.table_files import write_table
+
+    def alive() -> xr.plot.FacetGrid[xr.DataArray]:
+        return isoklx.plot.alive(chosen, window=scope.window, by=panels.by, roll=panels.roll)
+
+    return {
+        "headline table": lambda: write_table(captioned_tables.headline(ds), out, "table"),
+        "calibration table": lambda: write_table(
+            captioned_tables.calibration(ds), out, "calibration"
+        ),
+        "survival table": lambda: write_table(captioned_tables.survival(chosen), out, "survival"),
+        "figure 1": lambda: draw_figure1(chosen, out, scope, panels, saving),
+        "survival figure": lambda: draw_survival(chosen, out, saving),
+        "alive figure": lambda: draw("alive", out, saving, alive),
+        "calibration figure": lambda: draw_calibration(ds, out, saving),
+    }
+
+
+def _of_kind(panels: Panels, *, spaghetti: bool, quantile_lines: bool) -> Panels:
+    """What the flags of older scripts mean."""
+    if spaghetti and quantile_lines:
+        raise UsageError("--spaghetti and --quantile_lines are two kinds of one figure; give one")
+    if (spaghetti or quantile_lines) and panels.kind != "band":
+        raise UsageError(f"--kind {panels.kind} says already what the figure is; give no other")
+    if spaghetti:
+        return replace(panels, kind="spaghetti")
+    return replace(panels, kind="fan") if quantile_lines else panels
+
+
+def _target(runs_root: Path, out: Path) -> Path:
+    """The built file, in the folder of all that is written."""
+    root, folder = runs_root.resolve(), out.resolve()
+    if folder == root or root in folder.parents:
+        raise UsageError(f"{out}: is in the runs root, which stays as it is; choose another --out")
+    if not root.is_dir():
+        raise BuildError(f"{runs_root}: there is no such folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
+    return out / f"{root.name}.nc"
+
+
+def _chosen(ds: xr.Dataset, scope: Scope) -> xr.Dataset:
+    """What is drawn; a mistake in choosing it is found before anything is written."""
+    from isoklx.plot.scope import in_scope
+    from isoklx.selection import select_alphas
+
+    chosen = of_model(ds, scope.model_contains)
+    with suppress(DatasetError):  # without KL there is no window to choose
+        in_scope(chosen, window=scope.window, alphas=scope.alphas)
+    if scope.window is not None:
+        chosen = chosen.isel(cell=chosen["window"].values == scope.window)
+    return chosen if scope.alphas is None else select_alphas(chosen, scope.alphas)
+
+
+aggregate: Callable[..., None] = grouped(_aggregate)

@@ -1,0 +1,77 @@
+"""Options that several commands share: written once, as a dataclass, and taken as single flags."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+SECTION = "\nParameters\n----------\n"
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Spread the option groups in a command's signature into keyword parameters of their own.
+
+    Parameters
+    ----------
+    command : callable
+        A function with a numpydoc docstring. A parameter that is annotated with a dataclass is a
+        group: the dataclass has a default for every field, and a docstring that explains them.
+
+    Returns
+    -------
+    callable
+        The command with a flat signature and with the groups' explanations in its docstring.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Saving:
+    ...     dpi: int = 200
+    >>> @grouped
+    ... def draw(file: str, *, saving: Saving) -> None:
+    ...     print(file, saving)
+    >>> str(inspect.signature(draw))
+    "(file: 'str', *, dpi: 'int' = 200) -> None"
+    >>> draw("a.nc", dpi=300)
+    a.nc Saving(dpi=300)
+    """
+    hints = get_type_hints(command)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter)
+            continue
+        parameters += [
+            inspect.Parameter(
+                each.name, parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
+            )
+            for each in fields(groups[name])
+        ]
+        hints |= get_type_hints(groups[name])
+
+    @functools.wraps(command)
+    def flat(*args: Any, **flags: Any) -> None:
+        built = {
+            name: group(**{f.name: flags.pop(f.name) for f in fields(group) if f.name in flags})
+            for name, group in groups.items()
+        }
+        command(*args, **flags, **built)
+
+    del flat.__wrapped__  # whoever asks for the signature shall see the flat one
+    flat.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
+    flat.__annotations__ = {each.name: hints[each.name] for each in parameters} | {"return": None}
+    flat.__doc__ = _explained(command, list(groups.values()))
+    return flat
+
+
+def _explained(command: Callable[..., None], groups: list[Any]) -> str:
+    """The command's docstring, with what the groups say of their fields in its Parameters."""
+    before, _, after = inspect.cleandoc(command.__doc__ or "").partition("\n\nExamples\n")
+    entries = [inspect.cleandoc(group.__doc__ or "").partition(SECTION)[2] for group in groups]
+    examples = f"\n\nExamples\n{after}" if after else ""
+    return "\n".join([before, *entries]) + examples

@@ -1,0 +1,175 @@
+"""Trajectories while alive, and from the fork on at which they were found dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from isoklx.lifetimes import lifetimes
+from isoklx.plot import palette
+from isoklx.plot.facets import (
+    Grid,
+    closed_on_error,
+    facets,
+    label_row,
+    note,
+    put_legend,
+    put_title,
+    row_name,
+)
+from isoklx.plot.limits import Extent, check_ymax, limit
+from isoklx.plot.lines import Strokes, Values, add_lines, by_line, draw_median
+from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.spaghetti import unknown_legend
+from isoklx.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
+
+THRESHOLD = 0.75
+
+HEIGHT = 2.0
+"""Of a row, in inches."""
+
+DEAD, ALIVE, UNKNOWN = range(3)
+COLOURS = (palette.DEAD, palette.ALIVE, palette.UNKNOWN)
+
+STROKES = Strokes()
+EOS: dict[str, Any] = {"color": palette.MEDIAN, "marker": "|", "markersize": 4, "linestyle": "none"}
+
+
+def alive(
+    ds: xr.Dataset,
+    *,
+    threshold: float = THRESHOLD,
+    calib_tokens: int = CALIB_TOKENS,
+    normalize: bool = True,
+    alphas: Sequence[float] | None = None,
+    window: int | None = None,
+    by: By | None = None,
+    roll: int = ROLL,
+    kl_ymax: float | Literal["auto"] = "auto",
+    log: bool = True,
+) -> Grid:
+    """Draw KL per token, each trajectory over its own early p95, in two colours: alive and dead.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    threshold : float
+        A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
+        `isoklx.survival`. Above a panel: of how many trajectories pmass is known, how many died,
+        and how many ended before the window without having died.
+    calib_tokens : int
+        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`.
+    normalize : bool
+        Whether to divide by it; otherwise the axis is in nats.
+    alphas : sequence of float, optional
+        Doses, in the order of the columns; by default all that were run, but those at which KL is 0
+        throughout and cannot be normalised.
+    window : int, optional
+        Only cells of this window, in tokens; needed where there are several.
+    by : {"method", "model_short", "seed"}, optional
+        Rows of panels for each method, model or seed; by default all cells are drawn together.
+    roll : int
+        Tokens averaged, as for `isoklx.smooth`.
+    kl_ymax : float or "auto"
+        Upper limit; by itself above 98% of the fullest panel, and above all of it if `log`. A panel
+        that goes beyond it says how far.
+    log : bool
+        Whether the KL axis is logarithmic.
+
+    Returns
+    -------
+    FacetGrid
+        Its ``name_dicts`` say which ``alpha`` and ``row`` a panel is of. Not saved; close it with
+        ``matplotlib.pyplot.close(grid.fig)``.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or has no per-token KL, or no ``pmass_eval``.
+    UsageError
+        When an option is out of range, a window or dose is not there, or a window must be chosen.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> grid = alive(isoklx.open_sweep("data/sample"), alphas=[1, 2])
+    >>> grid.axs.shape
+    (1, 2)
+    """
+    check_ymax(kl_ymax)
+    ds = in_scope(ds, window=window, alphas=alphas)
+    if normalize and alphas is None:
+        ds = _that_can_be_normalised(ds, calib_tokens)
+    kl = normalise_kl(ds, calib_tokens) if normalize else ds["kl"]
+    lives = lifetimes(ds, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    drawn = ds.assign({"drawn": kl, **lives.data_vars})
+    rows = groups(drawn, by)
+    grid = facets(
+        {row_name("kl", label): HEIGHT for label in rows},
+        drawn["alpha"].values,
+        int(ds["window"].max()),
+    )
+    with closed_on_error(grid):
+        extents: dict[Axes, Extent] = {}
+        for axes, (label, cells) in zip(grid.axs, rows.items(), strict=True):
+            label_row(axes, "KL / early p95" if normalize else "KL (nats)", label)
+            for i, ax in enumerate(axes):
+                extents[ax] = _draw_panel(ax, cells.isel(alpha=i), roll)
+        why_empty = "nothing to normalise" if normalize else "not run"
+        limit(extents, ymax=kl_ymax, log=log, least=1.0, why_empty=why_empty)
+        put_legend(grid, _legend(drawn, threshold))
+        over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
+        put_title(grid, ds, f"KL(steered || base) per token{over}{how_smoothed(ds, roll)}")
+    return grid
+
+
+def _that_can_be_normalised(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
+    """Without the doses of which there would be nothing left, unless that is all of them."""
+    early = normalise_kl(ds.isel(token=slice(0, calib_tokens)), calib_tokens)
+    some = early.notnull().any(["cell", "prompt", "token"]).values
+    return ds.isel(alpha=some) if some.any() else ds
+
+
+def _draw_panel(ax: Axes, ds: xr.Dataset, roll: int) -> Extent:
+    """Draw the trajectories of one dose, and say how far they go."""
+    smoothed = smooth(ds["drawn"], roll).compute()
+    lives = ds[["end", "died", "censored"]].compute()
+    lines, tokens = by_line(smoothed), smoothed["token"].values
+    seen, died = by_line(lives["end"]) >= 0, by_line(lives["died"])
+    death = np.where(died, ds["fork"].values[by_line(lives["end"])], np.inf)
+    state = np.where(tokens < death[:, np.newaxis], ALIVE, DEAD)
+    state[~seen] = UNKNOWN
+
+    there = ~np.isnan(lines).all(axis=1)
+    collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)
+    collection.set_color([COLOURS[state] for state in states])
+    draw_median(ax, quantile(smoothed, 0.5), STROKES)
+    ended = there & (by_line(ds["gen_len"]) < by_line(ds["window"].broadcast_like(ds["gen_len"])))
+    _draw_ends(ax, tokens, lines[ended])
+    note(ax, f"n = {seen.sum()}" if seen.any() else "no pmass")
+    if seen.any():
+        note(ax, f"{died.sum()} died, {lives['censored'].values.sum()} censored")
+    return Extent.of(lines, lines)
+
+
+def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:
+    """Put a tick on the last value of each line."""
+    last = lines.shape[1] - 1 - np.isfinite(lines)[:, ::-1].argmax(axis=1)
+    ax.plot(tokens[last], np.take_along_axis(lines, last[:, np.newaxis], axis=1), **EOS)
+
+
+def _legend(ds: xr.Dataset, threshold: float) -> list[Artist]:
+    handles = [
+        Line2D([], [], color=palette.ALIVE, label="alive"),
+        Line2D([], [], color=palette.DEAD, label=f"dead (pmass_eval < {threshold:g})"),
+        Line2D([], [], color=palette.MEDIAN, label="median"),
+        Line2D([], [], **EOS, label="end of rollout"),
+    ]
+    return [*handles, *unknown_legend(ds)]

@@ -1,0 +1,275 @@
+"""What the bisection tried, the coefficients that it found, and whether they carry over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from isoklx import schema
+from isoklx.errors import DatasetError
+from isoklx.plot import titles
+from isoklx.plot.palette import TARGET
+from isoklx.repeats import distinct
+from isoklx.selection import SAME_ALPHA, restore_dims
+from isoklx.tables import EQUAL, HELD_OUT_RANGE
+
+PAGE, COLUMN = 7.0, 3.5
+"""Inches: the width of three panels and of one."""
+
+ROW = 0.21
+"""Inches for the cells of one model and method."""
+
+LEAST_HEIGHT = 1.7
+"""Of a panel, in inches."""
+
+FEW_ROWS = 14
+"""As many as look well beside the bisection."""
+
+LARGEST_STACK = 5
+"""Marks upon each other that can be counted; of more, the number is written beside them."""
+
+MARK_WIDTH = 0.03
+"""Of a mark, over the width of the panel."""
+
+MANY = 100
+"""Cells whose lines are too many for a vector file."""
+
+ROW_KEYS = ["model", "method", "window"]
+
+HELD_OUT_TICKS = (HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1])
+
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#b25690", "#3a8fc4", "#7f3b08", "#a87900", "#000000"]
+"""Of methods, told apart by the colour-blind."""
+
+MARKERS = list("osD^v<>")
+"""Of methods, told apart in greyscale; one fewer than colours, so that 56 methods differ."""
+
+
+def calibration(ds: xr.Dataset) -> Figure:
+    """Draw the bisection, the coefficients that it found, and the held-out p95 at alpha 1.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it; calibrated-only cells too.
+
+    Returns
+    -------
+    Figure
+        Up to three axes, labelled by ``Axes.get_label``:
+
+        bisection
+            p95 of KL against the magnitude of the coefficient, a line per cell, the target, and a
+            large mark at ``c_star``. Left out where no cell has a history.
+        c_star
+            One mark per cell, a row per model, method and window. Marks that would lie on each
+            other are stacked.
+        heldout
+            p95 of KL at alpha 1 over the target, and the range in which a calibration carries over;
+            open marks are outside. Left out where no cell was run at alpha 1.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or no cell has a ``c_star``.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> figure = calibration(isoklx.open_sweep("data/sample"))
+    >>> [ax.get_label() for ax in figure.axes]
+    ['bisection', 'c_star', 'heldout']
+    """
+    names = ["model", "model_short", "method", "seed", "window", "c_star", "target_kl", "kl_p95"]
+    schema.require(ds, [*names, "alpha", "calib_coeff", "calib_kl_p95"])
+    ds = restore_dims(ds)
+    ds = ds.isel(cell=np.flatnonzero(np.isfinite(ds["c_star"].values)))
+    if not ds.sizes["cell"]:
+        raise DatasetError("no cell of this sweep has a c_star, so there is nothing to draw")
+    cells = _cells(ds)
+    rows = _rows(cells)
+    panels: dict[str, Callable[[Axes], str]] = {}
+    if ds["calib_kl_p95"].notnull().any():
+        panels["bisection"] = lambda ax: _draw_bisection(ax, ds, cells)
+    panels["c_star"] = lambda ax: _draw_c_star(ax, cells, rows)
+    if cells["heldout"].notna().any():
+        panels["heldout"] = lambda ax: _draw_heldout(ax, cells, rows)
+
+    figure = plt.figure(layout="constrained")
+    places = _places(figure, list(panels), len(rows))
+    for letter, (name, draw) in zip("abc", panels.items(), strict=False):
+        ax = figure.add_subplot(places[name], label=name)
+        ax.set_title(f"({letter}) {draw(ax)}", fontsize="small", loc="left")
+        ax.xaxis.label.set_fontsize("small")
+        ax.yaxis.label.set_fontsize("small")
+        ax.tick_params(labelsize="x-small")
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(_heading(ds, figure.get_figwidth()), fontsize="small")
+    return figure
+
+
+def _places(figure: Figure, names: list[str], n_rows: int) -> dict[str, SubplotSpec]:
+    """Panels side by side; with many rows of cells, the bisection above the others."""
+    heights = {"bisection": LEAST_HEIGHT, "rows": max(LEAST_HEIGHT, ROW * n_rows)}
+    figure.set_figwidth(PAGE if len(names) > 1 else COLUMN)
+    if len(names) == 1 or names[0] != "bisection" or n_rows <= FEW_ROWS:
+        figure.set_figheight(heights["rows"] + 1)
+        grid = figure.add_gridspec(1, len(names))
+        return {name: grid[i] for i, name in enumerate(names)}
+    figure.set_figheight(sum(heights.values()) + 1.4)
+    grid = figure.add_gridspec(2, len(names) - 1, height_ratios=list(heights.values()))
+    return {"bisection": grid[0, :]} | {name: grid[1, i] for i, name in enumerate(names[1:])}
+
+
+def _heading(ds: xr.Dataset, width: float) -> str:
+    n, n_distinct = ds.sizes["cell"], distinct(ds).sizes["cell"]
+    cells = f"{n} cell{'s' if n > 1 else ''}"
+    return titles.title(ds, f"Calibration of {cells}", n=n, n_distinct=n_distinct, inches=width)
+
+
+def _cells(ds: xr.Dataset) -> pd.DataFrame:
+    """One row per cell: what it is called, what is drawn of it, and how."""
+    names = [*ROW_KEYS, "model_short", "c_star", "target_kl"]
+    cells = pd.DataFrame({name: ds[name].values for name in names})
+    namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
+    cells["model"] = cells["model_short"].where(~namesakes, cells["model"])
+    at_one = ds["kl_p95"].reindex(alpha=[1.0], method="nearest", tolerance=SAME_ALPHA)
+    cells["heldout"] = at_one.isel(alpha=0).values / cells["target_kl"]
+    low, high = HELD_OUT_RANGE
+    cells["in_range"] = cells["heldout"].between(low - EQUAL, high + EQUAL)
+    number = np.unique(cells["method"], return_inverse=True)[1]
+    cells["colour"] = np.take(COLOURS, number % len(COLOURS))
+    cells["marker"] = np.take(MARKERS, number % len(MARKERS))
+    return cells
+
+
+def _rows(cells: pd.DataFrame) -> pd.DataFrame:
+    """A row per model, method and window, below a heading where there are several models."""
+    rows = cells[[*ROW_KEYS, "colour"]].drop_duplicates(ROW_KEYS)
+    rows = rows.assign(label=rows["method"].map(titles.literal), heading=False)
+    if cells["window"].nunique() > 1:
+        rows["label"] += ", w" + rows["window"].astype(str)
+    if cells["model"].nunique() > 1:
+        headings = rows.drop_duplicates("model").assign(method="", colour="black", heading=True)
+        headings["label"] = headings["model"].map(titles.literal)
+        rows = pd.concat([headings, rows])
+    return rows.sort_values(ROW_KEYS, ignore_index=True)
+
+
+def _draw_bisection(ax: Axes, ds: xr.Dataset, cells: pd.DataFrame) -> str:
+    tried, p95 = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
+    opacity = float(np.clip(12 / len(cells), 0.2, 1))
+    for i, cell in enumerate(cells.to_dict("records")):
+        known = np.flatnonzero((tried[i] > 0) & (p95[i] > 0))
+        known = known[np.argsort(tried[i, known], kind="stable")]
+        if not known.size:
+            continue
+        coeff, kl, c_star = tried[i, known], p95[i, known], abs(cell["c_star"])
+        style = {"color": cell["colour"], "alpha": opacity, "marker": cell["marker"]}
+        ax.plot(coeff, kl, linewidth=0.8, markersize=2.5, rasterized=len(cells) > MANY, **style)
+        # On the cell's own line; exactly what was measured, where c_star itself was tried.
+        with np.errstate(divide="ignore"):
+            at = np.interp(np.log(c_star), np.log(coeff), np.log(kl), np.nan, np.nan)
+        ax.plot(c_star, np.exp(at), markersize=6, markeredgecolor="white", **style)
+    for target in cells["target_kl"].dropna().unique():
+        ax.axhline(target, color=TARGET, linewidth=0.8, linestyle="--", zorder=1)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+    ax.annotate(
+        "target",
+        (0, cells["target_kl"].max()),
+        (2, 2),
+        xycoords=ax.get_yaxis_transform(),
+        textcoords="offset points",
+        fontsize="x-small",
+        color=TARGET,
+    )
+    ax.set_xlabel("|coefficient|" if (cells["c_star"] < 0).any() else "coefficient")
+    ax.set_ylabel("p95 of KL (nats)")
+    return "bisection; large: c_star"
+
+
+def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
+    low, high = cells["c_star"].min(), cells["c_star"].max()
+    margin = 0.1 * (high - low) or 0.1 * abs(high) or 1
+    ax.set_xlim(low - margin, high + margin)
+    _draw_cells(ax, cells.assign(x=cells["c_star"], filled=True), rows)
+    ax.set_yticks(range(len(rows)), rows["label"])
+    ax.tick_params(left=False)
+    for label, colour, heading in zip(
+        ax.get_yticklabels(), rows["colour"], rows["heading"], strict=True
+    ):
+        label.set(color=colour, fontweight="bold" if heading else "normal")
+    ax.set_xlabel("c_star")
+    return "a mark per cell"
+
+
+def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
+    ran = cells[cells["heldout"].notna()]
+    ax.axvspan(*HELD_OUT_RANGE, color="0.9", linewidth=0, zorder=0)
+    ax.axvline(1, color=TARGET, linewidth=0.8, linestyle="--", zorder=1)
+    if (ran["heldout"] > 0).all():
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.4, *HELD_OUT_TICKS, 2.5, 5, 10, 100]))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(min(0.62, 0.9 * ran["heldout"].min()), max(1.6, 1.1 * ran["heldout"].max()))
+    _draw_cells(ax, ran.assign(x=ran["heldout"], filled=ran["in_range"]), rows)
+    ax.tick_params(left=False, labelleft=False)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel(f"held-out p95 / target, {titles.dose(1)}")
+    return f"{ran['in_range'].sum()} of {len(ran)} in range"
+
+
+def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Mark each cell at its ``x``, in the row that it belongs to; marks that meet are stacked."""
+    scale = np.log if ax.get_xscale() == "log" else np.asarray
+    low, high = scale(ax.get_xlim())
+    near = MARK_WIDTH * (high - low)
+    members = dict(iter(cells.sort_values("x").groupby(ROW_KEYS)))
+    for y, key in enumerate(rows[ROW_KEYS].itertuples(index=False, name=None)):
+        if rows["heading"][y] or key not in members:
+            continue
+        ax.axhline(y, color="0.88", linewidth=0.6, zorder=0)
+        row = members[key]
+        position = scale(row["x"].to_numpy())
+        stack = np.cumsum(np.diff(position, prepend=position[0]) > near)
+        height, level = np.bincount(stack)[stack], row.groupby(stack).cumcount().to_numpy()
+        row = row.assign(y=y + (level - (height - 1) / 2) * np.minimum(0.3, 0.8 / height))
+        for filled, marks in row.groupby("filled"):
+            colour = row["colour"].iat[0]
+            ax.plot(
+                marks["x"],
+                marks["y"],
+                linestyle="none",
+                marker=row["marker"].iat[0],
+                markersize=4,
+                markeredgewidth=0.3 if filled else 0.8,
+                markeredgecolor="white" if filled else colour,
+                color=colour if filled else "white",
+            )
+        for _, marks in row[height > LARGEST_STACK].groupby(stack[height > LARGEST_STACK]):
+            # Those that are not quite equal stand apart.
+            if np.ptp(scale(marks["x"])) < near:
+                ax.annotate(
+                    f"\N{MULTIPLICATION SIGN}{len(marks)}",
+                    (marks["x"].max(), y),
+                    (5, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize="xx-small",
+                )
+    ax.set_ylim(len(rows) - 0.4, -0.6)

@@ -1,0 +1,36 @@
+"""Lines to compare trajectories with: the KL that was aimed at, and a token of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from isoklx.errors import UsageError
+from isoklx.plot.palette import TARGET
+
+STYLE: dict[str, Any] = {"color": TARGET, "linewidth": 0.8, "zorder": 3}
+DASHED: dict[str, Any] = {**STYLE, "linestyle": (0, (4, 2))}
+DOTTED: dict[str, Any] = {**STYLE, "linestyle": ":"}
+
+
+def draw_target(axes: Iterable[Axes], ds: xr.Dataset) -> Line2D:
+    """Draw ``target_kl`` of the cells across a row of panels; returns a handle for the legend."""
+    for ax in axes:
+        for target in np.unique(ds["target_kl"].values):
+            ax.axhline(target, **DASHED)
+    return Line2D([], [], **DASHED, label="target KL")
+
+
+def draw_mark(axes: Iterable[Axes], ds: xr.Dataset, token: int) -> Line2D:
+    """Draw a dotted line at a token; returns a handle for the legend."""
+    last = int(ds["window"].max())
+    if not 0 <= token <= last:
+        raise UsageError(f"mark_t={token}: give a token from 0 to {last}")
+    for ax in axes:
+        ax.axvline(token, **DOTTED)
+    return Line2D([], [], **DOTTED, label=f"token {token}")

@@ -1,0 +1,162 @@
+"""Figures to files, whole or not at all, and the style that they are drawn in."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from xarray.plot import FacetGrid
+
+from isoklx.atomic import replacing
+from isoklx.errors import BuildError, UsageError
+
+Format = Literal["png", "pdf", "svg"]
+
+DPI = 200
+"""Dots per inch, where neither the caller nor the style says."""
+
+MOST_DPI = 2400
+
+IN_FILES: Any = {
+    "pdf.fonttype": 42,  # many publishers refuse matplotlib's own choice, Type 3
+    "svg.hashsalt": "isoklx",
+}
+UNDATED: dict[str, dict[str, Any]] = {
+    "png": {},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+}
+"""With these the same figure makes the same bytes."""
+
+
+def save(
+    figure: Figure | FacetGrid[Any],
+    folder: Path,
+    stem: str,
+    formats: Sequence[Format] = ("png",),
+    dpi: float | None = None,
+) -> list[Path]:
+    """Write a figure in one format or several.
+
+    Each file is replaced as a whole or left as it was. The same figure makes the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure or FacetGrid
+        What a function of `isoklx.plot` returned. It is not closed.
+    folder : Path
+        Where to; it is made if there is none.
+    stem : str
+        Name of the files without their suffix.
+    formats : sequence of {"png", "pdf", "svg"}
+        Suffixes. In pdf and svg all is vectors, but for the many thin lines, which are pixels.
+    dpi : float, optional
+        Dots per inch of what is pixels; by default the style's ``savefig.dpi``, or 200.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of `formats`.
+
+    Raises
+    ------
+    UsageError
+        For an unknown format, or a resolution that is out of range.
+    BuildError
+        When the folder cannot be made, or a file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in save(Figure(), Path(folder), "empty", ["png", "pdf"])]
+    ['empty.png', 'empty.pdf']
+    """
+    for each in formats:
+        if each not in get_args(Format):
+            raise UsageError(f"format {each!r}: give one of {', '.join(get_args(Format))}")
+    if dpi is None:
+        dpi = DPI if mpl.rcParams["savefig.dpi"] == "figure" else mpl.rcParams["savefig.dpi"]
+    if not 1 <= dpi <= MOST_DPI:
+        raise UsageError(f"dpi={dpi:g}: give dots per inch from 1 to {MOST_DPI}")
+    if isinstance(figure, FacetGrid):
+        figure = figure.fig
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    written = []
+    for each in dict.fromkeys(formats):
+        path = folder / f"{stem}.{each}"
+        with replacing(path) as partial, mpl.rc_context(IN_FILES):
+            figure.savefig(partial, format=each, dpi=dpi, metadata=UNDATED[each])
+        written.append(path)
+    return written
+
+
+@contextmanager
+def style(file: Path | None) -> Iterator[None]:
+    """Draw and save in the style of a file; afterwards all settings are as before.
+
+    Parameters
+    ----------
+    file : Path or None
+        A matplotlib style sheet; None changes nothing.
+
+    Raises
+    ------
+    UsageError
+        Before anything is drawn, when the file is absent, or not a style sheet throughout.
+
+    Examples
+    --------
+    >>> with style(Path("nowhere.mplstyle")):
+    ...     pass
+    Traceback (most recent call last):
+    isoklx.errors.UsageError: nowhere.mplstyle: there is no such style file
+    """
+    with mpl.rc_context(None if file is None else _settings(file)):
+        yield
+
+
+class _Complaints(logging.Handler):
+    """What matplotlib logs while it reads a style sheet, instead of raising it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[int] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = re.search(r"^(?!Duplicate).*line (\d+)", record.getMessage(), re.MULTILINE)
+        if said:
+            self.lines.append(int(said[1]))
+
+
+def _settings(file: Path) -> Any:
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no such style file")
+    complaints = _Complaints()
+    log = logging.getLogger("matplotlib")
+    log.addHandler(complaints)
+    try:
+        settings = mpl.rc_params_from_file(str(file), use_default_template=False)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{file}: not a matplotlib style sheet: not text") from None
+    finally:
+        log.removeHandler(complaints)
+    if complaints.lines:
+        line = min(complaints.lines)
+        raise UsageError(
+            f"{file}: not a matplotlib style sheet: line {line} sets nothing that matplotlib has"
+        )
+    if not settings:
+        raise UsageError(f"{file}: not a matplotlib style sheet: it sets nothing")
+    return {name: settings[name] for name in settings if name != "backend"}

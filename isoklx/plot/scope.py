@@ -1,0 +1,91 @@
+"""Which cells, doses, tokens and rows a figure of trajectories is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import DatasetError, UsageError
+from isoklx.selection import restore_dims, select_alphas
+
+NEEDED = ("kl", "pmass", "pmass_eval", "gen_len", "target_kl", "has_kl", "fork")
+By = Literal["method", "model_short", "seed"]
+
+
+def in_scope(
+    ds: xr.Dataset, *, window: int | None = None, alphas: Sequence[float] | None = None
+) -> xr.Dataset:
+    """Keep the cells of one window that have per-token KL, and the doses that they were run at.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    window : int, optional
+        In tokens; needed where the cells have several.
+    alphas : sequence of float, optional
+        Doses, in the order of the panels; by default all that were run.
+
+    Returns
+    -------
+    Dataset
+        With all dimensions of the schema; tokens and forks as far as the window goes.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or has no per-token KL.
+    UsageError
+        When a window or dose is not there, or a window has to be chosen.
+    """
+    schema.require(ds, [*NEEDED, *schema.CELL_LABELS])
+    ds = restore_dims(ds)
+    ds = ds.isel(cell=np.flatnonzero(ds["has_kl"].values == 1))
+    ran = ds["gen_len"].notnull().any(["cell", "prompt"]).values
+    if not ran.any():
+        raise DatasetError("no cell of this sweep has per-token KL, so there is nothing to draw")
+    ds = _of_window(ds, window)
+    if alphas is not None:
+        return select_alphas(ds, alphas).drop_duplicates("alpha")
+    return ds.isel(alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values)
+
+
+def groups(ds: xr.Dataset, by: By | None) -> dict[str, xr.Dataset]:
+    """The cells of each row of panels, by the label that they share; one group without `by`."""
+    if by is None:
+        return {"": ds}
+    if by not in get_args(By):
+        raise UsageError(f"by={by!r}: give one of {', '.join(get_args(By))}")
+    labels = ds[by].values
+    named = "seed {}" if by == "seed" else "{}"
+    return {
+        named.format(label): ds.isel(cell=np.flatnonzero(labels == label))
+        for label in np.unique(labels)
+    }
+
+
+def how_smoothed(ds: xr.Dataset, roll: int) -> str:
+    """Words for a title; none where no trajectory is long enough to be smoothed."""
+    return f", smoothed over {roll} tokens" if 1 < roll <= ds.sizes["token"] else ""
+
+
+def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
+    windows = np.unique(ds["window"].values)
+    if window is None and windows.size > 1:
+        there = ", ".join(map(str, windows))
+        raise UsageError(
+            f"cells of several windows do not share an axis; give window= one of {there}"
+        )
+    if window is not None and window not in windows:
+        there = ", ".join(map(str, windows))
+        raise UsageError(f"window={window}: no cell with KL has it; there are {there}")
+    chosen = windows[0] if window is None else window
+    return ds.isel(
+        cell=np.flatnonzero(ds["window"].values == chosen),
+        token=ds["token"].values < chosen,
+        fork=ds["fork"].values <= chosen,
+    )

@@ -1,0 +1,80 @@
+"""Every trajectory as a thin line, and their median."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from isoklx.plot import palette
+from isoklx.plot.facets import note
+from isoklx.plot.limits import Extent
+from isoklx.plot.lines import Strokes, add_lines, by_line, draw_median
+from isoklx.trajectories import crossed, pmass_on_tokens, quantile, smooth
+
+PMASS_LEVELS = 32
+"""More shades than that nobody tells apart, and each makes more pieces of a line."""
+
+CROSSED, BELOW = 0, 1
+
+
+def draw_spaghetti(
+    ax: Axes, ds: xr.Dataset, roll: int, strokes: Strokes, *, by_pmass: bool
+) -> Extent:
+    """Draw the trajectories of one dose, each smoothed, and say how far they go.
+
+    Parameters
+    ----------
+    ax : Axes
+    ds : Dataset
+        Cells of one dose, without the dimension ``alpha``.
+    roll : int
+        As for `isoklx.smooth`.
+    strokes : Strokes
+    by_pmass : bool
+        Whether colour says pmass at the token, else whether the trajectory crossed its target.
+
+    Returns
+    -------
+    Extent
+    """
+    ds = ds[["kl", "target_kl", "pmass_eval", "gen_len"]].compute()
+    smoothed = smooth(ds["kl"], roll)
+    lines, tokens = by_line(smoothed), ds["token"].values
+    ran = ~np.isnan(lines).all(axis=1)
+    if by_pmass:
+        level = by_line(_pmass_level(pmass_on_tokens(ds)))[ran]
+        collection, levels = add_lines(ax, tokens, lines[ran], level, strokes)
+        shade = np.where(levels < PMASS_LEVELS, (levels + 0.5) / PMASS_LEVELS, np.nan)
+        collection.set(cmap=palette.pmass_colours(), clim=(0, 1), array=shade)
+    else:
+        over = by_line(crossed(ds).expand_dims("token"))[ran]
+        level = np.where(over, CROSSED, BELOW)
+        collection, levels = add_lines(ax, tokens, lines[ran], level, strokes)
+        collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
+        if ran.any():
+            note(ax, f"{over.mean():.0%} crossed")
+    draw_median(ax, quantile(smoothed, 0.5), strokes)
+    return Extent.of(lines, lines)
+
+
+def spaghetti_legend() -> list[Artist]:
+    """What the colours of `draw_spaghetti` stand for, unless they are pmass."""
+    return [
+        Line2D([], [], color=palette.CROSSED, label="crossed target KL"),
+        Line2D([], [], color=palette.BELOW, label="stayed below it"),
+    ]
+
+
+def unknown_legend(ds: xr.Dataset) -> list[Artist]:
+    """What the grey of a line means, if any line has KL and no pmass."""
+    unknown = ds["gen_len"].notnull() & ds["pmass_eval"].isnull().all("fork")
+    return [Line2D([], [], color=palette.UNKNOWN, label="pmass unknown")] if unknown.any() else []
+
+
+def _pmass_level(pmass: xr.DataArray) -> xr.DataArray:
+    """Shade of each token, PMASS_LEVELS where there is none."""
+    shade = (pmass * PMASS_LEVELS).clip(0, PMASS_LEVELS - 1)
+    return shade.fillna(PMASS_LEVELS).astype(int)

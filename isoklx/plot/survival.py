@@ -1,0 +1,172 @@
+"""Survival curves with their intervals, above the numbers at risk."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from xarray.plot import FacetGrid
+
+from isoklx import survival_curves
+from isoklx.errors import DatasetError, UsageError
+from isoklx.lifetimes import METRICS, measured
+from isoklx.plot.palette import dose_colours
+from isoklx.plot.survival_page import SurvivalPage
+from isoklx.plot.titles import dose
+from isoklx.selection import select_alphas
+
+WIDTH = 1.8
+"""Of a curve, in points."""
+
+DASH = 3.0
+"""Length of the dashes in which curves that coincide take turns, over the width of a curve."""
+
+SAME = 0.01
+"""A difference in survival that cannot be seen."""
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def survival(
+    ds: xr.Dataset,
+    *,
+    metric: str = "pmass_eval",
+    threshold: float | Sequence[float] | None = None,
+    by: str | Sequence[str] | None = None,
+    distinct: bool = True,
+    alphas: Sequence[float] | None = None,
+) -> FacetGrid[xr.Dataset]:
+    """Draw Kaplan-Meier survival per dose, with 95% intervals and the numbers at risk.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    metric, threshold, by, distinct
+        As for `isoklx.survival`. There is a panel for each threshold and each group; a group
+        without trajectories has none.
+    alphas : sequence of float, optional
+        Doses to draw; by default all that were run.
+
+    Returns
+    -------
+    FacetGrid
+        Its ``name_dicts`` say which ``threshold`` or group a panel is of. A curve begins at token 0
+        with S = 1, holds its value until the next fork (token for KL), and ends where nobody is at
+        risk any more, unless all are dead. A stretch that curves share is drawn over once more, in
+        dashes of their colours. Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or there is nothing to draw.
+    UsageError
+        When a dose, metric, group or threshold cannot be, or panels would differ in three things.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> grid = survival(isoklx.open_sweep("data/sample"), threshold=[0.75, 0.95])
+    >>> grid.axs.shape
+    (1, 2)
+    """
+    if alphas is not None:
+        ds = select_alphas(ds, sorted(set(alphas)))
+    curves = survival_curves.survival(ds, metric, threshold, by, distinct).compute()
+    groups = [dim for dim in curves["n"].dims if dim != "alpha"]
+    curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)
+    if not curves.sizes["alpha"]:
+        raise DatasetError(f"no trajectory of this sweep has {metric}, so there is nothing to draw")
+    facets = _facets(curves)
+    curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
+    curves = curves.rename({METRICS[metric].time: "time"})
+
+    whole = measured(ds, metric)
+    cells = whole.isel(cell=np.flatnonzero(whole[METRICS[metric].flag].values == 1))
+    page = SurvivalPage(curves, facets)
+    grid = page.empty_grid(cells)
+    for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True):
+        panel = None if name is None else curves.sel(name)
+        if panel is None or not panel["n"].any():
+            ax.set_visible(False)
+            continue
+        page.set_axes(ax, name)
+        page.label_ends(ax, _draw_curves(ax, panel))
+        page.count_at_risk(ax, panel)
+    return grid
+
+
+def _facets(curves: xr.Dataset) -> list[Hashable]:
+    """What the panels differ in: columns, then rows."""
+    dims = ["threshold", *(dim for dim in curves["n"].dims if dim != "alpha")]
+    facets = [dim for dim in dims if curves.sizes[dim] > 1] or ["threshold"]
+    if len(facets) > 2:
+        names = ", ".join(map(str, facets))
+        raise UsageError(f"panels can differ in two things, not in {names}; choose one of some")
+    return facets
+
+
+def _draw_curves(ax: Axes, panel: xr.Dataset) -> list[Line2D]:
+    # Without anybody at risk the estimate is no more than the last one carried forward.
+    known = ((panel["at_risk"] > 0) | (panel["survival"] == 0)) & (panel["n"] > 0)
+    panel = panel.where(known).transpose("alpha", "ci_bound", "time")
+    panel = panel.isel(alpha=known.any("time").values)
+    colours = dose_colours(panel["alpha"].values)
+    forks = panel["time"].values
+    tokens = np.append(0, forks)
+    curves = _from_one(panel["survival"].values)
+    intervals = _from_one(panel["survival_ci"].values)
+    lines = []
+    for i, (alpha, colour) in enumerate(colours.items()):
+        low, high = intervals[i]
+        ax.fill_between(tokens, low, high, step="post", color=colour, alpha=0.14, linewidth=0)
+        lines += ax.plot(
+            tokens,
+            curves[i],
+            color=colour,
+            drawstyle="steps-post",
+            linewidth=WIDTH,
+            label=dose(alpha),
+        )
+        ended = panel["censored"].values[i] > 0
+        ax.plot(
+            forks[ended], curves[i, 1:][ended], "|", color=colour, markersize=6, markeredgewidth=0.8
+        )
+    _show_coinciding(ax, tokens, curves, list(colours.values()))
+    return lines
+
+
+def _from_one(values: Floats) -> Floats:
+    """Values at forks, with S = 1 at token 0 before them."""
+    return np.insert(values, 0, 1.0, axis=-1)
+
+
+def _show_coinciding(
+    ax: Axes, tokens: npt.NDArray[np.integer[Any]], curves: Floats, colours: Sequence[str]
+) -> None:
+    """Draw the stretches that curves share in dashes of all their colours, turn by turn."""
+    # The interval from a token to the next has the value of the first.
+    same = (np.abs(curves[:, np.newaxis, :-1] - curves[:, :-1]) < SAME) & (np.diff(tokens) > 0)
+    together = same.sum(axis=1)
+    turn = np.array([same[i, :i].sum(axis=0) for i in range(len(curves))])
+    for i, colour in enumerate(colours):
+        changes = (np.diff(together[i]) != 0) | (np.diff(turn[i]) != 0)
+        for start, end in pairwise([0, *np.flatnonzero(changes) + 1, len(tokens) - 1]):
+            n = int(together[i, start])
+            if n < 2:
+                continue
+            ax.plot(
+                tokens[start : end + 1],
+                np.append(curves[i, start:end], curves[i, end - 1]),
+                color=colour,
+                drawstyle="steps-post",
+                linewidth=WIDTH,
+                linestyle=(DASH * (n - int(turn[i, start])), (DASH, DASH * (n - 1))),
+                dash_capstyle="butt",
+            )

@@ -1,0 +1,168 @@
+"""Titles made from the data, and other people's names shown as they are."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from functools import lru_cache
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from isoklx.repeats import count_trajectories
+from isoklx.selection import restore_dims
+from isoklx.terminal import printable
+
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+TO = "\N{EN DASH}"
+
+LONGEST_NAME = 36
+LONGEST_LIST = 48
+LETTER_WIDTH = 0.55
+"""Mean width of a letter over the size of the font."""
+
+
+def title(
+    ds: xr.Dataset,
+    what: str,
+    *,
+    n: int | None = None,
+    n_distinct: int | None = None,
+    inches: float = 8.0,
+) -> str:
+    """Say what a figure shows, and of which data.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The cells that are drawn, and no others.
+    what : str
+        What is drawn of them; the first line.
+    n, n_distinct : int, optional
+        Trajectories, and those of distinct cells. By default counted in `ds`.
+    inches : float
+        Width of the figure, to break the lines at.
+
+    Returns
+    -------
+    str
+        Lines for ``Figure.suptitle`` in the size of the style's ``font.size``.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> ds = isoklx.open_sweep("data/sample").sel(run_id=["simulated-1B_pca_s0_w64"])
+    >>> print(title(ds, "KL per token"))
+    KL per token
+    simulated-1B · pca · seed 0 · window 64 · 8 prompts · n = 8 (8 distinct)
+    """
+    ds = restore_dims(ds)
+    if n is None or n_distinct is None:
+        n, n_distinct = count_trajectories(ds)
+    prompts = ds["gen_len"].notnull().any("alpha").sum("prompt").values
+    facts = [
+        _names("model", ds["model_short"].values),
+        _names("method", ds["method"].values),
+        _numbers("seed", ds["seed"].values),
+        _numbers("window", ds["window"].values),
+        _span("prompt", prompts),
+        f"n = {n} ({n_distinct} distinct)",
+    ]
+    letters = int(inches * 72 / (LETTER_WIDTH * mpl.rcParams["font.size"]))
+    return "\n".join([*textwrap.wrap(what, letters), *_lines(filter(None, facts), letters)])
+
+
+def dose(alpha: float) -> str:
+    """Title of the panel of one dose.
+
+    Examples
+    --------
+    >>> dose(0.5) == f"{ALPHA} = 0.5"
+    True
+    """
+    return f"{ALPHA} = {alpha:g}"
+
+
+def literal(text: object, longest: int = LONGEST_NAME) -> str:
+    r"""Text that matplotlib shows as it is, on one line and not too long.
+
+    Control characters, and letters that the font has not, are written as escapes. No part of it is
+    taken for a formula.
+
+    Parameters
+    ----------
+    text : object
+        Somebody else's name for something.
+    longest : int
+        Letters; of a longer text the middle is left out.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(literal("a_$x^2$\n"))
+    a_\$x^2\$\n
+    """
+    # Without an unescaped dollar sign there is no formula, and nothing else is special.
+    return _shortened(_drawable(printable(text)), longest).replace("$", r"\$")
+
+
+def _names(kind: str, values: Iterable[object]) -> str:
+    names = [literal(name) for name in dict.fromkeys(values)]
+    listed = ", ".join(names)
+    return listed if len(names) < 2 or len(listed) <= LONGEST_LIST else f"{len(names)} {kind}s"
+
+
+def _numbers(kind: str, values: Iterable[int]) -> str:
+    numbers = np.unique(np.asarray(values))
+    plural = kind if numbers.size == 1 else f"{kind}s"
+    if numbers.size > 2 and (np.diff(numbers) == 1).all():
+        return f"{plural} {numbers[0]}{TO}{numbers[-1]}"
+    listed = ", ".join(map(str, numbers))
+    return f"{plural} {listed}" if numbers.size <= 4 else f"{numbers.size} {plural}"
+
+
+def _span(kind: str, counts: Iterable[int]) -> str:
+    counts = np.unique(np.asarray(counts))
+    if not counts.size:
+        return ""
+    some = f"{counts[0]}" if counts.size == 1 else f"{counts[0]}{TO}{counts[-1]}"
+    return f"{some} {kind}{'s' if some != '1' else ''}"
+
+
+def _lines(facts: Iterable[str], letters: int) -> list[str]:
+    lines: list[str] = []
+    for fact in facts:
+        longer = f"{lines[-1]} · {fact}" if lines else fact
+        if lines and len(longer) <= letters:
+            lines[-1] = longer
+        else:
+            lines.append(fact)
+    return lines
+
+
+def _drawable(text: str) -> str:
+    fonts = [get_font(path) for path in _font_files(tuple(mpl.rcParams["font.family"]))]
+    return "".join(
+        char
+        if any(font.get_char_index(ord(char)) for font in fonts)
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+@lru_cache
+def _font_files(families: tuple[str, ...]) -> list[str]:
+    """The fonts that matplotlib looks a letter up in, one after the other."""
+    return [findfont(FontProperties(family=[family])) for family in families]
+
+
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[: half - 1]}…{text[-half:]}"

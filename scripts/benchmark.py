@@ -1,0 +1,139 @@
+"""Measure whole processes, from the start of Python to the last byte written, on a simulated sweep.
+
+``python scripts/benchmark.py figures`` draws every kind of figure from one file and prints a
+Markdown table. The sweep is made in a temporary folder; ``--keep FOLDER`` makes it there instead,
+and uses it again the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import isoklx
+from isoklx.simulator import grid, simulate
+
+METHODS = ("directional_ablation", "mean_diff", "pca")
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+
+FIGURES = {
+    "figure band": "figure1(ds)",
+    "figure fan": "figure1(ds, kind='fan')",
+    "figure spaghetti": "figure1(ds, kind='spaghetti')",
+    "figure spaghetti, color_by_pmass": "figure1(ds, kind='spaghetti', color_by_pmass=True)",
+    "alive": "alive(ds)",
+}
+DRAW = """
+import sys
+import matplotlib
+matplotlib.use("agg")
+import isoklx
+from isoklx.plot import alive, figure1
+ds = isoklx.open_sweep(sys.argv[1])
+eval(sys.argv[2]).fig.savefig(sys.argv[3], dpi=200)
+"""
+LAUNCH = """
+import json, os, sys, time
+start = time.perf_counter()
+silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silent)
+_, status, usage = os.wait4(process, 0)
+wall = time.perf_counter() - start
+print(json.dumps([status, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+PACKAGES = ("numpy", "xarray", "dask", "matplotlib", "netCDF4")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took: seconds by the clock and of all its threads, and peak memory in MiB."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True)
+    figures = commands.add_parser("figures", help="draw every figure of a file")
+    figures.set_defaults(run=benchmark_figures)
+    figures.add_argument("--seeds", type=int, default=3, help="cells per method")
+    figures.add_argument("--prompts", type=int, default=32)
+    figures.add_argument("--window", type=int, default=4096, help="tokens per trajectory")
+    figures.add_argument("--repeat", type=int, default=3, help="runs, of which the median is shown")
+    figures.add_argument("--keep", type=Path, help="folder for the simulated sweep")
+    options = vars(parser.parse_args(arguments))
+    options.pop("run")(**options)
+
+
+def benchmark_figures(
+    seeds: int, prompts: int, window: int, repeat: int, keep: Path | None
+) -> None:
+    """Draw every figure of a simulated sweep, and print what each took."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = keep or Path(scratch)
+        file = folder / f"sweep_{seeds}x{prompts}x{window}.nc"
+        if not file.exists():
+            root = folder / file.stem
+            cells = grid(
+                methods=METHODS,
+                seeds=range(seeds),
+                windows=[window],
+                prompts=prompts,
+                alphas=ALPHAS,
+            )
+            simulate(root, cells)
+            isoklx.build(root, file)
+        shape = f"{seeds * len(METHODS)} cells x {len(ALPHAS)} alphas x {prompts} prompts"
+        print(f"Figures of {shape} x {window} tokens, {machine()}.\n")
+        draw = [sys.executable, "-c", DRAW, str(file)]
+        picture = str(Path(scratch) / "figure.png")
+        print_table(
+            (name, [measure([*draw, call, picture]) for _ in range(repeat)])
+            for name, call in FIGURES.items()
+        )
+
+
+def measure(command: Sequence[str]) -> Cost:
+    """Run a command to its end, silently."""
+    # A process counts the memory of the one that started it as its own, so a small one starts it.
+    small = [sys.executable, "-I", "-S", "-c", LAUNCH, *command]
+    report = subprocess.run(small, check=True, stdout=subprocess.PIPE, text=True).stdout
+    status, wall, cpu, peak = json.loads(report)
+    if status:
+        raise SystemExit(f"it failed: {' '.join(command)}")
+    # Linux counts in KiB, macOS in bytes.
+    return Cost(wall, cpu, peak / (1024**2 if sys.platform == "darwin" else 1024))
+
+
+def print_table(rows: Iterable[tuple[str, list[Cost]]]) -> None:
+    """Print one row per command as soon as it is known."""
+    print("| what | seconds | CPU seconds | peak memory, MiB |")
+    print("|---|---:|---:|---:|")
+    for name, costs in rows:
+        cost = sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
+        peak = max(cost.peak for cost in costs)
+        print(f"| {name} | {cost.wall:.1f} | {cost.cpu:.1f} | {peak:.0f} |", flush=True)
+
+
+def machine() -> str:
+    """What it ran on."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    hardware = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}"
+    return f"on {hardware}, with {python}, isoklx {isoklx.__version__}, {packages}"
+
+
+if __name__ == "__main__":
+    main()

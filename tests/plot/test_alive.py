@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import isoklx
+from isoklx.errors import DatasetError, UsageError
+from isoklx.lifetimes import lifetimes
+from isoklx.plot import palette
+from isoklx.plot.alive import alive
+from isoklx.simulator import CellSpec, simulate
+from isoklx.trajectories import normalise_kl, quantile, smooth
+from tests.plot.panels import labels, lines_of, notes, panel, segments, title_of
+
+DEAD_RUN = "Qwen3.5-0.8B_directional_ablation_s0_w512"
+
+
+def test_a_trajectory_changes_colour_at_the_fork_of_its_death(real: xr.Dataset) -> None:
+    one = real.sel(run_id=[DEAD_RUN]).isel(prompt=[0])
+    lives = lifetimes(one, threshold=0.5).isel(threshold=0).sel(alpha=2)
+    assert lives["died"].all()
+    death = int(one["fork"][lives["end"].item()])
+    assert 0 < death < 511
+
+    ax = panel(alive(one, threshold=0.5, alphas=[2]), 2.0)
+    (living,), (dead,) = segments(ax, palette.ALIVE), segments(ax, palette.DEAD)
+    assert (living[0, 0], living[-1, 0]) == (0, death)
+    assert (dead[0, 0], dead[-1, 0]) == (death, 511)
+    height = smooth(normalise_kl(one), 65).sel(alpha=2).values.ravel()
+    np.testing.assert_array_equal(np.append(living[:-1, 1], dead[:, 1]), height)
+
+
+def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
+    grid = alive(real, threshold=0.75)
+    lives = lifetimes(real, threshold=0.75).isel(threshold=0)
+    for alpha in real["alpha"].values:
+        here = lives.sel(alpha=alpha)
+        died, censored = int(here["died"].sum()), int(here["censored"].sum())
+        assert notes(panel(grid, alpha)) == f"n = 72\n{died} died, {censored} censored"
+
+
+def test_every_end_before_the_window_has_a_tick_on_its_line(real: xr.Dataset) -> None:
+    ax = panel(alive(real), 1.0)
+    (ticks,) = (line for line in ax.lines if line.get_marker() == "|")
+    ends = real["gen_len"].sel(alpha=1.0).values.ravel()
+    assert sorted(ticks.get_xdata()) == sorted(ends[ends < 512] - 1)
+    tips = {tuple(points[-1]) for points in lines_of(ax).get_segments()}
+    assert (
+        set(zip(ticks.get_xdata(), np.ravel(ticks.get_ydata()).astype(float), strict=True)) <= tips
+    )
+
+
+def test_the_median_is_that_of_the_normalised_and_smoothed(real: xr.Dataset) -> None:
+    ax = panel(alive(real, roll=9, calib_tokens=30), 4.0)
+    expected = quantile(smooth(normalise_kl(real, 30), 9).sel(alpha=4.0), 0.5)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
+
+
+def test_without_normalising_the_axis_is_in_nats(real: xr.Dataset) -> None:
+    grid = alive(real, normalize=False)
+    assert grid.axs[0, 0].get_ylabel() == "KL (nats)"
+    assert alive(real).axs[0, 0].get_ylabel() == "KL / early p95"
+    expected = quantile(smooth(real["kl"], 65).sel(alpha=2.0), 0.5)
+    np.testing.assert_allclose(panel(grid, 2.0).lines[0].get_ydata(), expected)
+    assert "p95" in title_of(alive(real))
+    assert "p95" not in title_of(grid)
+
+
+def test_a_dose_without_kl_is_left_out_unless_asked_for(sample_ds: xr.Dataset) -> None:
+    assert 0 not in alive(sample_ds).col_names
+    asked = alive(sample_ds, alphas=[0, 1])
+    assert "nothing to normalise" in notes(panel(asked, 0.0))
+    assert 0 in alive(sample_ds, normalize=False).col_names
+
+
+def test_a_trajectory_without_pmass_is_neither_alive_nor_dead(tmp_path: Path) -> None:
+    simulate(
+        tmp_path,
+        [
+            CellSpec(method="pca", window=16, prompts=3, alphas=(1.0,)),
+            CellSpec(method="mean_diff", window=16, prompts=2, alphas=(1.0,), lacks="pmass"),
+        ],
+    )
+    grid = alive(isoklx.open_sweep(tmp_path), by="method")
+    unknown = panel(grid, 1.0, "kl of mean_diff")
+    assert notes(unknown) == "no pmass"
+    assert len(segments(unknown, palette.UNKNOWN)) == 2
+    assert notes(panel(grid, 1.0, "kl of pca")).startswith("n = 3")
+    assert "pmass unknown" in labels(grid)
+
+
+def test_the_threshold_is_that_of_the_legend_and_the_counts(real: xr.Dataset) -> None:
+    grid = alive(real, threshold=0.95, alphas=[2])
+    assert "dead (pmass_eval < 0.95)" in labels(grid)
+    died = int(lifetimes(real, threshold=0.95)["died"].sel(alpha=2.0).sum())
+    assert f"{died} died" in notes(panel(grid, 2.0))
+
+
+def test_all_panels_share_their_limits(real: xr.Dataset) -> None:
+    limits = {ax.get_ylim() for ax in alive(real, by="method").axs.flat}
+    assert len(limits) == 1
+    assert alive(real, log=False, kl_ymax=3).axs[0, 0].get_ylim()[1] == 3
+    assert alive(real, log=False).axs[0, 0].get_yscale() == "linear"
+
+
+def test_without_any_pmass_nobody_can_be_called_alive(tmp_path: Path) -> None:
+    simulate(tmp_path, [CellSpec(window=8, lacks="pmass")])
+    with pytest.raises(DatasetError, match="pmass_eval"):
+        alive(isoklx.open_sweep(tmp_path))
+
+
+@pytest.mark.parametrize("options", [{"threshold": 2}, {"calib_tokens": 0}, {"kl_ymax": 0}])
+def test_what_cannot_be_drawn_is_refused(sample_ds: xr.Dataset, options: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        alive(sample_ds, **options)  # type: ignore[arg-type]

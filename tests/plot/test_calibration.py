@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.testing import assert_allclose
+
+import isoklx
+from isoklx.errors import DatasetError
+from isoklx.plot.calibration import calibration
+from isoklx.simulator import grid, simulate
+from tests.plot.legibility import assert_legible
+
+
+def panels(figure: Figure) -> dict[str, Axes]:
+    return {ax.get_label(): ax for ax in figure.axes}
+
+
+def marks(ax: Axes) -> list[Line2D]:
+    return [line for line in ax.lines if line.get_linestyle() == "None"]
+
+
+def positions(lines: list[Line2D]) -> list[tuple[float, float]]:
+    return [point for line in lines for point in zip(*line.get_data(), strict=True)]
+
+
+def c_stars(figure: Figure) -> list[tuple[float, float]]:
+    """The single marks among the lines of the bisection."""
+    lines = panels(figure)["bisection"].lines
+    return positions([line for line in lines if len(line.get_xdata()) == 1])
+
+
+def simulated(root: Path, *args: Any, **fields: Any) -> xr.Dataset:
+    fields = {"prompts": 1, "questions": 0, "alphas": (0.0, 1.0)} | fields
+    simulate(root, grid(*args, [16], **fields))
+    return isoklx.open_sweep(root)
+
+
+def test_the_bisection_of_each_cell_is_drawn_by_coefficient(real: xr.Dataset) -> None:
+    ax = panels(calibration(real))["bisection"]
+    curves = [
+        line for line in ax.lines if line.get_marker() != "None" and len(line.get_xdata()) > 1
+    ]
+    assert len(curves) == 9
+    for line, (_, cell) in zip(curves, real.groupby("run_id"), strict=True):
+        ascending = cell.isel(cell=0).sortby("calib_coeff")
+        assert_allclose(line.get_xdata(), ascending.calib_coeff)
+        assert_allclose(line.get_ydata(), ascending.calib_kl_p95)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+def test_c_star_is_marked_where_the_bisection_ended(real: xr.Dataset) -> None:
+    last = real.calib_kl_p95.isel(iteration=-1)
+    assert_allclose(c_stars(calibration(real)), np.column_stack([real.c_star, last]))
+
+
+def test_a_c_star_that_was_not_tried_is_marked_on_its_line(real: xr.Dataset) -> None:
+    between = real.isel(cell=[0]).assign(c_star=("cell", [np.sqrt(0.8 * 1.6)]))
+    ((_, p95),) = c_stars(calibration(between))
+    assert p95 == pytest.approx(np.sqrt(between.calib_kl_p95.values[0, 1:3].prod()))
+
+
+def test_there_is_a_line_at_each_target(real: xr.Dataset) -> None:
+    two = real.assign(target_kl=xr.where(real.seed == 0, 0.5, 1.0))
+    ax = panels(calibration(two))["bisection"]
+    across = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+    assert sorted(across) == [0.5, 1.0]
+
+
+def test_there_is_one_mark_per_cell_and_none_hides_another(real: xr.Dataset) -> None:
+    ax = panels(calibration(real))["c_star"]
+    drawn = positions(marks(ax))
+    assert_allclose(sorted(x for x, _ in drawn), sorted(real.c_star.values))
+    assert len(set(drawn)) == 9
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "directional_ablation",
+        "mean_diff",
+        "pca",
+    ]
+
+
+def test_marks_lie_in_the_row_of_their_method(real: xr.Dataset) -> None:
+    ax = panels(calibration(real))["c_star"]
+    methods = [label.get_text() for label in ax.get_yticklabels()]
+    for x, y in positions(marks(ax)):
+        assert methods[round(y)] in real.method.values[np.isclose(real.c_star, x)]
+
+
+def test_a_tall_stack_says_how_many_marks_it_has(tmp_path: Path) -> None:
+    ds = simulated(tmp_path, ["org/m"], ["pca"], range(9), repeat_seeds=True)
+    figure = calibration(ds)
+    for name in ("c_star", "heldout"):
+        ax = panels(figure)[name]
+        assert len(set(positions(marks(ax)))) == 9
+        assert "\N{MULTIPLICATION SIGN}9" in [text.get_text() for text in ax.texts]
+
+
+def test_models_are_headings_above_their_methods(sample_ds: xr.Dataset) -> None:
+    ax = panels(calibration(sample_ds))["c_star"]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    methods = ["directional_ablation", "mean_diff", "pca"]
+    assert labels == ["simulated-1B", *methods, "simulated-8B", *methods]
+
+
+def test_models_of_one_short_name_are_not_taken_together(sample_ds: xr.Dataset) -> None:
+    names = sample_ds.model_short.values
+    ds = sample_ds.assign_coords(
+        model_short=("cell", ["same"] * 12), model=("cell", [f"{name}/same" for name in names])
+    )
+    labels = [label.get_text() for label in panels(calibration(ds))["c_star"].get_yticklabels()]
+    assert {"simulated-1B/same", "simulated-8B/same"} <= set(labels)
+
+
+def test_held_out_p95_is_drawn_over_its_target_and_open_outside_the_range(
+    sample_ds: xr.Dataset,
+) -> None:
+    expected = sample_ds.kl_p95.sel(alpha=1.0) / sample_ds.target_kl
+    ax = panels(calibration(sample_ds))["heldout"]
+    drawn = marks(ax)
+    assert_allclose(sorted(x for x, _ in positions(drawn)), np.sort(expected))
+    unfilled = [line for line in drawn if line.get_markerfacecolor() == "white"]
+    outside = expected.where((expected < 0.7) | (expected > 1.4), drop=True)
+    assert_allclose(sorted(x for x, _ in positions(unfilled)), np.sort(outside))
+    assert "11 of 12 in range" in ax.get_title(loc="left")
+    (band,) = ax.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.7, 1.4))
+
+
+def test_held_out_values_close_to_each_other_are_still_countable(real: xr.Dataset) -> None:
+    near = real.kl_p95.where(real.alpha != 1, 1 + 1e-3 * real.seed)
+    ax = panels(calibration(real.assign(kl_p95=near)))["heldout"]
+    of_pca = [y for _, y in positions(marks(ax)) if y > 1.5]
+    assert np.diff(sorted(of_pca)).min() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("missing", "left"),
+    [
+        ({"iteration": slice(0)}, ["c_star", "heldout"]),
+        ({"alpha": [0, 1, 2, 4, 5]}, ["bisection", "c_star"]),
+        ({"iteration": slice(0), "alpha": slice(0)}, ["c_star"]),
+    ],
+)
+def test_a_panel_without_data_is_left_out(
+    sample_ds: xr.Dataset, missing: dict[str, Any], left: list[str]
+) -> None:
+    figure = calibration(sample_ds.isel(missing))
+    assert list(panels(figure)) == left
+    assert [ax.get_title(loc="left")[:3] for ax in figure.axes] == ["(a)", "(b)"][: len(left)]
+
+
+def test_cells_without_history_or_dose_1_are_drawn_among_those_with(real: xr.Dataset) -> None:
+    first = xr.DataArray(np.arange(9) == 0, dims="cell")
+    bare = real.assign(
+        {name: real[name].where(~first) for name in ("calib_coeff", "calib_kl_p95", "kl_p95")}
+    )
+    drawn = panels(calibration(bare))
+    assert len(positions(marks(drawn["c_star"]))) == 9
+    assert len(positions(marks(drawn["heldout"]))) == 8
+
+
+def test_a_coefficient_below_0_is_drawn_by_its_magnitude(real: xr.Dataset) -> None:
+    turned = real.assign(c_star=-real.c_star, calib_coeff=-real.calib_coeff)
+    drawn = panels(calibration(turned))
+    assert drawn["bisection"].get_xlabel() == "|coefficient|"
+    assert max(x for x, _ in positions(marks(drawn["c_star"]))) < 0
+
+
+@pytest.mark.parametrize("cells", [[0], slice(None)])
+def test_all_text_can_be_read(real: xr.Dataset, sample_ds: xr.Dataset, cells: Any) -> None:
+    for ds in (real, sample_ds):
+        assert_legible(calibration(ds.isel(cell=cells)))
+
+
+def test_hundreds_of_cells_with_long_names_can_be_read(tmp_path: Path) -> None:
+    long = "a_method_$x^2$_with_quite_a_long_name_that_goes_on"
+    methods = [long, "directional_ablation", "lora", "mean_diff", "pca", "sae"]
+    ds = simulated(tmp_path, [f"org/model-{i}B" for i in range(5)], methods, range(4))
+    figure = calibration(ds)
+    assert len(positions(marks(panels(figure)["c_star"]))) == ds.sizes["cell"] == 120
+    assert_legible(figure)
+
+
+def test_calibrated_only_cells_are_drawn(tmp_path: Path) -> None:
+    ds = simulated(tmp_path, ["org/m"], ["pca"], [0, 1], lacks="sweep")
+    figure = calibration(ds)
+    assert len(positions(marks(panels(figure)["c_star"]))) == 2
+    assert_legible(figure)
+
+
+def test_the_title_counts_cells_and_the_distinct_ones(real: xr.Dataset) -> None:
+    heading = calibration(real).get_suptitle()
+    assert "Calibration of 9 cells" in heading
+    assert "n = 9 (3 distinct)" in heading
+
+
+def test_nothing_to_draw_is_an_error_of_one_line(real: xr.Dataset) -> None:
+    with pytest.raises(DatasetError, match=r"^[^\n]*c_star[^\n]*$"):
+        calibration(real.assign(c_star=real.c_star * np.nan))
+    with pytest.raises(DatasetError, match="not an isoklx sweep"):
+        calibration(xr.Dataset())
+
+
+def test_drawing_leaves_settings_and_data_alone(real: xr.Dataset) -> None:
+    before, settings = real.copy(deep=True), copy.deepcopy(dict(mpl.rcParams))
+    calibration(real)
+    xr.testing.assert_identical(real, before)
+    assert dict(mpl.rcParams) == settings

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+import isoklx
+from isoklx.errors import DatasetError, UsageError
+from isoklx.plot import palette
+from isoklx.plot.figure1 import figure1
+from isoklx.plot.palette import dose_colours
+from isoklx.plot.titles import ALPHA
+from isoklx.simulator import CellSpec, simulate
+from isoklx.trajectories import crossed, pmass_on_tokens, quantile, smooth
+from tests.plot.panels import bands_of, labels, lines_of, notes, panel, segments, title_of
+
+CLOSE = {"rtol": 1e-6, "atol": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """Doses differ between methods, and one method was never asked."""
+    root = tmp_path_factory.mktemp("small")
+    simulate(
+        root,
+        [
+            CellSpec(method="pca", window=16, prompts=3, questions=0, alphas=(1.0, 4.0)),
+            CellSpec(method="mean_diff", window=16, prompts=2, alphas=(1.0,), lacks="pmass"),
+        ],
+    )
+    return isoklx.open_sweep(root)
+
+
+def test_band_edges_are_those_of_the_oracle(real: xr.Dataset, oracle: Path) -> None:
+    grid = figure1(real, kind="fan", roll=65)
+    with xr.open_dataset(oracle / "bands.nc") as file:
+        expected = file["kl_quantile"].sel(roll=65).load()
+    for alpha in expected["alpha"].values:
+        outer, inner = bands_of(panel(grid, alpha))
+        for (x, lower, upper), (low, high) in ((outer, (0.1, 0.9)), (inner, (0.25, 0.75))):
+            np.testing.assert_array_equal(x, expected["token"])
+            np.testing.assert_allclose(lower, expected.sel(alpha=alpha, quantile=low), **CLOSE)
+            np.testing.assert_allclose(upper, expected.sel(alpha=alpha, quantile=high), **CLOSE)
+        median = panel(grid, alpha).lines[0].get_ydata()
+        np.testing.assert_allclose(median, expected.sel(alpha=alpha, quantile=0.5), **CLOSE)
+
+
+def test_the_pmass_of_the_prompts_stands_in_and_is_named(real: xr.Dataset) -> None:
+    grid = figure1(real)
+    assert grid.axs[1, 0].get_ylabel() == "pmass_eval"
+    ax = panel(grid, 2.0, "pmass")
+    expected = quantile(real["pmass_eval"].sel(alpha=2.0), 0.5)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), real["fork"])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
+
+
+def test_the_pmass_of_the_questions_comes_first(sample_ds: xr.Dataset) -> None:
+    grid = figure1(sample_ds)
+    assert grid.axs[1, 0].get_ylabel() == "pmass"
+    expected = quantile(sample_ds["pmass"].sel(alpha=4.0), 0.9, ["cell", "question"])
+    ((_, _, upper),) = bands_of(panel(grid, 4.0, "pmass"))
+    np.testing.assert_allclose(upper, expected)
+
+
+def test_without_pmass_there_is_no_row_for_it(sample_ds: xr.Dataset, small: xr.Dataset) -> None:
+    assert figure1(sample_ds, kl_only=True).axs.shape == (1, 6)
+    assert figure1(small.query(cell="method == 'mean_diff'")).axs.shape == (1, 1)
+
+
+def test_columns_are_doses_in_their_own_colours(sample_ds: xr.Dataset) -> None:
+    grid = figure1(sample_ds, alphas=[2, 0.5])
+    assert [ax.get_title() for ax in grid.axs[0]] == [f"{ALPHA} = 2", f"{ALPHA} = 0.5"]
+    colours = [panel(grid, alpha).lines[0].get_color() for alpha in (0.5, 2.0)]
+    assert colours == list(dose_colours([0.5, 2.0]).values())
+
+
+def test_spaghetti_has_a_line_for_each_trajectory_and_their_median(real: xr.Dataset) -> None:
+    grid = figure1(real, kind="spaghetti")
+    over = crossed(real)
+    smoothed = smooth(real["kl"], 65)
+    for alpha in (0.5, 2.0):
+        ax = panel(grid, alpha)
+        assert len(lines_of(ax).get_segments()) == 72
+        assert len(segments(ax, palette.CROSSED)) == over.sel(alpha=alpha).sum()
+        assert f"{over.sel(alpha=alpha).mean().item():.0%} crossed" in notes(ax)
+        median = ax.lines[0].get_ydata()
+        np.testing.assert_allclose(median, quantile(smoothed.sel(alpha=alpha), 0.5))
+
+
+def test_each_line_of_the_spaghetti_is_a_smoothed_trajectory(sample_ds: xr.Dataset) -> None:
+    one = sample_ds.isel(cell=[3])
+    ax = panel(figure1(one, kind="spaghetti", alphas=[2], roll=9), 2.0)
+    drawn = sorted(points[:, 1].tolist() for points in lines_of(ax).get_segments())
+    smoothed = smooth(one["kl"].sel(alpha=2), 9).values.reshape(-1, 64)
+    expected = sorted(row[np.isfinite(row)].tolist() for row in smoothed)
+    assert drawn == expected
+
+
+def test_a_trajectory_that_died_has_the_colour_of_its_pmass_and_is_drawn_last(
+    real: xr.Dataset,
+) -> None:
+    run_id = "Qwen3.5-0.8B_directional_ablation_s0_w512"
+    one = real.sel(run_id=[run_id])
+    ax = panel(figure1(one, kind="spaghetti", color_by_pmass=True, alphas=[2]), 2.0)
+    lines = lines_of(ax)
+    shade = lines.get_array()
+    assert (np.diff(shade) <= 0).all()
+
+    pmass = pmass_on_tokens(one).sel(alpha=2).squeeze("cell", drop=True)
+    height = smooth(one["kl"], 65).sel(alpha=2).squeeze("cell", drop=True)
+    lowest = int(np.argmin(pmass.isel(token=-1).values))
+    place = [511, float(height[lowest, 511])]
+    found = [i for i, points in enumerate(lines.get_segments()) if place in points.tolist()]
+    assert abs(shade[found[0]] - float(pmass[lowest, 511])) < 1 / 32
+
+
+def test_a_trajectory_without_pmass_is_grey_among_the_coloured(small: xr.Dataset) -> None:
+    grid = figure1(small, kind="spaghetti", color_by_pmass=True)
+    ax = panel(grid, 1.0)
+    assert np.ma.count_masked(np.ma.masked_invalid(lines_of(ax).get_array())) == 2
+    assert "pmass unknown" in labels(grid)
+
+
+def test_there_is_one_colour_bar_and_it_covers_no_panel(sample_ds: xr.Dataset) -> None:
+    grid = figure1(sample_ds, kind="spaghetti", color_by_pmass=True, by="seed")
+    grid.fig.draw_without_rendering()
+    bar = grid.cbar.ax.get_position()
+    assert len(grid.fig.axes) == grid.axs.size + 1
+    assert not any(bar.overlaps(ax.get_position()) for ax in grid.axs.flat)
+
+
+def test_rows_are_groups_and_what_was_not_run_says_so(small: xr.Dataset) -> None:
+    grid = figure1(small, by="method")
+    rows = [names[0]["row"] for names in grid.name_dicts]
+    assert rows == ["kl of mean_diff", "pmass of mean_diff", "kl of pca", "pmass of pca"]
+    assert "mean_diff" in grid.axs[0, 0].get_ylabel()
+    assert notes(panel(grid, 4.0, "kl of mean_diff")) == "not run"
+    assert notes(panel(grid, 1.0, "pmass of mean_diff")) == "no pmass"
+    pca = quantile(small.query(cell="method == 'pca'")["kl"].sel(alpha=4.0), 0.5)
+    np.testing.assert_allclose(panel(grid, 4.0, "kl of pca").lines[0].get_ydata(), pca)
+
+
+def test_the_limit_is_kept_and_what_it_cuts_is_told(real: xr.Dataset) -> None:
+    grid = figure1(real)
+    assert {ax.get_ylim()[1] for ax in grid.axs[0]} == {6.0}
+    ((_, _, upper),) = bands_of(panel(grid, 4.0))
+    assert f"max {upper.max():.3g}" in notes(panel(grid, 4.0))
+    assert figure1(real, kl_ymax="auto").axs[0, 0].get_ylim()[1] > 10
+    assert figure1(real, kl_ymax=2.5).axs[0, 0].get_ylim()[1] == 2.5
+
+
+def test_options_change_what_they_should(sample_ds: xr.Dataset) -> None:
+    one = sample_ds.isel(cell=[0])
+    plain = figure1(one, alphas=[1])
+    assert {ax.get_yscale() for ax in plain.axs.flat} == {"linear"}
+    assert panel(figure1(one, alphas=[1], log=True), 1.0).get_yscale() == "log"
+
+    marked = figure1(one, alphas=[1], mark_t=20)
+    for row in ("kl", "pmass"):
+        extra = panel(marked, 1.0, row).lines[-1]
+        assert extra.get_linestyle() == ":"
+        assert extra.get_xdata() == [20, 20]
+    assert "token 20" in labels(marked)
+
+    strokes = figure1(one, kind="spaghetti", alphas=[1], line_alpha=0.3, line_lw=2.0, median_lw=3.0)
+    assert lines_of(panel(strokes, 1.0)).get_alpha() == 0.3
+    assert lines_of(panel(strokes, 1.0)).get_linewidth() == [2.0]
+    assert panel(strokes, 1.0).lines[0].get_linewidth() == 3.0
+    raw = panel(figure1(one, alphas=[1], roll=1), 1.0).lines[0].get_ydata()
+    np.testing.assert_allclose(raw, quantile(one["kl"].sel(alpha=1), 0.5))
+
+
+def test_the_target_of_the_cells_is_drawn(tmp_path: Path) -> None:
+    simulate(tmp_path, [CellSpec(window=8, target_kl=0.25, alphas=(1.0,))])
+    ax = panel(figure1(isoklx.open_sweep(tmp_path)), 1.0)
+    assert [0.25, 0.25] in [list(line.get_ydata()) for line in ax.lines]
+
+
+def test_the_title_counts_what_is_drawn(sample_ds: xr.Dataset) -> None:
+    pca = sample_ds.query(cell="method == 'pca'")
+    title = title_of(figure1(pca, roll=9))
+    assert "smoothed over 9 tokens" in title
+    assert "n = 32 (16 distinct)" in title
+    assert "smoothed" not in title_of(figure1(pca, roll=65)), "no trajectory is that long"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "violin"}, "kind='violin'.*spaghetti"),
+        ({"by": "colour"}, "by='colour'.*seed"),
+        ({"kl_ymax": -1}, "kl_ymax=-1"),
+        ({"mark_t": 99}, "mark_t=99.*0 to 64"),
+        ({"color_by_pmass": True}, "color_by_pmass.*spaghetti"),
+        ({"alphas": [3]}, "no alpha 3"),
+        ({"window": 99}, "window=99.*64"),
+        ({"roll": 0}, "roll=0"),
+        ({"line_lw": -1}, "line_lw=-1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_one_line(
+    sample_ds: xr.Dataset, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        figure1(sample_ds, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    assert not plt.get_fignums(), "a half-drawn figure stays"
+
+
+def test_lines_cannot_have_the_colour_of_a_pmass_that_nobody_measured(small: xr.Dataset) -> None:
+    with pytest.raises(DatasetError, match="pmass_eval"):
+        figure1(small.query(cell="has_pmass == 0"), kind="spaghetti", color_by_pmass=True)
+
+
+def test_nothing_is_saved_shown_or_changed_globally(
+    sample_ds: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("shown"))
+    before = dict(mpl.rcParams)
+    figure1(sample_ds, alphas=[1]).fig.draw_without_rendering()
+    assert dict(mpl.rcParams) == before
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": "fan"}, {"kind": "spaghetti"}])
+@pytest.mark.parametrize("alphas", [[1], [0, 0.25, 0.5, 1, 2, 4]])
+def test_no_text_lies_on_another_or_is_cut(
+    sample_ds: xr.Dataset, options: dict[str, str], alphas: list[float]
+) -> None:
+    grid = figure1(sample_ds, alphas=alphas, kl_ymax=3, mark_t=9, **options)  # type: ignore[arg-type]
+    fig = grid.fig
+    fig.draw_without_rendering()
+    heading = [fig._suptitle, *(ax.title for ax in grid.axs[0])]  # type: ignore[attr-defined]
+    above = [text for ax in grid.axs[0] for text in ax.texts]
+    below = [ax.xaxis.label for ax in grid.axs[-1] if ax.get_xlabel()]
+    boxes = [text.get_window_extent() for text in (*heading, *above, *below)]
+    boxes.append(grid.figlegend.get_window_extent())
+    for i, box in enumerate(boxes):
+        assert fig.bbox.x0 <= box.x0
+        assert box.x1 <= fig.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_drawing_a_lazy_sweep_gives_the_same_figure(sample_ds: xr.Dataset) -> None:
+    lazy = figure1(sample_ds.chunk(cell=1), kind="spaghetti", alphas=[2])
+    eager = figure1(sample_ds, kind="spaghetti", alphas=[2])
+    for one, other in zip(
+        lines_of(panel(lazy, 2.0)).get_segments(),
+        lines_of(panel(eager, 2.0)).get_segments(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_every_option_is_documented() -> None:
+    doc = inspect.getdoc(figure1) or ""
+    parameters = [name for name in inspect.signature(figure1).parameters if name != "ds"]
+    assert all(name in doc for name in parameters)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from isoklx.errors import UsageError
+from isoklx.plot.limits import Extent, check_ymax, limit
+from tests.plot.panels import notes
+
+
+def test_an_extent_is_robust_against_few_values_and_knows_the_highest() -> None:
+    values = np.append(np.linspace(0.1, 1, 1000), [50.0, np.nan, 0.0])
+    extent = Extent.of(values, values)
+    assert 0.1 < extent.low < 0.2
+    assert 0.9 < extent.high < 1
+    assert extent.highest == 50
+
+
+def test_all_panels_get_the_same_limits_and_only_a_cut_one_says_so() -> None:
+    cut, whole = plt.figure().subplots(1, 2)
+    limit({cut: Extent(0.1, 5, 17.25), whole: Extent(0.1, 2, 3)}, ymax=6, log=False, least=1)
+    assert cut.get_ylim() == whole.get_ylim()
+    assert cut.get_ylim()[1] == 6
+    assert "17.2" in notes(cut)
+    assert not notes(whole)
+
+
+def test_an_automatic_limit_follows_the_fullest_panel_but_includes_the_target() -> None:
+    low, high = plt.figure().subplots(1, 2)
+    limit({low: Extent(0.1, 0.2, 0.3), high: Extent(0.1, 9, 40)}, ymax="auto", log=False, least=1)
+    assert 9 < low.get_ylim()[1] < 12
+    limit({low: Extent(0.1, 0.2, 0.3)}, ymax="auto", log=False, least=1)
+    assert low.get_ylim()[1] > 1
+
+
+def test_an_automatic_logarithmic_axis_cuts_nothing_above() -> None:
+    ax = plt.figure().gca()
+    limit({ax: Extent(0.01, 9, 40)}, ymax="auto", log=True, least=1)
+    assert ax.get_yscale() == "log"
+    bottom, top = ax.get_ylim()
+    assert 0 < bottom <= 0.01
+    assert top > 40
+    assert not notes(ax)
+
+
+def test_no_panel_stays_empty_without_a_word() -> None:
+    full, missing, below = plt.figure().subplots(1, 3)
+    extents = {
+        full: Extent(0.5, 2, 3),
+        missing: Extent(np.nan, np.nan, np.nan),
+        below: Extent(np.nan, 0, 0),
+    }
+    limit(extents, ymax="auto", log=True, least=1)
+    assert notes(missing) == "not run"
+    assert notes(below).startswith("below")
+
+
+@pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, "high"])
+def test_an_impossible_limit_is_refused(bad: float) -> None:
+    with pytest.raises(UsageError, match="kl_ymax="):
+        check_ymax(bad)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from isoklx.errors import UsageError
+from isoklx.plot.lines import Strokes, add_lines, by_line, draw_median
+from isoklx.plot.thinning import COLUMNS
+
+NAN = float("nan")
+
+
+def test_a_line_is_cut_where_its_level_changes_and_the_pieces_touch() -> None:
+    y = np.array([[5.0, 6.0, 7.0, 8.0]])
+    level = np.array([[1, 1, 0, 0]])
+    lines, levels = add_lines(plt.figure().gca(), np.arange(4), y, level, Strokes())
+    first, second = (points.tolist() for points in lines.get_segments())
+    assert levels.tolist() == [1, 0], "the lowest level is drawn last"
+    assert first == [[0, 5], [1, 6], [2, 7]]
+    assert second == [[2, 7], [3, 8]]
+
+
+def test_a_line_is_not_drawn_across_its_gap_nor_into_the_next_line() -> None:
+    y = np.array([[1.0, NAN, 2.0, 3.0], [NAN, 4.0, 5.0, NAN]])
+    level = np.zeros((2, 1), dtype=int)
+    lines, _ = add_lines(plt.figure().gca(), np.arange(4), y, level, Strokes())
+    pieces = [points.tolist() for points in lines.get_segments()]
+    assert pieces == [[[0, 1]], [[2, 2], [3, 3]], [[1, 4], [2, 5]]]
+
+
+def test_a_spike_in_a_long_line_is_drawn_at_its_full_height() -> None:
+    y = np.random.default_rng(0).random((3, 20_000))
+    y[1, 12_345] = 50.0
+    level = np.zeros((3, 1), dtype=int)
+    lines, _ = add_lines(plt.figure().gca(), np.arange(20_000), y, level, Strokes())
+    peak = max(lines.get_segments(), key=lambda points: points[:, 1].max())
+    assert [12_345, 50.0] in peak.tolist()
+    assert all(len(points) <= 3 * COLUMNS + 2 for points in lines.get_segments())
+
+
+def test_dense_lines_are_rasterised_inside_a_vector_file() -> None:
+    lines, _ = add_lines(
+        plt.figure().gca(), np.arange(2), np.zeros((1, 2)), np.zeros((1, 1), int), Strokes()
+    )
+    assert lines.get_rasterized()
+
+
+def test_the_more_lines_the_lighter_unless_told() -> None:
+    assert Strokes().opacity(10) > Strokes().opacity(1000)
+    assert Strokes(line_alpha=0.7).opacity(1000) == 0.7
+
+
+@pytest.mark.parametrize("bad", [{"line_alpha": 0}, {"line_alpha": 2}, {"line_lw": 0}])
+def test_a_stroke_that_cannot_be_drawn_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(bad))}=.*above 0"):
+        Strokes(**bad)
+
+
+def test_a_median_is_thinned_to_its_extremes() -> None:
+    median = xr.DataArray(np.zeros(50_000), {"token": np.arange(50_000)}, dims="token")
+    median[777] = 3.0
+    ax = plt.figure().gca()
+    draw_median(ax, median, Strokes())
+    (line,) = ax.lines
+    x, y = line.get_data()
+    assert len(x) < 2000
+    assert x[np.argmax(y)] == 777
+
+
+def test_trajectories_are_rows_whatever_the_order_of_dims() -> None:
+    da = xr.DataArray(np.arange(12).reshape(3, 2, 2), dims=["token", "cell", "prompt"])
+    np.testing.assert_array_equal(by_line(da), [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]])

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from isoklx.plot import palette
+
+
+def grey(colour: object) -> float:
+    """Luma, 0 to 1, as a printer takes it."""
+    return float(np.dot([0.299, 0.587, 0.114], to_rgb(colour)))  # type: ignore[arg-type]
+
+
+def test_the_colour_of_a_dose_does_not_depend_on_the_other_doses() -> None:
+    assert palette.dose_colours([0, 1, 8])[1.0] == palette.dose_colours([1])[1.0]
+
+
+def test_doses_differ_in_greyscale_too() -> None:
+    shades = [grey(c) for c in palette.dose_colours([0, 0.25, 0.5, 1, 2, 4]).values()]
+    assert min(np.diff(shades)) > 0.05
+    assert max(shades) < 0.8, "too light upon white"
+
+
+def test_a_negative_dose_has_another_colour_than_the_positive_one() -> None:
+    assert len(set(palette.dose_colours([-1, 1]).values())) == 2
+
+
+@pytest.mark.parametrize(
+    ("dark", "light"), [(palette.DEAD, palette.ALIVE), (palette.CROSSED, palette.BELOW)]
+)
+def test_what_matters_more_is_darker(dark: str, light: str) -> None:
+    assert grey(light) - grey(dark) > 0.3
+
+
+def test_pmass_becomes_lighter_all_the_way_up() -> None:
+    shades = [grey(palette.pmass_colours()(value)) for value in np.linspace(0, 1, 21)]
+    assert all(low < high for low, high in itertools.pairwise(shades))

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from isoklx.errors import BuildError, UsageError
+from isoklx.plot.figure1 import figure1
+from isoklx.plot.saving import save, style
+from isoklx.plot.survival import survival
+
+START = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+
+
+def drawn() -> Figure:
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot([1, 3, 2])
+    return figure
+
+
+def test_each_format_is_written_under_its_suffix(tmp_path: Path) -> None:
+    folder = tmp_path / "figs" / "new"
+    paths = save(drawn(), folder, "curve", ("png", "pdf", "svg"))
+    assert paths == [folder / "curve.png", folder / "curve.pdf", folder / "curve.svg"]
+    assert all(path.read_bytes().startswith(START[path.suffix[1:]]) for path in paths)
+    assert sorted(folder.iterdir()) == sorted(paths)
+
+
+def test_a_grid_is_saved_as_its_figure_is(tmp_path: Path, sample_ds: xr.Dataset) -> None:
+    (path,) = save(survival(sample_ds), tmp_path, "survival")
+    assert path.stat().st_size > 10_000
+
+
+def test_pixels_are_inches_times_dpi(tmp_path: Path) -> None:
+    (path,) = save(drawn(), tmp_path, "curve", dpi=50)
+    assert plt.imread(path).shape[:2] == (100, 150)
+    (path,) = save(drawn(), tmp_path, "curve")
+    assert plt.imread(path).shape[:2] == (400, 600)
+    with mpl.rc_context({"savefig.dpi": 30}):
+        (path,) = save(drawn(), tmp_path, "curve")
+    assert plt.imread(path).shape[:2] == (60, 90)
+
+
+def test_the_same_figure_makes_the_same_bytes(tmp_path: Path) -> None:
+    formats = ("png", "pdf", "svg")
+    once, again = (
+        [path.read_bytes() for path in save(drawn(), tmp_path / name, "curve", formats)]
+        for name in ("once", "again")
+    )
+    assert once == again
+
+
+def test_the_many_lines_of_a_vector_file_are_pixels_and_its_text_is_not(
+    tmp_path: Path, sample_ds: xr.Dataset
+) -> None:
+    grid = figure1(sample_ds, kind="spaghetti", alphas=[1.0])
+    (path,) = save(grid, tmp_path, "spaghetti", ("svg",))
+    text = path.read_text()
+    assert "<image" in text
+    assert "<!-- KL (nats) -->" in text
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError])
+def test_a_failed_write_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (path,) = save(drawn(), tmp_path, "curve")
+    before = path.read_bytes()
+
+    def fail(self: Figure, partial: Path, **_: object) -> None:
+        partial.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(BuildError, match=r"curve\.png: cannot be written"):
+        save(drawn(), tmp_path, "curve")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "figs").write_text("")
+    with pytest.raises(BuildError, match="figs: cannot be made a folder"):
+        save(drawn(), tmp_path / "figs", "curve")
+
+
+def test_bad_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"format 'bmp': give one of png, pdf, svg"):
+        save(drawn(), tmp_path / "figs", "curve", ("png", "bmp"))  # type: ignore[arg-type]
+    for dpi in (0, -1, 1e6, np.nan):
+        with pytest.raises(UsageError, match="dpi="):
+            save(drawn(), tmp_path / "figs", "curve", dpi=dpi)
+    assert not (tmp_path / "figs").exists()
+
+
+def test_a_style_holds_inside_and_not_after(tmp_path: Path) -> None:
+    sheet = tmp_path / "wide.mplstyle"
+    sheet.write_text("lines.linewidth: 7\nbackend: pdf\n")
+    before = mpl.rcParams["lines.linewidth"], mpl.get_backend()
+    with style(sheet):
+        assert (mpl.rcParams["lines.linewidth"], mpl.get_backend()) == (7, before[1])
+    assert (mpl.rcParams["lines.linewidth"], mpl.get_backend()) == before
+    with style(None):
+        assert mpl.rcParams["lines.linewidth"] == before[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"lines.linewidth: 2\nlines.breadth: 3\n", "line 2"),
+        (b"lines.linewidth: broad\n", "line 1"),
+        (b"a letter to a friend\n", "line 1"),
+        (b"# nothing but words\n", "sets nothing"),
+        (b"", "sets nothing"),
+        (b"\x89PNG\xff\x00", "not text"),
+        (None, "there is no such style file"),
+    ],
+)
+def test_what_is_not_a_style_is_refused_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes | None, reason: str
+) -> None:
+    sheet = tmp_path / "sheet.mplstyle"
+    if content is not None:
+        sheet.write_bytes(content)
+    with pytest.raises(UsageError) as refusal, style(sheet):
+        pass
+    assert str(refusal.value).startswith(f"{sheet}: ")
+    assert reason in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert capfd.readouterr() == ("", "")

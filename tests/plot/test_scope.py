@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import isoklx
+from isoklx.errors import DatasetError, UsageError
+from isoklx.plot.scope import groups, in_scope
+from isoklx.simulator import CellSpec, simulate
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> xr.Dataset:
+    """Two windows with different doses, and a cell that was only calibrated at a third."""
+    cells = [
+        CellSpec(method="pca", window=8, prompts=2, alphas=(0.5, 1.0)),
+        CellSpec(method="pca", window=16, prompts=3, alphas=(1.0, 2.0)),
+        CellSpec(method="pca", window=32, lacks="sweep"),
+    ]
+    simulate(tmp_path, cells)
+    return isoklx.open_sweep(tmp_path)
+
+
+def test_several_windows_must_be_chosen_from(mixed: xr.Dataset) -> None:
+    with pytest.raises(UsageError, match=r"window= one of 8, 16$"):
+        in_scope(mixed)
+    with pytest.raises(UsageError, match=r"window=32.*8, 16"):
+        in_scope(mixed, window=32)
+
+
+def test_only_what_that_window_was_run_at_is_kept(mixed: xr.Dataset) -> None:
+    ds = in_scope(mixed, window=8)
+    assert ds["window"].values.tolist() == [8]
+    assert ds["alpha"].values.tolist() == [0.5, 1.0]
+    assert ds["token"].values.max() == 7
+    assert ds["fork"].values.max() == 8
+
+
+def test_doses_come_in_the_order_asked_for_and_once(mixed: xr.Dataset) -> None:
+    ds = in_scope(mixed, window=16, alphas=[2, 1, 2.0])
+    assert ds["alpha"].values.tolist() == [2.0, 1.0]
+    with pytest.raises(UsageError, match=r"no alpha 3"):
+        in_scope(mixed, window=16, alphas=[3])
+
+
+def test_calibrated_cells_alone_have_nothing_to_draw(mixed: xr.Dataset) -> None:
+    with pytest.raises(DatasetError, match="nothing to draw"):
+        in_scope(mixed.isel(cell=mixed["window"].values == 32))
+
+
+def test_a_sweep_with_dimensions_of_size_0_has_nothing_to_draw(tmp_path: Path) -> None:
+    simulate(tmp_path, [CellSpec(window=8, lacks="sweep")])
+    ds = isoklx.open_sweep(tmp_path)
+    assert ds.sizes["token"] == 0
+    with pytest.raises(DatasetError, match="nothing to draw"):
+        in_scope(ds)
+
+
+def test_a_dataset_that_is_no_sweep_is_refused() -> None:
+    with pytest.raises(DatasetError, match="not an isoklx sweep"):
+        in_scope(xr.Dataset())
+
+
+def test_a_selected_cell_and_dose_can_be_drawn(mixed: xr.Dataset) -> None:
+    one = mixed.sel(run_id="simulated-1B_pca_s0_w16").sel(alpha=2.0)
+    assert dict(in_scope(one).sizes)["alpha"] == 1
+
+
+def test_groups_hold_each_cell_once(sample_ds: xr.Dataset) -> None:
+    rows = groups(sample_ds, "seed")
+    assert list(rows) == ["seed 0", "seed 1"]
+    assert sum(cells.sizes["cell"] for cells in rows.values()) == sample_ds.sizes["cell"]
+    with pytest.raises(UsageError, match=r"by='layer'.*method"):
+        groups(sample_ds, "layer")  # type: ignore[arg-type]
