@@ -128,6 +128,7 @@ def _numbers(kind: str, values: Iterable[int]) -> str:
 
 def _span(kind: str, counts: Iterable[int]) -> str:
     counts = np.unique(np.asarray(counts))
+    counts = counts[counts > 0]  # cells that were calibrated and not swept had none
     if not counts.size:
         return ""
     some = f"{counts[0]}" if counts.size == 1 else f"{counts[0]}{TO}{counts[-1]}"

@@ -10,6 +10,7 @@ import xarray as xr
 import isoklx
 from isoklx.plot.titles import literal, title
 from isoklx.simulator import CellSpec, grid, simulate
+from tests.handmade import kl, make_cell
 
 
 def test_a_title_says_what_is_drawn_of_which_data(sample_ds: xr.Dataset) -> None:
@@ -71,3 +72,10 @@ def test_of_a_long_name_both_ends_are_shown() -> None:
     assert len(literal(name)) <= 36
     assert literal(name).startswith("abcdefgh")
     assert literal(name).endswith("Z")
+
+
+def test_cells_that_were_not_swept_have_no_prompts_to_count(tmp_path):
+    make_cell(tmp_path, "a")
+    assert "prompt" not in title(isoklx.open_sweep(tmp_path), "Calibration")
+    make_cell(tmp_path, "b", trajectory=kl({"1": [[0.5], [0.5]]}))
+    assert "2 prompts" in title(isoklx.open_sweep(tmp_path), "Calibration")
