@@ -1,8 +1,9 @@
-"""Measure whole processes, from the start of Python to the last byte written, on a simulated sweep.
+"""Measure whole processes, from the start of Python to the last byte written, on simulated sweeps.
 
-``python scripts/benchmark.py figures`` draws every kind of figure from one file and prints a
-Markdown table. The sweep is made in a temporary folder; ``--keep FOLDER`` makes it there instead,
-and uses it again the next time.
+``python scripts/benchmark.py figures`` draws every kind of figure from one file,
+``python scripts/benchmark.py build`` builds sweeps of growing size; both print a Markdown table.
+Sweeps are made in a temporary folder (for all sizes of ``build``, 3.5 GB of it); ``--keep FOLDER``
+makes them there instead, and uses them again the next time.
 """
 
 from __future__ import annotations
@@ -73,6 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures.add_argument("--window", type=int, default=4096, help="tokens per trajectory")
     figures.add_argument("--repeat", type=int, default=3, help="runs, of which the median is shown")
     figures.add_argument("--keep", type=Path, help="folder for the simulated sweep")
+    build = commands.add_parser("build", help="build sweeps of growing size")
+    build.set_defaults(run=benchmark_build)
+    build.add_argument(
+        "--largest", type=int, default=10**9, help="cells x prompts x tokens at most"
+    )
+    build.add_argument("--repeat", type=int, default=3, help="runs, of which the median is shown")
+    build.add_argument("--keep", type=Path, help="folder for the simulated sweeps")
     options = vars(parser.parse_args(arguments))
     options.pop("run")(**options)
 
@@ -103,6 +111,19 @@ def benchmark_figures(
             (name, [measure([*draw, call, picture]) for _ in range(repeat)])
             for name, call in FIGURES.items()
         )
+
+
+def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
+    """Build simulated sweeps of growing size, and print what each took."""
+    from build_costs import HEADINGS, SIZES, rows
+
+    sizes = [size for size in SIZES if size.cells * size.prompts * size.window <= largest]
+    print(f"Builds, {machine()}.\n")
+    print(f"| {' | '.join(HEADINGS)} |")
+    print("|" + "---:|" * len(HEADINGS))
+    with tempfile.TemporaryDirectory() as scratch:
+        for row in rows(keep or Path(scratch), sizes, repeat):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 def measure(command: Sequence[str]) -> Cost:
