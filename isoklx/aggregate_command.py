@@ -33,6 +33,7 @@ def _aggregate(
     out: Path = Path("figs"),
     spaghetti: bool = False,
     quantile_lines: bool = False,
+    scheduler: str | None = None,
     scope: Scope,
     panels: Panels,
     saving: Saving,
@@ -54,6 +55,9 @@ def _aggregate(
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
+        with RUNS_ROOT and OUT on storage that they see.
 
     Examples
     --------
@@ -65,9 +69,9 @@ def _aggregate(
     import isoklx.opening
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
-    report = isoklx.builder.build(runs_root, _target(runs_root, out))
+    report = isoklx.builder.build(runs_root, _target(runs_root, out), scheduler=scheduler)
     print(report)
-    with isoklx.opening.open_sweep(report.out) as ds:
+    with isoklx.opening.opened(report.out, scheduler) as ds:
         chosen = _chosen(ds, scope)
         for what, write in _parts(ds, chosen, out, scope, panels, saving).items():
             try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from isoklx import formats
+from isoklx.atomic import workspace
 from isoklx.cells import Cell, Choice
 from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.known_cells import known_cells
-from isoklx.netcdf_writer import write_cells
 from isoklx.provenance import DATED, global_attributes
 from isoklx.reading import Reading, read_roots
+from isoklx.scheduler import connected
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Report:
         lines += [f"skipped: {error}" for error in self.skipped]
         if self.skipped:
             lines.append(f"skipped {_cells(len(self.skipped))}, the rest is built")
-        megabytes = self.out.stat().st_size / 1e6
+        megabytes = formats.size(self.out) / 1e6
         verb = "wrote" if self.written else "kept"
         return "\n".join([*lines, f"{verb} {self.out} ({megabytes:.1f} MB)"])
 
@@ -68,8 +72,9 @@ def build(
     strict: bool = False,
     jobs: int | None = None,
     force: bool = False,
+    scheduler: str | None = None,
 ) -> Report:
-    """Read every cell under the runs roots and write one labelled netCDF-4 file.
+    """Read every cell under the runs roots and write one labelled netCDF-4 file or Zarr store.
 
     Cells that the file holds already, from files of the same content, are taken over and not
     parsed again; the result is the one of a build from scratch.
@@ -79,7 +84,8 @@ def build(
     roots : path or iterable of paths
         Folders with one folder per cell.
     out : path, optional
-        The file to write, ending in ``.nc``. By default ``ROOT.nc`` beside a single root.
+        What to write: a netCDF file, ending in ``.nc``, or a Zarr store, ending in ``.zarr``. By
+        default ``ROOT.nc`` beside a single root.
     window : int, optional
         Only cells of this window, in tokens.
     model_contains : str
@@ -93,6 +99,10 @@ def build(
         Processes that parse; by default one per core.
     force : bool
         Parse every cell, whatever the file holds.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, as ``tcp://HOST:PORT``, whose workers parse the
+        cells and write a Zarr store (a netCDF file is written here). Roots and `out` are on
+        storage that all of them see under the same names.
 
     Returns
     -------
@@ -102,10 +112,10 @@ def build(
     Raises
     ------
     BuildError
-        When there is no cell, two share a name, a cell cannot be read and `strict` is set, or
-        the file cannot be written. What was at `out` before is untouched.
+        When there is no cell, two share a name, a cell cannot be read and `strict` is set, no
+        scheduler answers, or the file cannot be written. What was at `out` before is untouched.
     UsageError
-        When `out` is no possible target.
+        When `out` is no possible target, or needs a package that is not installed.
 
     Examples
     --------
@@ -118,9 +128,17 @@ def build(
     """
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs is {jobs}; give at least 1")
+    if jobs is not None and scheduler is not None:
+        raise UsageError("jobs are of this machine, and a scheduler has its own; give one of both")
     folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
     target = _target(folders, None if out is None else Path(out))
-    with _known(target, dtype, force) as (known, before), _spool(target) as spool:
+    if scheduler is not None:
+        folders, target = [folder.absolute() for folder in folders], target.absolute()
+    with (
+        _connected(scheduler) as client,
+        _known(target, dtype, force) as (known, before),
+        workspace(target) as spool,
+    ):
         reading = read_roots(
             folders,
             spool,
@@ -128,6 +146,7 @@ def build(
             dtype=dtype,
             jobs=jobs,
             known=known,
+            client=client,
         )
         if strict and reading.skipped:
             reasons = "; ".join(map(str, reading.skipped))
@@ -136,7 +155,7 @@ def build(
         attributes = global_attributes(reading.cells, folders)
         written = _differs(reading, known, attributes, before)
         if written:
-            write_cells(reading.cells, target, attributes)
+            formats.write(reading.cells, target, attributes, client)
     return Report(
         out=target,
         read=tuple(str(cell.labels["run_id"]) for cell in reading.cells),
@@ -147,25 +166,14 @@ def build(
     )
 
 
+def _connected(scheduler: str | None) -> AbstractContextManager[Client | None]:
+    return nullcontext() if scheduler is None else connected(scheduler)
+
+
 def _known(
     target: Path, dtype: str, force: bool
 ) -> AbstractContextManager[tuple[dict[str, Cell], dict[str, Any]]]:
     return nullcontext(({}, {})) if force else known_cells(target, dtype)
-
-
-def _spool(target: Path) -> AbstractContextManager[Path]:
-    """A folder beside the target, where there has to be room anyway."""
-    try:
-        folder = TemporaryDirectory(prefix=f".{target.name}.", suffix=".spool", dir=target.parent)
-    except OSError as error:
-        raise BuildError(f"{target}: cannot be written: {error.strerror}") from error
-    return _entered(folder)
-
-
-@contextmanager
-def _entered(folder: TemporaryDirectory[str]) -> Iterator[Path]:
-    with folder as name:
-        yield Path(name)
 
 
 def _differs(
@@ -191,12 +199,7 @@ def _target(roots: list[Path], out: Path | None) -> Path:
             raise UsageError("several runs roots have no common default: name the file with --out")
         root = roots[0].resolve()
         out = root.with_name(f"{root.name}.nc")
-    if out.suffix != ".nc":
-        raise UsageError(f"{out}: the file's name must end in .nc")
-    if out.is_dir():
-        raise UsageError(f"{out}: is a folder; the file needs a name of its own")
-    if not out.parent.is_dir():
-        raise UsageError(f"{out}: there is no folder {out.parent}")
+    formats.require_target(out)
     return out
 
 

@@ -145,8 +145,10 @@ def read_cell(
     calib = sources.json(CALIBRATION)
     if calib is None:
         raise CellError(folder, CALIBRATION, "missing")
+    with _naming(folder, ""):
+        run_id = m.text(folder.name, "the folder's name")
     with _naming(folder, CALIBRATION):
-        labels, c_star, target_kl = _calibration(folder.name, calib)
+        labels, c_star, target_kl = _calibration(run_id, calib)
     if not choice.takes(labels):
         return Unread(labels, sources.stamps, wanted=False)
     sources.read(TRAJECTORY, PMASS, HISTORY, RESULTS)
@@ -165,15 +167,16 @@ def read_cell(
             take(parsed)
     with _naming(folder, RESULTS):
         reading.results(sources.bytes(RESULTS))
-    return reading.cell(sources, labels, c_star, target_kl, source_hash)
+    with _naming(folder, ""):
+        return reading.cell(sources, labels, c_star, target_kl, source_hash)
 
 
 @contextmanager
 def _naming(folder: Path, file: str) -> Iterator[None]:
-    """Turn a ValueError about a place into a CellError that also names folder and file."""
+    """Turn an error about a place into a CellError that also names folder and file."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise CellError(folder, file, str(error)) from error
 
 
@@ -250,9 +253,12 @@ class _Reading:
         text = content.decode("utf-8")
         if text and not text.endswith("\n"):
             raise ValueError("half written: the last line does not end")
-        lines = csv.DictReader(io.StringIO(text), restkey="", restval=None)
-        if "alpha" not in (lines.fieldnames or ()):
+        lines = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None)
+        columns = list(lines.fieldnames or ())
+        if "alpha" not in columns:
             raise ValueError("line 1 has no column alpha")
+        if len(columns) > len(set(columns)):
+            raise ValueError("line 1 names a column twice")
         for line in lines:
             place = f"line {lines.line_num}"
             if "" in line or None in line.values():
@@ -314,12 +320,12 @@ class _Reading:
     ) -> m.FloatArray:
         exact = m.padded_rows(rows, place, length, cut=cut)
         values = m.stored(exact, self.dtype)
-        lost = np.argwhere(m.not_held(exact, values))
-        if lost.size:
-            row, column = lost[0]
+        lost = m.not_held(exact, values)
+        if lost.any():
+            row, column = np.argwhere(lost)[0]
             self.notes.append(
                 f"{file}: float32 does not hold {place}[{row}][{column}] = {exact[row, column]:g} "
-                f"to within {m.FLOAT32_TOLERANCE:g} (one of {len(lost)}); --dtype=float64 does"
+                f"to within {m.FLOAT32_TOLERANCE:g} (one of {lost.sum()}); --dtype=float64 does"
             )
         return values
 
@@ -330,6 +336,9 @@ class _Reading:
         dtype = np.int32 if dims == 1 else np.dtype(self.dtype)
         shapes = [values.shape for values in found.values()]
         largest = tuple(map(max, *shapes, (0,) * dims)) if shapes else (0,) * dims
+        m.refuse_padding(
+            (len(alphas), *largest), sum(values.size for values in found.values()), name
+        )
         out = np.full((len(alphas), *largest), fill, dtype=dtype)
         for i, alpha in enumerate(alphas):
             if alpha in found:

@@ -116,7 +116,7 @@ def _call(name: str, words: Sequence[str]) -> None:
         fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
 
 
-def _note(message: Warning | str, *_: object) -> None:
+def _note(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning, of a skipped cell for one, as the line that it is."""
     print(f"isoklx: {printable(message)}", file=sys.stderr)
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from isoklx.aggregate_command import aggregate
+from isoklx.convert_command import convert
 from isoklx.figure_commands import alive, figure
 from isoklx.table_commands import calibration, survival, table
+from isoklx.verify_command import verify
 
 
 def build(
@@ -27,8 +29,9 @@ def build(
     strict: bool = False,
     jobs: int | None = None,
     force: bool = False,
+    scheduler: str | None = None,
 ) -> None:
-    """Read every cell under ROOT and write one labelled netCDF file.
+    """Read every cell under ROOT and write one labelled netCDF file, or a Zarr store.
 
     A cell that cannot be read (half written, or broken) is reported by name, file and reason, and
     the others are built. Nothing is overwritten by a failed build. A second build parses only the
@@ -39,7 +42,8 @@ def build(
     *roots : Path
         Folder that holds one folder per cell. Several are read into one file.
     out : Path, optional
-        File to write. Without it, ROOT.nc beside ROOT; needed for several roots.
+        File to write, ending in .nc, or folder, ending in .zarr. Without it, ROOT.nc beside ROOT;
+        needed for several roots.
     window : int, optional
         Read only the cells of this window, in tokens.
     model_contains : str
@@ -52,12 +56,16 @@ def build(
         Processes that parse. Without it, one per core.
     force : bool
         Parse every cell, whatever the file holds already.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse the cells and
+        write the Zarr store, all on storage that every one of them sees.
 
     Examples
     --------
     $ isoklx build outputs
     $ isoklx build runs_a runs_b --out both.nc
     $ isoklx build outputs --window 512 --model_contains Qwen --strict
+    $ isoklx build outputs --out sweep.zarr --scheduler tcp://node01:8786
     """
     import isoklx.builder
 
@@ -70,6 +78,7 @@ def build(
         strict=strict,
         jobs=jobs,
         force=force,
+        scheduler=scheduler,
     )
     print(report)
 
@@ -100,5 +109,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "survival": survival,
     "calibration": calibration,
     "aggregate": aggregate,
+    "verify": verify,
+    "convert": convert,
 }
 """The commands by name, in the order of the help."""

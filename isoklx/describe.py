@@ -11,6 +11,7 @@ import xarray as xr
 
 from isoklx.opening import open_sweep
 from isoklx.repeats import repeated_cells
+from isoklx.terminal import printable
 
 WIDTH = 100
 MOST_ROWS = 12
@@ -45,7 +46,13 @@ def describe(path: str | Path) -> str:
         repeats = repeated_cells(ds)
         n = ds.sizes["cell"]
         n_distinct = n - sum(len(group) - 1 for group in repeats)
-        lines = [ds.attrs["title"], "", f"{n} cells, {n_distinct} distinct", *_cells(ds), ""]
+        lines = [
+            printable(ds.attrs["title"]),
+            "",
+            f"{n} cells, {n_distinct} distinct",
+            *_cells(ds),
+            "",
+        ]
         lines += _labels(ds)
         lines += ["", *_present(ds), "", *_repeats(repeats), *_origin(ds, path)]
     return "\n".join(lines)
@@ -58,7 +65,8 @@ def _cells(ds: xr.Dataset) -> list[str]:
     rows = [("model", "method", "window", "cells", "seeds", "layer")]
     for key, group in labels.groupby(keys):
         seeds, layers = (_numbers(sorted(set(group[name]))) for name in ("seed", "layer"))
-        rows.append((*map(str, key), str(len(group)), seeds, layers))
+        model, method, window = map(printable, key)
+        rows.append((model, method, window, str(len(group)), seeds, layers))
     hidden = len(rows) - 1 - MOST_ROWS
     rows = rows[: MOST_ROWS + 1]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -110,7 +118,11 @@ def _origin(ds: xr.Dataset, path: Path) -> list[str]:
 def _entry(name: str, text: str) -> str:
     indent = " " * 12
     return textwrap.fill(
-        text, WIDTH, initial_indent=f"{name:<12}", subsequent_indent=indent, break_on_hyphens=False
+        printable(text),
+        WIDTH,
+        initial_indent=f"{name:<12}",
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )
 
 

@@ -11,7 +11,13 @@ from isoklx.option_groups import grouped
 
 
 def _figure(
-    file: Path, *, out: Path = Path("figs"), scope: Scope, panels: Panels, saving: Saving
+    file: Path,
+    *,
+    out: Path = Path("figs"),
+    scheduler: str | None = None,
+    scope: Scope,
+    panels: Panels,
+    saving: Saving,
 ) -> None:
     """Draw Figure 1: KL per token and pmass at forks, one column of panels per dose.
 
@@ -21,6 +27,9 @@ def _figure(
         A file that build wrote, or a runs root.
     out : Path
         Folder to write figure1 to; made if there is none.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
+        built file on storage that they see.
 
     Examples
     --------
@@ -30,7 +39,7 @@ def _figure(
     """
     import isoklx.opening
 
-    with isoklx.opening.open_sweep(file) as ds:
+    with isoklx.opening.opened(file, scheduler) as ds:
         say_written(draw_figure1(ds, out, scope, panels, saving))
 
 
@@ -43,6 +52,7 @@ def _alive(
     by: Literal["method", "model_short", "seed"] | None = None,
     roll: int = 65,
     out: Path = Path("figs"),
+    scheduler: str | None = None,
     scope: Scope,
     saving: Saving,
 ) -> None:
@@ -64,6 +74,9 @@ def _alive(
         Tokens of the moving mean.
     out : Path
         Folder to write alive to; made if there is none.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
+        built file on storage that they see.
 
     Examples
     --------
@@ -73,7 +86,7 @@ def _alive(
     import isoklx.opening
     import isoklx.plot
 
-    with isoklx.opening.open_sweep(file) as ds:
+    with isoklx.opening.opened(file, scheduler) as ds:
         written = draw(
             "alive",
             out,

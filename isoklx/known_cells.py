@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,17 @@ import numpy as np
 import isoklx
 from isoklx import manifest, schema
 from isoklx.cells import Cell
-from isoklx.errors import BuildError
+from isoklx.errors import BuildError, DatasetError
+from isoklx.formats import zarr_attributes
+
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError)
+"""What libnetcdf and zarr raise, one or the other, at a file that is absent or damaged."""
+
+Attributes = dict[str, Any]
 
 
 @contextmanager
-def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], dict[str, Any]]]:
+def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], Attributes]]:
     """Lend the cells of a built file, by ``run_id``, and the file's global attributes.
 
     Parameters
@@ -35,15 +41,63 @@ def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], dict[
         Both empty when there is no file, or none that this version of the package would have
         written the same: then everything has to be read anew.
     """
-    try:
-        file = netCDF4.Dataset(path)
-    except OSError:
-        yield {}, {}
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_opened(path))
+            cells = _cells(file) if _reusable(file, dtype) else {}
+        except UNREADABLE:
+            yield {}, {}
+        else:
+            yield cells, file.attributes if cells else {}
+
+
+@contextmanager
+def stored_cells(path: Path) -> Iterator[tuple[list[Cell], Attributes]]:
+    """Lend the cells of a built file, whatever version of the package built it.
+
+    Parameters
+    ----------
+    path : Path
+        As for `known_cells`.
+
+    Yields
+    ------
+    cells, attributes : list, dict
+        Ascending by ``run_id``; the file's global attributes.
+
+    Raises
+    ------
+    DatasetError
+        When the file does not say what each cell is without its padding.
+    """
+    with _opened(path) as file:
+        if not _holds_cells(file):
+            raise DatasetError(f"{path}: not as isoklx build wrote it: it has no {manifest.GROUP}")
+        yield list(_cells(file).values()), file.attributes
+
+
+@dataclass(frozen=True)
+class _File:
+    """An open netCDF file or Zarr store: arrays as they are stored, by name or path."""
+
+    path: Path
+    arrays: Any
+    names: Collection[str]
+    attributes: Attributes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_File]:
+    if path.is_dir():
+        import zarr  # not everybody has it
+
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
+        yield _File(path, group, set(group), zarr_attributes(group.attrs))
         return
-    with file:
+    with netCDF4.Dataset(path) as file:
         file.set_auto_maskandscale(False)
         attributes = {name: file.getncattr(name) for name in file.ncattrs()}
-        yield (_cells(file, path), attributes) if _reusable(file, attributes, dtype) else ({}, {})
+        yield _File(path, file, {*file.variables, *file.groups}, attributes)
 
 
 @dataclass(frozen=True)
@@ -52,7 +106,9 @@ class StoredArrays(Mapping[str, Any]):
 
     Parameters
     ----------
-    file : netCDF4.Dataset
+    path : Path
+        Where they are.
+    arrays : netCDF4.Dataset or zarr.Group
         Holds the measured arrays.
     held : mapping
         The other variables, over all cells.
@@ -64,7 +120,8 @@ class StoredArrays(Mapping[str, Any]):
         Where along ``alpha`` and ``fork`` its own labels lie.
     """
 
-    file: netCDF4.Dataset
+    path: Path
+    arrays: Any
     held: Mapping[str, Any]
     index: int
     shapes: Mapping[str, tuple[int, ...]]
@@ -72,10 +129,9 @@ class StoredArrays(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         try:
-            values = (self.held[name] if name in self.held else self.file[name])[self.index]
-        except RuntimeError as error:
-            place = self.file.filepath()
-            raise BuildError(f"{place}: damaged at {name}; --force builds it anew") from error
+            values = (self.held[name] if name in self.held else self.arrays[name])[self.index]
+        except RuntimeError as error:  # of libnetcdf, and of what decompresses Zarr
+            raise BuildError(f"{self.path}: damaged at {name}; --force builds it anew") from error
         own = [
             self.positions[dim][:length] if dim in self.positions else np.arange(length)
             for dim, length in zip(schema.DATA[name].dims[1:], self.shapes[name], strict=True)
@@ -89,20 +145,24 @@ class StoredArrays(Mapping[str, Any]):
         return len(self.shapes)
 
 
-def _reusable(file: netCDF4.Dataset, attributes: Mapping[str, Any], dtype: str) -> bool:
+def _reusable(file: _File, dtype: str) -> bool:
     return (
-        attributes.get("creation_library_version") == isoklx.__version__
-        and attributes.get("schema_version") == schema.SCHEMA_VERSION
-        and manifest.GROUP in file.groups
-        and all(name in file.variables for name in schema.VARIABLES)
-        and file["kl"].dtype == dtype
+        _holds_cells(file)
+        and file.attributes.get("creation_library_version") == isoklx.__version__
+        and file.arrays["kl"].dtype == dtype
     )
 
 
-def _cells(file: netCDF4.Dataset, path: Path) -> dict[str, Cell]:
-    held = {name: file[name][:] for name in schema.VARIABLES if name not in schema.MEASURED}
+def _holds_cells(file: _File) -> bool:
+    needed = {*schema.VARIABLES, manifest.GROUP}
+    same_schema = file.attributes.get("schema_version") == schema.SCHEMA_VERSION
+    return same_schema and needed.issubset(file.names)
+
+
+def _cells(file: _File) -> dict[str, Cell]:
+    held = {name: file.arrays[name][:] for name in schema.VARIABLES if name not in schema.MEASURED}
     found: dict[str, Cell] = {}
-    for index, line in enumerate(file[manifest.GROUP][manifest.VARIABLE][:]):
+    for index, line in enumerate(file.arrays[manifest.GROUP][manifest.VARIABLE][:]):
         entry = json.loads(line)
         shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
         alpha, fork = np.array(entry["alpha"]), np.array(entry["fork"], dtype=np.int32)
@@ -117,7 +177,7 @@ def _cells(file: netCDF4.Dataset, path: Path) -> dict[str, Cell]:
             labels=labels,
             alpha=alpha.astype(np.float64),
             fork=fork,
-            data=StoredArrays(file, held, index, shapes, positions),
+            data=StoredArrays(file.path, file.arrays, held, index, shapes, positions),
             shapes=shapes,
             dtype=entry["dtype"],
             notes=tuple(entry["notes"]),

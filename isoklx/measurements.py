@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from array import array as doubles
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,16 @@ INT32 = np.iinfo(np.int32)
 FLOAT32_TOLERANCE = 1e-6
 """Largest relative error that storage in float32 may make without being reported."""
 
+PADDED = 2**24
+"""Places that arrays may take whatever is in them."""
+
+PADDED_PER_VALUE = 64
+"""Places that larger arrays may take for each value in them.
+
+Rows are as long as the longest, so that a small file of many short rows and one long one could ask
+for any amount of memory.
+"""
+
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -34,7 +45,10 @@ def shown(value: object) -> str:
         return names[value]
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to spell it out
+        return "a whole number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -53,9 +67,11 @@ def array(value: object, place: str) -> list[Any]:
 
 
 def text(value: object, place: str) -> str:
-    """A string that netCDF can hold: not empty, and without NUL."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    """A line of text: not empty, no control character in it, and no half of a character."""
+    if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{place} is {shown(value)}, not a text")
+    if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(map(unicodedata.category, value)):
+        raise ValueError(f"{place} is {shown(value)}, which is not a line of Unicode text")
     return value
 
 
@@ -148,9 +164,18 @@ def padded_rows(value: object, place: str, length: int, *, cut: bool = False) ->
     width = int(lengths.max(initial=0))
     if (lengths == width).all():
         return flat.reshape(len(rows), width)
+    refuse_padding((len(rows), width), flat.size, place)
     out = np.full((len(rows), width), np.nan)
     out[np.arange(width) < lengths[:, np.newaxis]] = flat
     return out
+
+
+def refuse_padding(shape: tuple[int, ...], count: int, place: str) -> None:
+    """Raise ValueError where an array of ``shape`` would be next to nothing but padding."""
+    size = math.prod(shape)
+    if size > max(PADDED, PADDED_PER_VALUE * count):
+        by = " x ".join(map(str, shape))
+        raise ValueError(f"{place} has {count} values in rows so uneven that they take {by} places")
 
 
 def counts(value: object, place: str) -> IntArray:

@@ -61,12 +61,12 @@ def write_cells(cells: Sequence[Cell], path: Path, attributes: Mapping[str, obje
         _fill(entries, np.array([manifest.entry_of(cell) for cell in cells]))
 
 
-def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+def chunk_shape(shape: Sequence[int], itemsize: int, least: int = CHUNK) -> tuple[int, ...]:
     """One dose of whole trajectories, over as many cells as make a chunk worth its overhead.
 
     People slice by dose over all cells, or take a cell whole; a chunk that holds one dose of one
     cell serves both without reading anything else. Tokens are never split: each statistic of a
-    trajectory needs all of it. Cells are joined only where one alone is smaller than `CHUNK`.
+    trajectory needs all of it. Cells are joined only where one alone is smaller than `least`.
 
     Parameters
     ----------
@@ -74,6 +74,8 @@ def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
         Lengths along cell, alpha, and what a trajectory has.
     itemsize : int
         Bytes of a value.
+    least : int
+        Bytes that a chunk is worth.
 
     Examples
     --------
@@ -82,7 +84,7 @@ def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """
     cells, _, *trajectory = (max(length, 1) for length in shape)
     size = itemsize * int(np.prod(trajectory))
-    return min(cells, max(CHUNK // size, 1)), 1, *trajectory
+    return min(cells, max(least // size, 1)), 1, *trajectory
 
 
 def _create(file: netCDF4.Dataset, name: str, **options: Any) -> netCDF4.Variable[Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import xarray as xr
 
 from isoklx import store
-from isoklx.provenance import global_attributes
-from isoklx.reading import read_roots
-from isoklx.sweep import assemble
+from isoklx.backend import SweepBackend
+from isoklx.errors import UsageError
+from isoklx.formats import is_zarr
+from isoklx.scheduler import connected
 
 
 def open_sweep(path: str | Path, *, chunks: store.Chunks = "auto") -> xr.Dataset:
@@ -20,10 +21,12 @@ def open_sweep(path: str | Path, *, chunks: store.Chunks = "auto") -> xr.Dataset
     Parameters
     ----------
     path : str or Path
-        A netCDF file that `isoklx.build` wrote, or a runs root (a folder of cells).
+        What `isoklx.build` wrote, netCDF or Zarr, or a runs root (a folder of cells). The cells of
+        a root are parsed once, here; their large arrays then wait in a temporary folder until
+        they are asked for (see `isoklx.backend`).
     chunks : "auto", int, dict or None
         As for `xarray.open_dataset`. By default arrays are dask-backed when ``kl`` is larger than
-        256 MiB, in the file's own chunks.
+        256 MiB, in the file's own chunks; those of a root are single cells.
 
     Returns
     -------
@@ -52,19 +55,39 @@ def open_sweep(path: str | Path, *, chunks: store.Chunks = "auto") -> xr.Dataset
     2
     """
     path = Path(path)
-    if path.is_dir():
-        ds = _of_root(path)
-        if isinstance(chunks, dict | int):
-            ds = ds.chunk(chunks)
-    else:
-        ds = store.read(path, chunks)
-    return ds.set_xindex("run_id")
+    if path.is_dir() and not is_zarr(path):
+        return store.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
+    return store.read(path, chunks).set_xindex("run_id")
 
 
-def _of_root(root: Path) -> xr.Dataset:
-    with TemporaryDirectory(prefix="isoklx-") as spool:
-        reading = read_roots([root], Path(spool))
-        ds = assemble(reading.cells)
-    for error in reading.skipped:
-        warnings.warn(f"skipped {error}", stacklevel=3)
-    return ds.assign_attrs(global_attributes(reading.cells, [root]))
+@contextmanager
+def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
+    """Open a sweep, and have what is computed from it computed at a scheduler if one is given.
+
+    Parameters
+    ----------
+    file : Path
+        As for `isoklx.open_sweep`; with a scheduler, a built file on storage that its workers see.
+    scheduler : str, optional
+        As for `connected`.
+
+    Yields
+    ------
+    Dataset
+        Dask-backed whatever its size if there is a scheduler.
+
+    Raises
+    ------
+    UsageError
+        When a runs root is to be computed elsewhere: its cells would wait on this machine.
+    DatasetError, BuildError
+        As `connected` and `isoklx.open_sweep`.
+    """
+    if scheduler is None:
+        with open_sweep(file) as ds:
+            yield ds
+        return
+    if file.is_dir() and not is_zarr(file):
+        raise UsageError(f"{file}: --scheduler needs a built file, not a runs root; build it first")
+    with connected(scheduler), open_sweep(file, chunks={}) as ds:
+        yield ds

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isoklx.cells import EVERY, Cell, Choice, Labels
 from isoklx.errors import BuildError, CellError
@@ -13,6 +14,9 @@ from isoklx.progress import progress
 from isoklx.roots import cell_folders
 from isoklx.sources import Stamp, stamps
 from isoklx.workers import Outcome, Task, perform_all
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 WORTH_A_WORKER = 16 * 2**20
 """Bytes of JSON for which starting another process pays."""
@@ -48,6 +52,7 @@ def read_roots(
     dtype: str = "float32",
     jobs: int | None = None,
     known: Mapping[str, Cell] = NOTHING_KNOWN,
+    client: Client | None = None,
 ) -> Reading:
     """Read every cell under ``roots``.
 
@@ -65,6 +70,8 @@ def read_roots(
         Processes that parse; by default one per core, and none beside this one for little input.
     known : mapping of str to Cell
         By ``run_id``, cells that need not be parsed again if their files are unchanged.
+    client : Client, optional
+        A scheduler whose workers parse instead; roots and spool are on storage that they see.
 
     Returns
     -------
@@ -86,7 +93,12 @@ def read_roots(
         if folder in fresh
     ]
     size = sum(stamp[0] for folder in fresh for stamp in found[folder].values())
-    outcomes = perform_all(tasks, _processes(jobs, len(tasks), size))
+    if client is None:
+        outcomes = perform_all(tasks, _processes(jobs, len(tasks), size))
+    else:
+        from isoklx.distributed_build import perform_on
+
+        outcomes = perform_on(client, tasks)
     reading, passed_over = Reading(), list[Labels]()
     for folder in progress(folders, len(folders), "cells"):
         if folder in fresh:

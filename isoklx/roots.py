@@ -41,26 +41,38 @@ def cell_folders(roots: Iterable[Path]) -> list[Path]:
 
 
 def _cells_of(root: Path) -> list[Path]:
-    if not root.exists():
-        raise BuildError(f"{root}: there is no such folder")
-    if not root.is_dir():
-        raise BuildError(f"{root}: not a folder of cells, but a file")
-    if (root / CALIBRATION).is_file():
-        raise BuildError(f"{root}: this is one cell; the runs root is {root.resolve().parent}")
     try:
-        folders = [entry for entry in root.iterdir() if _may_be_cell(entry)]
+        folders = _folders_of(root)
     except OSError as error:
         raise BuildError(f"{root}: cannot be listed: {error.strerror}") from error
     if not folders:
         raise BuildError(f"{root}: no cell here (a cell is a folder with {CALIBRATION})")
-    if not any((folder / CALIBRATION).exists() for folder in folders):
+    if not any(_exists(folder / CALIBRATION) for folder in folders):
         nested = sorted(entry.parent.parent for entry in root.glob(f"*/*/{CALIBRATION}"))
         if nested:
             raise BuildError(f"{root}: no cell here, but some one level down, in {nested[0]}")
     return folders
 
 
+def _folders_of(root: Path) -> list[Path]:
+    if not root.exists():
+        raise BuildError(f"{root}: there is no such folder")
+    if not root.is_dir():
+        raise BuildError(f"{root}: not a folder of cells, but a file")
+    if (root / CALIBRATION).is_file():
+        raise BuildError(f"{root}: this is one cell; the runs root is {root.resolve().parent}")
+    return [entry for entry in root.iterdir() if _may_be_cell(entry)]
+
+
 def _may_be_cell(entry: Path) -> bool:
     if entry.name.startswith(("_", ".")):
         return False
     return entry.is_dir() or (entry.is_symlink() and not entry.exists())
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there for all that this process may know."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import stat
@@ -77,8 +78,9 @@ class Sources:
                 raise CellError(self.folder, file, "being written")
 
     def bytes(self, file: str) -> bytes | None:
-        """Return a file's content; None where there is none."""
-        return self._contents.get(file)
+        """Return a file's content, less a byte order mark; None where there is none."""
+        content = self._contents.get(file)
+        return None if content is None else content.removeprefix(codecs.BOM_UTF8)
 
     def json(self, file: str) -> object:
         """Return a JSON file's content; None where there is no file."""
@@ -88,7 +90,8 @@ class Sources:
         try:
             parsed: object = jiter.from_json(content, catch_duplicate_keys=True)
         except ValueError as error:
-            raise CellError(self.folder, file, f"not JSON, or half written: {error}") from error
+            reason = f"not JSON, or half written: {_brief(error)}"
+            raise CellError(self.folder, file, reason) from error
         if parsed is None:
             raise CellError(self.folder, file, "holds null, not an object")
         return parsed
@@ -115,3 +118,9 @@ class Sources:
             raise CellError(self.folder, file, "being written")
         self._contents[file] = content
         self.stamps[file] = (status.st_size, status.st_mtime_ns)
+
+
+def _brief(error: Exception) -> str:
+    """What the parser says, whatever the file made it quote: its end says where."""
+    text = str(error)
+    return text if len(text) <= 160 else f"{text[:77]}...{text[-80:]}"

@@ -69,6 +69,11 @@ def spooled(cell: Cell, path: Path) -> Cell:
     with path.open("ab") as file:
         for name in schema.MEASURED:
             places[name] = (file.tell(), cell.shapes[name])
-            cell.data[name].tofile(file)
+            file.write(cell.data[name].data)  # and not tofile, which does not say what is wrong
     held = {name: values for name, values in cell.data.items() if name not in places}
     return replace(cell, data=SpooledArrays(held, path, places, cell.dtype))
+
+
+def without_held(cell: Cell) -> Cell:
+    """Return the cell with nothing but what is read when it is asked for: little to send."""
+    return replace(cell, data=replace(cell.data, held={}))  # type: ignore[type-var]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,13 +13,19 @@ from isoklx.alignment import Alignment, cell_label
 from isoklx.cells import Cell
 
 
-def assemble(cells: Sequence[Cell]) -> xr.Dataset:
+def assemble(
+    cells: Sequence[Cell],
+    measured: Callable[[Alignment, str, Sequence[Cell]], Any] = Alignment.placed,
+) -> xr.Dataset:
     """One Dataset of any mix of windows, alphas, prompts and forks.
 
     Parameters
     ----------
     cells : sequence of Cell
         At least one; their order does not matter.
+    measured : callable
+        What a measured variable holds, from the labels, its name and the cells in their order: by
+        default its values in memory.
 
     Returns
     -------
@@ -43,7 +50,7 @@ def assemble(cells: Sequence[Cell]) -> xr.Dataset:
     coords |= {name: ("cell", cell_label(name, cells)) for name in schema.CELL_LABELS}
     data = {}
     for name, var in schema.DATA.items():
-        values = alignment.placed(name, cells)
+        values = measured(alignment, name, cells) if var.measured else alignment.placed(name, cells)
         if var.fill is not None and np.issubdtype(values.dtype, np.integer):
             values = np.where(values == var.fill, np.nan, values)
         data[name] = (var.dims, values)

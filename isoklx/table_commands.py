@@ -56,6 +56,7 @@ def _survival(
     distinct: bool = True,
     out: Path | None = None,
     json: bool = False,
+    scheduler: str | None = None,
     saving: Saving,
 ) -> None:
     """Print how many trajectories lived, by dose: Kaplan-Meier survival in one row per dose.
@@ -78,6 +79,9 @@ def _survival(
         Folder to write the table and the figure to; made if there is none.
     json : bool
         Print the rows as JSON, with all digits, instead.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
+        built file on storage that they see.
 
     Examples
     --------
@@ -89,7 +93,7 @@ def _survival(
     import isoklx.opening
     import isoklx.selection
 
-    with isoklx.opening.open_sweep(file) as ds:
+    with isoklx.opening.opened(file, scheduler) as ds:
         doses = ds if alphas is None else isoklx.selection.select_alphas(ds, alphas)
         choice = (metric, thresholds, by, distinct)
         _deliver("survival", isoklx.captioned_tables.survival(doses, *choice), out, json=json)

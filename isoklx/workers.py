@@ -148,8 +148,11 @@ def _serve() -> None:
             task = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own process
         except EOFError:
             return
-        pickle.dump(perform(task), sys.stdout.buffer, protocol=5)
-        sys.stdout.buffer.flush()
+        try:
+            pickle.dump(perform(task), sys.stdout.buffer, protocol=5)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            os._exit(1)  # whoever asked was killed; there is nobody left to tell
 
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ def test_a_broken_file_is_named_with_folder_place_and_reason(tmp_path, file, con
         ("window", None, "window is missing"),
         ("seed", "0", "seed is '0', not a whole number"),
         ("model", " ", "model is ' ', not a text"),
-        ("method", "a\0b", "method is .*, not a text"),
+        ("method", "a\0b", r"method is .*, which is not a line of Unicode text"),
         ("c_star", NAN, "c_star is nan, not a finite number"),
         ("target_kl", True, "target_kl is true, not a number"),
     ],

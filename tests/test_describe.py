@@ -1,3 +1,5 @@
+import netCDF4
+
 import isoklx
 from isoklx.describe import describe
 from tests.handmade import make_cell
@@ -45,3 +47,16 @@ def test_many_cells_and_labels_still_fit_a_screen(tmp_path):
 
 def _doses(count: int) -> str:
     return "alpha\n" + "".join(f"{i / 4}\n" for i in range(count))
+
+
+def test_names_cannot_steer_the_terminal(tmp_path):
+    make_cell(tmp_path / "runs", "a", calib={"model": "org/\u202eevil", "method": "p\u200bca"})
+    file = isoklx.build(tmp_path / "runs").out
+    with netCDF4.Dataset(file, "a") as opened:  # as another program may have written it
+        opened["method"][0] = "pca\n\x1b[2J"
+        opened.title = "\x1b]0;title\x07"
+        opened.source = "one\x1b[31m"
+    text = describe(file)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "\\u202eevil" in text
+    assert "pca\\n\\x1b[2J" in text

@@ -47,3 +47,27 @@ def test_what_is_no_plain_number_is_no_alpha(spelling):
 
 def test_minus_zero_is_the_alpha_zero():
     assert str(m.alpha_of("-0.0", "key")) == "0.0"
+
+
+def test_rows_that_would_be_next_to_nothing_but_padding_are_refused(monkeypatch):
+    monkeypatch.setattr(m, "PADDED", 100)
+    rows = [[0.5] * 65] + [[]] * 63
+    assert m.padded_rows(rows, "x", 99).shape == (64, 65)
+    with pytest.raises(ValueError, match=r"x has 65 values in rows so uneven .* 65 x 65 places"):
+        m.padded_rows([*rows, []], "x", 99)
+
+
+def test_a_number_too_long_to_show_is_described():
+    with pytest.raises(ValueError, match="x is a whole number of thousands of digits, outside"):
+        m.whole(10**5000, "x")
+
+
+@pytest.mark.parametrize("value", ["", " ", None, 3, ["a"], "a\nb", "a\0b", "\x1b[2J", "\udcff"])
+def test_what_is_no_line_of_text_is_refused(value):
+    with pytest.raises(ValueError, match="x is "):
+        m.text(value, "x")
+
+
+@pytest.mark.parametrize("value", ["a b", "größe", "👩\u200d🔬", "=1+1", "m" * 300])
+def test_a_line_of_text_may_hold_any_letters(value):
+    assert m.text(value, "x") == value

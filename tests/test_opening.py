@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 import isoklx
+from isoklx import store
 from isoklx.errors import BuildError, DatasetError
 from tests.handmade import kl, make_cell
 
@@ -36,6 +37,19 @@ def test_a_skipped_cell_of_a_runs_root_is_warned_of(tmp_path):
 def test_chunks_make_a_runs_root_dask_backed(sample):
     assert isoklx.open_sweep(sample).kl.chunks is None
     assert isoklx.open_sweep(sample, chunks={"cell": 1}).kl.chunks is not None
+
+
+def test_a_zarr_store_is_opened_as_the_file_that_it_is(sample, tmp_path):
+    pytest.importorskip("zarr", reason="needs the extra zarr")
+    isoklx.build(sample, tmp_path / "sample.zarr")
+    ds = isoklx.open_sweep(tmp_path / "sample.zarr", chunks={})
+    assert ds.kl.chunks is not None
+    assert ds.sel(run_id="simulated-1B_pca_s0_w64").kl.dims == ("alpha", "prompt", "token")
+
+
+def test_a_large_runs_root_is_dask_backed(sample, monkeypatch):
+    monkeypatch.setattr(store, "LARGE", 7)
+    assert isoklx.open_sweep(sample).kl.chunks is not None
 
 
 def test_a_missing_path_is_one_line(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from isoklx.errors import BuildError
@@ -69,3 +71,26 @@ def test_the_folder_above_the_runs_root_is_told_where_the_cells_are(tmp_path):
     make_cell(tmp_path / "sweep", "a")
     with pytest.raises(BuildError, match=f"one level down, in {tmp_path / 'sweep'}"):
         names(tmp_path)
+
+
+def test_a_cell_that_may_not_be_entered_hides_no_other(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        make_cell(tmp_path, name)
+    look = Path.exists
+
+    def exists(path):
+        if path.parent.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_root_that_may_not_be_entered_is_one_line(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(BuildError, match="cannot be listed: Permission denied"):
+        names(tmp_path / "root")

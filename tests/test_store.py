@@ -1,4 +1,6 @@
+import h5py
 import netCDF4
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -49,4 +51,66 @@ def test_a_file_of_a_newer_schema_is_refused_with_a_sentence(built):
     with netCDF4.Dataset(built, "a") as file:
         file.schema_version = 2
     with pytest.raises(DatasetError, match=r"newer isoklx \(schema 2, this one reads up to 1\)"):
+        store.read(built)
+
+
+def test_dask_arrays_have_the_chunks_of_the_file(tmp_path):
+    rows = np.full((1, 20_000), 0.5).tolist()
+    for i in range(3):
+        make_cell(
+            tmp_path / "root",
+            f"c{i}",
+            calib={"window": 20_000},
+            trajectory=kl({"1": rows, "2": rows}),
+        )
+    built = isoklx.build(tmp_path / "root").out
+    with store.read(built, chunks={}) as ds:
+        assert ds.kl.chunks == ((1, 1, 1), (1, 1), (1,), (20_000,))
+    with store.read(built, chunks={"token": 5_000, "cell": -1}) as ds:
+        assert ds.kl.chunks == ((3,), (1, 1), (1,), (5_000,) * 4)
+
+
+def test_a_dose_is_read_without_the_others(tmp_path):
+    rows = np.random.default_rng(0).random((1, 20_000)).tolist()
+    for i in range(3):
+        make_cell(
+            tmp_path / "root",
+            f"c{i}",
+            calib={"window": 20_000},
+            trajectory=kl({"0.5": rows, str(i + 1): rows}),
+        )
+    built = isoklx.build(tmp_path / "root").out
+    with h5py.File(built) as file, built.open("r+b") as content:
+        kl_chunks = file["kl"].id
+        for i in range(kl_chunks.get_num_chunks()):
+            chunk = kl_chunks.get_chunk_info(i)
+            if chunk.chunk_offset[1] != 1:  # the second alpha
+                content.seek(chunk.byte_offset)
+                content.write(bytes(chunk.size))
+    with store.read(built) as ds:
+        assert ds.kl.sel(alpha=1.0).notnull().sum() == 20_000
+        with pytest.raises(RuntimeError):
+            ds.kl.sel(alpha=0.5).load()
+
+
+@pytest.mark.parametrize("content", [{}, {".zgroup": "{"}, {".zgroup": '{"zarr_format": 2}'}])
+def test_a_folder_that_is_no_sweep_in_zarr_is_one_line(tmp_path, content):
+    pytest.importorskip("zarr", reason="needs the extra zarr")
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    for name, text in content.items():
+        (path / name).write_text(text)
+    with pytest.raises(
+        DatasetError, match=r"a\.zarr: (cannot be read as Zarr|not an isoklx sweep)"
+    ) as caught:
+        store.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_attribute_is_one_line(built, monkeypatch):
+    def damaged(*_, **__):
+        raise AttributeError("NetCDF: Can't open HDF5 attribute")
+
+    monkeypatch.setattr("isoklx.store.xr.open_dataset", damaged)
+    with pytest.raises(DatasetError, match=r"a\.nc: cannot be read as netCDF: NetCDF: Can't open"):
         store.read(built)

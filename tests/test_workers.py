@@ -1,5 +1,8 @@
 import os
+import pickle
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -35,13 +38,32 @@ def test_outcomes_come_in_the_order_of_the_tasks(task, tmp_path):
     assert [outcome.folder for outcome in perform_all(tasks, jobs=3)] == folders
 
 
-def test_no_process_outlives_an_interrupted_build(task):
+def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
+    start, started = subprocess.Popen, []
+
+    def record(*words, **options):
+        started.append(start(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr("isoklx.workers.subprocess.Popen", record)
     outcomes = perform_all([task] * 4, jobs=2)
     next(outcomes)
     with pytest.raises(KeyboardInterrupt):
         outcomes.throw(KeyboardInterrupt)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
+
+
+def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "isoklx.workers"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    worker.stdout.close()
+    _, said = worker.communicate(pickle.dumps(task))
+    assert said == b""
 
 
 def test_a_cell_too_large_for_memory_is_an_error_of_that_cell(task, monkeypatch):

@@ -1,6 +1,6 @@
 """Figures: finished statistics drawn as facets, returned and never saved."""
 
 from isoklx.plot.alive import alive as alive
-from isoklx.plot.figure1 import figure1 as figure1
 from isoklx.plot.calibration import calibration as calibration
+from isoklx.plot.figure1 import figure1 as figure1
 from isoklx.plot.survival import survival as survival

@@ -88,8 +88,8 @@ def calibration(ds: xr.Dataset) -> Figure:
     >>> [ax.get_label() for ax in figure.axes]
     ['bisection', 'c_star', 'heldout']
     """
-    names = ["model", "model_short", "method", "seed", "window", "c_star", "target_kl", "kl_p95"]
-    schema.require(ds, [*names, "alpha", "calib_coeff", "calib_kl_p95"])
+    drawn = ["c_star", "target_kl", "kl_p95", "calib_coeff", "calib_kl_p95"]
+    schema.require(ds, [*schema.CELL_LABELS, "alpha", *drawn])
     ds = restore_dims(ds)
     ds = ds.isel(cell=np.flatnonzero(np.isfinite(ds["c_star"].values)))
     if not ds.sizes["cell"]:

@@ -72,11 +72,16 @@ def test_numbers_at_risk_are_those_of_the_estimate(real: xr.Dataset) -> None:
     }
 
 
-def test_a_dose_has_its_colour_whatever_the_others_are(sample_ds: xr.Dataset) -> None:
-    for alphas in ([1.0, 2.0], [4, 1]):
-        ax = survival(sample_ds, alphas=alphas).axs[0, 0]
-        colours = {label: line.get_color() for label, line in curves_in(ax).items()}
-        assert colours == {dose(a): colour for a, colour in dose_colours(sorted(alphas)).items()}
+@pytest.mark.parametrize("alphas", [[1.0, 2.0], [4, 1, 1]])
+def test_doses_ascend_and_each_has_its_own_colour_whatever_the_others_are(
+    sample_ds: xr.Dataset, alphas: list[float]
+) -> None:
+    ax = survival(sample_ds, alphas=alphas).axs[0, 0]
+    drawn = [(label, line.get_color()) for label, line in curves_in(ax).items()]
+    expected = dose_colours(sorted(set(alphas)))
+    assert drawn == [(dose(alpha), colour) for alpha, colour in expected.items()]
+    rows = [text.get_text() for text in ax.texts if text.xyann[0] < 0]
+    assert rows == ["at risk", *(dose(alpha) for alpha in expected)]
 
 
 def test_there_is_a_panel_for_each_threshold_or_group(sample_ds: xr.Dataset) -> None:

@@ -1,0 +1,28 @@
+"""Packages that only some people need: asked for by name, and missed in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from isoklx.errors import UsageError
+
+
+def need(package: str, purpose: str) -> None:
+    """Raise UsageError unless an optional package is installed.
+
+    Parameters
+    ----------
+    package : str
+        Its name, and that of the extra of isoklx that brings it.
+    purpose : str
+        What it is needed for, as the beginning of a sentence.
+
+    Examples
+    --------
+    >>> need("numpy", "arithmetic")
+    >>> need("no_such_package", "magic")
+    Traceback (most recent call last):
+    isoklx.errors.UsageError: magic needs no_such_package: pip install 'isoklx[no_such_package]'
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(f"{purpose} needs {package}: pip install 'isoklx[{package}]'")
