@@ -12,6 +12,7 @@ from isoklx.drawing import (
     Panels,
     Saving,
     Scope,
+    check,
     draw,
     draw_calibration,
     draw_figure1,
@@ -42,8 +43,9 @@ def _aggregate(
 
     Writes into the folder OUT, and nothing into the runs root or beside it: the built file, which a
     later run reuses; the headline, survival and calibration tables; Figure 1, and the figures of
-    survival, of trajectories alive and dead, and of the calibration. Tables of the calibration are
-    over all cells; window, model and alphas choose what the rest is made of.
+    survival, of trajectories alive and dead, and of the calibration. The headline table and the
+    calibration are over all cells; window, model and alphas choose what the rest is made of. Rows
+    of panels (--by) are those of Figure 1 and of the figure of alive and dead.
 
     Parameters
     ----------
@@ -69,10 +71,11 @@ def _aggregate(
     import isoklx.opening
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
+    check(panels, saving)
     report = isoklx.builder.build(runs_root, _target(runs_root, out), scheduler=scheduler)
     print(report)
     with isoklx.opening.opened(report.out, scheduler) as ds:
-        chosen = _chosen(ds, scope)
+        chosen = _chosen(ds, scope, panels.mark_t)
         for what, write in _parts(ds, chosen, out, scope, panels, saving).items():
             try:
                 say_written(write())
@@ -130,17 +133,29 @@ def _target(runs_root: Path, out: Path) -> Path:
     return out / f"{root.name}.nc"
 
 
-def _chosen(ds: xr.Dataset, scope: Scope) -> xr.Dataset:
-    """What is drawn; a mistake in choosing it is found before anything is written."""
+def _chosen(ds: xr.Dataset, scope: Scope, mark_t: int | None) -> xr.Dataset:
+    """What is drawn; a mistake in choosing it is found before anything but the file is written."""
+    import numpy as np
+
+    from isoklx.plot.reference_lines import check_mark
     from isoklx.plot.scope import in_scope
     from isoklx.selection import select_alphas
 
     chosen = of_model(ds, scope.model_contains)
-    with suppress(DatasetError):  # without KL there is no window to choose
-        in_scope(chosen, window=scope.window, alphas=scope.alphas)
+    windows = np.unique(chosen["window"].values)
+    if scope.window is not None and scope.window not in windows:
+        raise UsageError(
+            f"--window {scope.window}: no cell has it; there is {', '.join(map(str, windows))}"
+        )
+    with suppress(DatasetError):  # without KL there is no window and no dose to choose
+        drawn = in_scope(chosen, window=scope.window, alphas=scope.alphas)
+        if mark_t is not None:
+            check_mark(drawn, mark_t)
     if scope.window is not None:
         chosen = chosen.isel(cell=chosen["window"].values == scope.window)
-    return chosen if scope.alphas is None else select_alphas(chosen, scope.alphas)
+    if scope.alphas is None or not chosen.sizes["alpha"]:
+        return chosen
+    return select_alphas(chosen, scope.alphas)
 
 
 aggregate: Callable[..., None] = grouped(_aggregate)

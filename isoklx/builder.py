@@ -16,6 +16,7 @@ from isoklx.known_cells import known_cells
 from isoklx.provenance import DATED, global_attributes
 from isoklx.reading import Reading, read_roots
 from isoklx.scheduler import connected
+from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -53,13 +54,14 @@ class Report:
         lines = [
             f"read {_cells(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
         ]
-        lines += [f"note: {note}" for note in self.notes]
-        lines += [f"skipped: {error}" for error in self.skipped]
+        # Names of folders and values in JSON are other people's text.
+        lines += [f"note: {printable(note)}" for note in self.notes]
+        lines += [f"skipped: {printable(error)}" for error in self.skipped]
         if self.skipped:
             lines.append(f"skipped {_cells(len(self.skipped))}, the rest is built")
         megabytes = formats.size(self.out) / 1e6
         verb = "wrote" if self.written else "kept"
-        return "\n".join([*lines, f"{verb} {self.out} ({megabytes:.1f} MB)"])
+        return "\n".join([*lines, f"{verb} {printable(self.out)} ({megabytes:.1f} MB)"])
 
 
 def build(

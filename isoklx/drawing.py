@@ -61,7 +61,7 @@ class Panels:
         The median with p10 to p90; with p25 to p75 as well; or one line per trajectory, red where
         its KL was above the target at any token.
     by : {"method", "model_short", "seed"}, optional
-        A row of panels for each.
+        A row of panels for each method, model or seed.
     roll : int
         Tokens of the moving mean.
     kl_ymax : float or "auto"
@@ -93,6 +93,29 @@ class Panels:
     line_alpha: float | None = None
     line_lw: float = 0.6
     median_lw: float = 1.4
+
+
+def check(panels: Panels, saving: Saving) -> None:
+    """Refuse options that fit no sweep, before any work.
+
+    Raises
+    ------
+    UsageError
+        When one is out of range, or two exclude each other.
+    """
+    from isoklx.plot.figure1 import check_options
+    from isoklx.plot.lines import Strokes
+    from isoklx.plot.saving import checked, style
+
+    Strokes(panels.line_alpha, panels.line_lw, panels.median_lw)
+    check_options(
+        panels.kind,
+        roll=panels.roll,
+        kl_ymax=panels.kl_ymax,
+        color_by_pmass=panels.color_by_pmass,
+    )
+    with style(saving.mplstyle):
+        checked(saving.format, saving.dpi)
 
 
 def draw(stem: str, out: Path, saving: Saving, make: Callable[[], Any]) -> list[Path]:
@@ -200,7 +223,7 @@ def of_model(ds: xr.Dataset, text: str) -> xr.Dataset:
 
     schema.require(ds, ["model"])
     chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
-    if not chosen.sizes["cell"]:
+    if text and not chosen.sizes["cell"]:
         there = ", ".join(sorted(set(map(str, ds["model"].values))))
         raise UsageError(f"no cell has a model containing {text!r}; there is {there}")
     return chosen

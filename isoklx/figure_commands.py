@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from isoklx.drawing import Panels, Saving, Scope, draw, draw_figure1, of_model, say_written
+from isoklx.drawing import Panels, Saving, Scope, check, draw, draw_figure1, of_model, say_written
 from isoklx.option_groups import grouped
 
 
@@ -39,6 +39,7 @@ def _figure(
     """
     import isoklx.opening
 
+    check(panels, saving)
     with isoklx.opening.opened(file, scheduler) as ds:
         say_written(draw_figure1(ds, out, scope, panels, saving))
 
@@ -69,7 +70,7 @@ def _alive(
     normalize : bool
         Draw KL in nats as it is, not divided.
     by : {"method", "model_short", "seed"}, optional
-        A row of panels for each.
+        A row of panels for each method, model or seed.
     roll : int
         Tokens of the moving mean.
     out : Path

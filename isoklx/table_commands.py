@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from isoklx.drawing import Saving, draw_calibration, draw_survival, say_written
+from isoklx.errors import UsageError
 from isoklx.option_groups import grouped
+from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     from isoklx.table_formats import Table
@@ -98,7 +100,10 @@ def _survival(
         choice = (metric, thresholds, by, distinct)
         _deliver("survival", isoklx.captioned_tables.survival(doses, *choice), out, json=json)
         if out is not None:
-            _say(draw_survival(doses, out, saving, *choice), json=json)
+            try:
+                _say(draw_survival(doses, out, saving, *choice), json=json)
+            except UsageError as error:  # a table may differ in more things than a figure
+                print(f"no figure: {printable(error)}", file=sys.stderr if json else None)
 
 
 def _calibration(

@@ -61,7 +61,7 @@ def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArr
     >>> smooth(kl, roll=3).values
     array([ 1., 1., 2., 2., nan])
     """
-    width = _count("roll", roll)
+    width = check_count("roll", roll)
     series = _whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
     if not series.size:
         return series
@@ -226,7 +226,7 @@ def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArr
     1.0
     """
     kl = _kl(ds)
-    early = kl.isel(token=kl["token"].values < _count("calib_tokens", calib_tokens))
+    early = kl.isel(token=kl["token"].values < check_count("calib_tokens", calib_tokens))
     if kl.sizes["token"] and not early.sizes["token"]:
         raise UsageError(f"calib_tokens={calib_tokens}: the selection has none of these tokens")
     scale = quantile(early, 0.95, "token")
@@ -326,7 +326,8 @@ def _renamed(da: xr.DataArray, name: str, long_name: str) -> xr.DataArray:
     return da
 
 
-def _count(name: str, value: int) -> int:
+def check_count(name: str, value: int) -> int:
+    """A number of tokens, or UsageError when it is no positive integer."""
     if not isinstance(value, int | np.integer) or value < 1:
         raise UsageError(f"{name}={value!r}: give a positive integer")
     return int(value)

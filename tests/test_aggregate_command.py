@@ -23,11 +23,13 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_everything_is_written_into_one_folder_and_said(sample, tmp_path, capsys):
+@pytest.mark.parametrize("sweep", ["sample", "real_root"])
+def test_everything_is_written_into_one_folder_and_said(sweep, request, tmp_path, capsys):
+    sample = request.getfixturevalue(sweep)
     before = names(sample.parent)
     assert main(["aggregate", str(sample), "--out", str(tmp_path / "figs")]) == 0
     printed = capsys.readouterr().out
-    assert names(tmp_path / "figs") == sorted([*TABLES, *FIGURES, "sample.nc"])
+    assert names(tmp_path / "figs") == sorted([*TABLES, *FIGURES, f"{sample.name}.nc"])
     for name in names(tmp_path / "figs"):
         assert f"wrote {tmp_path / 'figs' / name}" in printed
     assert names(sample.parent) == before
@@ -115,18 +117,51 @@ def test_several_windows_need_one_to_be_chosen_and_are_listed(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["--color_by_pmass"],
+        ["--kl_ymax", "-1"],
+        ["--line_alpha", "2"],
+        ["--roll", "0"],
+        ["--dpi", "0"],
+        ["--mplstyle", "nowhere.mplstyle"],
+    ],
+)
+def test_an_option_that_fits_no_sweep_is_refused_before_any_work(sample, tmp_path, capsys, words):
+    assert main(["aggregate", str(sample), *words]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "here" / "figs").exists()
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         (["--alphas", "0.3"], "no alpha 0.3"),
         (["--model_contains", "huge"], "huge"),
-        (["--window", "32"], "window=32"),
-        (["--mplstyle", "nowhere.mplstyle"], "no such style file"),
+        (["--window", "32"], "--window 32: no cell has it; there is 64"),
+        (["--mark_t", "99"], "from 0 to 64"),
     ],
 )
-def test_a_choice_that_is_not_there_is_one_line(sample, capsys, words, reason):
+def test_a_choice_that_is_not_there_is_one_line_and_writes_no_table(
+    sample, tmp_path, capsys, words, reason
+):
     assert main(["aggregate", str(sample), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
+    assert names(tmp_path / "here" / "figs") == ["sample.nc"]
+
+
+@pytest.mark.parametrize("words", [["--alphas", "1"], ["--window", "4"]])
+def test_calibrated_cells_have_their_tables_whatever_is_to_be_drawn(tmp_path, words):
+    make_cell(tmp_path / "runs")
+    assert main(["aggregate", str(tmp_path / "runs"), *words]) == 0
+    assert "table.csv" in names(tmp_path / "here" / "figs")
+
+
+def test_a_window_that_no_calibrated_cell_has_is_one_line(tmp_path, capsys):
+    make_cell(tmp_path / "runs")
+    assert main(["aggregate", str(tmp_path / "runs"), "--window", "99"]) == 2
+    assert "--window 99: no cell has it; there is 4" in capsys.readouterr().err
 
 
 def test_an_absent_root_is_one_line(tmp_path, capsys):

@@ -31,7 +31,7 @@ from isoklx.plot.palette import dose_colours
 from isoklx.plot.reference_lines import draw_mark, draw_target
 from isoklx.plot.scope import By, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
-from isoklx.trajectories import ROLL, bands
+from isoklx.trajectories import ROLL, bands, check_count
 
 Kind = Literal["band", "fan", "spaghetti"]
 Panels = npt.NDArray[Any]
@@ -114,14 +114,8 @@ def figure1(
     >>> grid.axs.shape
     (2, 3)
     """
-    if kind not in get_args(Kind):
-        raise UsageError(f"kind={kind!r}: give one of {', '.join(get_args(Kind))}")
-    if color_by_pmass and kind != "spaghetti":
-        raise UsageError(
-            f"color_by_pmass colours single lines: give kind='spaghetti', not {kind!r}"
-        )
-    check_ymax(kl_ymax)
     strokes = Strokes(line_alpha, line_lw, median_lw)
+    check_options(kind, roll=roll, kl_ymax=kl_ymax, color_by_pmass=color_by_pmass)
     ds = in_scope(ds, window=window, alphas=alphas)
     if color_by_pmass and not ds["pmass_eval"].notnull().any():
         raise DatasetError(
@@ -158,6 +152,24 @@ def figure1(
         put_legend(grid, handles)
         put_title(grid, ds, f"KL(steered || base) per token{how_smoothed(ds, roll)}")
     return grid
+
+
+def check_options(
+    kind: str, *, roll: int, kl_ymax: float | Literal["auto"], color_by_pmass: bool
+) -> None:
+    """Refuse options that fit no sweep, before there is one.
+
+    Raises
+    ------
+    UsageError
+        When one is out of range, or two exclude each other.
+    """
+    if kind not in get_args(Kind):
+        raise UsageError(f"kind={kind!r}: give one of {', '.join(get_args(Kind))}")
+    if color_by_pmass and kind != "spaghetti":
+        raise UsageError(f"color_by_pmass colours single lines: kind is spaghetti, not {kind}")
+    check_count("roll", roll)
+    check_ymax(kl_ymax)
 
 
 def _draw_kl(

@@ -27,10 +27,21 @@ def draw_target(axes: Iterable[Axes], ds: xr.Dataset) -> Line2D:
 
 
 def draw_mark(axes: Iterable[Axes], ds: xr.Dataset, token: int) -> Line2D:
-    """Draw a dotted line at a token; returns a handle for the legend."""
-    last = int(ds["window"].max())
-    if not 0 <= token <= last:
-        raise UsageError(f"mark_t={token}: give a token from 0 to {last}")
+    """Draw a dotted line at a token; returns a handle for the legend.
+
+    Raises
+    ------
+    UsageError
+        When the token is outside the window.
+    """
+    check_mark(ds, token)
     for ax in axes:
         ax.axvline(token, **DOTTED)
     return Line2D([], [], **DOTTED, label=f"token {token}")
+
+
+def check_mark(ds: xr.Dataset, token: int) -> None:
+    """Raise UsageError unless a token is within the window of what is drawn."""
+    last = int(ds["window"].max())
+    if not 0 <= token <= last:
+        raise UsageError(f"mark_t={token}: give a token from 0 to {last}")

@@ -78,13 +78,7 @@ def save(
     ...     [path.name for path in save(Figure(), Path(folder), "empty", ["png", "pdf"])]
     ['empty.png', 'empty.pdf']
     """
-    for each in formats:
-        if each not in get_args(Format):
-            raise UsageError(f"format {each!r}: give one of {', '.join(get_args(Format))}")
-    if dpi is None:
-        dpi = DPI if mpl.rcParams["savefig.dpi"] == "figure" else mpl.rcParams["savefig.dpi"]
-    if not 1 <= dpi <= MOST_DPI:
-        raise UsageError(f"dpi={dpi:g}: give dots per inch from 1 to {MOST_DPI}")
+    dpi = checked(formats, dpi)
     if isinstance(figure, FacetGrid):
         figure = figure.fig
     try:
@@ -98,6 +92,29 @@ def save(
             figure.savefig(partial, format=each, dpi=dpi, metadata=UNDATED[each])
         written.append(path)
     return written
+
+
+def checked(formats: Sequence[str], dpi: float | None) -> float:
+    """The resolution to save at, once it and the formats are known to be possible.
+
+    Parameters
+    ----------
+    formats, dpi
+        As for `save`.
+
+    Raises
+    ------
+    UsageError
+        For an unknown format, or a resolution that is out of range.
+    """
+    for each in formats:
+        if each not in get_args(Format):
+            raise UsageError(f"format {each!r}: give one of {', '.join(get_args(Format))}")
+    if dpi is None:
+        dpi = DPI if mpl.rcParams["savefig.dpi"] == "figure" else mpl.rcParams["savefig.dpi"]
+    if not 1 <= dpi <= MOST_DPI:
+        raise UsageError(f"dpi={dpi:g}: give dots per inch from 1 to {MOST_DPI}")
+    return float(dpi)
 
 
 @contextmanager
