@@ -19,6 +19,7 @@ def test_the_size_of_a_store_is_that_of_its_files(tmp_path):
 
 
 def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
+    pytest.importorskip("zarr", reason="needs the extra zarr")
     (tmp_path / "thesis.zarr").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
         formats.require_target(tmp_path / "thesis.zarr")
