@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import xarray as xr
 
 from isoklx import tables
-from isoklx.repeats import repeated_cells
+from isoklx.lifetimes import METRICS, measured
+from isoklx.repeats import count_cells
 from isoklx.survival_curves import survival_summary
 from isoklx.table_formats import Table
 
@@ -37,8 +38,9 @@ def headline(ds: xr.Dataset) -> Table:
     'Calibrated coefficient c_star, over seeds. Cells'
     """
     frame = tables.headline_table(ds)
-    caption = f"Calibrated coefficient c_star, over seeds. {_count_of_cells(ds)}"
-    averaged = ds.sizes["cell"] - int(frame["n_seeds"].sum())
+    n, n_distinct = count_cells(ds)
+    caption = f"Calibrated coefficient c_star, over seeds. {_count_of_cells(n, n_distinct)}"
+    averaged = n - int(frame["n_seeds"].sum())
     if averaged:
         caption += f" {averaged} of them repeat a seed: cells of one seed were averaged first."
     return Table(frame, tables.HEADLINE_KEYS, caption)
@@ -78,7 +80,7 @@ def survival(
     over = "n_distinct trajectories, of distinct cells" if distinct else "all n trajectories"
     caption = (
         f"Kaplan-Meier survival by {metric}. Counts and 95% intervals are over {over}; "
-        "times are in tokens."
+        f"times are in tokens.{_pooled_windows(ds, metric, by or ())}"
     )
     return Table(frame, ("threshold", *(by or ()), "alpha"), caption)
 
@@ -107,18 +109,34 @@ def calibration(ds: xr.Dataset) -> Table:
     >>> len(calibration(isoklx.open_sweep("data/sample")).frame)
     12
     """
+    frame = tables.calibration_table(ds)
+    n_distinct = int((frame["repeats"] == "").sum())
     lowest, highest = tables.HELD_OUT_RANGE
     caption = (
-        f"Calibration of each cell. {_count_of_cells(ds)} KL is in nats. Converged: the last p95 "
-        f"of the bisection is within {tables.TOLERANCE} of the target. Pinned: it is not, and "
-        "c_star is at an end of what was tried. In range: the held-out p95 at alpha 1 is "
-        f"{lowest} to {highest} times the target."
+        f"Calibration of each cell. {_count_of_cells(len(frame), n_distinct)} KL is in nats. "
+        f"Converged: the last p95 of the bisection is within {tables.TOLERANCE} of the target. "
+        "Pinned: it is not, and c_star is at an end of what was tried. In range: the held-out p95 "
+        f"at alpha 1 is {lowest} to {highest} times the target."
     )
-    return Table(tables.calibration_table(ds), tables.CALIBRATION_KEYS, caption)
+    return Table(frame, tables.CALIBRATION_KEYS, caption)
 
 
-def _count_of_cells(ds: xr.Dataset) -> str:
-    n = ds.sizes["cell"]
-    n_distinct = n - sum(len(group) - 1 for group in repeated_cells(ds))
+def _pooled_windows(ds: xr.Dataset, metric: str, by: Sequence[str]) -> str:
+    """A sentence where cells of several windows share a group, else nothing."""
+    whole = measured(ds, metric)
+    cells = whole.isel(cell=whole[METRICS[metric].flag].values == 1)
+    windows: dict[tuple[object, ...], set[int]] = {}
+    for window, *group in zip(*(cells[name].values for name in ("window", *by)), strict=True):
+        windows.setdefault(tuple(group), set()).add(int(window))
+    pooled = sorted(set().union(*(each for each in windows.values() if len(each) > 1)))
+    if not pooled:
+        return ""
+    return (
+        f" Windows of {', '.join(map(str, pooled))} tokens are pooled; "
+        "horizon is the largest observed at the dose."
+    )
+
+
+def _count_of_cells(n: int, n_distinct: int) -> str:
     repeats = f" ({n - n_distinct} repeat another to the byte)" if n > n_distinct else ""
     return f"Cells: n = {n}, distinct n = {n_distinct}{repeats}."

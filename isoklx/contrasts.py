@@ -17,7 +17,7 @@ from isoklx.groups import check_label
 from isoklx.kernels import kaplan_meier as km
 from isoklx.kernels.bootstrap import draw_units, replicate_survival
 from isoklx.kernels.quantiles import nan_quantiles
-from isoklx.lifetimes import METRICS, absent, lifetimes, measured
+from isoklx.lifetimes import METRICS, absent, follow, measured
 from isoklx.survival_curves import LEVEL, first_of_repeats
 
 TAILS = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -60,8 +60,8 @@ def survival_contrast(
         n, n_distinct
             Trajectories of both sides together, and those of distinct cells.
         horizon
-            Where they are compared, in tokens: each group has a largest window, and this is the
-            smallest of them.
+            Where they are compared, in tokens: each group has a largest window among its cells that
+            were observed (at that dose), and this is the smallest of them.
         end_difference, end_lower, end_upper
             Difference in survival at `horizon`, and its 95% percentile bootstrap interval.
         mean_difference, mean_lower, mean_upper
@@ -111,7 +111,7 @@ def survival_contrast(
         raise UsageError(f"replicates={replicates}: give at least 1")
     whole = measured(ds, metric)
     spec = METRICS[metric]
-    lives = lifetimes(whole, metric, threshold).assign(first=first_of_repeats(whole)).compute()
+    lives = follow(whole, metric, threshold).assign(first=first_of_repeats(whole)).compute()
     lives = _observed(lives, spec.unit)
     if not lives["end"].size:
         raise absent(metric)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from isoklx import formats
 from isoklx.opening import open_sweep
-from isoklx.repeats import repeated_cells
+from isoklx.repeats import count_cells, repeated_cells
 from isoklx.terminal import printable
 
 WIDTH = 100
@@ -43,9 +44,7 @@ def describe(path: str | Path) -> str:
     """
     path = Path(path)
     with open_sweep(path) as ds:
-        repeats = repeated_cells(ds)
-        n = ds.sizes["cell"]
-        n_distinct = n - sum(len(group) - 1 for group in repeats)
+        n, n_distinct = count_cells(ds)
         lines = [
             printable(ds.attrs["title"]),
             "",
@@ -54,7 +53,7 @@ def describe(path: str | Path) -> str:
             "",
         ]
         lines += _labels(ds)
-        lines += ["", *_present(ds), "", *_repeats(repeats), *_origin(ds, path)]
+        lines += ["", *_present(ds), "", *_repeats(repeated_cells(ds)), *_origin(ds, path)]
     return "\n".join(lines)
 
 
@@ -89,12 +88,12 @@ def _labels(ds: xr.Dataset) -> list[str]:
 
 
 def _present(ds: xr.Dataset) -> list[str]:
-    """The share of rollouts that were run, and of each measured array that has a number."""
+    """The share of each measured array that has a number, and in how many cells."""
     lines = []
     for name in ("kl", "pmass_eval", "pmass"):
-        size, count = ds[name].size, int(ds[name].count())
-        share = f"{100 * count / size:.0f}% of {size} values" if size else "no values"
-        cells = int(ds[name].notnull().any(ds[name].dims[1:]).sum())
+        size, count = ds[name].size, ds[name].count(ds[name].dims[1:]).values
+        share = f"{100 * count.sum() / size:.0f}% of {size} values" if size else "no values"
+        cells = np.count_nonzero(count)
         lines.append(_entry(name, f"{share}, in {cells} of {ds.sizes['cell']} cells"))
     return lines
 
@@ -107,9 +106,12 @@ def _repeats(groups: list[list[str]]) -> list[str]:
 
 
 def _origin(ds: xr.Dataset, path: Path) -> list[str]:
-    size = f"{path.stat().st_size / 1e6:.1f} MB" if path.is_file() else "a runs root"
+    if path.is_dir() and not formats.is_zarr(path):
+        what = "a runs root"
+    else:
+        what = f"{'Zarr store, ' if path.is_dir() else ''}{formats.size(path) / 1e6:.1f} MB"
     return [
-        _entry("file", f"{path} ({size}, schema {ds.attrs['schema_version']})"),
+        _entry("file", f"{path} ({what}, schema {ds.attrs['schema_version']})"),
         _entry("source", ds.attrs["source"]),
         _entry("history", ds.attrs["history"]),
     ]

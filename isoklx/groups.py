@@ -23,13 +23,15 @@ class Groups:
         Coordinate of each group dimension, ascending; empty for one group of all cells.
     code : DataArray (cell,), int
         Flat index of each cell's group in the product of the labels.
-    horizon : array of the shape of the product, int32
-        Largest window of each group's cells, in tokens; 0 where no cell has that combination.
     """
 
     labels: dict[str, xr.Variable]
     code: xr.DataArray
-    horizon: npt.NDArray[np.int32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of labels along each group dimension."""
+        return tuple(label.size for label in self.labels.values())
 
 
 def group_cells(
@@ -57,12 +59,10 @@ def group_cells(
 
     Examples
     --------
-    >>> ds = xr.Dataset(
-    ...     {"method": ("cell", ["pca", "mean_diff", "pca"]), "window": ("cell", [64, 64, 128])}
-    ... )
+    >>> ds = xr.Dataset({"method": ("cell", ["pca", "mean_diff", "pca"])})
     >>> groups = group_cells(ds, "method", np.array([True, True, True]))
-    >>> groups.labels["method"].values.tolist(), groups.horizon
-    (['mean_diff', 'pca'], array([ 64, 128], dtype=int32))
+    >>> groups.labels["method"].values.tolist(), groups.code.values.tolist()
+    (['mean_diff', 'pca'], [1, 0, 1])
     """
     names = [by] if isinstance(by, str) else list(by or [])
     for name in names:
@@ -76,12 +76,27 @@ def group_cells(
         labels[name] = xr.Variable((name,), occurring, ds[name].attrs)
     shape = tuple(label.size for label in labels.values())
     code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
-    horizon = np.zeros(shape, dtype=np.int32)
-    np.maximum.at(horizon.reshape(-1), code[present], ds["window"].values[present])
-    return Groups(labels, xr.DataArray(code, dims="cell"), horizon)
+    return Groups(labels, xr.DataArray(code, dims="cell"))
 
 
 def check_label(by: str, labels: Sequence[str]) -> None:
-    """Raise UsageError, listing `labels`, unless `by` is one of them."""
+    """Check what is grouped by.
+
+    Parameters
+    ----------
+    by : str
+        The name of a label.
+    labels : sequence of str
+        Those that there are.
+
+    Raises
+    ------
+    UsageError
+        When `by` is none of them; the message lists them.
+
+    Examples
+    --------
+    >>> check_label("method", ["method", "seed"])
+    """
     if by not in labels:
         raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels)}")

@@ -27,7 +27,7 @@ class Metric:
     length : str
         The variable that says how many tokens were generated.
     flag : str
-        The variable that says which cells have it.
+        The variable that says which cells may have it.
     dead : callable
         Whether a value, compared with a threshold, means death.
     default : tuple of float
@@ -55,6 +55,8 @@ METRICS = {
     "pmass": Metric("fork", "question", "gen_len_qa", "has_pmass", np.less, (0.75,), 1),
     "kl": Metric("token", "prompt", "gen_len", "has_kl", np.greater_equal, (), np.inf),
 }
+
+OTHER_PMASS = {"pmass_eval": "pmass", "pmass": "pmass_eval"}
 
 
 def lifetimes(
@@ -108,7 +110,19 @@ def lifetimes(
     >>> lives.died.dims
     ('threshold', 'cell', 'alpha', 'prompt')
     """
-    ds = measured(ds, metric)
+    return follow(measured(ds, metric), metric, threshold)
+
+
+def follow(
+    ds: xr.Dataset, metric: str, threshold: float | Sequence[float] | None = None
+) -> xr.Dataset:
+    """As `lifetimes`, of a sweep that `measured` has given: it looks at pmass but once.
+
+    Raises
+    ------
+    UsageError
+        For a threshold that is out of range, repeated, or missing for KL.
+    """
     spec = METRICS[metric]
     thresholds = _checked_thresholds(metric, spec, threshold)
     fates = xr.apply_ufunc(
@@ -145,20 +159,58 @@ def lifetimes(
 
 
 def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
-    """A sweep with all dimensions of a metric, in which at least one cell has it."""
+    """Give a sweep all dimensions of a metric, and say which cells have it.
+
+    Parameters
+    ----------
+    ds, metric
+        As for `lifetimes`.
+
+    Returns
+    -------
+    Dataset
+        `ds` with the dimensions of the schema, and the metric's flag (``has_kl``, ``has_pmass``) 1
+        where the cell has a number of this very metric. Of KL, which is large, the flag is believed
+        as it is.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or no cell has the metric.
+    UsageError
+        For an unknown metric.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> measured(isoklx.open_sweep("data/sample"), "pmass").has_pmass.sum().item()
+    12
+    """
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}; give one of {', '.join(METRICS)}")
     spec = METRICS[metric]
     schema.require(ds, [metric, spec.time, spec.length, spec.flag, *schema.CELL_LABELS])
     ds = restore_dims(ds)
-    if not ds[metric].size or not (ds[spec.flag] == 1).any():
-        raise absent(metric)
-    return ds
+    has = _cells_with(ds, metric)
+    if not has.any():
+        other = OTHER_PMASS.get(metric, "")
+        raise absent(metric, other if other in ds and _cells_with(ds, other).any() else "")
+    return ds.assign({spec.flag: ds[spec.flag].copy(data=has.astype(np.int8))})
 
 
-def absent(metric: str) -> DatasetError:
+def absent(metric: str, instead: str = "") -> DatasetError:
     """What is raised where there is nothing to read death from."""
-    return DatasetError(f"no cell of this sweep has {metric}")
+    there = f"; it has the metric {instead}" if instead else ""
+    return DatasetError(f"no cell of this sweep has {metric}{there}")
+
+
+def _cells_with(ds: xr.Dataset, metric: str) -> npt.NDArray[np.bool_]:
+    spec = METRICS[metric]
+    has = np.array(ds[spec.flag].values == 1) & bool(ds[metric].size)
+    if metric in OTHER_PMASS and has.any():
+        # One flag is of both.
+        has &= ds[metric].notnull().any([spec.time, spec.unit, "alpha"]).values
+    return has
 
 
 def _stacked_fates(*args: Any, **kwargs: Any) -> npt.NDArray[np.int32]:

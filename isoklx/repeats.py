@@ -65,7 +65,8 @@ def distinct(ds: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Dataset
-        `ds` without the cells that repeat an earlier one; lazy where `ds` is.
+        `ds` without the cells that repeat an earlier one; lazy where `ds` is. NaN equals NaN; a
+        cell without any number repeats no other, and is kept.
 
     Raises
     ------
@@ -83,6 +84,34 @@ def distinct(ds: xr.Dataset) -> xr.Dataset:
     if "cell" not in ds.dims:
         return ds
     return ds.isel(cell=np.flatnonzero(first == np.arange(first.size)))
+
+
+def count_cells(ds: xr.Dataset) -> tuple[int, int]:
+    """Count the cells, and the distinct ones among them.
+
+    Parameters
+    ----------
+    ds : Dataset
+        As for `repeated_cells`.
+
+    Returns
+    -------
+    n, n_distinct : int
+        A cell that was calibrated and not swept repeats no other, and is distinct.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> count_cells(isoklx.open_sweep("data/sample"))
+    (12, 10)
+    """
+    first = _first_alike(ds)
+    return first.size, np.unique(first).size
 
 
 def count_trajectories(ds: xr.Dataset) -> tuple[int, int]:

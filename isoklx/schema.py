@@ -216,6 +216,7 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
     Traceback (most recent call last):
     isoklx.errors.DatasetError: not an isoklx sweep: it has no c_star
     """
-    missing = [name for name in names if name not in ds.variables]
+    there = getattr(ds, "variables", ())  # whatever it is, what it lacks is the message
+    missing = [name for name in names if name not in there]
     if missing:
         raise DatasetError(f"not an isoklx sweep: it has no {', '.join(missing)}")

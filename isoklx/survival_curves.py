@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 from dask.delayed import delayed
 
-from isoklx import repeats
+from isoklx import repeats, schema
 from isoklx.groups import Groups, group_cells
 from isoklx.kernels import kaplan_meier as km
-from isoklx.lifetimes import METRICS, Metric, absent, lifetimes, measured
+from isoklx.lifetimes import METRICS, Metric, absent, follow, measured
 
 LEVEL = 0.95
 
@@ -30,7 +30,7 @@ LONG_NAMES = {
     "survival_ci": "log-log Greenwood interval of survival",
     "n": "trajectories",
     "n_distinct": "trajectories of distinct cells",
-    "horizon": "largest window of the group, in tokens",
+    "horizon": "largest window of the cells observed at the dose, in tokens",
     "threshold": "threshold of death",
 }
 
@@ -66,7 +66,7 @@ def survival(
     Dataset
         Dimensions ``threshold``, those named in `by`, ``alpha`` and ``fork`` (``token`` for KL);
         lazy where `ds` is, the search for cells that repeat each other included. Of what is lazy,
-        only the labels and flags of the cells are read.
+        only the labels and flags of the cells are read, and pmass to see which cells have it.
 
         at_risk : int64
             Trajectories observed here or later and not dead before.
@@ -85,8 +85,8 @@ def survival(
             alive. It takes trajectories as independent.
         n, n_distinct : int64, without ``threshold`` and ``fork``
             Trajectories with at least one observation: all of them, and those of distinct cells.
-        horizon : int32, along the groups
-            Largest window of the group's cells, in tokens; 0 where no cell is of that group.
+        horizon : int32, without ``threshold`` and ``fork``
+            Largest window of the cells observed at that dose, in tokens; 0 where none was.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def survival(
     np.float64(1.0)
     """
     whole = measured(ds, metric)
-    lives = lifetimes(whole, metric, threshold)
+    lives = follow(whole, metric, threshold)
     spec = METRICS[metric]
     groups = group_cells(whole, by, whole[spec.flag].values == 1)
     n_times = whole.sizes[spec.time]
@@ -140,7 +140,7 @@ def survival(
             "survival_ci": interval,
             "n": everyone.isel(threshold=0, drop=True).sum(spec.time),
             "n_distinct": unrepeated.isel(threshold=0, drop=True).sum(spec.time),
-            "horizon": (tuple(groups.labels), groups.horizon),
+            "horizon": _horizon(whole["window"].variable, observed, groups, spec),
         },
         {
             spec.time: whole[spec.time],
@@ -187,7 +187,7 @@ def survival_summary(
             Restricted mean survival time in tokens: the area under the step curve up to `horizon`.
             Death is only seen at forks, so that it errs on the long side by up to the gap before.
         horizon
-            Largest window of the group's cells, in tokens.
+            Largest window of the group's cells that were observed at the dose, in tokens.
 
         Doses that a group was not run at have no row.
 
@@ -255,6 +255,11 @@ def first_of_repeats(ds: xr.Dataset) -> xr.DataArray:
     DataArray
         bool, along ``cell``; lazy where ``kl`` or ``pmass_eval`` is.
 
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep.
+
     Examples
     --------
     >>> import isoklx
@@ -262,6 +267,7 @@ def first_of_repeats(ds: xr.Dataset) -> xr.DataArray:
     >>> first_of_repeats(ds).sum().item() == repeats.distinct(ds).sizes["cell"]
     True
     """
+    schema.require(ds, ["run_id", *repeats.MEASURED])
     look_up = partial(_is_first, ds)
     if any(ds[name].chunks for name in repeats.MEASURED):
         # The comparison reads no more than it must, which only it can know as it goes.
@@ -282,7 +288,6 @@ def _count(
     end: xr.DataArray, counted: xr.DataArray, groups: Groups, spec: Metric, n_times: int
 ) -> xr.DataArray:
     """Count trajectories by group and by the time at which they ended."""
-    shape = groups.horizon.shape
     counts: xr.DataArray = xr.apply_ufunc(
         km.tally,
         end,
@@ -290,12 +295,35 @@ def _count(
         groups.code,
         input_core_dims=[spec.units, spec.units, ["cell"]],
         output_core_dims=[[*groups.labels, spec.time]],
-        kwargs={"groups": shape, "n_times": n_times},
+        kwargs={"groups": groups.shape, "n_times": n_times},
         dask="parallelized",
         output_dtypes=[np.int64],
         dask_gufunc_kwargs={
-            "output_sizes": {**dict(zip(groups.labels, shape, strict=True)), spec.time: n_times},
+            "output_sizes": {**_sizes(groups), spec.time: n_times},
             "allow_rechunk": True,
         },
     )
     return counts.transpose("threshold", *groups.labels, "alpha", spec.time)
+
+
+def _horizon(
+    window: xr.Variable, observed: xr.DataArray, groups: Groups, spec: Metric
+) -> xr.DataArray:
+    """Largest window, by group and dose, of the cells that have a trajectory there."""
+    horizon: xr.DataArray = xr.apply_ufunc(
+        km.largest,
+        window,
+        observed.isel(threshold=0, drop=True).any(spec.unit),
+        groups.code,
+        input_core_dims=[["cell"]] * 3,
+        output_core_dims=[list(groups.labels)],
+        kwargs={"groups": groups.shape},
+        dask="parallelized",
+        output_dtypes=[np.int32],
+        dask_gufunc_kwargs={"output_sizes": _sizes(groups), "allow_rechunk": True},
+    )
+    return horizon.transpose(*groups.labels, "alpha")
+
+
+def _sizes(groups: Groups) -> dict[str, int]:
+    return dict(zip(groups.labels, groups.shape, strict=True))

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
+from isoklx.repeats import repeated_cells
 from isoklx.selection import SAME_ALPHA, restore_dims
 from isoklx.trajectories import quantile
 
@@ -87,7 +88,8 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     Parameters
     ----------
     ds : Dataset
-        A sweep or any selection of it. Dask-backed arrays are reduced block by block.
+        A sweep or any selection of it. Dask-backed arrays are reduced block by block, and cells
+        compared as by `isoklx.repeated_cells`.
 
     Returns
     -------
@@ -119,6 +121,9 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
             Largest relative difference, over alphas, between ``kl_p95`` and the p95 of ``kl``
             itself; that of two values below 1e-6 nats is 0. It is 0 as well where the run had
             recorded none, because ``kl_p95`` then comes from ``kl``.
+        repeats
+            ``run_id`` of the first cell that this one repeats to the byte, empty where it repeats
+            none: the rows with an empty one are the distinct cells.
 
     Raises
     ------
@@ -156,6 +161,8 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     table["kl_p95_mismatch"] = _largest_mismatch(
         found["kl_p95"].values, found["kl_quantiles"].isel(quantile=0).values
     )
+    first = {again: group[0] for group in repeated_cells(ds) for again in group[1:]}
+    table["repeats"] = [first.get(run_id, "") for run_id in table["run_id"]]
     return table
 
 

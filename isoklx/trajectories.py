@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from isoklx import schema
-from isoklx.errors import UsageError
+from isoklx.errors import DatasetError, UsageError
 from isoklx.kernels.interpolation import interpolate
 from isoklx.kernels.quantiles import nan_quantiles
 from isoklx.kernels.smoothing import moving_mean
@@ -53,7 +53,7 @@ def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArr
     Raises
     ------
     UsageError
-        When `roll` is not a positive integer, or `da` has no `dim`.
+        When `roll` is not a positive integer, or `da` is no DataArray or has no `dim`.
 
     Examples
     --------
@@ -61,6 +61,7 @@ def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArr
     >>> smooth(kl, roll=3).values
     array([ 1., 1., 2., 2., nan])
     """
+    _require_array(da)
     width = check_count("roll", roll)
     series = _whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
     if not series.size:
@@ -99,7 +100,7 @@ def quantile(
     Raises
     ------
     UsageError
-        When a quantile is outside [0, 1], or a dimension is unknown.
+        When a quantile is outside [0, 1], a dimension is unknown, or `da` is no DataArray.
 
     Examples
     --------
@@ -108,6 +109,7 @@ def quantile(
     array([[4. , 5.5, nan],
            [4. , 9. , nan]])
     """
+    _require_array(da)
     levels = np.atleast_1d(np.asarray(q, dtype=float))
     if not ((levels >= 0) & (levels <= 1)).all():
         raise UsageError(f"q={q}: give quantiles between 0 and 1")
@@ -172,7 +174,7 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
     -------
     DataArray
         bool, of the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in the
-        precision of ``kl``. False where there is no KL at all.
+        precision of ``kl``; NaN is not above, so that it is False where there is no KL at all.
 
     Raises
     ------
@@ -268,9 +270,9 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     >>> pmass_on_tokens(ds).dims == ds.kl.dims
     True
     """
-    schema.require(ds, ["pmass_eval", "gen_len", "fork"])
     kl = _kl(ds)
-    chunks = {dim: sizes for dim, sizes in kl.chunksizes.items() if dim != "token"}
+    schema.require(ds, ["pmass_eval", "gen_len", "fork"])
+    chunks = {dim: sizes for dim, sizes in kl.variable.chunksizes.items() if dim != "token"}
     pmass = _rechunked(ds["pmass_eval"], chunks) if chunks else ds["pmass_eval"]
     line = _apply(
         interpolate,
@@ -285,6 +287,8 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
 
 
 def _kl(ds: xr.Dataset) -> xr.DataArray:
+    if not isinstance(ds, xr.Dataset):
+        raise DatasetError(f"not an isoklx sweep: {type(ds).__name__} is no Dataset")
     schema.require(ds, ["kl", "token"])
     _require_dims(ds["kl"], ["token"])
     return ds["kl"]
@@ -333,6 +337,11 @@ def check_count(name: str, value: int) -> int:
     return int(value)
 
 
+def _require_array(da: xr.DataArray) -> None:
+    if not isinstance(da, xr.DataArray):
+        raise UsageError(f"{type(da).__name__} is no DataArray; give one, such as ds.kl")
+
+
 def _require_dims(da: xr.DataArray, dims: Sequence[str]) -> None:
     for dim in dims:
         if dim not in da.dims:
@@ -350,7 +359,7 @@ def _whole_along(da: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
     if da.chunks is None:
         return da
     chunks: dict[Hashable, int] = dict.fromkeys(dims, -1)
-    others = {dim: max(sizes) for dim, sizes in da.chunksizes.items() if dim not in dims}
+    others = {dim: max(sizes) for dim, sizes in da.variable.chunksizes.items() if dim not in dims}
     if others:
         longest = max(others, key=lambda dim: others[dim])
         rest = math.prod(size for dim, size in others.items() if dim != longest)

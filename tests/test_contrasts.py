@@ -116,6 +116,15 @@ def test_groups_are_compared_where_all_were_followed():
     )
 
 
+def test_doses_are_compared_where_all_were_followed():
+    ds = sweep(methods=("a", "b"), window=[8, 32])
+    ds["pmass_eval"] = ds.pmass_eval.where(
+        (ds.fork <= ds.window) & ~((ds.seed > 0) & (ds.alpha > 0))
+    )
+    (row,) = survival_contrast(ds, by="alpha").itertuples()
+    assert row.horizon == 8
+
+
 def test_prompts_that_no_cell_of_the_selection_has_are_not_drawn():
     ds = sweep(methods=("a", "b"))
     padded = ds.reindex(prompt=np.arange(100))

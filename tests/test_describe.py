@@ -1,4 +1,5 @@
 import netCDF4
+import pytest
 
 import isoklx
 from isoklx.describe import describe
@@ -23,6 +24,21 @@ def test_a_file_is_described_in_a_screenful(sample, tmp_path):
         "build sample",
     ):
         assert part in text
+
+
+def test_a_zarr_store_is_called_one_and_its_size_said(sample, tmp_path):
+    pytest.importorskip("zarr", reason="needs the extra zarr")
+    isoklx.build(sample, tmp_path / "sample.zarr")
+    files = (tmp_path / "sample.zarr").rglob("*")
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    text = " ".join(describe(tmp_path / "sample.zarr").split())
+    assert "(Zarr store, " in text
+    said = float(text.split("(Zarr store, ")[1].split(" MB")[0])
+    assert said == pytest.approx(size / 1e6, abs=0.05)
+
+
+def test_a_runs_root_is_called_one(sample):
+    assert "(a runs root, schema 1)" in " ".join(describe(sample).split())
 
 
 def test_the_share_that_is_present_is_counted(sample_ds, sample):

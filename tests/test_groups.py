@@ -12,7 +12,6 @@ def cells():
         {
             "method": ("cell", ["b", "a", "b", "c"]),
             "model_short": ("cell", ["x", "x", "y", "z"]),
-            "window": ("cell", [16, 32, 64, 128]),
         }
     )
 
@@ -22,17 +21,16 @@ ALL = np.ones(4, dtype=bool)
 
 def test_by_default_all_cells_are_one_group(cells):
     groups = group_cells(cells, None, ALL)
-    assert (groups.labels, groups.code.values.tolist()) == ({}, [0] * 4)
-    assert groups.horizon == 128
+    assert (groups.labels, groups.shape, groups.code.values.tolist()) == ({}, (), [0] * 4)
 
 
-def test_each_label_is_a_dimension_and_absent_combinations_have_no_horizon(cells):
+def test_each_label_is_a_dimension(cells):
     groups = group_cells(cells, ["method", "model_short"], ALL)
     assert {name: label.values.tolist() for name, label in groups.labels.items()} == {
         "method": ["a", "b", "c"],
         "model_short": ["x", "y", "z"],
     }
-    np.testing.assert_array_equal(groups.horizon, [[32, 0, 0], [16, 64, 0], [0, 0, 128]])
+    assert groups.shape == (3, 3)
     assert groups.code.values.tolist() == [3, 0, 4, 8]
 
 

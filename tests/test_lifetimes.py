@@ -36,8 +36,8 @@ def test_without_gen_len_the_rollout_ended_where_it_was_last_seen():
 
 
 def test_what_was_not_run_is_neither_dead_nor_censored():
-    ds = small_sweep([[[[NAN, NAN]]]], fork=[0, 8], gen_len=[[[NAN]]])
-    lives = lifetimes(ds).squeeze()
+    ds = small_sweep([[[[NAN, NAN]], [[0.9, 0.9]]]], fork=[0, 8], gen_len=[[[NAN], [8]]])
+    lives = lifetimes(ds).sel(alpha=0).squeeze()
     assert (lives.end, lives.died, lives.censored) == (-1, False, False)
 
 
@@ -85,8 +85,16 @@ def test_what_cannot_be_asked_for_is_refused(sample_ds, arguments, message):
 
 
 def test_a_metric_that_no_cell_has_is_refused(real):
-    with pytest.raises(DatasetError, match=r"^no cell of this sweep has pmass$"):
+    expected = "^no cell of this sweep has pmass; it has the metric pmass_eval$"
+    with pytest.raises(DatasetError, match=expected):
         lifetimes(real, "pmass")
+
+
+def test_a_sweep_without_any_pmass_names_no_other():
+    ds = small_sweep([[[[NAN, NAN]]]], fork=[0, 8])
+    for metric in ("pmass_eval", "pmass"):
+        with pytest.raises(DatasetError, match=f"^no cell of this sweep has {metric}$"):
+            lifetimes(ds, metric)
 
 
 def test_a_flag_that_says_no_cell_has_it_is_believed(sample_ds):

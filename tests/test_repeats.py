@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoklx.errors import DatasetError
-from isoklx.repeats import count_trajectories, distinct, repeated_cells
+from isoklx.repeats import count_cells, count_trajectories, distinct, repeated_cells
 
 OTHER_NAN = np.array([0x7FC00001], dtype="u4").view("f4")[0]
 
@@ -95,6 +95,7 @@ def test_a_cell_that_was_only_calibrated_repeats_no_other():
     ds = sweep([[np.nan, np.nan]] * 2 + [[1, 2]] * 2)
     assert repeated_cells(ds) == [["c", "d"]]
     assert distinct(ds).run_id.values.tolist() == ["a", "b", "c"]
+    assert count_cells(ds) == (4, 3)
     assert count_trajectories(ds) == (2, 1)
 
 
@@ -125,6 +126,7 @@ def test_what_is_selected_is_what_is_compared(sample_ds):
 def test_a_single_cell_repeats_nothing(sample_ds):
     one = sample_ds.isel(cell=0)
     assert repeated_cells(one) == []
+    assert count_cells(one) == (1, 1)
     xr.testing.assert_identical(distinct(one), one)
     assert count_trajectories(one) == (sample_ds.sizes["prompt"],) * 2
 
@@ -134,7 +136,9 @@ def test_an_empty_dimension_is_no_obstacle(dims):
     empty = sweep([[1, 2], [1, 2]]).isel({dim: [] for dim in dims})
     expected = [["a", "b"]] if dims == ["fork"] else []
     assert repeated_cells(empty) == repeated_cells(empty.chunk()) == expected
-    assert distinct(empty).sizes["cell"] == empty.sizes["cell"] - len(expected)
+    n = empty.sizes["cell"]
+    assert count_cells(empty) == (n, n - len(expected))
+    assert distinct(empty).sizes["cell"] == n - len(expected)
 
 
 def test_a_dataset_that_is_no_sweep_is_refused_by_name():

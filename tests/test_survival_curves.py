@@ -5,18 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from dask.local import get_sync
 from lifelines import KaplanMeierFitter
 
+import isoklx
+from isoklx.contrasts import survival_contrast
 from isoklx.errors import DatasetError, UsageError
 from isoklx.survival_curves import first_of_repeats, survival, survival_summary
+from tests.handmade import make_cell
 from tests.small_sweeps import small_sweep
 
 NAN = np.nan
 FORKS = np.array([0, 1, 2, 4, 8, 16, 32])
-
-
-def refuse_to_compute(*_, **__):
-    raise AssertionError("something was computed")
 
 
 def chunked(ds):
@@ -119,10 +119,18 @@ def test_the_order_of_cells_and_prompts_changes_nothing(dim):
     [{}, {"metric": "pmass", "by": "method"}, {"metric": "kl", "threshold": [2, 5], "by": "seed"}],
 )
 def test_dask_is_computed_when_asked_and_gives_the_same(sample_ds, arguments, distinct):
+    looks = []
+
+    def counting(graph, keys, **options):
+        looks.append(keys)
+        return get_sync(graph, keys, **options)
+
     lazy = chunked(sample_ds)
-    with dask.config.set(scheduler=refuse_to_compute):
+    with dask.config.set(scheduler=counting):
         curves = survival(lazy, **arguments, distinct=distinct)
-    assert all(curves[name].chunks for name in curves if name != "horizon")
+    # One to see which cells have pmass; KL has a flag.
+    assert len(looks) == (0 if arguments.get("metric") == "kl" else 1)
+    assert all(curves[name].chunks for name in curves)
     expected = survival(sample_ds, **arguments, distinct=distinct)
     xr.testing.assert_identical(curves.compute(), expected)
 
@@ -165,6 +173,18 @@ def test_cells_of_other_windows_leave_the_risk_set_and_are_not_censored():
     assert curves.censored.sum() == 0
     assert survival_summary(ds).horizon.tolist() == [16]
     assert survival_summary(ds, by="window").horizon.tolist() == [8, 16]
+
+
+def test_a_dose_of_short_windows_alone_is_averaged_up_to_those():
+    both, short = [[0.9, 0.9, NAN]], [[0.9, 0.9, 0.9]]
+    ds = small_sweep(
+        [[both, both], [short, [[NAN] * 3]]], fork=[0, 8, 16], window=[16, 32], method=["a", "b"]
+    )
+    for by, horizon in ((None, [32, 16]), ("method", [16, 16, 32])):
+        rows = survival_summary(ds, by=by)
+        assert rows.horizon.tolist() == horizon
+        assert rows.restricted_mean.tolist() == horizon
+    assert survival(ds, by="method").horizon.values.tolist() == [[16, 16], [32, 0]]
 
 
 def test_who_died_and_came_back_is_counted_where_it_died():
@@ -236,6 +256,22 @@ def test_a_selection_without_any_observation_is_refused():
     ds = small_sweep([[[[NAN, NAN]]]], fork=[0, 8], gen_len=[[[NAN]]])
     with pytest.raises(DatasetError, match="no cell of this sweep has pmass_eval"):
         survival_summary(ds)
+
+
+@pytest.mark.parametrize("tabulate", [survival, survival_summary, survival_contrast])
+def test_a_metric_that_no_cell_has_is_refused_alike(tmp_path, tabulate):
+    questions = {"fork_points": [0, 4], "pmass": {"0": [[0.9, 0.9]], "1": [[0.9, 0.1]]}}
+    make_cell(tmp_path, pmass=questions)
+    ds = isoklx.open_sweep(tmp_path)
+    expected = "^no cell of this sweep has pmass_eval; it has the metric pmass$"
+    for sweep in (ds, ds.chunk(alpha=1)):
+        with pytest.raises(DatasetError, match=expected):
+            tabulate(sweep)
+
+
+def test_cells_that_have_the_other_pmass_alone_make_no_group():
+    ds = small_sweep([[[[0.9]]], [[[NAN]]]], fork=[4], method=["a", "b"])
+    assert survival(ds, by="method")["method"].values.tolist() == ["a"]
 
 
 def test_a_group_that_does_not_exist_is_refused(sample_ds):

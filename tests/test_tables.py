@@ -201,7 +201,8 @@ def test_the_held_out_p95_is_compared_with_its_own_target(
 
 def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) -> None:
     row = one_cell(tmp_path)
-    unknown = row.drop(["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl"])
+    known = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl", "repeats"]
+    unknown = row.drop(known)
     assert len(unknown) == 9
     assert unknown.isna().all()
 
@@ -212,7 +213,7 @@ def test_a_cell_without_data_stays_unknown_beside_one_that_has_it(
     make_cell(tmp_path, "a_calibrated_only")
     (tmp_path / "b_swept").symlink_to(sample / "simulated-1B_pca_s0_w64")
     table = calibration_table(isoklx.open_sweep(tmp_path))
-    columns = table.columns[7:]
+    columns = table.columns[7:-1]
     assert table.loc[0, columns].isna().all()
     assert table.loc[1, columns].notna().all()
     assert table.dtypes[["converged", "pinned", "heldout_in_range"]].eq("boolean").all()
@@ -238,15 +239,27 @@ def test_pmass_at_alpha_0_is_a_mean_over_what_was_measured(tmp_path: Path) -> No
     assert (row["pmass_eval_alpha0"], row["pmass_alpha0"]) == (0.75, 0.5)
 
 
-def test_dask_and_numpy_agree_and_the_file_is_read_once(sample_ds: xr.Dataset) -> None:
+def test_a_cell_that_repeats_another_says_which(real: xr.Dataset, oracle: Path) -> None:
+    groups = json.loads((oracle / "counts.json").read_text())["identical_cells"]
+    table = calibration_table(real)
+    found = {first: [first] for first in table["run_id"][table["repeats"] == ""]}
+    for run_id, first in zip(table["run_id"], table["repeats"], strict=True):
+        if first:
+            found[first].append(run_id)
+    assert [group for group in found.values() if len(group) > 1] == groups
+
+
+def test_dask_and_numpy_agree_and_numbers_are_reduced_at_once(sample_ds: xr.Dataset) -> None:
     computed: list[object] = []
 
     def counting(graph: Any, keys: Any, **options: Any) -> Any:
         computed.append(keys)
         return get_sync(graph, keys, **options)
 
-    lazy = sample_ds.chunk(cell=5, alpha=1)
+    sample_ds.load()
+    lazy = sample_ds.assign(sample_ds[["kl", "pmass_eval", "pmass"]].chunk(cell=5, alpha=1))
     with dask.config.set(scheduler=counting):
         table = calibration_table(lazy)
-    assert len(computed) == 1
+    # All columns together, then pmass_eval and kl of cells that may be alike.
+    assert len(computed) == 3
     pd.testing.assert_frame_equal(table, calibration_table(sample_ds), check_exact=True)

@@ -116,6 +116,20 @@ class TestEveryFunction:
             function(ds.isel(token=3))
 
 
+@pytest.mark.parametrize("function", [smooth, lambda x: quantile(x, 0.5), bands])
+def test_what_is_no_array_is_refused(function):
+    with pytest.raises(UsageError, match=r"^int is no DataArray; give one, such as ds.kl$"):
+        function(3)
+
+
+@pytest.mark.parametrize("function", [crossed, normalise_kl, pmass_on_tokens])
+def test_what_is_no_dataset_is_refused(function, ds):
+    with pytest.raises(DatasetError, match=r"^not an isoklx sweep: DataArray is no Dataset$"):
+        function(ds["kl"])
+    with pytest.raises(DatasetError, match=r"^not an isoklx sweep: int is no Dataset$"):
+        function(3)
+
+
 class TestSmooth:
     def test_labels_attributes_name_and_dtype_are_kept(self, ds):
         smoothed = smooth(ds["kl"].transpose("token", ...))

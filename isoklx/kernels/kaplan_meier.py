@@ -58,6 +58,42 @@ def tally(
     return np.bincount(places[counted], minlength=size).reshape(*leading, *shape)
 
 
+def largest(
+    values: npt.NDArray[np.int32],
+    counted: npt.NDArray[np.bool_],
+    group: npt.NDArray[np.integer[Any]],
+    *,
+    groups: tuple[int, ...],
+) -> npt.NDArray[np.int32]:
+    """Find the largest value of each group's cells.
+
+    Parameters
+    ----------
+    values : array (cell,), int32
+        Not negative.
+    counted : array (..., cell), bool
+        Which cells count.
+    group, groups
+        As for `tally`.
+
+    Returns
+    -------
+    array (..., *groups), int32
+        0 where no cell of a group counts.
+
+    Examples
+    --------
+    >>> counted = np.array([[True, True, True], [True, False, False]])
+    >>> largest(np.array([16, 64, 32]), counted, np.array([0, 0, 1]), groups=(2,))
+    array([[64, 32],
+           [16,  0]], dtype=int32)
+    """
+    leading = counted.shape[:-1]
+    found = np.zeros((math.prod(groups), *leading), dtype=np.int32)
+    np.maximum.at(found, group, np.moveaxis(np.where(counted, values, 0), -1, 0))
+    return np.moveaxis(found, 0, -1).reshape(*leading, *groups)
+
+
 def at_risk(ended: Counts) -> Counts:
     """Count who was observed, undead, at each time or later.
 

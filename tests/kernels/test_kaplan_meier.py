@@ -36,6 +36,15 @@ def lifelines_fit(ended, died):
         return KaplanMeierFitter().fit(TIMES[ended], died)
 
 
+@given(hnp.arrays(bool, (3, 5)), hnp.arrays(np.intp, 5, elements=st.integers(0, 5)))
+def test_the_largest_of_a_group_is_that_of_its_counted_cells(counted, group):
+    values = np.array([8, 16, 4, 32, 16], dtype=np.int32)
+    found = km.largest(values, counted, group, groups=(2, 3)).reshape(3, 6)
+    for row, kept in zip(found, counted, strict=True):
+        for g in range(6):
+            assert row[g] == max([0, *values[kept & (group == g)]])
+
+
 SEEDS = range(200)
 SETS = [simulated(seed) for seed in SEEDS] + [
     (np.array([4]), np.array([True])),
