@@ -38,7 +38,7 @@ DEAD, ALIVE, UNKNOWN = range(3)
 COLOURS = (palette.DEAD, palette.ALIVE, palette.UNKNOWN)
 
 STROKES = Strokes()
-EOS: dict[str, Any] = {"color": palette.MEDIAN, "marker": "|", "markersize": 4, "linestyle": "none"}
+EOS: dict[str, Any] = {"marker": "|", "markersize": 4, "linestyle": "none"}
 
 
 def alive(
@@ -150,26 +150,28 @@ def _draw_panel(ax: Axes, ds: xr.Dataset, roll: int) -> Extent:
     there = ~np.isnan(lines).all(axis=1)
     collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)
     collection.set_color([COLOURS[state] for state in states])
-    draw_median(ax, quantile(smoothed, 0.5), STROKES)
+    median = quantile(smoothed, 0.5)
+    draw_median(ax, median, STROKES)
     ended = there & (by_line(ds["gen_len"]) < by_line(ds["window"].broadcast_like(ds["gen_len"])))
     _draw_ends(ax, tokens, lines[ended])
     note(ax, f"n = {seen.sum()}" if seen.any() else "no pmass")
     if seen.any():
         note(ax, f"{died.sum()} died, {lives['censored'].values.sum()} censored")
-    return Extent.of(lines, lines)
+    return Extent.of_lines(lines, median.values)
 
 
 def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:
     """Put a tick on the last value of each line."""
     last = lines.shape[1] - 1 - np.isfinite(lines)[:, ::-1].argmax(axis=1)
-    ax.plot(tokens[last], np.take_along_axis(lines, last[:, np.newaxis], axis=1), **EOS)
+    heights = np.take_along_axis(lines, last[:, np.newaxis], axis=1)
+    ax.plot(tokens[last], heights, color=palette.ink(), **EOS)
 
 
 def _legend(ds: xr.Dataset, threshold: float) -> list[Artist]:
     handles = [
         Line2D([], [], color=palette.ALIVE, label="alive"),
         Line2D([], [], color=palette.DEAD, label=f"dead (pmass_eval < {threshold:g})"),
-        Line2D([], [], color=palette.MEDIAN, label="median"),
-        Line2D([], [], **EOS, label="end of rollout"),
+        Line2D([], [], color=palette.ink(), label="median"),
+        Line2D([], [], color=palette.ink(), **EOS, label="end of rollout"),
     ]
     return [*handles, *unknown_legend(ds)]

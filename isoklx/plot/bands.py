@@ -70,7 +70,7 @@ def draw_band(
         ax.fill_between(x, lower, upper, color=colour, alpha=OPACITY[pair], linewidth=0)
     ax.plot(x, edge[0.5], color=colour, linewidth=strokes.median_lw, marker=marker, markersize=2.5)
     outermost = PAIRS[kind][0]
-    return Extent.of(edge[outermost[0]], edge[outermost[1]])
+    return Extent.of(edge[outermost[0]], edge[outermost[1]], median=edge[0.5])
 
 
 def band_legend(kind: Kind) -> list[Artist]:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
-from isoklx.plot.palette import TARGET
-from isoklx.repeats import distinct
-from isoklx.selection import SAME_ALPHA, restore_dims
-from isoklx.tables import EQUAL, HELD_OUT_RANGE
+from isoklx.plot.palette import ink, method_styles, paper
+from isoklx.selection import restore_dims
+from isoklx.tables import HELD_OUT_RANGE, calibration_table
 
 PAGE, COLUMN = 7.0, 3.5
 """Inches: the width of three panels and of one."""
@@ -42,15 +45,17 @@ MARK_WIDTH = 0.03
 MANY = 100
 """Cells whose lines are too many for a vector file."""
 
+Floats = npt.NDArray[np.floating[Any]]
+
 ROW_KEYS = ["model", "method", "window"]
 
 HELD_OUT_TICKS = (HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1])
 
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#b25690", "#3a8fc4", "#7f3b08", "#a87900", "#000000"]
-"""Of methods, told apart by the colour-blind."""
+DASHES = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1))]
+"""Of models."""
 
-MARKERS = list("osD^v<>")
-"""Of methods, told apart in greyscale; one fewer than colours, so that 56 methods differ."""
+LEGEND_ENTRY = 1.6
+"""Inches."""
 
 
 def calibration(ds: xr.Dataset) -> Figure:
@@ -67,8 +72,10 @@ def calibration(ds: xr.Dataset) -> Figure:
         Up to three axes, labelled by ``Axes.get_label``:
 
         bisection
-            p95 of KL against the magnitude of the coefficient, a line per cell, the target, and a
-            large mark at ``c_star``. Left out where no cell has a history.
+            p95 of KL against the magnitude of the coefficient, a line per cell and sign of the
+            coefficient, the target, and a large mark at ``c_star``: on the line, or at its end if
+            nothing was tried so far out. Each model has its dashes. Left out where no cell has a
+            history.
         c_star
             One mark per cell, a row per model, method and window. Marks that would lie on each
             other are stacked.
@@ -88,8 +95,7 @@ def calibration(ds: xr.Dataset) -> Figure:
     >>> [ax.get_label() for ax in figure.axes]
     ['bisection', 'c_star', 'heldout']
     """
-    drawn = ["c_star", "target_kl", "kl_p95", "calib_coeff", "calib_kl_p95"]
-    schema.require(ds, [*schema.CELL_LABELS, "alpha", *drawn])
+    schema.require(ds, ["c_star"])
     ds = restore_dims(ds)
     ds = ds.isel(cell=np.flatnonzero(np.isfinite(ds["c_star"].values)))
     if not ds.sizes["cell"]:
@@ -112,7 +118,9 @@ def calibration(ds: xr.Dataset) -> Figure:
         ax.yaxis.label.set_fontsize("small")
         ax.tick_params(labelsize="x-small")
         ax.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_heading(ds, figure.get_figwidth()), fontsize="small")
+    figure.suptitle(_heading(ds, cells, figure.get_figwidth()), fontsize="small")
+    if "bisection" in panels:
+        _name_models(figure, cells)
     return figure
 
 
@@ -129,25 +137,41 @@ def _places(figure: Figure, names: list[str], n_rows: int) -> dict[str, SubplotS
     return {"bisection": grid[0, :]} | {name: grid[1, i] for i, name in enumerate(names[1:])}
 
 
-def _heading(ds: xr.Dataset, width: float) -> str:
-    n, n_distinct = ds.sizes["cell"], distinct(ds).sizes["cell"]
-    cells = f"{n} cell{'s' if n > 1 else ''}"
-    return titles.title(ds, f"Calibration of {cells}", n=n, n_distinct=n_distinct, inches=width)
+def _heading(ds: xr.Dataset, cells: pd.DataFrame, width: float) -> str:
+    n, n_distinct = len(cells), (cells["repeats"] == "").sum()
+    size = f"{n} cell{'s' if n > 1 else ''} ({n_distinct} distinct)"
+    return titles.title(ds, "Calibration", size=size, inches=width)
+
+
+def _name_models(figure: Figure, cells: pd.DataFrame) -> None:
+    """Say whose lines have which dashes, where there are several models."""
+    dashes = dict(sorted(zip(cells["model"], cells["dashes"], strict=True)))
+    if len(dashes) == 1:
+        return
+    columns = max(1, int(figure.get_figwidth() / LEGEND_ENTRY))
+    figure.set_figheight(figure.get_figheight() + ROW * -(-len(dashes) // columns))
+    figure.legend(
+        handles=[
+            Line2D([], [], color=ink(), linewidth=0.8, linestyle=style, label=titles.literal(model))
+            for model, style in dashes.items()
+        ],
+        loc="outside lower left",
+        ncols=columns,
+        fontsize="x-small",
+        frameon=False,
+    )
 
 
 def _cells(ds: xr.Dataset) -> pd.DataFrame:
     """One row per cell: what it is called, what is drawn of it, and how."""
-    names = [*ROW_KEYS, "model_short", "c_star", "target_kl"]
-    cells = pd.DataFrame({name: ds[name].values for name in names})
+    cells = calibration_table(ds).assign(model=ds["model"].values)
     namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
     cells["model"] = cells["model_short"].where(~namesakes, cells["model"])
-    at_one = ds["kl_p95"].reindex(alpha=[1.0], method="nearest", tolerance=SAME_ALPHA)
-    cells["heldout"] = at_one.isel(alpha=0).values / cells["target_kl"]
-    low, high = HELD_OUT_RANGE
-    cells["in_range"] = cells["heldout"].between(low - EQUAL, high + EQUAL)
-    number = np.unique(cells["method"], return_inverse=True)[1]
-    cells["colour"] = np.take(COLOURS, number % len(COLOURS))
-    cells["marker"] = np.take(MARKERS, number % len(MARKERS))
+    cells["heldout"] = cells["heldout_kl_p95"] / cells["target_kl"]
+    styles = method_styles(cells["method"])
+    cells["colour"], cells["marker"] = zip(*cells["method"].map(styles), strict=True)
+    dashes = dict(zip(sorted(set(cells["model"])), cycle(DASHES), strict=False))
+    cells["dashes"] = cells["model"].map(dashes)
     return cells
 
 
@@ -158,29 +182,21 @@ def _rows(cells: pd.DataFrame) -> pd.DataFrame:
     if cells["window"].nunique() > 1:
         rows["label"] += ", w" + rows["window"].astype(str)
     if cells["model"].nunique() > 1:
-        headings = rows.drop_duplicates("model").assign(method="", colour="black", heading=True)
+        headings = rows.drop_duplicates("model").assign(method="", colour=ink(), heading=True)
         headings["label"] = headings["model"].map(titles.literal)
         rows = pd.concat([headings, rows])
     return rows.sort_values(ROW_KEYS, ignore_index=True)
 
 
 def _draw_bisection(ax: Axes, ds: xr.Dataset, cells: pd.DataFrame) -> str:
-    tried, p95 = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
+    tried, p95 = ds["calib_coeff"].values, ds["calib_kl_p95"].values
     opacity = float(np.clip(12 / len(cells), 0.2, 1))
+    shared = {"alpha": opacity, "rasterized": len(cells) > MANY}
     for i, cell in enumerate(cells.to_dict("records")):
-        known = np.flatnonzero((tried[i] > 0) & (p95[i] > 0))
-        known = known[np.argsort(tried[i, known], kind="stable")]
-        if not known.size:
-            continue
-        coeff, kl, c_star = tried[i, known], p95[i, known], abs(cell["c_star"])
-        style = {"color": cell["colour"], "alpha": opacity, "marker": cell["marker"]}
-        ax.plot(coeff, kl, linewidth=0.8, markersize=2.5, rasterized=len(cells) > MANY, **style)
-        # On the cell's own line; exactly what was measured, where c_star itself was tried.
-        with np.errstate(divide="ignore"):
-            at = np.interp(np.log(c_star), np.log(coeff), np.log(kl), np.nan, np.nan)
-        ax.plot(c_star, np.exp(at), markersize=6, markeredgecolor="white", **style)
+        for sign in (-1, 1):
+            _draw_trials(ax, sign * tried[i], p95[i], cell, sign * cell["c_star"], shared)
     for target in cells["target_kl"].dropna().unique():
-        ax.axhline(target, color=TARGET, linewidth=0.8, linestyle="--", zorder=1)
+        ax.axhline(target, color=ink(), linewidth=0.8, linestyle="--", zorder=1)
     ax.set_xscale("log")
     ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):
@@ -195,11 +211,27 @@ def _draw_bisection(ax: Axes, ds: xr.Dataset, cells: pd.DataFrame) -> str:
         xycoords=ax.get_yaxis_transform(),
         textcoords="offset points",
         fontsize="x-small",
-        color=TARGET,
     )
-    ax.set_xlabel("|coefficient|" if (cells["c_star"] < 0).any() else "coefficient")
+    ax.set_xlabel("|coefficient|" if (tried < 0).any() else "coefficient")
     ax.set_ylabel("p95 of KL (nats)")
     return "bisection; large: c_star"
+
+
+def _draw_trials(
+    ax: Axes, tried: Floats, p95: Floats, cell: Any, c_star: float, shared: dict[str, Any]
+) -> None:
+    """Draw what one cell tried above 0, and its c_star if that is there too."""
+    known = np.flatnonzero((tried > 0) & (p95 > 0))
+    if not known.size:
+        return
+    known = known[np.argsort(tried[known], kind="stable")]
+    coeff, kl = tried[known], p95[known]
+    style = {"color": cell["colour"], "marker": cell["marker"], **shared}
+    ax.plot(coeff, kl, linewidth=0.8, linestyle=cell["dashes"], markersize=2.5, **style)
+    if c_star > 0:
+        # Exactly what was measured, where c_star itself was tried.
+        at = np.exp(np.interp(np.log(c_star), np.log(coeff), np.log(kl)))
+        ax.plot(c_star, at, markersize=6, markeredgecolor=paper(), **style)
 
 
 def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
@@ -214,24 +246,24 @@ def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ):
         label.set(color=colour, fontweight="bold" if heading else "normal")
     ax.set_xlabel("c_star")
-    return "a mark per cell"
+    return "c_star, a mark per cell"
 
 
 def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ran = cells[cells["heldout"].notna()]
-    ax.axvspan(*HELD_OUT_RANGE, color="0.9", linewidth=0, zorder=0)
-    ax.axvline(1, color=TARGET, linewidth=0.8, linestyle="--", zorder=1)
+    ax.axvspan(*HELD_OUT_RANGE, color=ink(), alpha=0.1, linewidth=0, zorder=0)
+    ax.axvline(1, color=ink(), linewidth=0.8, linestyle="--", zorder=1)
     if (ran["heldout"] > 0).all():
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.4, *HELD_OUT_TICKS, 2.5, 5, 10, 100]))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(min(0.62, 0.9 * ran["heldout"].min()), max(1.6, 1.1 * ran["heldout"].max()))
-    _draw_cells(ax, ran.assign(x=ran["heldout"], filled=ran["in_range"]), rows)
+    _draw_cells(ax, ran.assign(x=ran["heldout"], filled=ran["heldout_in_range"]), rows)
     ax.tick_params(left=False, labelleft=False)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"held-out p95 / target, {titles.dose(1)}")
-    return f"{ran['in_range'].sum()} of {len(ran)} in range"
+    return f"{ran['heldout_in_range'].sum()} of {len(ran)} in range"
 
 
 def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
@@ -243,7 +275,7 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
     for y, key in enumerate(rows[ROW_KEYS].itertuples(index=False, name=None)):
         if rows["heading"][y] or key not in members:
             continue
-        ax.axhline(y, color="0.88", linewidth=0.6, zorder=0)
+        ax.axhline(y, color=ink(), alpha=0.12, linewidth=0.6, zorder=0)
         row = members[key]
         position = scale(row["x"].to_numpy())
         stack = np.cumsum(np.diff(position, prepend=position[0]) > near)
@@ -258,8 +290,8 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
                 marker=row["marker"].iat[0],
                 markersize=4,
                 markeredgewidth=0.3 if filled else 0.8,
-                markeredgecolor="white" if filled else colour,
-                color=colour if filled else "white",
+                markeredgecolor=paper() if filled else colour,
+                color=colour if filled else paper(),
             )
         for _, marks in row[height > LARGEST_STACK].groupby(stack[height > LARGEST_STACK]):
             # Those that are not quite equal stand apart.

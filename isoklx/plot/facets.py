@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.font_manager import font_scalings
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from xarray.plot import FacetGrid
@@ -116,11 +117,14 @@ def put_title(grid: Grid, ds: xr.Dataset, what: str) -> None:
     grid.fig.suptitle(title(ds, what, inches=inches), fontsize="small")
 
 
-def put_legend(grid: Grid, handles: Sequence[Artist]) -> None:
-    """Put one legend for all panels under them."""
+def put_legend(grid: Grid, handles: Sequence[Artist | tuple[Artist, ...]]) -> None:
+    """Put one legend for all panels under them; a tuple is one entry of several colours."""
+    entries: list[Any] = list(handles)
     columns = max(1, min(len(handles), int(grid.fig.get_figwidth() / LEGEND_ENTRY)))
     grid.figlegend = grid.fig.legend(
-        handles=list(handles),
+        entries,
+        [(each[0] if isinstance(each, tuple) else each).get_label() for each in entries],
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
         loc="outside lower center",
         ncols=columns,
         fontsize="x-small",
@@ -129,17 +133,17 @@ def put_legend(grid: Grid, handles: Sequence[Artist]) -> None:
 
 
 def note(ax: Axes, text: str) -> None:
-    """Write a line above a panel, below the lines that are there already."""
+    """Write a line above the right corner of a panel, below the lines that are there already."""
     for earlier in _notes(ax):
         earlier.set_text(f"{earlier.get_text()}\n{text}")
         return
     ax.annotate(
         text,
-        (0.5, 1),
+        (1, 1),
         (0, 2),
         xycoords="axes fraction",
         textcoords="offset points",
-        ha="center",
+        ha="right",
         fontsize="xx-small",
         gid=NOTE,
     )
@@ -159,5 +163,4 @@ def say_why_empty(ax: Axes, text: str) -> None:
         ha="center",
         va="center",
         fontsize="x-small",
-        color="dimgrey",
     )

@@ -24,7 +24,7 @@ from isoklx.plot.facets import (
     put_title,
     row_name,
 )
-from isoklx.plot.fork_panels import asked, draw_forks
+from isoklx.plot.fork_panels import asked, draw_forks, forks_legend
 from isoklx.plot.limits import Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes
 from isoklx.plot.palette import dose_colours
@@ -133,6 +133,8 @@ def figure1(
 
     with closed_on_error(grid):
         handles = _legend(kind, by_pmass=color_by_pmass)
+        if kind == "spaghetti" and answers is not None:
+            handles.append(forks_legend(answers, _colours(ds)))
         extents: dict[Axes, Extent] = {}
         for axes, (label, cells) in zip(kl_axes, rows.items(), strict=True):
             extents |= _draw_kl(axes, cells, kind, roll, strokes, by_pmass=color_by_pmass)
@@ -165,9 +167,9 @@ def check_options(
         When one is out of range, or two exclude each other.
     """
     if kind not in get_args(Kind):
-        raise UsageError(f"kind={kind!r}: give one of {', '.join(get_args(Kind))}")
+        raise UsageError(f"kind {kind!r}: give one of {', '.join(get_args(Kind))}")
     if color_by_pmass and kind != "spaghetti":
-        raise UsageError(f"color_by_pmass colours single lines: kind is spaghetti, not {kind}")
+        raise UsageError(f"color_by_pmass colours single lines: choose kind spaghetti, not {kind}")
     check_count("roll", roll)
     check_ymax(kl_ymax)
 
@@ -205,8 +207,8 @@ def _colours(ds: xr.Dataset | xr.DataArray) -> list[str]:
     return list(dose_colours(ds["alpha"].values).values())
 
 
-def _legend(kind: Kind, *, by_pmass: bool) -> list[Artist]:
+def _legend(kind: Kind, *, by_pmass: bool) -> list[Artist | tuple[Artist, ...]]:
     if kind != "spaghetti":
-        return band_legend(kind)
+        return [*band_legend(kind)]
     colours = [] if by_pmass else spaghetti_legend()
-    return [*colours, Line2D([], [], color=palette.MEDIAN, label="median")]
+    return [*colours, Line2D([], [], color=palette.ink(), label="median")]

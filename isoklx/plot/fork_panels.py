@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from isoklx.plot.bands import Kind, draw_band, levels
 from isoklx.plot.facets import say_why_empty
@@ -19,6 +22,12 @@ UNITS = {"pmass": "question", "pmass_eval": "prompt"}
 def asked(ds: xr.Dataset) -> str | None:
     """Name the pmass to draw: that of the questions, else of the prompts, else none."""
     return next((name for name in UNITS if ds[name].notnull().any()), None)
+
+
+def forks_legend(name: str, colours: Iterable[str]) -> tuple[Artist, ...]:
+    """What the thin lines of `draw_forks` stand for, in the colours of all doses."""
+    label = f"{name} of a {UNITS[name]}"
+    return tuple(Line2D([], [], color=colour, label=label) for colour in colours)
 
 
 def draw_forks(

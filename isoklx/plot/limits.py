@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,10 @@ from matplotlib.axes import Axes
 
 from isoklx.errors import UsageError
 from isoklx.plot.facets import note, say_why_empty
+
+Values = npt.NDArray[Any]
+
+UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
 
 FLOOR = 1e-4
 """Nats; below this a logarithmic axis would show rounding."""
@@ -27,26 +31,49 @@ class Extent:
         All but 2% of the positive values are above, all but 2% of all values below.
     highest : float
         The largest value; NaN in an empty panel, as the others are.
+    peaks : array (line,)
+        The largest value of each line that is drawn by itself.
+    median : array (position,)
+        The median line.
     """
 
     low: float
     high: float
     highest: float
+    peaks: Values = field(default_factory=lambda: np.empty(0))
+    median: Values = field(default_factory=lambda: np.empty(0))
 
     @classmethod
-    def of(cls, lower: npt.NDArray[Any], upper: npt.NDArray[Any]) -> Extent:
-        """Extent of what lies between two arrays."""
-        lower, upper = lower[lower > 0], upper[~np.isnan(upper)]
+    def of(
+        cls, lower: Values, upper: Values, *, median: Values, peaks: Values | None = None
+    ) -> Extent:
+        """Extent of what lies between two arrays, and of the median; NaN is nothing."""
+        lower, upper, median = lower[lower > 0], _known(upper), _known(median)
         low = float(np.quantile(lower, 0.02)) if lower.size else np.nan
-        if not upper.size:
-            return cls(low, np.nan, np.nan)
-        return cls(low, float(np.quantile(upper, 0.98)), float(upper.max()))
+        high, highest = (np.quantile(upper, 0.98), upper.max()) if upper.size else (np.nan, np.nan)
+        peaks = np.empty(0) if peaks is None else _known(peaks)
+        return cls(low, float(high), float(highest), peaks, median)
+
+    @classmethod
+    def of_lines(cls, lines: Values, median: Values) -> Extent:
+        """Extent of lines, one a row, and of their median."""
+        return cls.of(lines, lines, median=median, peaks=np.fmax.reduce(lines, axis=1))
+
+    def beyond(self, bottom: float, top: float) -> Iterator[str]:
+        """Say what cannot be seen between two limits, one line each."""
+        if self.highest > top:
+            yield f"max {self.highest:.3g} {UP}"
+        yield from _median("above", self.median > top, UP)
+        below = self.peaks < bottom
+        if below.any():
+            yield f"{below.sum()} of {below.size} below axis {DOWN}"
+        yield from _median("below", self.median < bottom, DOWN)
 
 
 def check_ymax(ymax: float | Literal["auto"]) -> None:
     """Raise UsageError unless this can be an upper limit."""
     if ymax != "auto" and not (isinstance(ymax, int | float) and 0 < ymax < np.inf):
-        raise UsageError(f"kl_ymax={ymax!r}: give nats above 0, or 'auto'")
+        raise UsageError(f"kl_ymax={ymax!r}: give nats above 0, or auto")
 
 
 def limit(
@@ -57,7 +84,7 @@ def limit(
     least: float,
     why_empty: str = "not run",
 ) -> None:
-    """Give all panels the same limits, and write into a panel how far it goes beyond them.
+    """Give all panels the same limits, and write above a panel what lies beyond them.
 
     Parameters
     ----------
@@ -88,5 +115,17 @@ def limit(
             say_why_empty(ax, why_empty)
         elif extent.highest < bottom:
             say_why_empty(ax, f"below {bottom:.2g}")
-        elif extent.highest > top:
-            note(ax, f"max {extent.highest:.3g} \N{UPWARDS ARROW}")
+        else:
+            for line in extent.beyond(bottom, top):
+                note(ax, line)
+
+
+def _known(values: Values) -> Values:
+    known: Values = values[~np.isnan(values)]
+    return known
+
+
+def _median(where: str, beyond: Values, arrow: str) -> Iterator[str]:
+    """Words for a median that is out of sight at more than half of its positions."""
+    if 2 * beyond.sum() > beyond.size:
+        yield f"median {f'{where} axis' if beyond.all() else f'mostly {where}'} {arrow}"

@@ -15,7 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 
 from isoklx.errors import UsageError
-from isoklx.plot.palette import MEDIAN
+from isoklx.plot.palette import ink, paper
 from isoklx.plot.thinning import thin
 
 Values = npt.NDArray[Any]
@@ -112,9 +112,9 @@ def draw_median(ax: Axes, median: xr.DataArray, strokes: Strokes) -> None:
     ax.plot(
         median[median.dims[0]].values,
         median.values,
-        color=MEDIAN,
+        color=ink(),
         linewidth=width,
-        path_effects=[withStroke(linewidth=width + 0.8, foreground="white")],
+        path_effects=[withStroke(linewidth=width + 0.8, foreground=paper())],
     )
 
 

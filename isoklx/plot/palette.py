@@ -6,9 +6,10 @@ Of two things in one panel, the one that matters more is the darker one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import cycle
 
 import matplotlib as mpl
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb
 
 ALIVE = "#74b3dd"
 DEAD = "#a3160f"
@@ -17,12 +18,19 @@ CROSSED = "#b2182b"
 BELOW = "#b3b3b3"
 """Trajectories that crossed the target, and those that stayed below it."""
 
-MEDIAN = "black"
-TARGET = "#333333"
-"""The KL that was aimed at, and other lines to compare with."""
-
 UNKNOWN = "#c8c8c8"
 """Where there is KL and no pmass."""
+
+METHODS = {
+    "directional_ablation": ("#0072b2", "o"),
+    "mean_diff": ("#d55e00", "s"),
+    "pca": ("#009e73", "D"),
+}
+"""Colour and marker of the methods that are known by name."""
+
+OTHER_COLOURS = ("#b25690", "#56b4e9", "#7f3b08", "#a87900", "#777777")
+OTHER_MARKERS = ("^", "v", "<", ">")
+"""Of other methods; one marker fewer than colours, so that 20 of them differ."""
 
 _PMASS = ("#5c0614", "#c2352b", "#e99a63", "#8fc1e3")
 
@@ -46,6 +54,47 @@ def dose_colours(alphas: Iterable[float]) -> dict[float, str]:
     True
     """
     return {float(alpha): _dose_colour(float(alpha)) for alpha in alphas}
+
+
+def method_styles(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Give each method a colour and a marker, as colour-blind readers and printers need both.
+
+    Parameters
+    ----------
+    methods : iterable of str
+        Those of one figure. The known ones look the same in every figure; the others take, in
+        the order of their names, what is left.
+
+    Returns
+    -------
+    dict of str to (str, str)
+        Hexadecimal colour, and marker.
+
+    Examples
+    --------
+    >>> method_styles(["pca"])["pca"] == method_styles(["lora", "pca"])["pca"]
+    True
+    """
+    others = sorted(set(methods) - METHODS.keys())
+    left = zip(others, cycle(OTHER_COLOURS), cycle(OTHER_MARKERS), strict=False)
+    styles = METHODS | {name: (colour, marker) for name, colour, marker in left}
+    return {name: styles[name] for name in methods}
+
+
+def ink() -> str:
+    """Colour of medians, lines to compare with, and words: that of the style's text."""
+    return str(mpl.rcParams["text.color"])
+
+
+def paper() -> str:
+    """Colour of what is behind the data."""
+    return str(mpl.rcParams["axes.facecolor"])
+
+
+def small_print(colour: str) -> tuple[float, ...]:
+    """A colour, nearer to that of text, for small letters."""
+    mixed = zip(to_rgb(colour), to_rgb(ink()), strict=True)
+    return tuple(0.75 * part + 0.25 * text for part, text in mixed)
 
 
 def pmass_colours() -> Colormap:

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from isoklx.errors import UsageError
-from isoklx.plot.palette import TARGET
+from isoklx.plot.palette import ink
 
-STYLE: dict[str, Any] = {"color": TARGET, "linewidth": 0.8, "zorder": 3}
+STYLE: dict[str, Any] = {"linewidth": 0.8, "zorder": 3}
 DASHED: dict[str, Any] = {**STYLE, "linestyle": (0, (4, 2))}
 DOTTED: dict[str, Any] = {**STYLE, "linestyle": ":"}
 
@@ -22,8 +22,8 @@ def draw_target(axes: Iterable[Axes], ds: xr.Dataset) -> Line2D:
     """Draw ``target_kl`` of the cells across a row of panels; returns a handle for the legend."""
     for ax in axes:
         for target in np.unique(ds["target_kl"].values):
-            ax.axhline(target, **DASHED)
-    return Line2D([], [], **DASHED, label="target KL")
+            ax.axhline(target, color=ink(), **DASHED)
+    return Line2D([], [], color=ink(), **DASHED, label="target KL")
 
 
 def draw_mark(axes: Iterable[Axes], ds: xr.Dataset, token: int) -> Line2D:
@@ -36,8 +36,8 @@ def draw_mark(axes: Iterable[Axes], ds: xr.Dataset, token: int) -> Line2D:
     """
     check_mark(ds, token)
     for ax in axes:
-        ax.axvline(token, **DOTTED)
-    return Line2D([], [], **DOTTED, label=f"token {token}")
+        ax.axvline(token, color=ink(), **DOTTED)
+    return Line2D([], [], color=ink(), **DOTTED, label=f"token {token}")
 
 
 def check_mark(ds: xr.Dataset, token: int) -> None:

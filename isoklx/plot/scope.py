@@ -55,11 +55,17 @@ def in_scope(
 
 
 def groups(ds: xr.Dataset, by: By | None) -> dict[str, xr.Dataset]:
-    """The cells of each row of panels, by the label that they share; one group without `by`."""
+    """The cells of each row of panels, by the label that they share; one group without `by`.
+
+    Raises
+    ------
+    UsageError
+        When `by` is no label that rows can differ in.
+    """
     if by is None:
         return {"": ds}
     if by not in get_args(By):
-        raise UsageError(f"by={by!r}: give one of {', '.join(get_args(By))}")
+        raise UsageError(f"by {by!r}: give one of {', '.join(get_args(By))}")
     labels = ds[by].values
     named = "seed {}" if by == "seed" else "{}"
     return {
@@ -78,11 +84,11 @@ def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
     if window is None and windows.size > 1:
         there = ", ".join(map(str, windows))
         raise UsageError(
-            f"cells of several windows do not share an axis; give window= one of {there}"
+            f"cells of several windows do not share an axis: choose one of {there} (window)"
         )
     if window is not None and window not in windows:
         there = ", ".join(map(str, windows))
-        raise UsageError(f"window={window}: no cell with KL has it; there are {there}")
+        raise UsageError(f"window {window}: no cell with KL has it; there is {there}")
     chosen = windows[0] if window is None else window
     return ds.isel(
         cell=np.flatnonzero(ds["window"].values == chosen),

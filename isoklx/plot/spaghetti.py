@@ -56,8 +56,9 @@ def draw_spaghetti(
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
         if ran.any():
             note(ax, f"{over.mean():.0%} crossed")
-    draw_median(ax, quantile(smoothed, 0.5), strokes)
-    return Extent.of(lines, lines)
+    median = quantile(smoothed, 0.5)
+    draw_median(ax, median, strokes)
+    return Extent.of_lines(lines, median.values)
 
 
 def spaghetti_legend() -> list[Artist]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 from xarray.plot import FacetGrid
 
 from isoklx import survival_curves
@@ -26,6 +27,9 @@ WIDTH = 1.8
 
 DASH = 3.0
 """Length of the dashes in which curves that coincide take turns, over the width of a curve."""
+
+WHISKERS_APART, WHISKERS_WIDTH = 3.0, 9.0
+"""Points from a curve's end to its whisker and from one to the next, and for all of them."""
 
 SAME = 0.01
 """A difference in survival that cannot be seen."""
@@ -59,8 +63,9 @@ def survival(
     FacetGrid
         Its ``name_dicts`` say which ``threshold`` or group a panel is of. A curve begins at token 0
         with S = 1, holds its value until the next fork (token for KL), and ends where nobody is at
-        risk any more, unless all are dead. A stretch that curves share is drawn over once more, in
-        dashes of their colours. Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
+        risk any more, unless all are dead; a whisker there is its last interval. A stretch that
+        curves share is drawn over once more, in dashes of their colours. Not saved; close it with
+        ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
@@ -108,7 +113,10 @@ def _facets(curves: xr.Dataset) -> list[Hashable]:
     facets = [dim for dim in dims if curves.sizes[dim] > 1] or ["threshold"]
     if len(facets) > 2:
         names = ", ".join(map(str, facets))
-        raise UsageError(f"panels can differ in two things, not in {names}; choose one of some")
+        raise UsageError(
+            f"panels can differ in two things, not in {names}: "
+            "give one threshold, or fewer labels in by"
+        )
     return facets
 
 
@@ -139,12 +147,35 @@ def _draw_curves(ax: Axes, panel: xr.Dataset) -> list[Line2D]:
             forks[ended], curves[i, 1:][ended], "|", color=colour, markersize=6, markeredgewidth=0.8
         )
     _show_coinciding(ax, tokens, curves, list(colours.values()))
+    _draw_last_intervals(ax, tokens, intervals, list(colours.values()))
     return lines
 
 
 def _from_one(values: Floats) -> Floats:
     """Values at forks, with S = 1 at token 0 before them."""
     return np.insert(values, 0, 1.0, axis=-1)
+
+
+def _draw_last_intervals(
+    ax: Axes, tokens: npt.NDArray[np.integer[Any]], intervals: Floats, colours: Sequence[str]
+) -> None:
+    """Draw a whisker right of the end of each curve, where its band has no width."""
+    last = [np.flatnonzero(~np.isnan(low))[-1] for low, _ in intervals]
+    ends = [interval[:, i] for interval, i in zip(intervals, last, strict=True)]
+    drawn = [i for i, (low, high) in enumerate(ends) if low < high]
+    apart = min(WHISKERS_APART, WHISKERS_WIDTH / max(len(drawn), 1))
+    for place, i in enumerate(drawn, start=1):
+        beside = ScaledTranslation(place * apart / 72, 0, ax.figure.dpi_scale_trans)
+        ax.plot(
+            [tokens[last[i]]] * 2,
+            ends[i],
+            color=colours[i],
+            linewidth=1,
+            marker="_",
+            markersize=apart,
+            transform=ax.transData + beside,
+            clip_on=False,
+        )
 
 
 def _show_coinciding(

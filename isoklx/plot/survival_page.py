@@ -12,13 +12,12 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from xarray.plot import FacetGrid
 
-from isoklx.plot.palette import dose_colours
-from isoklx.plot.titles import dose, literal, title
+from isoklx.plot.palette import dose_colours, small_print
+from isoklx.plot.titles import dose, literal, title, trajectories
 
 COLUMN, PAGE = 72 * 3.5, 72 * 7.0
 """Width of one panel and of several, as in a paper of two columns."""
@@ -75,7 +74,7 @@ class SurvivalPage:
         )
         grid.fig.suptitle(heading, y=1 - 3 / height, fontsize=self._text, linespacing=LINE)
         at = (4 / self._width, 4 / height)
-        grid.fig.text(*at, note, fontsize=SMALL * self._text, color="0.35", va="bottom")
+        grid.fig.text(*at, note, fontsize=SMALL * self._text, va="bottom")
         return grid
 
     def set_axes(self, ax: Axes, name: Mapping[Hashable, Any]) -> None:
@@ -92,7 +91,7 @@ class SurvivalPage:
         ax.spines[["top", "right"]].set_visible(False)
         lines = [line for dim, value in name.items() for line in self._said(dim, value)]
         ax.set_title("\n".join(lines), fontsize=self._text)
-        ax.set_xlabel("token", fontsize=self._text, labelpad=1)
+        ax.set_xlabel("token (log scale)", fontsize=self._text, labelpad=1)
         if _is_first(ax):
             ax.set_ylabel("share alive", fontsize=self._text)
 
@@ -110,7 +109,7 @@ class SurvivalPage:
                 (self._panel_width + 7, height),
                 textcoords="axes points",
                 fontsize=self._text,
-                color=_ink(colour),
+                color=small_print(colour),
                 va="center",
                 annotation_clip=False,
                 arrowprops={
@@ -144,9 +143,9 @@ class SurvivalPage:
             y -= self._line
             for tick, count in zip(self._ticks, row, strict=True):
                 text = f"{count}" if n else "\N{EN DASH}"
-                ax.annotate(text, (tick, 0), (0, y), color=_ink(colour), **below)
+                ax.annotate(text, (tick, 0), (0, y), color=small_print(colour), **below)
             if _is_first(ax):
-                ax.annotate(dose(alpha), (0, 0), (left, y), color=_ink(colour), **beside)
+                ax.annotate(dose(alpha), (0, 0), (left, y), color=small_print(colour), **beside)
 
     @property
     def _columns(self) -> int:
@@ -233,13 +232,13 @@ class SurvivalPage:
         # As wide, in letters of the style's own size, as the page is in ours.
         inches = self._width / 72 * float(mpl.rcParams["font.size"]) / self._text
         what = f"Survival: dead once {death}"
-        return title(cells, what, n=n, n_distinct=n_distinct, inches=inches)
+        return title(cells, what, size=trajectories(n, n_distinct), inches=inches)
 
     def _note(self) -> str:
         note = (
             "Kaplan\N{EN DASH}Meier with 95% bands and numbers at risk, over "
-            f"{self.curves.attrs['cells']} trajectories. Ticks: rollouts that ended before the "
-            "window. Curves that coincide take turns in dashes."
+            f"{self.curves.attrs['cells']} trajectories; a whisker is the last interval. Ticks: "
+            "rollouts that ended before the window. Curves that coincide take turns in dashes."
         )
         letters = int(self._width / (LETTER * SMALL * self._text))
         return "\n".join(textwrap.wrap(note, letters))
@@ -252,11 +251,6 @@ def _count_lines(text: str) -> int:
 def _is_first(ax: Axes) -> bool:
     place = ax.get_subplotspec()
     return place is not None and place.is_first_col()
-
-
-def _ink(colour: str) -> tuple[float, ...]:
-    """The colour, dark enough for small letters."""
-    return tuple(0.75 * part for part in to_rgb(colour))
 
 
 def _apart(wanted: Sequence[float], distance: float) -> list[float]:

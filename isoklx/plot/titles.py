@@ -28,8 +28,7 @@ def title(
     ds: xr.Dataset,
     what: str,
     *,
-    n: int | None = None,
-    n_distinct: int | None = None,
+    size: str = "",
     inches: float = 8.0,
 ) -> str:
     """Say what a figure shows, and of which data.
@@ -40,8 +39,8 @@ def title(
         The cells that are drawn, and no others.
     what : str
         What is drawn of them; the first line.
-    n, n_distinct : int, optional
-        Trajectories, and those of distinct cells. By default counted in `ds`.
+    size : str
+        Of how many things; by default of the trajectories in `ds`, and those of distinct cells.
     inches : float
         Width of the figure, to break the lines at.
 
@@ -59,8 +58,6 @@ def title(
     simulated-1B · pca · seed 0 · window 64 · 8 prompts · n = 8 (8 distinct)
     """
     ds = restore_dims(ds)
-    if n is None or n_distinct is None:
-        n, n_distinct = count_trajectories(ds)
     prompts = ds["gen_len"].notnull().any("alpha").sum("prompt").values
     facts = [
         _names("model", ds["model_short"].values),
@@ -68,10 +65,15 @@ def title(
         _numbers("seed", ds["seed"].values),
         _numbers("window", ds["window"].values),
         _span("prompt", prompts),
-        f"n = {n} ({n_distinct} distinct)",
+        size or trajectories(*count_trajectories(ds)),
     ]
     letters = int(inches * 72 / (LETTER_WIDTH * mpl.rcParams["font.size"]))
     return "\n".join([*textwrap.wrap(what, letters), *_lines(filter(None, facts), letters)])
+
+
+def trajectories(n: int, n_distinct: int) -> str:
+    """How many there are, and how many are of distinct cells."""
+    return f"n = {n} ({n_distinct} distinct)"
 
 
 def dose(alpha: float) -> str:

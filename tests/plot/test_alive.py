@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -104,6 +106,31 @@ def test_all_panels_share_their_limits(real: xr.Dataset) -> None:
     assert len(limits) == 1
     assert alive(real, log=False, kl_ymax=3).axs[0, 0].get_ylim()[1] == 3
     assert alive(real, log=False).axs[0, 0].get_yscale() == "linear"
+
+
+def test_lines_and_medians_below_the_axis_are_told(real: xr.Dataset) -> None:
+    grid = alive(real, normalize=False)
+    said = notes(panel(grid, 0.0))
+    bottom = grid.axs[0, 0].get_ylim()[0]
+    below = (smooth(real["kl"], 65).sel(alpha=0).max("token") < bottom).sum().item()
+    assert f"{below} of 72 below axis" in said
+    assert "median below axis" in said
+    assert "below" not in notes(panel(grid, 2.0))
+
+
+def test_medians_and_ends_have_the_colour_of_the_text(real: xr.Dataset) -> None:
+    with mpl.rc_context({"text.color": "#eeeeee"}):
+        ax = panel(alive(real), 1.0)
+    assert {line.get_color() for line in ax.lines} == {"#eeeeee"}
+
+
+def test_the_pmass_of_questions_does_not_tell_whether_a_trajectory_is_alive(
+    sample_ds: xr.Dataset,
+) -> None:
+    asked = sample_ds.assign(pmass_eval=sample_ds["pmass_eval"].where(False))
+    with pytest.raises(DatasetError, match="pmass_eval"):
+        alive(asked)
+    assert not plt.get_fignums()
 
 
 def test_without_any_pmass_nobody_can_be_called_alive(tmp_path: Path) -> None:

@@ -68,6 +68,64 @@ def test_a_c_star_that_was_not_tried_is_marked_on_its_line(real: xr.Dataset) -> 
     assert p95 == pytest.approx(np.sqrt(between.calib_kl_p95.values[0, 1:3].prod()))
 
 
+@pytest.mark.parametrize(("beyond", "end"), [(0.5, "min"), (1 + 1e-12, "max"), (2, "max")])
+def test_a_c_star_outside_what_was_tried_is_marked_at_the_end_of_its_line(
+    real: xr.Dataset, beyond: float, end: str
+) -> None:
+    one = real.isel(cell=[0])
+    coeff = beyond * float(getattr(one.calib_coeff, end)())
+    pinned = one.assign(c_star=("cell", [coeff]))
+    p95 = float(getattr(one.calib_kl_p95, end)())
+    assert_allclose(c_stars(calibration(pinned)), [(coeff, p95)])
+
+
+def test_coefficients_of_both_signs_are_two_lines(real: xr.Dataset) -> None:
+    one = real.isel(cell=[0])
+    turned = one.assign(calib_coeff=-one.calib_coeff, calib_kl_p95=3 * one.calib_kl_p95)
+    both = xr.concat([one, turned], "iteration", data_vars="minimal").transpose("cell", ...)
+    figure = calibration(both)
+    ax = panels(figure)["bisection"]
+    lines = [line for line in ax.lines if len(line.get_xdata()) > 1 and line.get_marker() != "None"]
+    expected = one.isel(cell=0).sortby("calib_coeff").calib_kl_p95
+    below, above = (line.get_ydata() for line in lines)
+    assert_allclose(below, 3 * expected)
+    assert_allclose(above, expected)
+    assert_allclose(c_stars(figure), [(one.c_star.item(), one.calib_kl_p95.values[0, -1])])
+    assert ax.get_xlabel() == "|coefficient|"
+
+
+def test_each_model_has_its_dashes_and_a_legend_says_which(
+    sample_ds: xr.Dataset, real: xr.Dataset
+) -> None:
+    figure = calibration(sample_ds)
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    said = dict(zip(names, (line.get_linestyle() for line in legend.get_lines()), strict=True))
+    assert len(set(said.values())) == 2
+    ax = panels(figure)["bisection"]
+    lines = [line for line in ax.lines if len(line.get_xdata()) > 1 and line.get_marker() != "None"]
+    drawn = [line.get_linestyle() for line in lines]
+    assert drawn == [said[name] for name in sample_ds.model_short.values]
+    assert not calibration(real).legends
+
+
+def test_a_method_looks_the_same_whatever_the_other_methods_are(sample_ds: xr.Dataset) -> None:
+    def colour(ds: xr.Dataset) -> object:
+        ax = panels(calibration(ds))["c_star"]
+        (label,) = {t.get_color() for t in ax.get_yticklabels() if t.get_text() == "pca"}
+        return label
+
+    assert colour(sample_ds) == colour(sample_ds.query(cell="method == 'pca'"))
+
+
+def test_what_is_in_range_is_what_the_table_says(sample_ds: xr.Dataset) -> None:
+    # At the edge of the range, where it matters how the table rounds.
+    edge = xr.zeros_like(sample_ds.kl_p95, float) + 0.7 * 3 - 2e-9
+    ds = sample_ds.assign(kl_p95=edge, target_kl=3 * sample_ds.target_kl)
+    inside = isoklx.calibration_table(ds).heldout_in_range.sum()
+    assert f"{inside} of 12 in range" in panels(calibration(ds))["heldout"].get_title(loc="left")
+
+
 def test_there_is_a_line_at_each_target(real: xr.Dataset) -> None:
     two = real.assign(target_kl=xr.where(real.seed == 0, 0.5, 1.0))
     ax = panels(calibration(two))["bisection"]
@@ -198,8 +256,9 @@ def test_calibrated_only_cells_are_drawn(tmp_path: Path) -> None:
 
 def test_the_title_counts_cells_and_the_distinct_ones(real: xr.Dataset) -> None:
     heading = calibration(real).get_suptitle()
-    assert "Calibration of 9 cells" in heading
-    assert "n = 9 (3 distinct)" in heading
+    assert "9 cells (3 distinct)" in heading
+    assert "n = " not in heading
+    assert "1 cell (1 distinct)" in calibration(real.isel(cell=[0])).get_suptitle()
 
 
 def test_nothing_to_draw_is_an_error_of_one_line(real: xr.Dataset) -> None:

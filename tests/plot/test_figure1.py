@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.lines import Line2D
 
 import isoklx
 from isoklx.errors import DatasetError, UsageError
@@ -154,6 +155,49 @@ def test_the_limit_is_kept_and_what_it_cuts_is_told(real: xr.Dataset) -> None:
     assert figure1(real, kl_ymax=2.5).axs[0, 0].get_ylim()[1] == 2.5
 
 
+def test_a_panel_whose_median_is_out_of_sight_says_so(real: xr.Dataset) -> None:
+    grid = figure1(real, kind="fan", by="method")
+    assert "median mostly above" in notes(panel(grid, 4.0, "kl of directional_ablation"))
+    assert "median" not in notes(panel(grid, 2.0, "kl of directional_ablation"))
+    logarithmic = figure1(real, log=True)
+    assert "median below axis" in notes(panel(logarithmic, 0.0))
+
+
+def test_lines_that_a_logarithmic_axis_cuts_off_are_counted(real: xr.Dataset) -> None:
+    ax = panel(figure1(real, kind="spaghetti", log=True, alphas=[0, 4]), 0.0)
+    highest = smooth(real["kl"], 65).sel(alpha=0).max("token")
+    below = int((highest < ax.get_ylim()[0]).sum())
+    assert 0 < below < 72
+    assert f"{below} of 72 below axis" in notes(ax)
+
+
+def test_the_share_that_crossed_stands_in_the_right_corner(real: xr.Dataset) -> None:
+    ax = panel(figure1(real, kind="spaghetti"), 1.0)
+    ax.figure.draw_without_rendering()
+    (text,) = ax.texts
+    assert "crossed" in text.get_text()
+    assert text.get_window_extent().x1 == pytest.approx(ax.bbox.x1, abs=1)
+    assert text.get_window_extent().y0 >= ax.bbox.y1
+
+
+def test_the_thin_lines_of_pmass_are_in_the_legend_in_all_their_colours(
+    real: xr.Dataset, sample_ds: xr.Dataset
+) -> None:
+    grid = figure1(real, kind="spaghetti", alphas=[1, 2])
+    assert "pmass_eval of a prompt" in labels(grid)
+    shown = {line.get_color() for line in grid.figlegend.findobj(Line2D)}
+    assert set(dose_colours([1, 2]).values()) <= shown
+    assert "pmass of a question" in labels(figure1(sample_ds, kind="spaghetti"))
+    bare = figure1(real, kind="spaghetti", kl_only=True)
+    assert not [label for label in labels(bare) if "pmass" in label]
+
+
+def test_lines_to_compare_with_have_the_colour_of_the_text(sample_ds: xr.Dataset) -> None:
+    with mpl.rc_context({"text.color": "#eeeeee", "axes.facecolor": "black"}):
+        ax = panel(figure1(sample_ds, kind="spaghetti", alphas=[1], mark_t=9), 1.0)
+    assert {line.get_color() for line in ax.lines} == {"#eeeeee"}
+
+
 def test_options_change_what_they_should(sample_ds: xr.Dataset) -> None:
     one = sample_ds.isel(cell=[0])
     plain = figure1(one, alphas=[1])
@@ -192,13 +236,13 @@ def test_the_title_counts_what_is_drawn(sample_ds: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "violin"}, "kind='violin'.*spaghetti"),
-        ({"by": "colour"}, "by='colour'.*seed"),
+        ({"kind": "violin"}, "kind 'violin'.*spaghetti"),
+        ({"by": "colour"}, "by 'colour'.*seed"),
         ({"kl_ymax": -1}, "kl_ymax=-1"),
         ({"mark_t": 99}, "mark_t=99.*0 to 64"),
-        ({"color_by_pmass": True}, "color_by_pmass.*spaghetti"),
+        ({"color_by_pmass": True}, "color_by_pmass.*choose kind spaghetti, not band"),
         ({"alphas": [3]}, "no alpha 3"),
-        ({"window": 99}, "window=99.*64"),
+        ({"window": 99}, "window 99.*64"),
         ({"roll": 0}, "roll=0"),
         ({"line_lw": -1}, "line_lw=-1"),
     ],

@@ -11,7 +11,7 @@ from tests.plot.panels import notes
 
 def test_an_extent_is_robust_against_few_values_and_knows_the_highest() -> None:
     values = np.append(np.linspace(0.1, 1, 1000), [50.0, np.nan, 0.0])
-    extent = Extent.of(values, values)
+    extent = Extent.of(values, values, median=values)
     assert 0.1 < extent.low < 0.2
     assert 0.9 < extent.high < 1
     assert extent.highest == 50
@@ -54,6 +54,30 @@ def test_no_panel_stays_empty_without_a_word() -> None:
     limit(extents, ymax="auto", log=True, least=1)
     assert notes(missing) == "not run"
     assert notes(below).startswith("below")
+
+
+def test_what_is_out_of_sight_is_told_line_by_line() -> None:
+    lines = np.array([[1e-5, 0.0], [0.0, 0.5], [8.0, np.nan], [np.nan, np.nan]])
+    extent = Extent.of_lines(lines, median=np.array([1e-5, 1e-5, 0.5]))
+    max_above, lines_below, median_below = extent.beyond(1e-4, 6)
+    assert max_above.startswith("max 8 ")
+    assert lines_below.startswith("1 of 3 below axis ")
+    assert median_below.startswith("median mostly below ")
+    assert not list(extent.beyond(0, 10))
+
+
+@pytest.mark.parametrize(
+    ("median", "said"),
+    [
+        ([7, 8], "median above axis \N{UPWARDS ARROW}"),
+        ([7, 8, 5], "median mostly above \N{UPWARDS ARROW}"),
+        ([7, 5], ""),
+        ([], ""),
+    ],
+)
+def test_a_median_that_is_mostly_in_sight_needs_no_word(median: list[float], said: str) -> None:
+    extent = Extent.of(np.ones(2), np.ones(2), median=np.array(median, dtype=float))
+    assert "".join(extent.beyond(0, 6)) == said
 
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, "high"])

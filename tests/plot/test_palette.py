@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -33,6 +34,28 @@ def test_a_negative_dose_has_another_colour_than_the_positive_one() -> None:
 )
 def test_what_matters_more_is_darker(dark: str, light: str) -> None:
     assert grey(light) - grey(dark) > 0.3
+
+
+def test_a_known_method_looks_the_same_whatever_the_others_are() -> None:
+    names = ["directional_ablation", "lora", "mean_diff", "pca"]
+    together = palette.method_styles(names)
+    assert list(together) == names
+    for name in names:
+        assert palette.method_styles([name])[name] == together[name]
+
+
+def test_methods_of_one_figure_differ() -> None:
+    eight = palette.method_styles(["pca", "mean_diff", "directional_ablation", *"abcde"])
+    assert len({colour for colour, _ in eight.values()}) == 8
+    assert len(set(palette.method_styles([*palette.METHODS, *"abcdefghij"]).values())) == 13
+
+
+def test_small_print_is_nearer_to_the_text_of_the_style() -> None:
+    purple = palette.dose_colours([0.0])[0.0]
+    assert grey(palette.small_print(purple)) < grey(purple)
+    with mpl.rc_context({"text.color": "white"}):
+        assert palette.ink() == "white"
+        assert grey(palette.small_print(purple)) > grey(purple)
 
 
 def test_pmass_becomes_lighter_all_the_way_up() -> None:

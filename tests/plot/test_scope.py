@@ -24,9 +24,9 @@ def mixed(tmp_path: Path) -> xr.Dataset:
 
 
 def test_several_windows_must_be_chosen_from(mixed: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match=r"window= one of 8, 16$"):
+    with pytest.raises(UsageError, match=r"choose one of 8, 16 \(window\)$"):
         in_scope(mixed)
-    with pytest.raises(UsageError, match=r"window=32.*8, 16"):
+    with pytest.raises(UsageError, match=r"window 32.*8, 16"):
         in_scope(mixed, window=32)
 
 
@@ -72,5 +72,5 @@ def test_groups_hold_each_cell_once(sample_ds: xr.Dataset) -> None:
     rows = groups(sample_ds, "seed")
     assert list(rows) == ["seed 0", "seed 1"]
     assert sum(cells.sizes["cell"] for cells in rows.values()) == sample_ds.sizes["cell"]
-    with pytest.raises(UsageError, match=r"by='layer'.*method"):
+    with pytest.raises(UsageError, match=r"by 'layer'.*method"):
         groups(sample_ds, "layer")  # type: ignore[arg-type]

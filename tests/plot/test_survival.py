@@ -60,6 +60,37 @@ def test_bands_are_the_intervals(real: xr.Dataset) -> None:
         assert_array_equal(drawn, np.unique([1, *interval.sel(alpha=alpha).values.flat]))
 
 
+@pytest.mark.parametrize("threshold", [0.75, 0.999])
+def test_the_last_interval_of_a_curve_is_drawn_beside_its_end(
+    real: xr.Dataset, threshold: float
+) -> None:
+    last = survival_curves.survival(real, threshold=threshold).squeeze().isel(fork=-1)
+    ax = survival(real, threshold=threshold).axs[0, 0]
+    drawn = {line.get_color(): line for line in ax.lines if line.get_marker() == "_"}
+    expected = {
+        dose_colours([alpha])[alpha]: tuple(last.survival_ci.sel(alpha=alpha).values)
+        for alpha in real.alpha.values
+    }
+    certain = {(0.0, 0.0), (1.0, 1.0)}
+    assert {colour: tuple(line.get_ydata()) for colour, line in drawn.items()} == {
+        colour: interval for colour, interval in expected.items() if interval not in certain
+    }
+    places = [line.get_window_extent().x0 for line in drawn.values()]
+    assert len(set(places)) == len(places) > 0
+    assert min(places) > ax.transData.transform((512, 0))[0] - 2
+
+
+def test_the_last_interval_is_where_a_curve_ends_early() -> None:
+    ds = small_sweep([[[[1, 0, NAN], [1, 1, NAN]]]], fork=[0, 2, 8], gen_len=[[[3, 3]]])
+    interval = survival_curves.survival(ds).survival_ci.squeeze().isel(fork=1)
+    (whisker,) = (line for line in survival(ds).axs[0, 0].lines if line.get_marker() == "_")
+    assert_array_equal(whisker.get_data(), [[2, 2], interval])
+
+
+def test_the_token_axis_says_that_it_is_logarithmic(real: xr.Dataset) -> None:
+    assert survival(real).axs[0, 0].get_xlabel() == "token (log scale)"
+
+
 def test_numbers_at_risk_are_those_of_the_estimate(real: xr.Dataset) -> None:
     at_risk = survival_curves.survival(real, threshold=0.95).at_risk.squeeze()
     ax = survival(real, threshold=0.95).axs[0, 0]
@@ -98,7 +129,8 @@ def test_there_is_a_panel_for_each_threshold_or_group(sample_ds: xr.Dataset) -> 
 
 
 def test_panels_that_differ_in_three_things_are_refused(sample_ds: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match="threshold, method, model_short"):
+    expected = "threshold, method, model_short: give one threshold, or fewer labels in by"
+    with pytest.raises(UsageError, match=expected):
         survival(sample_ds, by=["method", "model_short"], threshold=[0.5, 0.9])
 
 
@@ -213,9 +245,9 @@ def test_nothing_to_draw_is_an_error_of_one_line(sample_ds: xr.Dataset) -> None:
     without = sample_ds.assign(has_pmass=sample_ds.has_pmass * 0)
     with pytest.raises(DatasetError, match=r"^[^\n]*pmass_eval[^\n]*$"):
         survival(without)
-    nowhere = sample_ds.assign(pmass_eval=sample_ds.pmass_eval * NAN)
+    after_its_end = small_sweep([[[[NAN, 1]]]], fork=[0, 2], gen_len=[[[1]]])
     with pytest.raises(DatasetError, match="nothing to draw"):
-        survival(nowhere)
+        survival(after_its_end)
     with pytest.raises(UsageError, match="no alpha 3"):
         survival(sample_ds, alphas=[3])
 

@@ -37,7 +37,9 @@ def test_neighbouring_seeds_are_a_range(tmp_path: Path) -> None:
 
 
 def test_given_counts_are_taken_as_they_are(sample_ds: xr.Dataset) -> None:
-    assert "n = 5 (3 distinct)" in title(sample_ds, "KL", n=5, n_distinct=3)
+    said = title(sample_ds, "KL", size="5 cells")
+    assert "5 cells" in said
+    assert "n = " not in said
 
 
 @pytest.mark.parametrize("inches", [3.0, 8.0])
