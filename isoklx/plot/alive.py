@@ -24,7 +24,16 @@ from isoklx.plot.facets import (
     row_name,
 )
 from isoklx.plot.limits import Extent, check_ymax, limit
-from isoklx.plot.lines import Strokes, Values, add_lines, by_line, draw_median
+from isoklx.plot.lines import (
+    Strokes,
+    Values,
+    add_lines,
+    by_line,
+    draw_median,
+    in_memory_if_small,
+    note_shown,
+    shown,
+)
 from isoklx.plot.scope import By, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
 from isoklx.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
@@ -139,25 +148,31 @@ def _that_can_be_normalised(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
 
 def _draw_panel(ax: Axes, ds: xr.Dataset, roll: int) -> Extent:
     """Draw the trajectories of one dose, and say how far they go."""
-    smoothed = smooth(ds["drawn"], roll).compute()
-    lives = ds[["end", "died", "censored"]].compute()
-    lines, tokens = by_line(smoothed), smoothed["token"].values
-    seen, died = by_line(lives["end"]) >= 0, by_line(lives["died"])
-    death = np.where(died, ds["fork"].values[by_line(lives["end"])], np.inf)
-    state = np.where(tokens < death[:, np.newaxis], ALIVE, DEAD)
-    state[~seen] = UNKNOWN
+    ds = in_memory_if_small(ds)
+    lives = ds[["end", "died", "censored"]].assign(
+        ran=ds["drawn"].notnull().any("token"),
+        median=quantile(smooth(ds["drawn"], roll), 0.5),
+    )
+    lives = lives.compute()
+    seen, n_died = lives["end"].values >= 0, lives["died"].values.sum()
 
+    part = shown(ds).compute()
+    lines, tokens = by_line(smooth(part["drawn"], roll)), part["token"].values
+    end, died = by_line(part["end"]), by_line(part["died"])
+    death = np.where(died, part["fork"].values[end], np.inf)
+    state = np.where(tokens < death[:, np.newaxis], ALIVE, DEAD)
+    state[end < 0] = UNKNOWN
     there = ~np.isnan(lines).all(axis=1)
     collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)
     collection.set_color([COLOURS[state] for state in states])
-    median = quantile(smoothed, 0.5)
-    draw_median(ax, median, STROKES)
-    ended = there & (by_line(ds["gen_len"]) < by_line(ds["window"].broadcast_like(ds["gen_len"])))
-    _draw_ends(ax, tokens, lines[ended])
+    draw_median(ax, lives["median"], STROKES)
+    window = part["window"].broadcast_like(part["gen_len"])
+    _draw_ends(ax, tokens, lines[there & (by_line(part["gen_len"]) < by_line(window))])
     note(ax, f"n = {seen.sum()}" if seen.any() else "no pmass")
     if seen.any():
-        note(ax, f"{died.sum()} died, {lives['censored'].values.sum()} censored")
-    return Extent.of_lines(lines, median.values)
+        note(ax, f"{n_died} died, {lives['censored'].values.sum()} censored")
+    note_shown(ax, there.sum(), int(lives["ran"].sum()))
+    return Extent.of_lines(lines, lives["median"].values)
 
 
 def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:

@@ -15,8 +15,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 
 from isoklx.errors import UsageError
+from isoklx.plot.facets import note
 from isoklx.plot.palette import ink, paper
 from isoklx.plot.thinning import thin
+
+MOST_LINES = 2000
+"""Lines drawn in a panel."""
 
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
@@ -118,9 +122,35 @@ def draw_median(ax: Axes, median: xr.DataArray, strokes: Strokes) -> None:
     )
 
 
+def shown(ds: xr.Dataset) -> xr.Dataset:
+    """As many cells and prompts as make at most `MOST_LINES`, spread evenly over all there are.
+
+    More lines than that are one blot, and take memory and time without end; what is said of
+    trajectories (medians, counts, shares) is of all of them.
+    """
+    prompts = _spread(ds.sizes["prompt"], MOST_LINES)
+    return ds.isel(prompt=prompts, cell=_spread(ds.sizes["cell"], MOST_LINES // len(prompts)))
+
+
+def in_memory_if_small(ds: xr.Dataset) -> xr.Dataset:
+    """What is not dask-backed is read once; what is stays lazy."""
+    return ds if ds["kl"].chunks else ds.compute()
+
+
+def note_shown(ax: Axes, drawn: int, there: int) -> None:
+    """Say of how many lines those that are drawn are a part, if they are not all."""
+    if drawn < there:
+        note(ax, f"{drawn} of {there} lines drawn")
+
+
 def by_line(da: xr.DataArray, unit: str = "prompt") -> Values:
     """Values as an array of one row per trajectory."""
     return da.stack(line=["cell", unit], create_index=False).transpose("line", ...).values
+
+
+def _spread(n: int, most: int) -> npt.NDArray[np.intp]:
+    """Evenly spaced indices, all of them if there are no more than that."""
+    return np.unique(np.linspace(0, n - 1, min(n, max(most, 1)), dtype=np.intp))
 
 
 def _pieces(points: Floats, level: Levels) -> tuple[Sequence[Floats], Levels]:

@@ -11,7 +11,15 @@ from matplotlib.lines import Line2D
 from isoklx.plot import palette
 from isoklx.plot.facets import note
 from isoklx.plot.limits import Extent
-from isoklx.plot.lines import Strokes, add_lines, by_line, draw_median
+from isoklx.plot.lines import (
+    Strokes,
+    add_lines,
+    by_line,
+    draw_median,
+    in_memory_if_small,
+    note_shown,
+    shown,
+)
 from isoklx.trajectories import crossed, pmass_on_tokens, quantile, smooth
 
 PMASS_LEVELS = 32
@@ -40,25 +48,32 @@ def draw_spaghetti(
     -------
     Extent
     """
-    ds = ds[["kl", "target_kl", "pmass_eval", "gen_len"]].compute()
-    smoothed = smooth(ds["kl"], roll)
-    lines, tokens = by_line(smoothed), ds["token"].values
-    ran = ~np.isnan(lines).all(axis=1)
+    ds = in_memory_if_small(ds[["kl", "target_kl", "pmass_eval", "gen_len"]])
+    of_all = xr.Dataset(
+        {
+            "crossed": crossed(ds),
+            "ran": ds["kl"].notnull().any("token"),
+            "median": quantile(smooth(ds["kl"], roll), 0.5),
+        }
+    ).compute()
+    n = int(of_all["ran"].sum())
+    drawn = shown(ds).compute()
+    lines, tokens = by_line(smooth(drawn["kl"], roll)), drawn["token"].values
+    there = ~np.isnan(lines).all(axis=1)
     if by_pmass:
-        level = by_line(_pmass_level(pmass_on_tokens(ds)))[ran]
-        collection, levels = add_lines(ax, tokens, lines[ran], level, strokes)
+        level = by_line(_pmass_level(pmass_on_tokens(drawn)))[there]
+        collection, levels = add_lines(ax, tokens, lines[there], level, strokes)
         shade = np.where(levels < PMASS_LEVELS, (levels + 0.5) / PMASS_LEVELS, np.nan)
         collection.set(cmap=palette.pmass_colours(), clim=(0, 1), array=shade)
     else:
-        over = by_line(crossed(ds).expand_dims("token"))[ran]
-        level = np.where(over, CROSSED, BELOW)
-        collection, levels = add_lines(ax, tokens, lines[ran], level, strokes)
+        level = np.where(by_line(crossed(drawn).expand_dims("token"))[there], CROSSED, BELOW)
+        collection, levels = add_lines(ax, tokens, lines[there], level, strokes)
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
-        if ran.any():
-            note(ax, f"{over.mean():.0%} crossed")
-    median = quantile(smoothed, 0.5)
-    draw_median(ax, median, strokes)
-    return Extent.of_lines(lines, median.values)
+        if n:
+            note(ax, f"{int(of_all['crossed'].sum()) / n:.0%} crossed")
+    note_shown(ax, there.sum(), n)
+    draw_median(ax, of_all["median"], strokes)
+    return Extent.of_lines(lines, of_all["median"].values)
 
 
 def spaghetti_legend() -> list[Artist]:

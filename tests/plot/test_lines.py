@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import isoklx
 from isoklx.errors import UsageError
 from isoklx.plot.lines import Strokes, add_lines, by_line, draw_median
 from isoklx.plot.thinning import COLUMNS
@@ -72,3 +73,33 @@ def test_a_median_is_thinned_to_its_extremes() -> None:
 def test_trajectories_are_rows_whatever_the_order_of_dims() -> None:
     da = xr.DataArray(np.arange(12).reshape(3, 2, 2), dims=["token", "cell", "prompt"])
     np.testing.assert_array_equal(by_line(da), [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]])
+
+
+def test_no_more_lines_are_drawn_than_tell_apart_and_what_is_said_is_of_all(
+    sample_ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = isoklx.plot.figure1(sample_ds, kind="spaghetti", alphas=[2], kl_only=True, roll=9)
+    monkeypatch.setattr("isoklx.plot.lines.MOST_LINES", 20)
+    part = isoklx.plot.figure1(sample_ds, kind="spaghetti", alphas=[2], kl_only=True, roll=9)
+    (all_lines,), (some_lines,) = (grid.axs[0, 0].collections for grid in (whole, part))
+    assert len(some_lines.get_paths()) == 2 * 8 < len(all_lines.get_paths()) == 12 * 8
+    np.testing.assert_array_equal(
+        part.axs[0, 0].lines[0].get_ydata(), whole.axs[0, 0].lines[0].get_ydata()
+    )
+    notes = [[text.get_text() for text in grid.axs[0, 0].texts] for grid in (whole, part)]
+    assert "16 of 96 lines drawn" in notes[1][0]
+    assert notes[0][0].splitlines()[0] == notes[1][0].splitlines()[0]  # the share that crossed
+
+
+def test_lazy_trajectories_are_alive_as_those_in_memory_are(
+    sample_ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isoklx.plot.lines.MOST_LINES", 20)
+    chunks = {"cell": 1, "alpha": 1}
+    grids = [isoklx.plot.alive(ds, alphas=[2]) for ds in (sample_ds, sample_ds.chunk(chunks))]
+    first, second = (grid.axs[0, 0] for grid in grids)
+    for one, other in zip(
+        first.collections[0].get_paths(), second.collections[0].get_paths(), strict=True
+    ):
+        np.testing.assert_array_equal(one.vertices, other.vertices)
+    assert [t.get_text() for t in first.texts] == [t.get_text() for t in second.texts]
