@@ -1,9 +1,9 @@
 """Measure whole processes, from the start of Python to the last byte written, on simulated sweeps.
 
 ``python scripts/benchmark.py figures`` draws every kind of figure from one file,
-``python scripts/benchmark.py build`` builds sweeps of growing size; both print a Markdown table.
-Sweeps are made in a temporary folder (for all sizes of ``build``, 3.5 GB of it); ``--keep FOLDER``
-makes them there instead, and uses them again the next time.
+``python scripts/benchmark.py build`` builds sweeps of growing size, and ``large`` takes a file of
+6 GB; each prints a Markdown table. Sweeps are made in a temporary folder (``build`` needs 3.5 GB of
+it, ``large`` 7); ``--keep FOLDER`` makes them there instead, and uses them again the next time.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     build.add_argument("--repeat", type=int, default=3, help="runs, of which the median is shown")
     build.add_argument("--keep", type=Path, help="folder for the simulated sweeps")
+    large = commands.add_parser("large", help="statistics and figures of a large file")
+    large.set_defaults(run=benchmark_large)
+    large.add_argument("--gigabytes", type=float, default=6.0, help="size of kl")
+    large.add_argument("--keep", type=Path, help="folder for the file")
     options = vars(parser.parse_args(arguments))
     options.pop("run")(**options)
 
@@ -124,6 +128,37 @@ def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for row in rows(keep or Path(scratch), sizes, repeat):
             print(f"| {' | '.join(row)} |", flush=True)
+
+
+LARGE = {
+    "figure --kind band": ["figure"],
+    "survival": ["survival"],
+    "survival --metric kl": ["survival", "--metric", "kl", "--thresholds", "5"],
+    "figure --kind spaghetti": ["figure", "--kind", "spaghetti"],
+    "figure --color_by_pmass": ["figure", "--kind", "spaghetti", "--color_by_pmass"],
+    "alive": ["alive"],
+    "calibration": ["calibration"],
+}
+
+
+def benchmark_large(gigabytes: float, keep: Path | None) -> None:
+    """Run every statistic and figure of a file that dask has to stream."""
+    from large_file import make_large_file
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = keep or Path(scratch)
+        file = folder / f"large_{gigabytes:g}.nc"
+        if not file.exists():
+            make_large_file(file, gigabytes)
+        print(f"A kl of {gigabytes:g} GB, {machine()}.\n")
+        out = ["--out", str(folder / "figs")]
+        print_table(
+            (
+                name,
+                [measure([sys.executable, "-m", "isoklx", words[0], str(file), *words[1:], *out])],
+            )
+            for name, words in LARGE.items()
+        )
 
 
 def measure(command: Sequence[str]) -> Cost:
