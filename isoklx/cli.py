@@ -148,6 +148,8 @@ def _explanation(error: Exception) -> str:
         return reason if error.filename is None else f"{error.filename}: {reason}"
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}".removesuffix(": ")
+    if isinstance(error, RuntimeError) and str(error).startswith("NetCDF: "):
+        return f"the file is damaged: {error}"
     bug = f"this is a bug in isoklx: {type(error).__name__}: {error}"
     if os.environ.get("ISOKLX_TRACEBACK"):
         traceback.print_exception(error)

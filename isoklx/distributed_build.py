@@ -8,7 +8,7 @@ another one, and the result is the same.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def perform_on(client: Client, tasks: Sequence[Task]) -> Iterator[Outcome]:
+def perform_on(client: Client, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
     """Perform tasks at a scheduler, in order, as `isoklx.workers.perform_all` does here."""
     results = _results(client, _perform, tasks)
     for task, result in zip(tasks, results, strict=True):

@@ -18,7 +18,7 @@ from isoklx.cells import Cell
 from isoklx.errors import BuildError, DatasetError
 from isoklx.formats import zarr_attributes
 
-UNREADABLE = (OSError, RuntimeError, ValueError, KeyError)
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError)
 """What libnetcdf and zarr raise, one or the other, at a file that is absent or damaged."""
 
 Attributes = dict[str, Any]

@@ -90,6 +90,8 @@ def chunk_shape(shape: Sequence[int], itemsize: int, least: int = CHUNK) -> tupl
 def _create(file: netCDF4.Dataset, name: str, **options: Any) -> netCDF4.Variable[Any]:
     var = schema.VARIABLES[name]
     dtype = options.pop("dtype", str if var.dtype == "str" else var.dtype)
+    if dtype is not str:
+        options["fletcher32"] = True  # so that a byte that changed is an error, and not a number
     out = file.createVariable(name, dtype, var.dims, fill_value=var.fill, **options)
     out.set_auto_maskandscale(False)
     out.setncatts(var.attributes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,22 +93,23 @@ def read_roots(
         for folder in folders
         if folder in fresh
     ]
-    size = sum(stamp[0] for folder in fresh for stamp in found[folder].values())
+    sizes = [sum(size for size, _ in found[task.folder].values()) for task in tasks]
     if client is None:
-        outcomes = perform_all(tasks, _processes(jobs, len(tasks), size))
+        outcomes = perform_all(tasks, _processes(jobs, len(tasks), sum(sizes)))
     else:
         from isoklx.distributed_build import perform_on
 
         outcomes = perform_on(client, tasks)
     reading, passed_over = Reading(), list[Labels]()
-    for folder in progress(folders, len(folders), "cells"):
-        if folder in fresh:
-            _take(next(outcomes), folder, known, reading, passed_over)
-        elif choice.takes(known[folder.name].labels):
-            reading.cells.append(replace(known[folder.name], folder=folder))
-            reading.reused[folder.name] = False
-        else:
-            passed_over.append(known[folder.name].labels)
+    with closing(outcomes):  # so that no process works on, however this ends
+        for folder in progress(folders, len(folders), "cells"):
+            if folder in fresh:
+                _take(next(outcomes), folder, known, reading, passed_over)
+            elif choice.takes(known[folder.name].labels):
+                reading.cells.append(replace(known[folder.name], folder=folder))
+                reading.reused[folder.name] = False
+            else:
+                passed_over.append(known[folder.name].labels)
     if not reading.cells:
         raise BuildError(_nothing(reading.skipped, passed_over, choice))
     return reading

@@ -13,7 +13,7 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +22,9 @@ from pathlib import Path
 from isoklx.cells import Cell, Choice, Unread, read_cell
 from isoklx.errors import BuildError, CellError
 from isoklx.spool import spooled
+
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+"""Has glibc keep what a cell took for the next one, instead of asking the kernel for it again."""
 
 Outcome = Cell | Unread | CellError | BuildError
 """What became of a cell; a BuildError is about the spool, and so about the whole build."""
@@ -64,7 +67,7 @@ def perform(task: Task) -> Outcome:
         return BuildError(f"{task.spool}: cannot be written: {error.strerror}")
 
 
-def perform_all(tasks: Iterable[Task], jobs: int) -> Iterator[Outcome]:
+def perform_all(tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
     """Perform tasks in ``jobs`` worker processes, in order; in this process for a single job.
 
     A worker that dies is an error of the cell that it was reading, and is replaced.
@@ -106,10 +109,10 @@ class _Worker:
         here = str(Path(__file__).parents[1])
         path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "isoklx.workers"],
+            [sys.executable, "-c", "from isoklx.workers import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**KEEP_MEMORY, **os.environ, "PYTHONPATH": path},
         )
 
     def perform(self, task: Task) -> Outcome:
@@ -140,7 +143,7 @@ class _Worker:
                 pipe.close()
 
 
-def _serve() -> None:
+def serve() -> None:
     """Perform the tasks that come in, until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started
     while True:
@@ -153,7 +156,3 @@ def _serve() -> None:
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             os._exit(1)  # whoever asked was killed; there is nobody left to tell
-
-
-if __name__ == "__main__":
-    _serve()

@@ -11,12 +11,13 @@ none in which a number or a text has changed. Anything else is a loss, and the e
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -89,12 +90,11 @@ def damage(scene: faults.Scene, times: int, rng: Random) -> int:
         # Each in a process of its own, for libhdf5 may crash on such a file.
         for command in COMMANDS:
             words = ("--root", str(scene.old)) if command == "verify" else ()
-            with faults.SERVER.Pool(1) as pool:
-                answer = pool.apply_async(outcome, (command, scene.out, *words))
+            with ProcessPoolExecutor(1, mp_context=faults.SERVER) as pool:
                 try:
-                    status, said, err = answer.get(30)
-                except multiprocessing.TimeoutError:
-                    seen["libhdf5 crashed or hung"] += 1
+                    status, said, err = pool.submit(outcome, command, scene.out, *words).result()
+                except BrokenProcessPool:
+                    seen["libhdf5 crashed"] += 1
                     continue
             line = len(err.splitlines()) == (status != 0) and "bug" not in err
             passed = command == "verify" and status == 0 and not same(scene.out, good)

@@ -25,7 +25,13 @@ SHAPE = {"window": 64, "prompts": 4, "questions": 2}
 
 # Children start with everything imported, so that a moment drawn at random falls into the build.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.faults", "isoklx.builder", "isoklx.netcdf_writer"])
+SERVER.set_forkserver_preload(
+    [
+        *("tests.faults", "tests.damage", "isoklx.builder", "isoklx.netcdf_writer"),
+        *("isoklx.describe", "isoklx.captioned_tables", "isoklx.table_formats"),
+        "isoklx.verification",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def kill_at_random(
 ) -> Counter[str]:
     """Stop builds of the new root over the old file; count whose file is there, and litter."""
     seen: Counter[str] = Counter()
-    length = seconds_of_a_build(scene, jobs)
+    length = alone = seconds_of_a_build(scene, jobs)
     for _ in range(times):
         scene.reset()
         process = started(scene.new, scene.out, jobs)
@@ -110,7 +116,8 @@ def kill_at_random(
                 os.kill(process.pid, how)
         process.join()
         stopped = process.exitcode != 0
-        length *= 1.03 if stopped else 0.9  # so that about four in five are stopped
+        # So that about four in five are stopped; a child that has only just started ignores Ctrl-C.
+        length = max(length * (1.03 if stopped else 0.9), 0.7 * alone)
         seen["stopped"] += stopped
         seen[scene.found()] += 1
         seen["left litter"] += bool(scene.litter())

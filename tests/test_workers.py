@@ -56,7 +56,7 @@ def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
 
 def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
     worker = subprocess.Popen(
-        [sys.executable, "-m", "isoklx.workers"],
+        [sys.executable, "-c", "from isoklx.workers import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
