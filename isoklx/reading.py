@@ -93,9 +93,9 @@ def read_roots(
         for folder in folders
         if folder in fresh
     ]
-    sizes = [sum(size for size, _ in found[task.folder].values()) for task in tasks]
+    size = sum(stamp[0] for folder in fresh for stamp in found[folder].values())
     if client is None:
-        outcomes = perform_all(tasks, _processes(jobs, len(tasks), sum(sizes)))
+        outcomes = perform_all(tasks, _processes(jobs, len(tasks), size), size)
     else:
         from isoklx.distributed_build import perform_on
 

@@ -19,23 +19,36 @@ def task(tmp_path):
     return Task(folder, "float32", EVERY, "", tmp_path / "_spool")
 
 
-def test_a_worker_that_dies_costs_its_cell_and_not_the_build(task):
+def test_a_worker_that_dies_costs_its_cell_and_neither_the_batch_nor_the_build(task):
     worker = _Worker()
     try:
         os.kill(worker._process.pid, signal.SIGKILL)
-        outcome = worker.perform(task)
-        assert isinstance(outcome, CellError)
-        assert "the process that read it ended (-9)" in str(outcome)
-        assert isinstance(worker.perform(task), Cell)
+        first, *others = worker.perform([task, task, task])
+        assert isinstance(first, CellError)
+        assert "the process that read it ended (-9)" in str(first)
+        assert [type(outcome) for outcome in others] == [Cell, Cell]
     finally:
         worker.kill()
         worker.close()
 
 
-def test_outcomes_come_in_the_order_of_the_tasks(task, tmp_path):
+@pytest.mark.parametrize("size", [1, 10**9], ids=["small cells", "large cells"])
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_outcomes_come_in_the_order_of_the_tasks(task, tmp_path, size, jobs):
     folders = [make_cell(tmp_path, f"c{i}") for i in range(9)]
     tasks = [Task(folder, "float32", EVERY, "", task.spool) for folder in folders]
-    assert [outcome.folder for outcome in perform_all(tasks, jobs=3)] == folders
+    assert [outcome.folder for outcome in perform_all(tasks, jobs, size)] == folders
+
+
+def test_no_task_is_no_outcome():
+    assert list(perform_all([], 1, 0)) == []
+
+
+def test_an_error_of_ours_is_raised_where_its_outcome_is_asked_for(task, monkeypatch):
+    for name in ("read_cell", "_Worker.perform"):
+        monkeypatch.setattr(f"isoklx.workers.{name}", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(perform_all([task] * 3, 2, size=1))
 
 
 def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
@@ -46,7 +59,7 @@ def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr("isoklx.workers.subprocess.Popen", record)
-    outcomes = perform_all([task] * 4, jobs=2)
+    outcomes = perform_all([task] * 4, 2, size=10**9)
     next(outcomes)
     with pytest.raises(KeyboardInterrupt):
         outcomes.throw(KeyboardInterrupt)
@@ -62,7 +75,7 @@ def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
         stderr=subprocess.PIPE,
     )
     worker.stdout.close()
-    _, said = worker.communicate(pickle.dumps(task))
+    _, said = worker.communicate(pickle.dumps([task]))
     assert said == b""
 
 
