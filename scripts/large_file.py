@@ -32,8 +32,12 @@ def make_large_file(file: Path, gigabytes: float) -> int:
         isoklx.build(file.with_name("tile"), small)
     with xr.open_dataset(small, chunks={}) as tile:
         repeats = max(round(gigabytes * 1e9 / tile["kl"].nbytes), 1)
+        names = tile["run_id"].values
         tiles = [
-            tile.assign(kl=tile["kl"] * (1 + i / 1e4), run_id=tile["run_id"] + f"_r{i}")
+            tile.assign(
+                kl=tile["kl"] * (1 + i / 1e4),
+                run_id=("cell", [f"{name}_r{i}" for name in names], tile["run_id"].attrs),
+            )
             for i in range(repeats)
         ]
         large = xr.concat(tiles, "cell", data_vars="minimal", coords="minimal", compat="override")
