@@ -11,7 +11,7 @@ import xarray as xr
 
 from isoklx import formats
 from isoklx.opening import open_sweep
-from isoklx.repeats import count_cells, repeated_cells
+from isoklx.repeats import repeated_cells
 from isoklx.terminal import printable
 
 WIDTH = 100
@@ -44,7 +44,9 @@ def describe(path: str | Path) -> str:
     """
     path = Path(path)
     with open_sweep(path) as ds:
-        n, n_distinct = count_cells(ds)
+        repeats = repeated_cells(ds)  # compares the cells, which is worth doing once
+        n = ds.sizes["cell"]
+        n_distinct = n - sum(len(group) - 1 for group in repeats)
         lines = [
             printable(ds.attrs["title"]),
             "",
@@ -53,7 +55,7 @@ def describe(path: str | Path) -> str:
             "",
         ]
         lines += _labels(ds)
-        lines += ["", *_present(ds), "", *_repeats(repeated_cells(ds)), *_origin(ds, path)]
+        lines += ["", *_present(ds), "", *_repeats(repeats), *_origin(ds, path)]
     return "\n".join(lines)
 
 

@@ -7,8 +7,6 @@ labels and shapes), the notes of the report, and the stamps that tell whether a 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from isoklx.cells import Cell
 
@@ -16,8 +14,6 @@ GROUP = "build"
 """The netCDF group that holds it, out of the way of those who look for data."""
 
 VARIABLE = "manifest"
-
-Entry = Mapping[str, Any]
 
 
 def entry_of(cell: Cell) -> str:
