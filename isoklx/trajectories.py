@@ -66,7 +66,9 @@ def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArr
     series = _whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
     if not series.size:
         return series
-    smoothed = _apply(moving_mean, series, along=[dim], into=(dim, da.sizes[dim]), width=width)
+    smoothed = _apply(
+        moving_mean, series, along=[dim], into=(dim, da.sizes[dim]), width=width, edges="repeat"
+    )
     return smoothed.transpose(*da.dims)
 
 

@@ -263,6 +263,33 @@ def restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
     return area
 
 
+def earliest_restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
+    """Restricted mean survival time if all had died as early as the times allow.
+
+    A death that was first seen at one time happened after the time before, and one that was seen at
+    the first time may have happened at 0. `restricted_mean` takes them as late as can be, so that
+    the area lies between the two.
+
+    Parameters
+    ----------
+    survival, times, horizon
+        As for `restricted_mean`.
+
+    Returns
+    -------
+    array (...), float64
+        In the unit of `times`; NaN where `survival` is.
+
+    Examples
+    --------
+    >>> earliest_restricted_mean(np.array([1.0, 0.5]), np.array([0, 10]), 16)
+    np.float64(8.0)
+    """
+    edges = np.minimum([0, *times[:-1], np.inf], np.asarray(horizon)[..., np.newaxis])
+    area: Floats = (survival * np.diff(edges, axis=-1)).sum(axis=-1)
+    return area
+
+
 def logrank(at_risk: Counts, died: Counts) -> tuple[Floats, Floats]:
     """Log-rank test of two groups.
 

@@ -33,6 +33,7 @@ def first_crossing(
     offset: int,
     thresholds: Sequence[float],
     dead: Callable[..., Any],
+    ended_alive: bool = False,
 ) -> Fates:
     """Find where each trajectory first crosses each threshold, or is last observed.
 
@@ -52,6 +53,9 @@ def first_crossing(
         Each is compared in the dtype of `values`, so that a recorded 0.95 is not below 0.95.
     dead : callable
         ``numpy.less`` or ``numpy.greater_equal``: whether a value means death.
+    ended_alive : bool
+        Whether a trajectory that ended before its window without having died counts as seen alive
+        at its window, instead of being censored where it ended.
 
     Returns
     -------
@@ -76,14 +80,19 @@ def first_crossing(
     observed = ~np.isnan(values) & (times <= last_time[..., np.newaxis])
     last = _last_true(observed)
     ended_early = np.where(np.isnan(length), times[last], last_time) < window + offset
+    followed = last
+    if ended_alive:
+        at_window = np.searchsorted(times, window + offset, side="right") - 1
+        followed = np.where((last >= 0) & ended_early, np.maximum(last, at_window), last)
     fates = []
     for threshold in thresholds:
         crossed = observed & dead(values, values.dtype.type(threshold))
         died = crossed.any(axis=-1)
         first = crossed.argmax(axis=-1)
-        end = np.where(died, first, last).astype(np.int32)
+        end = np.where(died, first, followed).astype(np.int32)
         recovered = died & (_last_true(observed & ~crossed) > first)
-        fates.append((end, died, recovered, ~died & (end >= 0) & ended_early))
+        censored = ~died & (end >= 0) & ended_early & (not ended_alive)
+        fates.append((end, died, recovered, censored))
     return Fates(*(np.stack(each, axis=-1) for each in zip(*fates, strict=True)))
 
 

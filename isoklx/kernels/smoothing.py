@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+Edges = Literal["shrink", "repeat"]
+EDGES = get_args(Edges)
 
 # Rows are smoothed a few at a time: the temporaries stay in cache, and small beside the input.
 BATCH = 2**17
 
 
-def moving_mean(series: NDArray[np.floating[Any]], width: int) -> NDArray[np.floating[Any]]:
+def moving_mean(
+    series: NDArray[np.floating[Any]], width: int, edges: Edges = "shrink"
+) -> NDArray[np.floating[Any]]:
     """Centred moving mean along the last axis, of each series over its own length.
 
-    Position i becomes the mean of positions i - width//2 ... i - width//2 + width - 1. What lies
-    before the first value counts as the first value and what lies after the last as the last, so
-    the length is kept. A series with fewer than ``width`` positions from its first value to its
-    last stays as it is.
+    Position i becomes the mean of positions i - width//2 ... i - width//2 + width - 1, of those
+    that there are from the first value to the last.
 
     Parameters
     ----------
@@ -26,6 +29,10 @@ def moving_mean(series: NDArray[np.floating[Any]], width: int) -> NDArray[np.flo
         between stays NaN, and the positions around it average the values that are left.
     width : int
         Number of positions averaged, at least 1.
+    edges : {"shrink", "repeat"}
+        With ``"repeat"``, what lies before the first value counts as the first value and what lies
+        after the last as the last, and a series with fewer than ``width`` positions from its first
+        value to its last stays as it is. At width 65 the first value then has a weight of 33/65.
 
     Returns
     -------
@@ -35,37 +42,53 @@ def moving_mean(series: NDArray[np.floating[Any]], width: int) -> NDArray[np.flo
 
     Examples
     --------
-    >>> moving_mean(np.array([1.0, 4.0, 7.0, 1.0, np.nan]), 3)
+    >>> series = np.array([1.0, 4.0, 7.0, 1.0, np.nan])
+    >>> moving_mean(series, 3)
+    array([2.5, 4. , 4. , 4. , nan])
+    >>> moving_mean(series, 3, edges="repeat")
     array([ 2., 4., 4., 3., nan])
     """
     length = series.shape[-1]
-    if length < width:
+    if not series.size or (edges == "repeat" and length < width):
         return series.copy()
     rows = series.reshape(-1, length)
     smoothed = np.empty_like(rows)
+    smooth = _shrinking if edges == "shrink" else _repeating
+    # From both ends of the longest window there is to see beyond a series, there is nothing new.
+    width = width if edges == "repeat" else min(width, 2 * length + 1)
     step = max(1, BATCH // length)
     for start in range(0, len(rows), step):
         batch = slice(start, start + step)
-        smoothed[batch] = _moving_mean(rows[batch], width)
+        smoothed[batch] = smooth(rows[batch], width)
     return smoothed.reshape(series.shape)
 
 
-def _moving_mean(rows: NDArray[np.floating[Any]], width: int) -> NDArray[np.floating[Any]]:
+def _shrinking(rows: NDArray[np.floating[Any]], width: int) -> NDArray[np.floating[Any]]:
+    before = width // 2
+    padded = np.full((len(rows), rows.shape[-1] + width - 1), np.nan)
+    padded[:, before : before + rows.shape[-1]] = rows
+    return np.where(np.isnan(rows), rows, _means(padded, width))
+
+
+def _repeating(rows: NDArray[np.floating[Any]], width: int) -> NDArray[np.floating[Any]]:
     length = rows.shape[-1]
     missing = np.isnan(rows)
     first = missing.argmin(axis=-1, keepdims=True)
     last = length - 1 - missing[:, ::-1].argmin(axis=-1, keepdims=True)
     positions = np.arange(length + width - 1) - width // 2
     padded = np.take_along_axis(rows, np.clip(positions, first, last), axis=-1)
-    values = padded.astype(np.float64)
+    means = _means(padded.astype(np.float64), width)
+    return np.where(missing | (last - first + 1 < width), rows, means)
+
+
+def _means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Mean of each ``width`` neighbours, NaN skipped."""
     present = ~np.isnan(values)
     if present.all():
-        means = _window_sums(values, width) / width
-    else:
-        values[~present] = 0.0
-        counts = _window_sums(present.astype(np.float64), width)
-        means = _window_sums(values, width) / np.maximum(counts, 1.0)
-    return np.where(missing | (last - first + 1 < width), rows, means)
+        return _window_sums(values, width) / width
+    values[~present] = 0.0
+    counts = _window_sums(present.astype(np.float64), width)
+    return _window_sums(values, width) / np.maximum(counts, 1.0)
 
 
 def _window_sums(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:

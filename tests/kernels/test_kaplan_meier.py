@@ -30,10 +30,14 @@ def counts(ended, died):
 
 
 def lifelines_fit(ended, died):
+    return lifelines_fit_of(TIMES[ended], died)
+
+
+def lifelines_fit_of(durations, died):
     with warnings.catch_warnings():
         # Its interval divides by log S = 0 while nobody died.
         warnings.simplefilter("ignore", RuntimeWarning)
-        return KaplanMeierFitter().fit(TIMES[ended], died)
+        return KaplanMeierFitter().fit(durations, died)
 
 
 @given(hnp.arrays(bool, (3, 5)), hnp.arrays(np.intp, 5, elements=st.integers(0, 5)))
@@ -85,6 +89,19 @@ def test_restricted_mean_is_that_of_lifelines():
         _, survival, _ = km.curves(*counts(ended, died), level=0.95)
         expected = restricted_mean_survival_time(lifelines_fit(ended, died), t=horizon)
         assert km.restricted_mean(survival, TIMES, horizon) == pytest.approx(expected, abs=1e-9)
+
+
+def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
+    earlier = np.append(0, TIMES[:-1])
+    for (ended, died), horizon in zip(SETS, [34, 40] * len(SETS), strict=False):
+        _, survival, _ = km.curves(*counts(ended, died), level=0.95)
+        # Who was censored was seen alive where it was.
+        durations = np.where(died, earlier[ended], TIMES[ended])
+        fit = lifelines_fit_of(durations, died)
+        if not (TIMES[ended][~died][:, None] < TIMES[ended][died]).any():
+            expected = restricted_mean_survival_time(fit, t=horizon)
+            found = km.earliest_restricted_mean(survival, TIMES, horizon)
+            assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_logrank_is_that_of_scipy():

@@ -6,7 +6,9 @@ from isoklx.kernels.lifetimes import Fates, first_crossing
 NAN = np.nan
 
 
-def crossing(values, length=NAN, *, thresholds=(0.5,), dead=np.less, dtype="float32", offset=0):
+def crossing(
+    values, length=NAN, *, thresholds=(0.5,), dead=np.less, dtype="float32", offset=0, **options
+):
     fates = first_crossing(
         np.array(values, dtype=dtype),
         np.array(length, dtype=float),
@@ -15,6 +17,7 @@ def crossing(values, length=NAN, *, thresholds=(0.5,), dead=np.less, dtype="floa
         offset=offset,
         thresholds=thresholds,
         dead=dead,
+        **options,
     )
     return fates._make(each.item() if each.size == 1 else each.tolist() for each in fates)
 
@@ -69,6 +72,17 @@ def test_the_last_observation_skips_missing_values():
 @pytest.mark.parametrize(("values", "length"), [([NAN, NAN], 1), ([0.9, 0.1], -1)])
 def test_without_an_observation_there_is_no_fate(values, length):
     assert crossing(values, length) == alive_at(-1)
+
+
+def test_a_rollout_that_ended_may_count_as_alive_to_its_window():
+    for values, length, fate in (
+        ([0.9, 0.9, NAN, NAN], 1, alive_at(3)),
+        ([0.9, 0.4, NAN, NAN], 1, dead_at(1)),
+        ([NAN, NAN, NAN, NAN], 0, alive_at(-1)),
+        # It went on; that its last fork was not measured is another thing.
+        ([0.9, 0.9, 0.9, NAN], 3, alive_at(2)),
+    ):
+        assert crossing(values, length, ended_alive=True) == fate
 
 
 def test_recovered_is_only_who_died_first():

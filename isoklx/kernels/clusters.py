@@ -1,0 +1,153 @@
+"""Means and quantiles of tokens that come in whole units, such as the tokens of one prompt.
+
+A rollout's tokens resemble each other: how far a result can be trusted depends on how the units
+differ, and hardly on the number of tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[Any]
+
+
+def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
+    """Mean of what lies between 0 and 1, with an interval over units.
+
+    Clopper and Pearson's interval at the effective size: as many independent values as would make
+    the mean vary as it does between units, fewer where units are few (the quantiles of Student's t
+    take the place of the normal). Where the units do not differ at all, as where every value is 0,
+    each counts once.
+
+    Parameters
+    ----------
+    total, count : array (..., unit)
+        Sum and number of the values of each unit.
+    level : float
+        Confidence, such as 0.95.
+
+    Returns
+    -------
+    array (..., 3), float64
+        The mean over all values, its lower and its upper bound. NaN where there are no values; the
+        bounds are NaN where fewer than two units have any.
+
+    References
+    ----------
+    Korn and Graubard (1998), Confidence intervals for proportions with small expected number of
+    positive counts estimated from survey data, Survey Methodology 24, 193-201.
+
+    Examples
+    --------
+    >>> share(np.array([0, 0, 0, 0]), np.array([9, 9, 9, 9]), level=0.95).round(3)
+    array([0.   , 0.   , 0.602])
+    """
+    total, count = np.asarray(total, dtype=float), np.asarray(count, dtype=float)
+    everything = count.sum(axis=-1)
+    mean = np.divide(
+        total.sum(axis=-1), everything, out=np.full(everything.shape, np.nan), where=everything > 0
+    )
+    # Sums of float32 may lie a rounding outside.
+    mean = np.clip(mean, 0.0, 1.0)
+    size = _effective_size(total, count, mean, mean, level)
+    return np.concatenate([mean[..., np.newaxis], _exact(mean, size, level)], axis=-1)
+
+
+def pooled_quantile(samples: Numbers, q: float, *, level: float) -> Floats:
+    """Quantile of all values, with an interval over units.
+
+    The share of values beyond the quantile has an interval as that of `share`; the bounds are the
+    quantiles at its ends.
+
+    Parameters
+    ----------
+    samples : array (..., unit, value), floating
+        NaN where there is no value.
+    q : float
+        Above 0 and below 1.
+    level : float
+        Confidence, such as 0.95.
+
+    Returns
+    -------
+    array (..., 3), float64
+        The linear quantile, its lower and its upper bound; NaN as for `share`.
+
+    References
+    ----------
+    Woodruff (1952), Confidence intervals for medians and other position measures, Journal of the
+    American Statistical Association 47, 635-646.
+
+    Examples
+    --------
+    >>> samples = np.arange(400.0).reshape(20, 20).T
+    >>> pooled_quantile(samples, 0.5, level=0.95).round(1)
+    array([199.5, 108.5, 290.5])
+    """
+    ordered = np.sort(samples.reshape(*samples.shape[:-2], -1), axis=-1)
+    present = ~np.isnan(samples)
+    known = present.sum(axis=(-1, -2))
+    at = _quantile_of_sorted(ordered, known, np.full((*known.shape, 1), q))
+    beyond = (samples > at[..., np.newaxis]).sum(axis=-1)
+    count = present.sum(axis=-1).astype(float)
+    found = beyond.sum(axis=-1) / np.maximum(known, 1)
+    size = _effective_size(beyond.astype(float), count, found, np.full(known.shape, 1 - q), level)
+    bounds = 1 - _exact(np.full(known.shape, 1 - q), size, level)[..., ::-1]
+    return np.concatenate([at, _quantile_of_sorted(ordered, known, bounds)], axis=-1)
+
+
+def _effective_size(
+    total: Floats, count: Floats, mean: Floats, nominal: Floats, level: float
+) -> Floats:
+    """How many independent values the units are worth; NaN of fewer than two."""
+    units = (count > 0).sum(axis=-1)
+    everything = count.sum(axis=-1)
+    residual = total - np.nan_to_num(mean)[..., np.newaxis] * count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = units / (units - 1) * (residual**2).sum(axis=-1) / everything**2
+        evenly = everything**2 / (count**2).sum(axis=-1)
+        size = nominal * (1 - nominal) / variance
+    # Values that agree to rounding do not show that another unit would agree as well.
+    alike = ~(variance > (1e-9 / np.maximum(units, 1)) ** 2) | ~(size > 0)
+    size = np.where(alike, evenly, size * _few(units, level))
+    return np.where(units > 1, size, np.nan)
+
+
+def _few(units: Numbers, level: float) -> Floats:
+    """What a size is worth less where its variance is estimated from few units."""
+    from scipy.special import stdtrit
+
+    q = (1 + level) / 2
+    ratio: Floats = NormalDist().inv_cdf(q) / stdtrit(np.maximum(units - 1, 1), q)
+    return ratio**2
+
+
+def _exact(share: Floats, size: Floats, level: float) -> Floats:
+    """Clopper and Pearson's bounds (..., 2) of a share of a size that need not be whole."""
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    hits, misses = share * size, (1 - share) * size
+    none, every = ~(hits > 0), ~(misses > 0)
+    lower = betaincinv(np.where(none, 1.0, hits), misses + 1, tail)
+    upper = betaincinv(hits + 1, np.where(every, 1.0, misses), 1 - tail)
+    bounds = np.stack([np.where(none, 0.0, lower), np.where(every, 1.0, upper)], axis=-1)
+    return np.where(np.isnan(hits)[..., np.newaxis], np.nan, bounds)
+
+
+def _quantile_of_sorted(ordered: Numbers, known: Numbers, q: Floats) -> Floats:
+    """Linear quantiles (..., k) of rows whose first `known` values are in order."""
+    if not ordered.shape[-1]:
+        return np.full(q.shape, np.nan)
+    place = np.nan_to_num(q) * np.maximum(known - 1, 0)[..., np.newaxis]
+    below = place.astype(np.intp)
+    low = np.take_along_axis(ordered, below, axis=-1).astype(float)
+    high = np.take_along_axis(ordered, np.ceil(place).astype(np.intp), axis=-1).astype(float)
+    found = low + (high - low) * (place - below)
+    return np.where(np.isnan(q) | (known == 0)[..., np.newaxis], math.nan, found)
