@@ -6,78 +6,58 @@ Every public name is imported when it is first used, so that ``import isoklx`` a
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from isoklx import errors as errors
     from isoklx import plot as plot
-    from isoklx.builder import build as build
-    from isoklx.contrasts import survival_contrast as survival_contrast
-    from isoklx.opening import open_sweep as open_sweep
-    from isoklx.repeats import distinct as distinct
-    from isoklx.repeats import repeated_cells as repeated_cells
-    from isoklx.simulator import simulate as simulate
-    from isoklx.survival_curves import survival as survival
-    from isoklx.survival_curves import survival_summary as survival_summary
-    from isoklx.tables import calibration_table as calibration_table
-    from isoklx.tables import headline_table as headline_table
-    from isoklx.trajectories import bands as bands
-    from isoklx.trajectories import crossed as crossed
-    from isoklx.trajectories import normalise_kl as normalise_kl
-    from isoklx.trajectories import pmass_on_tokens as pmass_on_tokens
-    from isoklx.trajectories import quantile as quantile
-    from isoklx.trajectories import smooth as smooth
+    from isoklx.cells.simulator import simulate as simulate
+    from isoklx.errors import BuildError as BuildError
+    from isoklx.errors import CellError as CellError
+    from isoklx.errors import DatasetError as DatasetError
+    from isoklx.errors import IsoklxError as IsoklxError
+    from isoklx.errors import UsageError as UsageError
+    from isoklx.stats.contrasts import survival_contrast as survival_contrast
+    from isoklx.stats.repeats import distinct as distinct
+    from isoklx.stats.repeats import repeated_cells as repeated_cells
+    from isoklx.stats.survival import survival as survival
+    from isoklx.stats.survival import survival_summary as survival_summary
+    from isoklx.stats.trajectories import bands as bands
+    from isoklx.stats.trajectories import crossed as crossed
+    from isoklx.stats.trajectories import normalise_kl as normalise_kl
+    from isoklx.stats.trajectories import pmass_on_tokens as pmass_on_tokens
+    from isoklx.stats.trajectories import quantile as quantile
+    from isoklx.stats.trajectories import smooth as smooth
+    from isoklx.sweeps.builder import build as build
+    from isoklx.sweeps.opening import open_sweep as open_sweep
+    from isoklx.tables.calibration import calibration_table as calibration_table
+    from isoklx.tables.headline import headline_table as headline_table
 
-_HOME = {
-    "build": "builder",
-    "survival_contrast": "contrasts",
-    "open_sweep": "opening",
-    "distinct": "repeats",
-    "repeated_cells": "repeats",
-    "simulate": "simulator",
-    "survival": "survival_curves",
-    "survival_summary": "survival_curves",
-    "calibration_table": "tables",
-    "headline_table": "tables",
-    "bands": "trajectories",
-    "crossed": "trajectories",
-    "normalise_kl": "trajectories",
-    "pmass_on_tokens": "trajectories",
-    "quantile": "trajectories",
-    "smooth": "trajectories",
-}
-"""Where each public function lives; a module never has the name of a function."""
-
-__all__ = [
-    "bands",
-    "build",
-    "calibration_table",
-    "crossed",
-    "distinct",
-    "headline_table",
-    "normalise_kl",
-    "open_sweep",
-    "plot",
-    "pmass_on_tokens",
-    "quantile",
-    "repeated_cells",
-    "simulate",
-    "smooth",
-    "survival",
-    "survival_contrast",
-    "survival_summary",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name == "plot":
-        return importlib.import_module("isoklx.plot")
-    if name not in _HOME:
-        raise AttributeError(f"module 'isoklx' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"isoklx.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# No room has the name of a public function: importing the room would hide the function.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["errors", "plot"],
+    submod_attrs={
+        "cells.simulator": ["simulate"],
+        "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
+        "stats.contrasts": ["survival_contrast"],
+        "stats.repeats": ["distinct", "repeated_cells"],
+        "stats.survival": ["survival", "survival_summary"],
+        "stats.trajectories": [
+            "bands",
+            "crossed",
+            "normalise_kl",
+            "pmass_on_tokens",
+            "quantile",
+            "smooth",
+        ],
+        "sweeps.builder": ["build"],
+        "sweeps.opening": ["open_sweep"],
+        "tables.calibration": ["calibration_table"],
+        "tables.headline": ["headline_table"],
+    },
+)

@@ -2,7 +2,7 @@
 
 import sys
 
-from isoklx.cli import main
+from isoklx.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from isoklx.simulator import grid, simulate
+from isoklx.cells.simulator import grid, simulate
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 MODELS = ["example/simulated-1B", "example/simulated-8B"]

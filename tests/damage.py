@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from random import Random
 
-from isoklx import cli
+from isoklx.cli import main as cli
 
 COMMANDS = ("info", "table", "survival", "calibration", "verify")
 

@@ -18,8 +18,8 @@ from random import Random
 import netCDF4
 
 import isoklx
+from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import BuildError
-from isoklx.simulator import CellSpec, simulate
 
 SHAPE = {"window": 64, "prompts": 4, "questions": 2}
 
@@ -27,9 +27,9 @@ SHAPE = {"window": 64, "prompts": 4, "questions": 2}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
-        *("tests.faults", "tests.damage", "isoklx.builder", "isoklx.netcdf_writer"),
-        *("isoklx.describe", "isoklx.captioned_tables", "isoklx.table_formats"),
-        "isoklx.verification",
+        *("tests.faults", "tests.damage", "isoklx.sweeps.builder", "isoklx.store.netcdf_writer"),
+        *("isoklx.tables.describe", "isoklx.tables.captioned", "isoklx.tables.formats"),
+        "isoklx.sweeps.verification",
     ]
 )
 

@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from isoklx.lifetimes import lifetimes
 from isoklx.plot import palette
 from isoklx.plot.facets import (
     Grid,
@@ -36,7 +35,8 @@ from isoklx.plot.lines import (
 )
 from isoklx.plot.scope import By, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
-from isoklx.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
+from isoklx.stats.lifetimes import lifetimes
+from isoklx.stats.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
 
 THRESHOLD = 0.75
 

@@ -21,8 +21,8 @@ from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
 from isoklx.plot.palette import ink, method_styles, paper
-from isoklx.selection import restore_dims
-from isoklx.tables import HELD_OUT_RANGE, calibration_table
+from isoklx.stats.selection import restore_dims
+from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
 
 PAGE, COLUMN = 7.0, 3.5
 """Inches: the width of three panels and of one."""

@@ -31,7 +31,7 @@ from isoklx.plot.palette import dose_colours
 from isoklx.plot.reference_lines import draw_mark, draw_target
 from isoklx.plot.scope import By, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
-from isoklx.trajectories import ROLL, bands, check_count
+from isoklx.stats.trajectories import ROLL, bands, check_count
 
 Kind = Literal["band", "fan", "spaghetti"]
 Panels = npt.NDArray[Any]

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from isoklx.plot.bands import Kind, draw_band, levels
 from isoklx.plot.facets import say_why_empty
 from isoklx.plot.lines import Strokes, Values, add_lines, by_line, draw_median
-from isoklx.trajectories import quantile
+from isoklx.stats.trajectories import quantile
 
 UNITS = {"pmass": "question", "pmass_eval": "prompt"}
 

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from xarray.plot import FacetGrid
 
-from isoklx.atomic import replacing
+from isoklx.cells.atomic import replacing
 from isoklx.errors import BuildError, UsageError
 
 Format = Literal["png", "pdf", "svg"]

@@ -10,7 +10,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
-from isoklx.selection import restore_dims, select_alphas
+from isoklx.stats.selection import restore_dims, select_alphas
 
 NEEDED = ("kl", "pmass", "pmass_eval", "gen_len", "target_kl", "has_kl", "fork")
 By = Literal["method", "model_short", "seed"]

@@ -20,7 +20,7 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.trajectories import crossed, pmass_on_tokens, quantile, smooth
+from isoklx.stats.trajectories import crossed, pmass_on_tokens, quantile, smooth
 
 PMASS_LEVELS = 32
 """More shades than that nobody tells apart, and each makes more pieces of a line."""

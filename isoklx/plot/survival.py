@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 from xarray.plot import FacetGrid
 
-from isoklx import survival_curves
 from isoklx.errors import DatasetError, UsageError
-from isoklx.lifetimes import METRICS, measured
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import dose
-from isoklx.selection import select_alphas
+from isoklx.stats import survival as survival_curves
+from isoklx.stats.lifetimes import METRICS, measured
+from isoklx.stats.selection import select_alphas
 
 WIDTH = 1.8
 """Of a curve, in points."""

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from isoklx.repeats import count_trajectories
-from isoklx.selection import restore_dims
+from isoklx.stats.repeats import count_trajectories
+from isoklx.stats.selection import restore_dims
 from isoklx.terminal import printable
 
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"

@@ -13,9 +13,9 @@ import netCDF4
 import numpy as np
 
 import isoklx
-from isoklx.cells import Cell, read_cell
+from isoklx.cells.cell import Cell, read_cell
+from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import CellError
-from isoklx.simulator import CellSpec, simulate
 from tests.fuzzing.mutations import Files
 from tests.fuzzing.oracle import Values, values_of
 

@@ -9,12 +9,12 @@ import pytest
 import xarray as xr
 
 import isoklx
+from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
-from isoklx.lifetimes import lifetimes
 from isoklx.plot import palette
 from isoklx.plot.alive import alive
-from isoklx.simulator import CellSpec, simulate
-from isoklx.trajectories import normalise_kl, quantile, smooth
+from isoklx.stats.lifetimes import lifetimes
+from isoklx.stats.trajectories import normalise_kl, quantile, smooth
 from tests.plot.panels import labels, lines_of, notes, panel, segments, title_of
 
 DEAD_RUN = "Qwen3.5-0.8B_directional_ablation_s0_w512"

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from numpy.testing import assert_allclose
 
 import isoklx
+from isoklx.cells.simulator import grid, simulate
 from isoklx.errors import DatasetError
 from isoklx.plot.calibration import calibration
-from isoklx.simulator import grid, simulate
 from tests.plot.legibility import assert_legible
 
 

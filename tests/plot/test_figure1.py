@@ -11,13 +11,13 @@ import xarray as xr
 from matplotlib.lines import Line2D
 
 import isoklx
+from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot import palette
 from isoklx.plot.figure1 import figure1
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.titles import ALPHA
-from isoklx.simulator import CellSpec, simulate
-from isoklx.trajectories import crossed, pmass_on_tokens, quantile, smooth
+from isoklx.stats.trajectories import crossed, pmass_on_tokens, quantile, smooth
 from tests.plot.panels import bands_of, labels, lines_of, notes, panel, segments, title_of
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-9}

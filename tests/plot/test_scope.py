@@ -6,9 +6,9 @@ import pytest
 import xarray as xr
 
 import isoklx
+from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.scope import groups, in_scope
-from isoklx.simulator import CellSpec, simulate
 
 
 @pytest.fixture

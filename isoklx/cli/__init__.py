@@ -1,0 +1,1 @@
+"""The command line: the commands, and what reads and explains them."""

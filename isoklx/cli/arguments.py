@@ -1,0 +1,278 @@
+"""The words of a command line, checked against a command's signature before anything runs.
+
+A command is a plain function. Its parameters without a default are written as they are, in order
+(``*roots`` takes one or more), or as a flag of their name; all others are flags. Every word is
+understood or the whole line is refused with a UsageError.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from isoklx.cli.value_types import TRUTH, ValueType, value_type
+from isoklx.errors import UsageError
+
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a command, as the command line sees it.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the signature.
+    annotation : type
+        Its resolved annotation.
+    default : object
+        Its default, or ``inspect.Parameter.empty``.
+    flag : bool
+        Whether it is written ``--name``; else by its place.
+    variadic : bool
+        Whether it takes all remaining words.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    flag: bool
+    variadic: bool
+
+    @property
+    def type(self) -> ValueType:
+        """What its value may be."""
+        return value_type(self.annotation)
+
+    @property
+    def required(self) -> bool:
+        """Whether a line without it is refused."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def switch(self) -> bool:
+        """Whether it is a flag that is on or off and needs no value."""
+        return self.flag and self.annotation is bool
+
+    @property
+    def written(self) -> str:
+        """Its name on the command line: ``--out``, ``FILE``; ``*roots`` are each a ``ROOT``."""
+        if self.flag:
+            return f"--{self.name}"
+        return (self.name.removesuffix("s") if self.variadic else self.name).upper()
+
+
+def parameters(command: Command) -> list[Parameter]:
+    """List a command's parameters in the order of its signature.
+
+    Parameters
+    ----------
+    command : callable
+        A function whose parameters are annotated as ``isoklx.value_types`` says.
+
+    Returns
+    -------
+    list of Parameter
+        One for each parameter.
+
+    Examples
+    --------
+    >>> def info(file: str, *, strict: bool = False) -> None: ...
+    >>> [(each.written, each.required) for each in parameters(info)]
+    [('FILE', True), ('--strict', False)]
+    """
+    hints = get_type_hints(command)
+    return [
+        Parameter(
+            name=each.name,
+            annotation=hints[each.name],
+            default=each.default,
+            flag=each.kind is each.KEYWORD_ONLY or each.default is not each.empty,
+            variadic=each.kind is each.VAR_POSITIONAL,
+        )
+        for each in inspect.signature(command).parameters.values()
+    ]
+
+
+def canonical_words(command: Command, words: Sequence[str]) -> list[str]:
+    """Check a command line and write it in the one form that leaves nothing to guess.
+
+    Parameters
+    ----------
+    command : callable
+        The command that the words are for.
+    words : sequence of str
+        The command line after the command's name.
+
+    Returns
+    -------
+    list of str
+        What is written by its place, then each flag as ``--name=value`` with its value as given (a
+        switch as ``true`` or ``false``). Every value has been read once and found good.
+
+    Raises
+    ------
+    UsageError
+        For a flag that is unknown, repeated or without its value, a value that is not of its type,
+        an argument too many or too few, and a word that was meant for the flag before it.
+
+    Examples
+    --------
+    >>> def build(*roots: str, window: int = 64, strict: bool = False) -> None: ...
+    >>> canonical_words(build, ["--strict", "a", "--window", "32", "b"])
+    ['a', 'b', '--strict=true', '--window=32']
+    >>> canonical_words(build, ["a", "--windw", "32"])
+    Traceback (most recent call last):
+    isoklx.errors.UsageError: unknown flag --windw; did you mean --window?
+    """
+    known = parameters(command)
+    placed: list[str] = []
+    flags: dict[str, str] = {}
+    before: _Given | None = None
+    rest = deque(words)
+    while rest:
+        word = rest.popleft()
+        if _looks_like_flag(word):
+            before = _read_flag(word, rest, known)
+            if before.flag.name in flags:
+                raise UsageError(f"{before.flag.written} is given twice")
+            flags[before.flag.name] = _checked(before.flag, before.text)
+        else:
+            _refuse_stray(word, before)
+            placed.append(_checked(_place(known, len(placed), word, before), word))
+            before = None
+    _refuse_missing(known, len(placed), flags)
+    return [*placed, *(f"--{name}={text}" for name, text in flags.items())]
+
+
+def nearest(name: str, names: Collection[str]) -> str | None:
+    """Find what somebody who wrote ``name`` most likely meant.
+
+    Parameters
+    ----------
+    name : str
+        The misspelt name.
+    names : collection of str
+        The valid names.
+
+    Returns
+    -------
+    str or None
+        The closest valid name; None when none is close.
+
+    Examples
+    --------
+    >>> nearest("biuld", ["build", "info"])
+    'build'
+    """
+    started = [each for each in names if name and each.startswith(name)]
+    close = started or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A flag as the user gave it; ``bare`` when no value was written."""
+
+    flag: Parameter
+    text: str
+    bare: bool = False
+
+
+def _looks_like_flag(word: str) -> bool:
+    # The longer dashes come from flags that were pasted out of a typeset page.
+    return word.startswith(("-", "\u2013", "\u2014", "\u2212"))
+
+
+def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Given:
+    """Find the flag that a word names and its value, which may be the first of ``rest``."""
+    spelling, equals, text = word.partition("=")
+    name = spelling.removeprefix("--").replace("-", "_")
+    flags = {each.name: each for each in known if not each.variadic}
+    negations = {
+        f"no{bar}{each.name}": each for each in flags.values() if each.switch for bar in ("", "_")
+    }
+    if name not in {*flags, *negations}:
+        raise UsageError(_unknown_flag(spelling, known, [*flags, *negations]))
+    if name not in flags:
+        if equals:
+            raise UsageError(f"{spelling} takes no value")
+        return _Given(negations[name], "false", bare=True)
+    flag = flags[name]
+    if equals:
+        return _Given(flag, text)
+    if flag.switch:
+        return _Given(flag, "true", bare=True)
+    # A value may be a negative number or a list that starts with one, and nothing else with a dash.
+    if not rest or (_looks_like_flag(rest[0]) and not re.match(r"-\.?[0-9]", rest[0])):
+        raise UsageError(f"{spelling} needs a value: {flag.type.meaning}")
+    return _Given(flag, rest.popleft())
+
+
+def _unknown_flag(spelling: str, known: Sequence[Parameter], names: Sequence[str]) -> str:
+    name = re.sub(r"^\W+", "", spelling).replace("-", "_")
+    for each in known:
+        if each.variadic and name in (each.name, each.written.lower()):
+            return f"unknown flag {spelling}; {each.written} is written without a flag"
+    guess = nearest(name, names)
+    hint = f"did you mean --{guess}?" if guess else "--help lists the flags"
+    return f"unknown flag {spelling}; {hint}"
+
+
+def _checked(parameter: Parameter, text: str) -> str:
+    if not _reads(parameter.type, text):
+        raise UsageError(f"{parameter.written} takes {parameter.type.meaning}, not '{text}'")
+    return text
+
+
+def _refuse_stray(word: str, before: _Given | None) -> None:
+    """Refuse a word that was meant for the flag before it, even where it would fit a place."""
+    if before is None:
+        return
+    flag = before.flag
+    if before.bare and word.lower() in TRUTH:
+        instead = f"{flag.written}={word}" + ("" if TRUTH[word.lower()] else f" or --no{flag.name}")
+        raise UsageError(f"unexpected argument '{word}': write {instead}")
+    if flag.type.item in (value_type(int), value_type(float)) and _reads(flag.type, word):
+        raise UsageError(_unexpected(word, before))
+
+
+def _reads(accepted: ValueType, text: str) -> bool:
+    try:
+        accepted.read(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unexpected(word: str, before: _Given | None) -> str:
+    hint = ""
+    if before is not None and before.flag.type.item is not None:
+        hint = f": lists are written with commas, {before.flag.written} {before.text},{word}"
+    return f"unexpected argument '{word}'{hint}"
+
+
+def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | None) -> Parameter:
+    places = [each for each in known if not each.flag]
+    if index < len(places):
+        return places[index]
+    if places and places[-1].variadic:
+        return places[-1]
+    raise UsageError(_unexpected(word, before))
+
+
+def _refuse_missing(known: Sequence[Parameter], placed: int, flags: Mapping[str, str]) -> None:
+    places = [each for each in known if not each.flag]
+    twice = [each for each in places[:placed] if each.name in flags]
+    if twice:
+        raise UsageError(f"{twice[0].written} is given twice, as it is and as --{twice[0].name}")
+    absent = [each for each in known if each.flag and each.required]
+    missing = [each for each in [*places[placed:], *absent] if each.name not in flags]
+    if missing:
+        raise UsageError(f"missing {', '.join(each.written for each in missing)}")

@@ -1,0 +1,157 @@
+"""The program: one line for every mistake, an exit status that says whose it was.
+
+Fire finds the command and calls it, after ``arguments`` has understood every word. What Fire would
+do by itself (guess values, run first and complain later, page help, open a shell) cannot happen,
+because the words it receives leave nothing open and its reading of values is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+import isoklx
+from isoklx.cli import commands
+from isoklx.cli.arguments import canonical_words, nearest, parameters
+from isoklx.cli.commands import COMMANDS
+from isoklx.cli.help_text import command_help, overview
+from isoklx.errors import IsoklxError, UsageError
+from isoklx.terminal import never_fail_to_encode, printable
+
+DONE, FAILED, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+"""Exit status; the last two are what a shell reports for a program stopped by the signal."""
+
+HELP = ("-h", "--help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 the work failed, 2 wrong use, 130 interrupted, 141 the reader of
+        standard output went away.
+
+    Examples
+    --------
+    >>> main(["--version"])
+    isoklx ...
+    0
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    never_fail_to_encode()
+    status = _status(words)
+    _settle_output()
+    return status
+
+
+def _status(words: Sequence[str]) -> int:
+    try:
+        _run(words)
+        _flush(sys.stdout)
+    except IsoklxError as error:
+        return _fail(words, WRONG_USE if isinstance(error, UsageError) else FAILED, error)
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return _fail(words, INTERRUPTED, "interrupted")
+    except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, one line
+        return _fail(words, FAILED, _explanation(error))
+    return DONE
+
+
+def _run(words: Sequence[str]) -> None:
+    if not words:
+        names = ", ".join(COMMANDS)
+        raise UsageError(f"usage: isoklx COMMAND ..., one of {names}; isoklx --help explains them")
+    first, *rest = words
+    if first == "help" or not set(words).isdisjoint(HELP):
+        print(_help([word for word in words if word not in ("help", *HELP)]))
+    elif first == "--version":
+        if rest:
+            raise UsageError(f"unexpected argument '{rest[0]}'")
+        print(f"isoklx {isoklx.__version__}")
+    else:
+        _call(_known(first), rest)
+
+
+def _help(subject: Sequence[str]) -> str:
+    if not subject or subject[0].startswith("-"):
+        return overview(COMMANDS, commands.__doc__)
+    return command_help(subject[0], COMMANDS[_known(subject[0])])
+
+
+def _known(name: str) -> str:
+    if name in COMMANDS:
+        return name
+    guess = nearest(name, [*COMMANDS, "--help", "--version"])
+    hint = f"did you mean {guess}?" if guess else f"it is one of {', '.join(COMMANDS)}"
+    raise UsageError(f"unknown command '{name}'; {hint}")
+
+
+def _call(name: str, words: Sequence[str]) -> None:
+    """Let Fire find the command and call it with the values that ``arguments`` approved."""
+    command = COMMANDS[name]
+    understood = canonical_words(command, words)
+
+    import fire
+    from fire.decorators import SetParseFn
+
+    for each in parameters(command):
+        # Without a name it is the reader of what *roots takes.
+        SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
+
+
+def _note(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning, of a skipped cell for one, as the line that it is."""
+    print(f"isoklx: {printable(message)}", file=sys.stderr)
+
+
+def _settle_output() -> None:
+    """Leave nothing in a buffer that the interpreter would fail to write on its way out."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            _flush(stream)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _flush(stream: TextIO | None) -> None:
+    if stream is not None:  # as it is when the process was started with it closed
+        stream.flush()
+
+
+def _fail(words: Sequence[str], status: int, message: object) -> int:
+    name = f"isoklx {words[0]}" if words and words[0] in COMMANDS else "isoklx"
+    with contextlib.suppress(OSError):
+        print(f"{name}: {printable(message)}", file=sys.stderr)
+    return status
+
+
+def _explanation(error: Exception) -> str:
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error) or type(error).__name__
+        return reason if error.filename is None else f"{error.filename}: {reason}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}".removesuffix(": ")
+    if isinstance(error, RuntimeError) and str(error).startswith("NetCDF: "):
+        return f"the file is damaged: {error}"
+    bug = f"this is a bug in isoklx: {type(error).__name__}: {error}"
+    if os.environ.get("ISOKLX_TRACEBACK"):
+        traceback.print_exception(error)
+        return bug
+    return f"{bug} (set ISOKLX_TRACEBACK=1 to see where)"

@@ -1,0 +1,1 @@
+"""Statistics of trajectories: labelled functions over the kernels."""

@@ -1,0 +1,238 @@
+"""When each trajectory died, or was last seen alive: the ground that survival stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import DatasetError, UsageError
+from isoklx.stats.kernels.lifetimes import Fates, first_crossing
+from isoklx.stats.selection import restore_dims
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a trajectory's death is read from.
+
+    Parameters
+    ----------
+    time, unit : str
+        Dimensions: where it was measured, and of what within a cell.
+    length : str
+        The variable that says how many tokens were generated.
+    flag : str
+        The variable that says which cells may have it.
+    dead : callable
+        Whether a value, compared with a threshold, means death.
+    default : tuple of float
+        Default thresholds; empty where none can be meant without being said.
+    largest : float
+        Largest threshold that means anything; all are above 0.
+    """
+
+    time: str
+    unit: str
+    length: str
+    flag: str
+    dead: Callable[..., Any]
+    default: tuple[float, ...]
+    largest: float
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """Dimensions that a trajectory is identified by, within a dose."""
+        return "cell", self.unit
+
+
+METRICS = {
+    "pmass_eval": Metric("fork", "prompt", "gen_len", "has_pmass", np.less, (0.75,), 1),
+    "pmass": Metric("fork", "question", "gen_len_qa", "has_pmass", np.less, (0.75,), 1),
+    "kl": Metric("token", "prompt", "gen_len", "has_kl", np.greater_equal, (), np.inf),
+}
+
+OTHER_PMASS = {"pmass_eval": "pmass", "pmass": "pmass_eval"}
+
+
+def lifetimes(
+    ds: xr.Dataset,
+    metric: str = "pmass_eval",
+    threshold: float | Sequence[float] | None = None,
+) -> xr.Dataset:
+    """Find when each trajectory died, or was last observed.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    metric : {"pmass_eval", "pmass", "kl"}
+        A trajectory is dead from the first fork with pmass below the threshold, or from the first
+        token with KL at the threshold or above (so that the running maximum reaches it).
+    threshold : float or sequence of float, optional
+        In (0, 1] for pmass, by default 0.75; in nats for KL, without a default: the calibration's
+        target is crossed by one token in twenty of a sound rollout, and no other KL is agreed on.
+
+    Returns
+    -------
+    Dataset
+        Dimensions ``threshold``, ``cell``, ``alpha`` and ``prompt`` (``question`` for pmass); lazy
+        where `ds` is. Thresholds are compared in the metric's own precision.
+
+        end : int32
+            Index along ``fork`` (``token``) of the death, else of the last observation; -1 where
+            there is none at all, as where the dose was not run. Observed is what is not NaN at
+            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN.
+        died : bool
+            Whether `end` is a death.
+        recovered : bool
+            Whether it died and was observed on the living side of the threshold later.
+        censored : bool
+            Whether it did not die and its rollout ended before the cell's window. Where
+            ``gen_len`` is NaN, the rollout is taken to have ended at its last observation.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or no cell has the metric.
+    UsageError
+        For an unknown metric, or a threshold that is out of range, repeated, or missing for KL.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> ds = isoklx.open_sweep("data/sample")
+    >>> lives = lifetimes(ds, threshold=[0.5, 0.75])
+    >>> lives.died.dims
+    ('threshold', 'cell', 'alpha', 'prompt')
+    """
+    return follow(measured(ds, metric), metric, threshold)
+
+
+def follow(
+    ds: xr.Dataset, metric: str, threshold: float | Sequence[float] | None = None
+) -> xr.Dataset:
+    """As `lifetimes`, of a sweep that `measured` has given: it looks at pmass but once.
+
+    Raises
+    ------
+    UsageError
+        For a threshold that is out of range, repeated, or missing for KL.
+    """
+    spec = METRICS[metric]
+    thresholds = _checked_thresholds(metric, spec, threshold)
+    fates = xr.apply_ufunc(
+        _stacked_fates,
+        ds[metric],
+        ds[spec.length],
+        ds["window"],
+        input_core_dims=[[spec.time], [], []],
+        output_core_dims=[["threshold", "fate"]],
+        kwargs={
+            "times": ds[spec.time].values,
+            "offset": -1 if spec.time == "token" else 0,
+            "thresholds": thresholds,
+            "dead": spec.dead,
+        },
+        dask="parallelized",
+        output_dtypes=[np.int32],
+        dask_gufunc_kwargs={
+            "output_sizes": {"threshold": len(thresholds), "fate": len(Fates._fields)},
+            "allow_rechunk": True,
+        },
+    )
+    if fates.chunks is not None:
+        # A few bytes a trajectory from here on: one chunk costs less than keeping track of many.
+        fates = fates.chunk(dict.fromkeys(fates.dims, -1))
+    fates = fates.transpose("fate", "threshold", "cell", "alpha", spec.unit)
+    lives = xr.Dataset(
+        {
+            name: fates.isel(fate=i) if name == "end" else fates.isel(fate=i) == 1
+            for i, name in enumerate(Fates._fields)
+        }
+    )
+    return lives.assign_coords(threshold=thresholds)
+
+
+def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
+    """Give a sweep all dimensions of a metric, and say which cells have it.
+
+    Parameters
+    ----------
+    ds, metric
+        As for `lifetimes`.
+
+    Returns
+    -------
+    Dataset
+        `ds` with the dimensions of the schema, and the metric's flag (``has_kl``, ``has_pmass``) 1
+        where the cell has a number of this very metric. Of KL, which is large, the flag is believed
+        as it is.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or no cell has the metric.
+    UsageError
+        For an unknown metric.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> measured(isoklx.open_sweep("data/sample"), "pmass").has_pmass.sum().item()
+    12
+    """
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric {metric!r}; give one of {', '.join(METRICS)}")
+    spec = METRICS[metric]
+    schema.require(ds, [metric, spec.time, spec.length, spec.flag, *schema.CELL_LABELS])
+    ds = restore_dims(ds)
+    has = _cells_with(ds, metric)
+    if not has.any():
+        other = OTHER_PMASS.get(metric, "")
+        raise absent(metric, other if other in ds and _cells_with(ds, other).any() else "")
+    return ds.assign({spec.flag: ds[spec.flag].copy(data=has.astype(np.int8))})
+
+
+def absent(metric: str, instead: str = "") -> DatasetError:
+    """What is raised where there is nothing to read death from."""
+    there = f"; it has the metric {instead}" if instead else ""
+    return DatasetError(f"no cell of this sweep has {metric}{there}")
+
+
+def _cells_with(ds: xr.Dataset, metric: str) -> npt.NDArray[np.bool_]:
+    spec = METRICS[metric]
+    has = np.array(ds[spec.flag].values == 1) & bool(ds[metric].size)
+    if metric in OTHER_PMASS and has.any():
+        # One flag is of both.
+        has &= ds[metric].notnull().any([spec.time, spec.unit, "alpha"]).values
+    return has
+
+
+def _stacked_fates(*args: Any, **kwargs: Any) -> npt.NDArray[np.int32]:
+    """One array instead of four, as each costs dask a task a chunk."""
+    return np.stack(first_crossing(*args, **kwargs), axis=-1)
+
+
+def _checked_thresholds(
+    metric: str, spec: Metric, threshold: float | Sequence[float] | None
+) -> list[float]:
+    if threshold is None:
+        if not spec.default:
+            raise UsageError(f"metric {metric!r} has no default threshold; give one, in nats")
+        return list(spec.default)
+    try:
+        thresholds = [float(each) for each in np.atleast_1d(np.asarray(threshold, dtype=float))]
+    except (TypeError, ValueError):
+        raise UsageError(f"threshold {threshold!r} is not a number") from None
+    for each in thresholds:
+        if not (0 < each <= spec.largest and each < np.inf):
+            allowed = "above 0, in nats" if spec.largest == np.inf else "in (0, 1]"
+            raise UsageError(f"threshold {each:g} for {metric}: give one {allowed}")
+    if len(set(thresholds)) < len(thresholds) or not thresholds:
+        raise UsageError(f"threshold {threshold!r}: give each threshold once, and at least one")
+    return thresholds

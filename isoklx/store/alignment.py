@@ -1,0 +1,81 @@
+"""Cells side by side: the union of their labels, and each cell's values at its own labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isoklx import schema
+from isoklx.cells.cell import Cell
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The labels of a sweep.
+
+    Parameters
+    ----------
+    labels : mapping of str to ndarray
+        The index of every dimension but ``cell``, in the dtype of the schema: the ascending union
+        of the cells' alphas and fork points, and counts from 0 as long as the longest.
+    """
+
+    labels: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell]) -> Alignment:
+        """Return the labels that hold all of ``cells``; their order does not matter."""
+        lengths = dict.fromkeys(schema.DIMS, 0)
+        for cell in cells:
+            for name, shape in cell.shapes.items():
+                for dim, length in zip(schema.DATA[name].dims[1:], shape, strict=True):
+                    lengths[dim] = max(lengths[dim], length)
+        unions = {
+            "alpha": np.unique(np.concatenate([cell.alpha for cell in cells])),
+            "fork": np.unique(np.concatenate([cell.fork for cell in cells])),
+        }
+        return cls(
+            {
+                dim: unions.get(dim, np.arange(lengths[dim])).astype(schema.COORDINATES[dim].dtype)
+                for dim in schema.DIMS
+                if dim != "cell"
+            }
+        )
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a variable for one cell."""
+        return tuple(self.labels[dim].size for dim in schema.DATA[name].dims[1:])
+
+    def placed(self, name: str, cells: Sequence[Cell]) -> Any:
+        """Return a data variable over ``cells``, its fill value wherever a cell has none."""
+        var = schema.DATA[name]
+        if var.fill is None:
+            return np.array([cell.data[name] for cell in cells], dtype=var.dtype)
+        dtype = measured_dtype(cells) if var.measured else var.dtype
+        out = np.full((len(cells), *self.shape(name)), var.fill, dtype=dtype)
+        for i, cell in enumerate(cells):
+            if cell.shapes[name] == out.shape[1:]:  # it has every label there is
+                out[i] = cell.data[name]
+                continue
+            own = {"alpha": cell.alpha, "fork": cell.fork}
+            where: list[Any] = [
+                np.searchsorted(self.labels[dim], own[dim][:length])
+                if dim in own
+                else np.arange(length)
+                for dim, length in zip(var.dims[1:], cell.shapes[name], strict=True)
+            ]
+            out[(i, *np.ix_(*where))] = cell.data[name]
+        return out
+
+
+def cell_label(name: str, cells: Sequence[Cell]) -> Any:
+    """One label of every cell, in the dtype of the schema."""
+    return np.array([cell.labels[name] for cell in cells], dtype=schema.COORDINATES[name].dtype)
+
+
+def measured_dtype(cells: Sequence[Cell]) -> str:
+    """The dtype in which the measured arrays of ``cells`` were read."""
+    return max((cell.dtype for cell in cells), key=lambda dtype: np.dtype(dtype).itemsize)

@@ -1,0 +1,85 @@
+"""The formats that a sweep is stored in, told by the name of the file: netCDF-4 and Zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoklx.cells.cell import Cell
+from isoklx.errors import UsageError
+from isoklx.store.extras import need
+
+if TYPE_CHECKING:
+    from isoklx.store.zarr_writer import WriteBlocks
+
+NETCDF, ZARR = ".nc", ".zarr"
+
+
+def require_target(path: Path) -> None:
+    """Raise UsageError unless a sweep can be stored there: a mistake is found before any work."""
+    if path.suffix not in (NETCDF, ZARR):
+        raise UsageError(f"{path}: the file's name must end in {NETCDF} or {ZARR}")
+    if path.suffix == ZARR:
+        need("zarr", f"{path}: Zarr")
+    if path.is_dir() and not (path.suffix == ZARR and is_zarr(path)):
+        raise UsageError(f"{path}: is a folder; the file needs a name of its own")
+    if path.suffix == ZARR and path.is_file():
+        raise UsageError(f"{path}: is a file; a Zarr store is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+
+
+def write(
+    cells: Sequence[Cell],
+    path: Path,
+    attributes: Mapping[str, object],
+    write_blocks: WriteBlocks | None = None,
+) -> None:
+    """Write a sweep in the format that its name stands for.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        At least one; their ``data`` is read as it is needed.
+    path : Path
+        A file ending in ``.nc``, or a folder ending in ``.zarr``.
+    attributes : mapping
+        The global attributes.
+    write_blocks : callable, optional
+        Writes the blocks of a Zarr store somewhere else, as at a scheduler's workers; a netCDF file
+        has a single writer, here.
+
+    Raises
+    ------
+    BuildError
+        When it cannot be written; what was there before is untouched.
+    """
+    # Each needs what takes long to import.
+    if path.suffix == NETCDF:
+        from isoklx.store import netcdf_writer
+
+        netcdf_writer.write_cells(cells, path, attributes)
+    else:
+        from isoklx.store import zarr_writer
+
+        zarr_writer.write_cells(cells, path, attributes, write_blocks or zarr_writer.write_here)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr store, of either format."""
+    return any((path / file).is_file() for file in (".zgroup", "zarr.json"))
+
+
+def zarr_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The global attributes of a Zarr store, with the dtype that its JSON has no word for."""
+    version = attributes.get("schema_version")
+    return {**attributes, "schema_version": np.int32(version)} if version else dict(attributes)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files of a Zarr store."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,186 @@
+"""The cells of a file that was built before, to be taken over unread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+import isoklx
+from isoklx import schema
+from isoklx.cells.cell import Cell
+from isoklx.errors import BuildError, DatasetError
+from isoklx.store import manifest
+from isoklx.store.formats import zarr_attributes
+
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError)
+"""What libnetcdf and zarr raise, one or the other, at a file that is absent or damaged."""
+
+Attributes = dict[str, Any]
+
+
+@contextmanager
+def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], Attributes]]:
+    """Lend the cells of a built file, by ``run_id``, and the file's global attributes.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is open as long as the block lasts.
+    dtype : {"float32", "float64"}
+        Storage of the measured arrays that is wanted.
+
+    Yields
+    ------
+    cells, attributes : dict
+        Both empty when there is no file, or none that this version of the package would have
+        written the same: then everything has to be read anew.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_opened(path))
+            cells = _cells(file) if _reusable(file, dtype) else {}
+        except UNREADABLE:
+            yield {}, {}
+        else:
+            yield cells, file.attributes if cells else {}
+
+
+@contextmanager
+def stored_cells(path: Path) -> Iterator[tuple[list[Cell], Attributes]]:
+    """Lend the cells of a built file, whatever version of the package built it.
+
+    Parameters
+    ----------
+    path : Path
+        As for `known_cells`.
+
+    Yields
+    ------
+    cells, attributes : list, dict
+        Ascending by ``run_id``; the file's global attributes.
+
+    Raises
+    ------
+    DatasetError
+        When the file does not say what each cell is without its padding.
+    """
+    with _opened(path) as file:
+        if not _holds_cells(file):
+            raise DatasetError(f"{path}: not as isoklx build wrote it: it has no {manifest.GROUP}")
+        yield list(_cells(file).values()), file.attributes
+
+
+@dataclass(frozen=True)
+class _File:
+    """An open netCDF file or Zarr store: arrays as they are stored, by name or path."""
+
+    path: Path
+    arrays: Any
+    names: Collection[str]
+    attributes: Attributes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_File]:
+    if path.is_dir():
+        import zarr  # not everybody has it
+
+        group = zarr.open_group(path, mode="r", use_consolidated=False)
+        yield _File(path, group, set(group), zarr_attributes(group.attrs))
+        return
+    with netCDF4.Dataset(path) as file:
+        file.set_auto_maskandscale(False)
+        attributes = {name: file.getncattr(name) for name in file.ncattrs()}
+        yield _File(path, file, {*file.variables, *file.groups}, attributes)
+
+
+@dataclass(frozen=True)
+class StoredArrays(Mapping[str, Any]):
+    """One cell's arrays in a file, without the padding.
+
+    Parameters
+    ----------
+    path : Path
+        Where they are.
+    arrays : netCDF4.Dataset or zarr.Group
+        Holds the measured arrays.
+    held : mapping
+        The other variables, over all cells.
+    index : int
+        The cell's.
+    shapes : mapping of str to tuple of int
+        Of its arrays.
+    positions : mapping of str to ndarray
+        Where along ``alpha`` and ``fork`` its own labels lie.
+    """
+
+    path: Path
+    arrays: Any
+    held: Mapping[str, Any]
+    index: int
+    shapes: Mapping[str, tuple[int, ...]]
+    positions: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            values = (self.held[name] if name in self.held else self.arrays[name])[self.index]
+        except RuntimeError as error:  # of libnetcdf, and of what decompresses Zarr
+            raise BuildError(f"{self.path}: damaged at {name}; --force builds it anew") from error
+        own = [
+            self.positions[dim][:length] if dim in self.positions else np.arange(length)
+            for dim, length in zip(schema.DATA[name].dims[1:], self.shapes[name], strict=True)
+        ]
+        return values[np.ix_(*own)] if own else values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+def _reusable(file: _File, dtype: str) -> bool:
+    return (
+        _holds_cells(file)
+        and file.attributes.get("creation_library_version") == isoklx.__version__
+        and file.arrays["kl"].dtype == dtype
+    )
+
+
+def _holds_cells(file: _File) -> bool:
+    needed = {*schema.VARIABLES, manifest.GROUP}
+    same_schema = file.attributes.get("schema_version") == schema.SCHEMA_VERSION
+    return same_schema and needed.issubset(file.names)
+
+
+def _cells(file: _File) -> dict[str, Cell]:
+    held = {name: file.arrays[name][:] for name in schema.VARIABLES if name not in schema.MEASURED}
+    found: dict[str, Cell] = {}
+    for index, line in enumerate(file.arrays[manifest.GROUP][manifest.VARIABLE][:]):
+        entry = json.loads(line)
+        shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
+        alpha, fork = np.array(entry["alpha"]), np.array(entry["fork"], dtype=np.int32)
+        positions = {
+            "alpha": np.searchsorted(held["alpha"], alpha),
+            "fork": np.searchsorted(held["fork"], fork),
+        }
+        labels = {name: held[name][index] for name in schema.CELL_LABELS}
+        found[str(labels["run_id"])] = Cell(
+            folder=Path(entry["folder"]),
+            stamps={name: (size, time) for name, (size, time) in entry["stamps"].items()},
+            labels=labels,
+            alpha=alpha.astype(np.float64),
+            fork=fork,
+            data=StoredArrays(file.path, file.arrays, held, index, shapes, positions),
+            shapes=shapes,
+            dtype=entry["dtype"],
+            notes=tuple(entry["notes"]),
+        )
+    return found

@@ -1,0 +1,72 @@
+"""Where a file came from: its global attributes, CF-1.11 and ACDD-1.3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+import isoklx
+from isoklx import schema
+from isoklx.cells.cell import Cell
+
+SUMMARY = (
+    "Per-token KL(steered || base) and probability mass on valid answers (pmass) of language-model "
+    "rollouts under a steering vector, at doses alpha relative to the coefficient c_star that "
+    "iso-KL calibration found. One cell is one (model, method, seed, window)."
+)
+
+DATED = ("history", "date_created")
+"""The attributes that differ between two builds of the same cells."""
+
+
+def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str, object]:
+    """The attributes that say what a sweep is and how it was made.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        The cells of the sweep.
+    roots : sequence of Path
+        The runs roots that they come from.
+
+    Returns
+    -------
+    dict
+        In the order in which a reader wants them. ``history`` and ``date_created`` hold the time
+        of the call, UTC.
+    """
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    names = " ".join(root.resolve().name for root in roots)
+    models = some(str(cell.labels["model_short"]) for cell in cells)
+    methods = some(str(cell.labels["method"]) for cell in cells)
+    return {
+        "Conventions": schema.CONVENTIONS,
+        "title": f"iso-KL steering sweep of {models}: {methods}",
+        "summary": SUMMARY,
+        "keywords": "language models, activation steering, iso-KL calibration, KL divergence",
+        "source": f"JSON of {len(cells)} runs under {names}",
+        "history": f"{now} isoklx {isoklx.__version__}: build {names}",
+        "date_created": now,
+        "creation_library": "isoklx",
+        "creation_library_version": isoklx.__version__,
+        "schema_version": np.int32(schema.SCHEMA_VERSION),
+    }
+
+
+def some(names: Iterable[str], most: int = 4) -> str:
+    """The distinct names in order, and how many more there are.
+
+    Examples
+    --------
+    >>> some(["pca", "mean_diff", "pca"])
+    'mean_diff, pca'
+    >>> some("abcdefg", most=2)
+    'a, b and 5 more'
+    """
+    distinct = sorted(set(names))
+    if len(distinct) <= most:
+        return ", ".join(distinct)
+    return f"{', '.join(distinct[:most])} and {len(distinct) - most} more"

@@ -1,0 +1,79 @@
+"""Cells on their way into a file: the large arrays wait on disk, the rest in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoklx import schema
+from isoklx.cells.cell import Cell
+
+
+@dataclass(frozen=True)
+class SpooledArrays(Mapping[str, Any]):
+    """A cell's arrays, of which the measured ones are read from disk whenever they are asked for.
+
+    Parameters
+    ----------
+    held : mapping
+        Arrays that are small.
+    path : Path
+        File that holds the others.
+    places : mapping of str to tuple
+        Where in it each lies: offset in bytes, and shape.
+    dtype : str
+        Theirs.
+    """
+
+    held: Mapping[str, Any]
+    path: Path
+    places: Mapping[str, tuple[int, tuple[int, ...]]]
+    dtype: str
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.places:
+            return self.held[name]
+        offset, shape = self.places[name]
+        count = math.prod(shape)
+        return np.fromfile(self.path, self.dtype, count=count, offset=offset).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.held
+        yield from self.places
+
+    def __len__(self) -> int:
+        return len(self.held) + len(self.places)
+
+
+def spooled(cell: Cell, path: Path) -> Cell:
+    """Append a cell's measured arrays to a file, and return the cell without them in memory.
+
+    Parameters
+    ----------
+    cell : Cell
+        Any cell.
+    path : Path
+        The file; this process alone writes to it.
+
+    Returns
+    -------
+    Cell
+        The same labels, and data that are read back when they are asked for.
+    """
+    places: dict[str, tuple[int, tuple[int, ...]]] = {}
+    with path.open("ab") as file:
+        for name in schema.MEASURED:
+            places[name] = (file.tell(), cell.shapes[name])
+            file.write(cell.data[name].data)  # and not tofile, which does not say what is wrong
+    held = {name: values for name, values in cell.data.items() if name not in places}
+    return replace(cell, data=SpooledArrays(held, path, places, cell.dtype))
+
+
+def without_held(cell: Cell) -> Cell:
+    """Return the cell with nothing but what is read when it is asked for: little to send."""
+    return replace(cell, data=replace(cell.data, held={}))  # type: ignore[type-var]

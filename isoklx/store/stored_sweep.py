@@ -1,0 +1,116 @@
+"""A built file, opened lazily as a Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import DatasetError
+from isoklx.store.extras import need
+from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
+
+LARGE = 256 * 2**20
+"""Bytes of ``kl`` above which a file is opened dask-backed."""
+
+Chunks = Literal["auto"] | int | dict[Hashable, Any] | None
+
+
+def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
+    """Open what `isoklx.build` wrote, lazily.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of a Zarr store.
+    chunks : "auto", int, dict or None
+        As for `xarray.open_dataset`; ``"auto"`` gives dask arrays in the file's own chunks when
+        ``kl`` is larger than `LARGE`, and numpy-backed ones otherwise.
+
+    Returns
+    -------
+    Dataset
+        With the file's variables, values decoded by xarray.
+
+    Raises
+    ------
+    DatasetError
+        When the file is absent, damaged, not a sweep, or of a newer schema.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path}: there is no such file")
+    ds = _zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path)
+    try:
+        _check(ds)
+    except DatasetError as error:
+        ds.close()
+        raise DatasetError(f"{path}: {error}") from error
+    return chunked(ds, chunks)
+
+
+def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
+    """Make the measured arrays of an opened sweep dask-backed, or leave them as they are.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep that was opened lazily.
+    chunks : "auto", int, dict or None
+        As for `read`.
+
+    Returns
+    -------
+    Dataset
+        What is known of a cell stays in memory: it is small, and everything asks for it.
+    """
+    if chunks == "auto":
+        chunks = {} if ds["kl"].nbytes > LARGE else None
+    if chunks is None:
+        return ds
+    return ds.assign({name: _in_chunks(ds[name], chunks) for name in schema.MEASURED})
+
+
+def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataArray:
+    if isinstance(chunks, dict):
+        # By itself `chunk` joins along every dimension that it is told nothing about.
+        chunks = {**da.encoding.get("preferred_chunks", {}), **chunks}
+        chunks = {dim: size for dim, size in chunks.items() if dim in da.dims}
+    return da.chunk(chunks)
+
+
+def _netcdf(path: Path) -> xr.Dataset:
+    try:
+        return xr.open_dataset(path, engine="netcdf4")
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:  # of a damaged attribute
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path}: cannot be read as netCDF: {reason}") from error
+
+
+def _zarr(path: Path) -> xr.Dataset:
+    need("zarr", f"{path}: reading Zarr")
+    try:
+        ds = xr.open_dataset(path, engine="zarr", consolidated=False)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DatasetError(f"{path}: cannot be read as Zarr: {error}") from error
+    for name in schema.VARIABLES.keys() & ds.variables.keys():
+        var = schema.VARIABLES[name]
+        if var.dtype == "str":
+            ds[name] = ds[name].astype(str)  # as from netCDF, and not in a type of its own
+        if "flag_values" in ds[name].attrs:
+            ds[name].attrs["flag_values"] = var.attrs["flag_values"]  # JSON has lists only
+    ds.attrs = zarr_attributes(ds.attrs)
+    return ds
+
+
+def _check(ds: xr.Dataset) -> None:
+    version = ds.attrs.get("schema_version")
+    if isinstance(version, Integral) and int(version) > schema.SCHEMA_VERSION:
+        raise DatasetError(
+            f"written by a newer isoklx (schema {version}, this one reads up to "
+            f"{schema.SCHEMA_VERSION}); upgrade isoklx to read it"
+        )
+    schema.require(ds, schema.VARIABLES)

@@ -1,0 +1,1 @@
+"""A whole sweep: built from runs roots, opened, converted, verified."""

@@ -1,0 +1,221 @@
+"""Build one labelled file from runs roots, and report what was read and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from isoklx.cells.atomic import workspace
+from isoklx.cells.cell import Cell, Choice
+from isoklx.errors import BuildError, CellError, UsageError
+from isoklx.store import formats
+from isoklx.store.known_cells import known_cells
+from isoklx.store.provenance import DATED, global_attributes
+from isoklx.sweeps.reading import Reading, read_roots
+from isoklx.sweeps.scheduler import connected
+from isoklx.terminal import printable
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from isoklx.store.zarr_writer import WriteBlocks
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build read, skipped and wrote; printed, it is the text for a person.
+
+    Parameters
+    ----------
+    out : Path
+        The file that was written.
+    read : tuple of str
+        ``run_id`` of every cell in it, ascending.
+    unchanged : tuple of str
+        Those among them that were in the file already and did not have to be parsed again.
+    skipped : tuple of CellError
+        Cells that could not be read: folder, file and reason.
+    notes : tuple of str
+        What to know about cells that were read: a stale file, a value that float32 rounds.
+    written : bool
+        False when the file was up to date, and left as it was.
+    """
+
+    out: Path
+    read: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    skipped: tuple[CellError, ...]
+    notes: tuple[str, ...]
+    written: bool
+
+    def __str__(self) -> str:
+        parsed = len(self.read) - len(self.unchanged)
+        lines = [
+            f"read {_cells(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
+        ]
+        # Names of folders and values in JSON are other people's text.
+        lines += [f"note: {printable(note)}" for note in self.notes]
+        lines += [f"skipped: {printable(error)}" for error in self.skipped]
+        if self.skipped:
+            lines.append(f"skipped {_cells(len(self.skipped))}, the rest is built")
+        megabytes = formats.size(self.out) / 1e6
+        verb = "wrote" if self.written else "kept"
+        return "\n".join([*lines, f"{verb} {printable(self.out)} ({megabytes:.1f} MB)"])
+
+
+def build(
+    roots: str | Path | Iterable[str | Path],
+    out: str | Path | None = None,
+    *,
+    window: int | None = None,
+    model_contains: str = "",
+    dtype: Literal["float32", "float64"] = "float32",
+    strict: bool = False,
+    jobs: int | None = None,
+    force: bool = False,
+    scheduler: str | None = None,
+) -> Report:
+    """Read every cell under the runs roots and write one labelled netCDF-4 file or Zarr store.
+
+    Cells that the file holds already, from files of the same content, are taken over and not
+    parsed again; the result is the one of a build from scratch.
+
+    Parameters
+    ----------
+    roots : path or iterable of paths
+        Folders with one folder per cell.
+    out : path, optional
+        What to write: a netCDF file, ending in ``.nc``, or a Zarr store, ending in ``.zarr``. By
+        default ``ROOT.nc`` beside a single root.
+    window : int, optional
+        Only cells of this window, in tokens.
+    model_contains : str
+        Only cells whose ``model`` contains this text; case counts.
+    dtype : {"float32", "float64"}
+        Storage of ``kl``, ``pmass_eval``, ``pmass`` and ``p_true``. float32 holds what models
+        measure exactly; the report names every value for which it does not.
+    strict : bool
+        Write nothing and fail if any cell cannot be read.
+    jobs : int, optional
+        Processes that parse; by default one per core.
+    force : bool
+        Parse every cell, whatever the file holds.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, as ``tcp://HOST:PORT``, whose workers parse the
+        cells and write a Zarr store (a netCDF file is written here). Roots and `out` are on
+        storage that all of them see under the same names.
+
+    Returns
+    -------
+    Report
+        Cells read, cells skipped and why.
+
+    Raises
+    ------
+    BuildError
+        When there is no cell, two share a name, a cell cannot be read and `strict` is set, no
+        scheduler answers, or the file cannot be written. What was at `out` before is untouched.
+    UsageError
+        When `out` is no possible target, or needs a package that is not installed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     report = build("data/sample", Path(folder) / "sample.nc")
+    >>> len(report.read), report.skipped
+    (12, ())
+    """
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs is {jobs}; give at least 1")
+    if jobs is not None and scheduler is not None:
+        raise UsageError("jobs are of this machine, and a scheduler has its own; give one of both")
+    folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
+    target = _target(folders, None if out is None else Path(out))
+    if scheduler is not None:
+        folders, target = [folder.absolute() for folder in folders], target.absolute()
+    with (
+        _connected(scheduler) as client,
+        _known(target, dtype, force) as (known, before),
+        workspace(target) as spool,
+    ):
+        reading = read_roots(
+            folders,
+            spool,
+            choice=Choice(window, model_contains),
+            dtype=dtype,
+            jobs=jobs,
+            known=known,
+            client=client,
+        )
+        if strict and reading.skipped:
+            reasons = "; ".join(map(str, reading.skipped))
+            count = _cells(len(reading.skipped))
+            raise BuildError(f"nothing written: {count} cannot be read: {reasons}")
+        attributes = global_attributes(reading.cells, folders)
+        written = _differs(reading, known, attributes, before)
+        if written:
+            formats.write(reading.cells, target, attributes, _at(client))
+    return Report(
+        out=target,
+        read=tuple(str(cell.labels["run_id"]) for cell in reading.cells),
+        unchanged=tuple(reading.reused),
+        skipped=tuple(reading.skipped),
+        notes=tuple(f"{cell.folder / note}" for cell in reading.cells for note in cell.notes),
+        written=written,
+    )
+
+
+def _connected(scheduler: str | None) -> AbstractContextManager[Client | None]:
+    return nullcontext() if scheduler is None else connected(scheduler)
+
+
+def _at(client: Client | None) -> WriteBlocks | None:
+    """What writes blocks at a scheduler, if there is one."""
+    if client is None:
+        return None
+    from isoklx.sweeps.distributed_build import write_on  # needs the extra
+
+    return partial(write_on, client)
+
+
+def _known(
+    target: Path, dtype: str, force: bool
+) -> AbstractContextManager[tuple[dict[str, Cell], dict[str, Any]]]:
+    return nullcontext(({}, {})) if force else known_cells(target, dtype)
+
+
+def _differs(
+    reading: Reading,
+    known: Mapping[str, Cell],
+    attributes: Mapping[str, object],
+    before: Mapping[str, object],
+) -> bool:
+    """Whether a new file would differ from the one that is there in more than its dates."""
+    if any(reading.reused.values()) or known.keys() != reading.reused.keys():
+        return True
+    if len(reading.cells) > len(reading.reused):
+        return True
+    return any(before.get(name) != value for name, value in attributes.items() if name not in DATED)
+
+
+def _target(roots: list[Path], out: Path | None) -> Path:
+    """Where to write; a mistake is found before anything is read."""
+    if not roots:
+        raise UsageError("no runs root was given")
+    if out is None:
+        if len(roots) > 1:
+            raise UsageError("several runs roots have no common default: name the file with --out")
+        root = roots[0].resolve()
+        out = root.with_name(f"{root.name}.nc")
+    formats.require_target(out)
+    return out
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"

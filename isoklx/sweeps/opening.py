@@ -1,0 +1,93 @@
+"""Open a sweep, whatever it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xarray as xr
+
+from isoklx.errors import UsageError
+from isoklx.store import stored_sweep
+from isoklx.store.formats import is_zarr
+from isoklx.sweeps.backend import SweepBackend
+from isoklx.sweeps.scheduler import connected
+
+
+def open_sweep(path: str | Path, *, chunks: stored_sweep.Chunks = "auto") -> xr.Dataset:
+    """Open a built file, or read a runs root directly.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `isoklx.build` wrote, netCDF or Zarr, or a runs root (a folder of cells). The cells of
+        a root are parsed once, here; their large arrays then wait in a temporary folder until
+        they are asked for (see `isoklx.backend`).
+    chunks : "auto", int, dict or None
+        As for `xarray.open_dataset`. By default arrays are dask-backed when ``kl`` is larger than
+        256 MiB, in the file's own chunks; those of a root are single cells.
+
+    Returns
+    -------
+    Dataset
+        Dimensions ``cell``, ``alpha``, ``prompt``, ``token``, ``fork``, ``question`` and
+        ``iteration``; ``run_id`` is an index of ``cell``. NaN is a value that was not measured.
+
+    Raises
+    ------
+    DatasetError
+        When the file is absent, damaged, not a sweep, or written by a newer isoklx.
+    BuildError
+        When the folder holds no cell, or none that can be read.
+
+    Warns
+    -----
+    UserWarning
+        For each cell of a runs root that had to be skipped, naming folder, file and reason.
+
+    Examples
+    --------
+    >>> ds = open_sweep("data/sample")
+    >>> ds.sel(run_id="simulated-1B_pca_s0_w64").kl.dims
+    ('alpha', 'prompt', 'token')
+    >>> ds.query(cell="method == 'pca' and seed == 0").sizes["cell"]
+    2
+    """
+    path = Path(path)
+    if path.is_dir() and not is_zarr(path):
+        return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
+    return stored_sweep.read(path, chunks).set_xindex("run_id")
+
+
+@contextmanager
+def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
+    """Open a sweep, and have what is computed from it computed at a scheduler if one is given.
+
+    Parameters
+    ----------
+    file : Path
+        As for `isoklx.open_sweep`; with a scheduler, a built file on storage that its workers see.
+    scheduler : str, optional
+        As for `connected`.
+
+    Yields
+    ------
+    Dataset
+        Dask-backed whatever its size if there is a scheduler.
+
+    Raises
+    ------
+    UsageError
+        When a runs root is to be computed elsewhere: its cells would wait on this machine.
+    DatasetError, BuildError
+        As `connected` and `isoklx.open_sweep`.
+    """
+    if scheduler is None:
+        with open_sweep(file) as ds:
+            yield ds
+        return
+    if file.is_dir() and not is_zarr(file):
+        raise UsageError(f"{file}: --scheduler needs a built file, not a runs root; build it first")
+    with connected(scheduler), open_sweep(file, chunks={}) as ds:
+        yield ds

@@ -1,0 +1,166 @@
+"""Runs roots to cells: every cell that can be read, and why the others cannot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isoklx.cells.cell import EVERY, Cell, Choice, Labels
+from isoklx.cells.roots import cell_folders
+from isoklx.cells.sources import Stamp, stamps
+from isoklx.errors import BuildError, CellError
+from isoklx.sweeps.progress import progress
+from isoklx.sweeps.workers import Outcome, Task, perform_all
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+WORTH_A_WORKER = 16 * 2**20
+"""Bytes of JSON for which starting another process pays."""
+
+NOTHING_KNOWN: Mapping[str, Cell] = {}
+
+
+@dataclass
+class Reading:
+    """What reading some runs roots gave.
+
+    Parameters
+    ----------
+    cells : list of Cell
+        Ascending by ``run_id``; at least one.
+    skipped : list of CellError
+        One for each folder that could not be read.
+    reused : dict of str to bool
+        Of the cells that were known already: whether their files have new stamps, and so had to
+        be compared.
+    """
+
+    cells: list[Cell] = field(default_factory=list)
+    skipped: list[CellError] = field(default_factory=list)
+    reused: dict[str, bool] = field(default_factory=dict)
+
+
+def read_roots(
+    roots: Iterable[Path],
+    spool: Path,
+    *,
+    choice: Choice = EVERY,
+    dtype: str = "float32",
+    jobs: int | None = None,
+    known: Mapping[str, Cell] = NOTHING_KNOWN,
+    client: Client | None = None,
+) -> Reading:
+    """Read every cell under ``roots``.
+
+    Parameters
+    ----------
+    roots : iterable of Path
+        Runs roots.
+    spool : Path
+        Folder in which the cells' measured arrays wait until they are asked for.
+    choice : Choice
+        Which cells are wanted; by default every one.
+    dtype : {"float32", "float64"}
+        Storage of the measured arrays.
+    jobs : int, optional
+        Processes that parse; by default one per core, and none beside this one for little input.
+    known : mapping of str to Cell
+        By ``run_id``, cells that need not be parsed again if their files are unchanged.
+    client : Client, optional
+        A scheduler whose workers parse instead; roots and spool are on storage that they see.
+
+    Returns
+    -------
+    Reading
+        The cells wanted. A cell that cannot be read is skipped, the others are read; a folder
+        whose labels cannot be read counts as skipped whatever was wanted.
+
+    Raises
+    ------
+    BuildError
+        When no cell is left, `isoklx.cells.roots.cell_folders` finds none, or the spool is full.
+    """
+    folders = cell_folders(roots)
+    found = {folder: stamps(folder) for folder in folders}
+    fresh = {folder for folder in folders if not _unchanged(found[folder], known.get(folder.name))}
+    tasks = [
+        Task(folder, dtype, choice, _hash(known.get(folder.name)), spool)
+        for folder in folders
+        if folder in fresh
+    ]
+    size = sum(stamp[0] for folder in fresh for stamp in found[folder].values())
+    if client is None:
+        outcomes = perform_all(tasks, _processes(jobs, len(tasks), size), size)
+    else:
+        from isoklx.sweeps.distributed_build import perform_on
+
+        outcomes = perform_on(client, tasks)
+    reading, passed_over = Reading(), list[Labels]()
+    with closing(outcomes):  # so that no process works on, however this ends
+        for folder in progress(folders, len(folders), "cells"):
+            if folder in fresh:
+                _take(next(outcomes), folder, known, reading, passed_over)
+            elif choice.takes(known[folder.name].labels):
+                reading.cells.append(replace(known[folder.name], folder=folder))
+                reading.reused[folder.name] = False
+            else:
+                passed_over.append(known[folder.name].labels)
+    if not reading.cells:
+        raise BuildError(_nothing(reading.skipped, passed_over, choice))
+    return reading
+
+
+def _take(
+    outcome: Outcome,
+    folder: Path,
+    known: Mapping[str, Cell],
+    reading: Reading,
+    passed_over: list[Labels],
+) -> None:
+    if isinstance(outcome, BuildError):
+        raise outcome
+    if isinstance(outcome, CellError):
+        reading.skipped.append(outcome)
+    elif isinstance(outcome, Cell):
+        reading.cells.append(outcome)
+    elif outcome.wanted:
+        cell = replace(known[folder.name], folder=folder, stamps=outcome.stamps)
+        reading.cells.append(cell)
+        reading.reused[folder.name] = True
+    else:
+        passed_over.append(outcome.labels)
+
+
+def _unchanged(found: Mapping[str, Stamp], cell: Cell | None) -> bool:
+    return cell is not None and cell.stamps == found
+
+
+def _hash(cell: Cell | None) -> str:
+    return "" if cell is None else str(cell.data["source_hash"])
+
+
+def _processes(jobs: int | None, cells: int, size: int) -> int:
+    if jobs is None:
+        jobs = min(_cores(), 1 + size // WORTH_A_WORKER)
+    return max(min(jobs, cells), 1)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _nothing(skipped: list[CellError], passed_over: list[Labels], choice: Choice) -> str:
+    """Why there is nothing to build."""
+    if not passed_over:
+        return f"none of {len(skipped)} cells can be read; the first: {skipped[0]}"
+    asked = [] if choice.window is None else [f"window {choice.window}"]
+    asked += [f"a model containing {choice.model_contains!r}"] if choice.model_contains else []
+    there = {f"{labels['model']} at window {labels['window']}" for labels in passed_over}
+    return f"no cell with {' and '.join(asked)}; there is {', '.join(sorted(there))}"

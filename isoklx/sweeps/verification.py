@@ -1,0 +1,218 @@
+"""Whether a built file is what it says: its form, its numbers, and the folders it was read from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from isoklx import schema
+from isoklx.cells.cell import Cell, read_cell
+from isoklx.cells.roots import cell_folders
+from isoklx.errors import CellError
+from isoklx.store import stored_sweep
+from isoklx.store.alignment import Alignment
+from isoklx.store.formats import is_zarr
+
+ROUNDING = 1e-6
+"""How far beyond 1 a probability may be, that was summed in float32."""
+
+UNREADABLE = (RuntimeError, OSError, ValueError)
+"""What libnetcdf, and what decompresses Zarr, raise where stored bytes are damaged."""
+
+
+def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> list[str]:
+    """Check a built file, and whether it holds what its runs roots say.
+
+    The file's own form and numbers: every variable of the schema with its dimensions, dtype, fill
+    value and units; labels that ascend; probabilities within [0, 1]; ``gen_len`` where the last
+    finite KL of each trajectory is; nothing measured beyond a rollout's end or its window; flags
+    that are true.
+
+    With roots, also: the same cells; the hash of each cell's files; and every value, NaN included,
+    equal to what `isoklx.cells.cell.read_cell`, the reader of a build, makes of the JSON now.
+
+    Parameters
+    ----------
+    path : path
+        What `isoklx.build` wrote. One cell at a time is in memory.
+    roots : path or iterable of paths
+        The runs roots that it was built from.
+
+    Returns
+    -------
+    list of str
+        One line for each finding; empty when all is well.
+
+    Raises
+    ------
+    DatasetError
+        When the file is absent, no sweep, unreadable, or of a newer schema.
+    BuildError
+        When a root is no folder of cells.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from isoklx import build
+    >>> with TemporaryDirectory() as folder:
+    ...     file = build("data/sample", f"{folder}/sample.nc").out
+    ...     verify(file, "data/sample")
+    []
+    """
+    path = Path(path)
+    given = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
+    folders = cell_folders(given) if given else None
+    stored_sweep.read(path, chunks=None).close()
+    engine = "zarr" if is_zarr(path) else "netcdf4"
+    with xr.open_dataset(path, engine=engine, decode_cf=False) as ds:
+        findings = [*_form(ds)]
+        if findings:
+            return findings  # nothing else can be relied upon
+        try:
+            findings += _labels(ds)
+            for index in range(ds.sizes["cell"]):
+                findings += _numbers(ds.isel(cell=index).load())
+            if folders is not None:
+                findings += _against(ds, folders)
+        except UNREADABLE as error:
+            findings.append(f"damaged: a value cannot be read: {error}")
+    return findings
+
+
+def _form(ds: xr.Dataset) -> Iterator[str]:
+    """Variables as the schema has them."""
+    wide = ds["kl"].dtype == np.float64
+    for name, var in schema.VARIABLES.items():
+        stored = ds[name]
+        dtype = "O" if var.dtype == "str" else "float64" if var.measured and wide else var.dtype
+        if stored.dims != var.dims:
+            yield f"{name} has dimensions {stored.dims}, not {var.dims}"
+        if stored.dtype != dtype and not (dtype == "O" and stored.dtype.kind in "TU"):
+            yield f"{name} is {stored.dtype}, not {var.dtype}"
+        if stored.attrs.get("units") != var.units:
+            yield f"{name} has units {stored.attrs.get('units')!r}, not {var.units!r}"
+        fill = stored.attrs.get("_FillValue")
+        if str(fill) != str(var.fill):
+            yield f"{name} has the fill value {fill}, not {var.fill}"
+
+
+def _labels(ds: xr.Dataset) -> Iterator[str]:
+    """Labels that name one thing each, in order."""
+    for dim in ("alpha", "fork"):
+        if not (np.diff(ds[dim].values) > 0).all() or not np.isfinite(ds[dim].values).all():
+            yield f"{dim} does not ascend: {ds[dim].values}"
+    for dim in ("prompt", "token", "question", "iteration"):
+        if not np.array_equal(ds[dim].values, np.arange(ds.sizes[dim])):
+            yield f"{dim} does not count from 0: {ds[dim].values}"
+    names = ds["run_id"].values.tolist()
+    if names != sorted(set(names)):
+        [(name, times)] = Counter(names).most_common(1)
+        yield f"run_id does not name cells in order: {name!r} is there {times} times"
+
+
+def _numbers(cell: xr.Dataset) -> Iterator[str]:
+    """Values of one cell that cannot be."""
+    run_id, window, c_star = (cell[name].item() for name in ("run_id", "window", "c_star"))
+    if window < 1:
+        yield f"{run_id}: window is {window}"
+    if not np.isfinite(c_star):
+        yield f"{run_id}: c_star is {c_star}"
+    for name in ("pmass_eval", "pmass", "p_true"):
+        values = cell[name].values
+        yield from _first(
+            cell, name, (values < 0) | (values > 1 + ROUNDING), "is {value:g}, not within 0 and 1"
+        )
+    yield from _first(cell, "kl", np.isinf(cell["kl"].values), "is {value:g}")
+    yield from _lengths(cell, window)
+    has_pmass = any(np.isfinite(cell[name].values).any() for name in ("pmass_eval", "pmass"))
+    for name, there in (("has_kl", np.isfinite(cell["kl"].values).any()), ("has_pmass", has_pmass)):
+        flag = cell[name].item()
+        if flag != there:
+            yield f"{run_id}: {name} is {flag}, and there is {'some' if there else 'none'}"
+
+
+def _lengths(cell: xr.Dataset, window: int) -> Iterator[str]:
+    """Lengths of rollouts against what was measured along them."""
+    for name in ("gen_len", "gen_len_qa"):
+        lengths = cell[name].values
+        impossible = (lengths != schema.DATA[name].fill) & ((lengths < 0) | (lengths > window))
+        yield from _first(cell, name, impossible, f"is {{value:g}}, not within 0 and {window}")
+    finite, end = np.isfinite(cell["kl"].values), cell["gen_len"].values
+    last = (finite * np.arange(1, finite.shape[-1] + 1)).max(axis=-1, initial=0)
+    wrong = (end != last) & (last > 0)
+    yield from _first(cell, "gen_len", wrong, "is {value:g}, and the last finite kl elsewhere")
+    late = (cell["fork"].values > end[..., np.newaxis]) & (end[..., np.newaxis] >= 0)
+    past = late & np.isfinite(cell["pmass_eval"].values)
+    yield from _first(cell, "pmass_eval", past, "is {value:g}, past the rollout's end")
+
+
+def _first(cell: xr.Dataset, name: str, where: Any, what: str) -> Iterator[str]:
+    """One line for all values of a cell with the same fault, naming the first."""
+    count = np.count_nonzero(where)
+    if not count:
+        return
+    at = tuple(np.argwhere(where)[0])
+    place = ", ".join(
+        f"{dim} {cell[dim].values[i]:g}" for dim, i in zip(cell[name].dims, at, strict=True)
+    )
+    more = f" ({count} such values)" if count > 1 else ""
+    said = what.format(value=cell[name].values[at])
+    yield f"{cell['run_id'].item()}: {name} at {place} {said}{more}"
+
+
+def _against(ds: xr.Dataset, folders: Sequence[Path]) -> Iterator[str]:
+    """The file against the folders it was built from."""
+    stored = {run_id: index for index, run_id in enumerate(ds["run_id"].values)}
+    found = {folder.name: folder for folder in folders}
+    for run_id in sorted(stored.keys() - found.keys()):
+        yield f"{run_id}: in the file, and no folder of that name under the roots"
+    dtype = str(ds["kl"].dtype)
+    for run_id, folder in found.items():
+        try:
+            cell = read_cell(folder, dtype=dtype)
+        except CellError as error:
+            yield f"{error}" + ", and the cell is in the file" * (run_id in stored)
+            continue
+        assert isinstance(cell, Cell)
+        if run_id not in stored:
+            yield f"{run_id}: not in the file"
+        else:
+            yield from _differences(ds.isel(cell=stored[run_id]).load(), cell)
+
+
+def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
+    """A cell in the file against the cell in its folder."""
+    run_id = cell.labels["run_id"]
+    if stored["source_hash"].item() != cell.data["source_hash"]:
+        yield f"{run_id}: its files are not those that the file was built from (another SHA-256)"
+        return
+    for name in (*cell.labels, "c_star", "target_kl"):
+        value, own = stored[name].item(), {**cell.labels, **cell.data}[name]
+        if value != own:
+            yield f"{run_id}: {name} is {value!r}, and {own!r} in its folder"
+    alignment = Alignment({dim: stored[dim].values for dim in schema.DIMS if dim != "cell"})
+    for dim, labels in (("alpha", cell.alpha), ("fork", cell.fork)):
+        if not np.isin(labels, stored[dim].values).all():
+            yield f"{run_id}: the file lacks one of its labels along {dim}"
+            return
+    for name, var in schema.DATA.items():
+        if not var.dims[1:]:
+            continue  # compared above, or a flag of what is compared here
+        if any(a > b for a, b in zip(cell.shapes[name], stored[name].shape, strict=True)):
+            yield f"{run_id}: {name} is larger in its folder, {cell.shapes[name]}"
+            continue
+        expected = alignment.placed(name, [cell])[0]
+        differs = ~_equal(stored[name].values, expected)
+        for line in _first(stored, name, differs, "is {value:g}"):
+            at = tuple(np.argwhere(differs)[0])
+            yield f"{line}, and {expected[at]:g} in its folder"
+
+
+def _equal(stored: Any, expected: Any) -> Any:
+    """Where numbers are the same, or both NaN."""
+    return (stored == expected) | (np.isnan(stored) & np.isnan(expected))

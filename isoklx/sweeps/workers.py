@@ -1,0 +1,218 @@
+"""Cells parsed in other processes.
+
+A worker is this interpreter run afresh, fed through its standard input. That, and not
+multiprocessing, because a build may be called from any script, notebook or thread: nothing of the
+caller is imported again, and nothing of it is forked.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+from isoklx.cells.cell import Cell, Choice, Unread, read_cell
+from isoklx.errors import BuildError, CellError
+from isoklx.store.spool import spooled
+
+BATCH = 8 * 2**20
+"""Bytes of small cells that are sent to a worker together."""
+
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+"""Has glibc keep what a cell took for the next one, instead of asking the kernel for it again."""
+
+Outcome = Cell | Unread | CellError | BuildError
+"""What became of a cell; a BuildError is about the spool, and so about the whole build."""
+
+
+Batch = Sequence["Task"]
+Waiting = deque[tuple[Batch, "Future[list[Outcome]]"]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to read.
+
+    Parameters
+    ----------
+    folder, dtype, choice, known_hash
+        As for `isoklx.cells.cell.read_cell`.
+    spool : Path
+        Folder in which measured arrays wait.
+    """
+
+    folder: Path
+    dtype: str
+    choice: Choice
+    known_hash: str
+    spool: Path
+
+
+def perform(task: Task) -> Outcome:
+    """Read a cell, and leave its measured arrays in the spool."""
+    try:
+        found = read_cell(
+            task.folder, dtype=task.dtype, choice=task.choice, known_hash=task.known_hash
+        )
+    except CellError as error:
+        return error
+    except MemoryError:
+        return CellError(task.folder, "", "too large for the memory of this machine")
+    if isinstance(found, Unread):
+        return found
+    try:
+        return spooled(found, task.spool / str(os.getpid()))
+    except OSError as error:
+        return BuildError(f"{task.spool}: cannot be written: {error.strerror}")
+
+
+def perform_all(tasks: Sequence[Task], jobs: int, size: int) -> Generator[Outcome, None, None]:
+    """Perform tasks in ``jobs`` processes, in order.
+
+    Small cells are sent to workers in batches, and this process performs batches too: workers take
+    a while to start. Large cells are left to the workers, as parsing one here would keep them
+    waiting for their next. A worker that dies is an error of the cell that it was reading, and is
+    replaced.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Cells to read.
+    jobs : int
+        Processes that read; 1 is this one alone.
+    size : int
+        Bytes of all cells together.
+    """
+    if jobs == 1:
+        yield from map(perform, tasks)
+        return
+    each = max(size // len(tasks), 1)
+    small = each < BATCH
+    waiting: Waiting = deque((part, Future()) for part in _batched(tasks, max(BATCH // each, 1)))
+    futures = [future for _, future in waiting]
+    workers = [_Worker() for _ in range(jobs - 1 if small else jobs)]
+    threads = [Thread(target=_perform_waiting, args=(waiting, one.perform)) for one in workers]
+    for thread in threads:
+        thread.start()
+    try:
+        for future in futures:
+            while small and not future.done() and _perform_next(waiting, _perform_here):
+                pass
+            yield from future.result()
+    finally:
+        waiting.clear()
+        for worker in workers:
+            worker.kill()
+        for thread in threads:
+            thread.join()
+        for worker in workers:
+            worker.close()
+
+
+def _batched(tasks: Sequence[Task], length: int) -> Iterator[Batch]:
+    for start in range(0, len(tasks), length):
+        yield tasks[start : start + length]
+
+
+def _perform_here(batch: Batch) -> list[Outcome]:
+    return [perform(task) for task in batch]
+
+
+def _perform_waiting(waiting: Waiting, perform_batch: Callable[[Batch], list[Outcome]]) -> None:
+    while _perform_next(waiting, perform_batch):
+        pass
+
+
+def _perform_next(waiting: Waiting, perform_batch: Callable[[Batch], list[Outcome]]) -> bool:
+    """Perform the next batch that waits; False when there is none."""
+    try:
+        batch, future = waiting.popleft()
+    except IndexError:
+        return False
+    try:
+        future.set_result(perform_batch(batch))
+    except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+        future.set_exception(error)
+    return True
+
+
+class _Worker:
+    """A process that performs one batch after another."""
+
+    def __init__(self) -> None:
+        self._killed = False
+        self._start()
+
+    def _start(self) -> None:
+        here = str(Path(__file__).parents[1])
+        path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from isoklx.sweeps.workers import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**KEEP_MEMORY, **os.environ, "PYTHONPATH": path},
+        )
+
+    def perform(self, batch: Batch) -> list[Outcome]:
+        """Perform a batch; what a worker dies of does not concern the rest of it."""
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(batch):
+            rest = batch[len(outcomes) :]
+            try:
+                self._exchange(rest, outcomes)
+            except (EOFError, OSError, pickle.UnpicklingError):
+                status = self._process.wait()
+                self.close()
+                ended = f"the process that read it ended ({status})"
+                failed = rest if self._killed else batch[len(outcomes) : len(outcomes) + 1]
+                outcomes += [CellError(task.folder, "", ended) for task in failed]
+                if self._killed:
+                    break
+                self._start()
+        return outcomes
+
+    def _exchange(self, batch: Batch, outcomes: list[Outcome]) -> None:
+        """Send a batch, and append the outcomes as they come."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump(batch, self._process.stdin)
+        self._process.stdin.flush()
+        for _ in batch:
+            outcomes.append(pickle.load(self._process.stdout))  # noqa: S301 - our own process
+
+    def kill(self) -> None:
+        """End the process, and so what waits for its answer."""
+        self._killed = True
+        self._process.kill()
+
+    def close(self) -> None:
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what was not sent to a dead process stays unsent
+                assert pipe is not None
+                pipe.close()
+
+
+def serve() -> None:
+    """Perform the batches that come in, until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started
+    while True:
+        try:
+            batch = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own process
+        except EOFError:
+            return
+        try:
+            for task in batch:
+                pickle.dump(perform(task), sys.stdout.buffer, protocol=5)
+                sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            os._exit(1)  # whoever asked was killed; there is nobody left to tell

@@ -1,0 +1,173 @@
+"""The calibration table: whether the calibration of each cell can be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from isoklx import schema
+from isoklx.stats.repeats import repeated_cells
+from isoklx.stats.selection import SAME_ALPHA, restore_dims
+from isoklx.stats.trajectories import quantile
+
+CALIBRATION_KEYS = ("run_id",)
+CALIBRATION_LABELS = (*CALIBRATION_KEYS, "model_short", "method", "seed", "window")
+
+TOLERANCE = 0.05
+"""Nats by which a bisection may miss its target; what it stops at."""
+
+HELD_OUT_RANGE = (0.7, 1.4)
+"""Held-out p95 at alpha 1, in units of the target, of a calibration that carries over."""
+
+EQUAL = 1e-9
+"""Where two numbers are compared, they are equal to this."""
+
+ROUNDING = 1e-6
+"""KL below this, in nats, is the rounding of float32, as at alpha 0."""
+
+
+def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
+    """Tabulate, for each cell, whether its calibration can be trusted.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it. Dask-backed arrays are reduced block by block, and cells
+        compared as by `isoklx.repeated_cells`.
+
+    Returns
+    -------
+    DataFrame
+        One row per cell, in the order of `ds`. Whatever a cell has no data for is NaN, or NA in the
+        three columns of nullable booleans.
+
+        run_id, model_short, method, seed, window
+            Which cell.
+        c_star, target_kl
+            The calibrated coefficient, and the p95 of KL that it aims at, in nats.
+        calib_kl_p95
+            p95 of KL at the last step of the bisection, in nats.
+        converged : boolean
+            Whether that is within 0.05 nats of the target.
+        pinned : boolean
+            Whether it is not, and ``c_star`` is at an end of what was tried: no coefficient tried
+            was smaller, or none was larger, in magnitude. The bisection ran into its limit.
+        heldout_kl_p95
+            p95 of KL at alpha 1 on held-out prompts, in nats.
+        heldout_in_range : boolean
+            Whether that is in [0.7, 1.4] times the target.
+        kl_max_alpha0
+            Largest per-token KL at alpha 0, in nats: rounding, if nothing was steered there.
+        pmass_eval_alpha0, pmass_alpha0
+            Mean of ``pmass_eval`` over prompts, and of ``pmass`` over questions, and forks at
+            alpha 0: how alive the model is that nothing was done to.
+        kl_p95_mismatch
+            Largest relative difference, over alphas, between ``kl_p95`` and the p95 of ``kl``
+            itself; that of two values below 1e-6 nats is 0. It is 0 as well where the run had
+            recorded none, because ``kl_p95`` then comes from ``kl``.
+        repeats
+            ``run_id`` of the first cell that this one repeats to the byte, empty where it repeats
+            none: the rows with an empty one are the distinct cells.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> table = calibration_table(isoklx.open_sweep("data/sample"))
+    >>> bool(table["converged"].all()), bool(table["pinned"].any())
+    (True, False)
+    """
+    labels = [*CALIBRATION_LABELS, "c_star", "target_kl"]
+    measured = ["kl", "pmass_eval", "pmass", "kl_p95", "calib_coeff", "calib_kl_p95"]
+    schema.require(ds, [*labels, *measured, *schema.DIMS[1:]])
+    found = _reduced(restore_dims(ds), labels)
+    table = _columns(found, labels)
+    target = table["target_kl"].to_numpy()
+
+    table["calib_kl_p95"] = p95 = _last(found["calib_kl_p95"].values)
+    on_target = np.abs(p95 - target) <= TOLERANCE + EQUAL
+    at_end = _at_an_end(table["c_star"].to_numpy(), found["calib_coeff"].values)
+    table["converged"] = _nullable(on_target, known=~np.isnan(p95))
+    table["pinned"] = _nullable(at_end & ~on_target, known=~np.isnan(p95))
+
+    table["heldout_kl_p95"] = held_out = _at(found["kl_p95"], 1).values
+    lowest, highest = (factor * target for factor in HELD_OUT_RANGE)
+    in_range = (held_out >= lowest - EQUAL) & (held_out <= highest + EQUAL)
+    table["heldout_in_range"] = _nullable(in_range, known=~np.isnan(held_out))
+
+    table["kl_max_alpha0"] = _at(found["kl_quantiles"].isel(quantile=1), 0).values
+    for name in ("pmass_eval", "pmass"):
+        table[f"{name}_alpha0"] = found[f"{name}_alpha0"].values
+    table["kl_p95_mismatch"] = _largest_mismatch(
+        found["kl_p95"].values, found["kl_quantiles"].isel(quantile=0).values
+    )
+    first = {again: group[0] for group in repeated_cells(ds) for again in group[1:]}
+    table["repeats"] = [first.get(run_id, "") for run_id in table["run_id"]]
+    return table
+
+
+def _columns(ds: xr.Dataset, names: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({name: ds[name].values for name in names})
+
+
+def _reduced(ds: xr.Dataset, labels: list[str]) -> xr.Dataset:
+    """All that the calibration table needs, without prompts and tokens, in memory."""
+    found = ds[[*labels, "kl_p95", "calib_coeff", "calib_kl_p95"]].assign(
+        kl_quantiles=quantile(ds["kl"], [0.95, 1], ["prompt", "token"]).transpose("cell", ...),
+        pmass_eval_alpha0=_mean(_at(ds["pmass_eval"], 0), ["prompt", "fork"]),
+        pmass_alpha0=_mean(_at(ds["pmass"], 0), ["question", "fork"]),
+    )
+    return found.compute()
+
+
+def _at(da: xr.DataArray, alpha: float) -> xr.DataArray:
+    """One dose; NaN in a sweep that has it not."""
+    near = da.reindex(alpha=[float(alpha)], method="nearest", tolerance=SAME_ALPHA)
+    return near.isel(alpha=0, drop=True)
+
+
+def _mean(da: xr.DataArray, dims: list[str]) -> xr.DataArray:
+    """Mean that is NaN, without a warning, where there is nothing to average."""
+    return da.astype(float).sum(dims, min_count=1) / da.count(dims)
+
+
+def _last(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Last number of each row (cell, iteration); NaN where there is none."""
+    before = np.full((len(steps), 1), np.nan)
+    steps = np.concatenate([before, steps], axis=1)
+    last = np.where(np.isnan(steps), 0, np.arange(steps.shape[1])).max(axis=1)
+    return np.take_along_axis(steps, last[:, np.newaxis], axis=1)[:, 0]
+
+
+def _at_an_end(
+    c_star: npt.NDArray[np.float64], tried: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Whether no coefficient in the row (cell, iteration) is smaller, or none is larger."""
+    # A method whose direction is turned round has coefficients below 0.
+    coeff, tried = np.abs(c_star)[:, np.newaxis], np.abs(tried)
+    slack = EQUAL * coeff
+    smaller, larger = tried < coeff - slack, tried > coeff + slack
+    return np.logical_not(smaller.any(axis=1) & larger.any(axis=1))
+
+
+def _nullable(values: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> Any:
+    return pd.arrays.BooleanArray(values, ~known)
+
+
+def _largest_mismatch(
+    recorded: npt.NDArray[np.float64], recomputed: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Largest relative difference along the last axis; NaN where no dose has both."""
+    size = np.maximum(np.abs(recorded), np.abs(recomputed))
+    difference = np.abs(recorded - recomputed) / np.maximum(size, ROUNDING)
+    difference[size < ROUNDING] = 0
+    largest: npt.NDArray[np.float64] = np.fmax.reduce(difference, axis=-1, initial=np.nan)
+    return largest

@@ -1,0 +1,135 @@
+"""What a sweep holds, in a screenful of text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from isoklx.stats.repeats import repeated_cells
+from isoklx.store import formats
+from isoklx.sweeps.opening import open_sweep
+from isoklx.terminal import printable
+
+WIDTH = 100
+MOST_ROWS = 12
+
+
+def describe(path: str | Path) -> str:
+    """Say what a file, or a runs root, holds.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `isoklx.open_sweep`.
+
+    Returns
+    -------
+    str
+        Cells by model and method, alphas, windows, prompts, the share of KL and pmass that is
+        present, repeated cells, size and provenance.
+
+    Raises
+    ------
+    DatasetError, BuildError
+        As `isoklx.open_sweep`.
+
+    Examples
+    --------
+    >>> print(describe("data/sample").splitlines()[2])
+    12 cells, 10 distinct
+    """
+    path = Path(path)
+    with open_sweep(path) as ds:
+        repeats = repeated_cells(ds)  # compares the cells, which is worth doing once
+        n = ds.sizes["cell"]
+        n_distinct = n - sum(len(group) - 1 for group in repeats)
+        lines = [
+            printable(ds.attrs["title"]),
+            "",
+            f"{n} cells, {n_distinct} distinct",
+            *_cells(ds),
+            "",
+        ]
+        lines += _labels(ds)
+        lines += ["", *_present(ds), "", *_repeats(repeats), *_origin(ds, path)]
+    return "\n".join(lines)
+
+
+def _cells(ds: xr.Dataset) -> list[str]:
+    """A table of cells by model, method and window."""
+    labels = ds[["model", "method", "window", "seed", "layer"]].reset_coords().to_dataframe()
+    keys = ["model", "method", "window"]
+    rows = [("model", "method", "window", "cells", "seeds", "layer")]
+    for key, group in labels.groupby(keys):
+        seeds, layers = (_numbers(sorted(set(group[name]))) for name in ("seed", "layer"))
+        model, method, window = map(printable, key)
+        rows.append((model, method, window, str(len(group)), seeds, layers))
+    hidden = len(rows) - 1 - MOST_ROWS
+    rows = rows[: MOST_ROWS + 1]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return lines + ([f"  and {hidden} more rows"] if hidden > 0 else [])
+
+
+def _labels(ds: xr.Dataset) -> list[str]:
+    return [
+        _entry("alphas", _numbers(ds.alpha.values) or "none, calibrated only"),
+        _entry("windows", f"{_numbers(np.unique(ds.window))} tokens"),
+        _entry("tokens", f"{ds.sizes['token']} in the longest row"),
+        _entry("prompts", f"{ds.sizes['prompt']}, and {ds.sizes['question']} yes/no questions"),
+        _entry("forks", _numbers(ds.fork.values) or "none"),
+    ]
+
+
+def _present(ds: xr.Dataset) -> list[str]:
+    """The share of each measured array that has a number, and in how many cells."""
+    lines = []
+    for name in ("kl", "pmass_eval", "pmass"):
+        size, count = ds[name].size, ds[name].count(ds[name].dims[1:]).values
+        share = f"{100 * count.sum() / size:.0f}% of {size} values" if size else "no values"
+        cells = np.count_nonzero(count)
+        lines.append(_entry(name, f"{share}, in {cells} of {ds.sizes['cell']} cells"))
+    return lines
+
+
+def _repeats(groups: list[list[str]]) -> list[str]:
+    lines = [_entry("repeats", " = ".join(group)) for group in groups[:MOST_ROWS]]
+    if len(groups) > MOST_ROWS:
+        lines.append(_entry("", f"and {len(groups) - MOST_ROWS} more groups"))
+    return [*lines, ""] if lines else []
+
+
+def _origin(ds: xr.Dataset, path: Path) -> list[str]:
+    if path.is_dir() and not formats.is_zarr(path):
+        what = "a runs root"
+    else:
+        what = f"{'Zarr store, ' if path.is_dir() else ''}{formats.size(path) / 1e6:.1f} MB"
+    return [
+        _entry("file", f"{path} ({what}, schema {ds.attrs['schema_version']})"),
+        _entry("source", ds.attrs["source"]),
+        _entry("history", ds.attrs["history"]),
+    ]
+
+
+def _entry(name: str, text: str) -> str:
+    indent = " " * 12
+    return textwrap.fill(
+        printable(text),
+        WIDTH,
+        initial_indent=f"{name:<12}",
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+
+
+def _numbers(values: Iterable[float]) -> str:
+    shown = [f"{value:g}" for value in values]
+    return ", ".join(shown if len(shown) <= 24 else [*shown[:12], "...", *shown[-4:]])

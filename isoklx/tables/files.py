@@ -1,0 +1,55 @@
+"""A table's files, for a spreadsheet and for a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isoklx.cells.atomic import replacing
+from isoklx.errors import BuildError
+from isoklx.tables.formats import Table, as_csv, as_markdown
+
+
+def write_table(table: Table, folder: Path, name: str) -> list[Path]:
+    """Write a table as comma-separated values and as Markdown.
+
+    Each file is replaced as a whole or left as it was.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    folder : Path
+        Where to; it is made if there is none.
+    name : str
+        Name of the files without their suffix.
+
+    Returns
+    -------
+    list of Path
+        ``name.csv`` and ``name.md`` in `folder`, in UTF-8.
+
+    Raises
+    ------
+    BuildError
+        When the folder cannot be made, or a file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> table = Table(pd.DataFrame({"method": ["pca"], "n": [3]}), ("method",), "n = 3.")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_table(table, Path(folder) / "tables", "table")]
+    ['table.csv', 'table.md']
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    written = []
+    for suffix, text in ((".csv", as_csv(table)), (".md", as_markdown(table))):
+        path = folder / f"{name}{suffix}"
+        with replacing(path) as partial:
+            partial.write_bytes(text.encode())
+        written.append(path)
+    return written

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from isoklx.cells import measurements as m
+
+values = st.one_of(st.none(), st.floats(allow_infinity=False), st.integers(-(10**9), 10**9))
+
+
+@given(st.lists(st.lists(values, max_size=6), max_size=5), st.integers(0, 6))
+def test_rows_are_what_a_plain_loop_makes_of_them(rows, length):
+    out = m.padded_rows(rows, "x", length, cut=True)
+    assert out.shape == (len(rows), max((min(len(row), length) for row in rows), default=0))
+    for i, row in enumerate(rows):
+        for j in range(out.shape[1]):
+            value = row[j] if j < len(row) and row[j] is not None else float("nan")
+            np.testing.assert_array_equal(out[i, j], value)
+
+
+@given(arrays("float32", 20, elements=st.floats(width=32, allow_infinity=False)))
+def test_float32_holds_every_float32(values):
+    exact = values.astype("float64")
+    assert not m.not_held(exact, m.stored(exact, "float32")).any()
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, 1e-50, 1.17e-42])
+def test_float32_does_not_hold_what_it_rounds_by_more_than_a_millionth(value):
+    exact = np.array([value])
+    assert m.not_held(exact, m.stored(exact, "float32")).all()
+    assert not m.not_held(exact, m.stored(exact, "float64")).any()
+
+
+@pytest.mark.parametrize("spelling", ["1", "1.0", "+1", "1e0", "1.", "10e-1"])
+def test_an_alpha_may_be_spelt_in_many_ways(spelling):
+    assert m.alpha_of(spelling, "key") == 1.0
+
+
+@pytest.mark.parametrize(
+    "spelling", ["", " 1", "1_0", "0x1", "nan", "inf", "1e999", "one", "\u0661"]
+)
+def test_what_is_no_plain_number_is_no_alpha(spelling):
+    with pytest.raises(ValueError, match="not a finite number"):
+        m.alpha_of(spelling, "key")
+
+
+def test_minus_zero_is_the_alpha_zero():
+    assert str(m.alpha_of("-0.0", "key")) == "0.0"
+
+
+def test_rows_that_would_be_next_to_nothing_but_padding_are_refused(monkeypatch):
+    monkeypatch.setattr(m, "PADDED", 100)
+    rows = [[0.5] * 65] + [[]] * 63
+    assert m.padded_rows(rows, "x", 99).shape == (64, 65)
+    with pytest.raises(ValueError, match=r"x has 65 values in rows so uneven .* 65 x 65 places"):
+        m.padded_rows([*rows, []], "x", 99)
+
+
+def test_a_number_too_long_to_show_is_described():
+    with pytest.raises(ValueError, match="x is a whole number of thousands of digits, outside"):
+        m.whole(10**5000, "x")
+
+
+@pytest.mark.parametrize("value", ["", " ", None, 3, ["a"], "a\nb", "a\0b", "\x1b[2J", "\udcff"])
+def test_what_is_no_line_of_text_is_refused(value):
+    with pytest.raises(ValueError, match="x is "):
+        m.text(value, "x")
+
+
+@pytest.mark.parametrize("value", ["a b", "größe", "👩\u200d🔬", "=1+1", "m" * 300])
+def test_a_line_of_text_may_hold_any_letters(value):
+    assert m.text(value, "x") == value

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from isoklx.cells.roots import cell_folders
+from isoklx.errors import BuildError
+from tests.handmade import make_cell
+
+
+def names(*roots):
+    return [folder.name for folder in cell_folders(roots)]
+
+
+def test_cells_are_folders_ascending_by_name(tmp_path):
+    for name in ("b", "a", "c"):
+        make_cell(tmp_path, name)
+    (tmp_path / "notes.txt").write_text("not a cell")
+    assert names(tmp_path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["_old", ".cache"])
+def test_folders_set_aside_by_their_name_are_not_cells(tmp_path, name):
+    make_cell(tmp_path, name)
+    make_cell(tmp_path, "a")
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_cell_may_be_a_link_to_a_folder(tmp_path):
+    folder = make_cell(tmp_path / "elsewhere", "a")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "linked").symlink_to(folder)
+    assert names(root) == ["linked"]
+
+
+def test_a_link_that_leads_nowhere_is_not_passed_over_in_silence(tmp_path):
+    make_cell(tmp_path, "a")
+    (tmp_path / "lost").symlink_to(tmp_path / "gone")
+    assert names(tmp_path) == ["a", "lost"]
+
+
+def test_two_roots_that_share_a_run_id_are_an_error_naming_both_folders(tmp_path):
+    first, second = make_cell(tmp_path / "x", "a"), make_cell(tmp_path / "y", "a")
+    with pytest.raises(BuildError, match=f"called a: {first} and {second}"):
+        names(tmp_path / "x", tmp_path / "y")
+
+
+def test_an_absent_root_is_an_error(tmp_path):
+    with pytest.raises(BuildError, match="there is no such folder"):
+        names(tmp_path / "outptus")
+
+
+def test_a_file_for_a_root_is_an_error(tmp_path):
+    (tmp_path / "sweep.nc").write_text("")
+    with pytest.raises(BuildError, match="not a folder of cells, but a file"):
+        names(tmp_path / "sweep.nc")
+
+
+def test_an_empty_root_is_an_error(tmp_path):
+    with pytest.raises(BuildError, match="no cell here"):
+        names(tmp_path)
+
+
+def test_a_cell_given_as_the_root_is_told_its_parent(tmp_path):
+    folder = make_cell(tmp_path, "a")
+    with pytest.raises(BuildError, match=f"this is one cell; the runs root is {tmp_path}"):
+        names(folder)
+
+
+def test_the_folder_above_the_runs_root_is_told_where_the_cells_are(tmp_path):
+    make_cell(tmp_path / "sweep", "a")
+    with pytest.raises(BuildError, match=f"one level down, in {tmp_path / 'sweep'}"):
+        names(tmp_path)
+
+
+def test_a_cell_that_may_not_be_entered_hides_no_other(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        make_cell(tmp_path, name)
+    look = Path.exists
+
+    def exists(path):
+        if path.parent.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return look(path)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_root_that_may_not_be_entered_is_one_line(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(BuildError, match="cannot be listed: Permission denied"):
+        names(tmp_path / "root")

@@ -1,0 +1,53 @@
+import inspect
+from dataclasses import fields
+
+import matplotlib.pyplot as plt
+import pytest
+
+import isoklx.plot
+from isoklx.cli.drawing import Panels, Saving, Scope, draw, draw_figure1, of_model
+from isoklx.errors import UsageError
+
+
+def test_the_options_of_figure_1_are_those_of_the_function_with_its_defaults():
+    parameters = inspect.signature(isoklx.plot.figure1).parameters
+    for option in [*fields(Panels), *fields(Scope)]:
+        if option.name != "model_contains":
+            assert parameters[option.name].default == option.default
+
+
+def test_nothing_stays_open_after_a_figure_is_written(tmp_path):
+    written = draw("a", tmp_path / "new", Saving(("png", "svg")), lambda: plt.subplots()[0])
+    assert [path.name for path in written] == ["a.png", "a.svg"]
+    assert not plt.get_fignums()
+
+
+def test_a_style_sheet_reaches_the_figure(tmp_path):
+    (tmp_path / "wide.mplstyle").write_text("figure.figsize: 7, 1\n")
+    seen = []
+
+    def make():
+        figure, _ = plt.subplots()
+        seen.append(figure.get_size_inches().tolist())
+        return figure
+
+    draw("a", tmp_path, Saving(mplstyle=tmp_path / "wide.mplstyle"), make)
+    assert seen == [[7.0, 1.0]]
+
+
+def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "isoklx.plot.figure1",
+        lambda ds, **options: seen.update(options, n=ds.sizes["cell"]) or plt.figure(),
+    )
+    scope = Scope(window=64, model_contains="1B", alphas=(1.0,))
+    draw_figure1(sample_ds, tmp_path, scope, Panels(kind="fan", roll=9, mark_t=3), Saving())
+    assert seen["n"] == 6
+    assert (seen["window"], seen["alphas"]) == (64, (1.0,))
+    assert (seen["kind"], seen["roll"], seen["mark_t"]) == ("fan", 9, 3)
+
+
+def test_a_model_that_is_not_there_is_told_which_are(sample_ds):
+    with pytest.raises(UsageError, match="'huge'; there is example/simulated-1B, example/sim"):
+        of_model(sample_ds, "huge")

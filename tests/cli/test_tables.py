@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import pandas as pd
+import pytest
+
+import isoklx
+from isoklx.cli import main as cli
+from isoklx.cli import tables as table_commands
+from isoklx.cli.commands import COMMANDS
+from isoklx.stats.survival import survival_summary
+from isoklx.tables.calibration import calibration_table
+from isoklx.tables.headline import headline_table
+from tests.handmade import make_cell
+
+NAMES = ("table", "survival", "calibration")
+
+
+@pytest.fixture(autouse=True)
+def commands() -> Iterator[None]:
+    tables = {name: getattr(table_commands, name) for name in NAMES}
+    with mock.patch.dict(COMMANDS, tables), mock.patch.dict(os.environ, {"COLUMNS": "100"}):
+        yield
+
+
+def output(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) -> str:
+    assert cli.main([str(word) for word in words]) == status
+    captured = capsys.readouterr()
+    assert bool(captured.err) == bool(status)
+    return captured.err if status else captured.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_is_printed_to_the_width_of_the_terminal(
+    name: str, sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = output(capsys, name, sample)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "distinct" in text
+    assert "..." not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "tabulate"),
+    [("table", headline_table), ("survival", survival_summary), ("calibration", calibration_table)],
+)
+def test_json_is_the_rows_of_the_table_and_nothing_else(
+    name: str,
+    tabulate: Callable[..., pd.DataFrame],
+    sample: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = json.loads(output(capsys, name, sample, "--json"))
+    frame = tabulate(isoklx.open_sweep(sample)).astype(object)
+    assert rows == frame.where(frame.notna(), None).to_dict("records")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_written_and_named(
+    name: str, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tables"
+    text = output(capsys, name, sample, "--out", out)
+    paths = [out / f"{name}.csv", out / f"{name}.md"]
+    paths += [] if name == "table" else [out / f"{name}.png"]
+    assert text.endswith("\n\n" + "".join(f"wrote {path}\n" for path in paths))
+    assert sorted(out.iterdir()) == paths
+    assert "distinct" in paths[1].read_text().splitlines()[0]
+
+
+def test_json_and_files_together_keep_standard_output_for_the_program(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["table", str(sample), "--json", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 6
+    assert str(tmp_path / "table.csv") in err
+
+
+def test_a_built_file_gives_the_same_table_as_its_root(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    isoklx.build([sample], tmp_path / "s.nc")
+    for name in NAMES:
+        assert output(capsys, name, tmp_path / "s.nc") == output(capsys, name, sample)
+
+
+def test_survival_options_choose_rows_and_groups(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--thresholds 0.5,0.95 --by method,seed --alphas 1,2 --metric pmass --nodistinct"
+    rows = json.loads(output(capsys, "survival", sample, "--json", *words.split()))
+    assert list(rows[0])[:4] == ["threshold", "method", "seed", "alpha"]
+    assert len(rows) == 2 * 3 * 2 * 2
+    assert {row["alpha"] for row in rows} == {1.0, 2.0}
+    assert {row["threshold"] for row in rows} == {0.5, 0.95}
+    assert "all n trajectories" in output(capsys, "survival", sample, *words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("--alphas 0.3", 2, "no alpha 0.3 in this sweep; it has 0, 0.25, 0.5, 1, 2, 4"),
+        ("--thresholds 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
+        ("--metric kl", 2, "metric 'kl' has no default threshold; give one, in nats"),
+        ("--by methd", 2, "cannot group by 'methd'"),
+        ("--metric nonsense", 2, "--metric takes pmass_eval, pmass or kl, not 'nonsense'"),
+    ],
+)
+def test_wrong_use_of_survival_is_one_line(
+    words: str, status: int, message: str, sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = output(capsys, "survival", sample, *words.split(), status=status)
+    assert error.startswith(f"isoklx survival: {message}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_in_the_place_of_the_folder_is_one_line(
+    name: str, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    assert cli.main([name, str(sample), "--out", str(tmp_path / "out")]) == 1
+    expected = f"isoklx {name}: {tmp_path / 'out'}: cannot be made a folder: File exists\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_sweep_that_was_calibrated_only_has_tables_and_no_survival(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_cell(tmp_path)
+    assert "Cells: n = 1, distinct n = 1." in output(capsys, "table", tmp_path)
+    assert "tiny_pca_s0_w4" in output(capsys, "calibration", tmp_path)
+    error = output(capsys, "survival", tmp_path, status=1)
+    assert error == "isoklx survival: no cell of this sweep has pmass_eval\n"
+
+
+def test_cells_of_one_seed_are_named_in_the_caption(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for layer in (3, 4):
+        make_cell(tmp_path, f"layer{layer}", calib={"layer": layer})
+    assert "1 of them repeat a seed" in output(capsys, "table", tmp_path)

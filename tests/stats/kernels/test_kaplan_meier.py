@@ -1,0 +1,184 @@
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from lifelines import KaplanMeierFitter
+from lifelines.utils import restricted_mean_survival_time
+from scipy.stats import CensoredData
+from scipy.stats import logrank as scipy_logrank
+
+from isoklx.stats.kernels import kaplan_meier as km
+
+TIMES = np.array([0, 1, 2, 3, 5, 8, 13, 21, 34])
+
+
+def simulated(seed):
+    """When trajectories ended, as indices of TIMES, and whether they died: one of many shapes."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(1, 40)
+    spread = rng.integers(1, TIMES.size + 1)
+    ended = rng.integers(TIMES.size - spread, TIMES.size, n)
+    return ended, rng.random(n) < rng.choice([0, 0.1, 0.5, 1])
+
+
+def counts(ended, died):
+    return tuple(np.bincount(which, minlength=TIMES.size) for which in (ended, ended[died]))
+
+
+def lifelines_fit(ended, died):
+    return lifelines_fit_of(TIMES[ended], died)
+
+
+def lifelines_fit_of(durations, died):
+    with warnings.catch_warnings():
+        # Its interval divides by log S = 0 while nobody died.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return KaplanMeierFitter().fit(durations, died)
+
+
+@given(hnp.arrays(bool, (3, 5)), hnp.arrays(np.intp, 5, elements=st.integers(0, 5)))
+def test_the_largest_of_a_group_is_that_of_its_counted_cells(counted, group):
+    values = np.array([8, 16, 4, 32, 16], dtype=np.int32)
+    found = km.largest(values, counted, group, groups=(2, 3)).reshape(3, 6)
+    for row, kept in zip(found, counted, strict=True):
+        for g in range(6):
+            assert row[g] == max([0, *values[kept & (group == g)]])
+
+
+SEEDS = range(200)
+SETS = [simulated(seed) for seed in SEEDS] + [
+    (np.array([4]), np.array([True])),
+    (np.array([4]), np.array([False])),
+    (np.full(9, 3), np.ones(9, dtype=bool)),
+    (np.full(9, 0), np.ones(9, dtype=bool)),
+    (np.full(9, 8), np.zeros(9, dtype=bool)),
+]
+
+
+def test_survival_and_interval_are_those_of_lifelines():
+    for ended, died in SETS:
+        at_risk, survival, interval = km.curves(*counts(ended, died), level=0.95)
+        fit = lifelines_fit(ended, died)
+        np.testing.assert_allclose(
+            survival, fit.survival_function_at_times(TIMES), rtol=0, atol=1e-9
+        )
+        table = fit.event_table.reindex(TIMES, fill_value=0)
+        seen = table["removed"] > 0
+        np.testing.assert_array_equal(at_risk[seen], table["at_risk"][seen])
+        bounds = fit.confidence_interval_.reindex(TIMES, method="ffill").to_numpy()
+        inside = (survival > 0) & (survival < 1)
+        np.testing.assert_allclose(interval[inside], bounds[inside], rtol=0, atol=1e-9)
+
+
+def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
+    for ended, died in SETS:
+        _, survival, interval = km.curves(*counts(ended, died), level=0.95)
+        for certain in (0, 1):
+            assert (interval[survival == certain] == certain).all()
+        outside = (survival == 0) | (survival == 1)
+        assert (interval[~outside, 0] < survival[~outside]).all()
+        assert (survival[~outside] < interval[~outside, 1]).all()
+
+
+def test_restricted_mean_is_that_of_lifelines():
+    for (ended, died), horizon in zip(SETS, [34, 40, 10, 3, 0] * len(SETS), strict=False):
+        _, survival, _ = km.curves(*counts(ended, died), level=0.95)
+        expected = restricted_mean_survival_time(lifelines_fit(ended, died), t=horizon)
+        assert km.restricted_mean(survival, TIMES, horizon) == pytest.approx(expected, abs=1e-9)
+
+
+def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
+    earlier = np.append(0, TIMES[:-1])
+    for (ended, died), horizon in zip(SETS, [34, 40] * len(SETS), strict=False):
+        _, survival, _ = km.curves(*counts(ended, died), level=0.95)
+        # Who was censored was seen alive where it was.
+        durations = np.where(died, earlier[ended], TIMES[ended])
+        fit = lifelines_fit_of(durations, died)
+        if not (TIMES[ended][~died][:, None] < TIMES[ended][died]).any():
+            expected = restricted_mean_survival_time(fit, t=horizon)
+            found = km.earliest_restricted_mean(survival, TIMES, horizon)
+            assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_logrank_is_that_of_scipy():
+    decided = 0
+    for one, other in pairwise(SETS):
+        ended, died = (np.stack(each) for each in zip(counts(*one), counts(*other), strict=True))
+        statistic, p_value = km.logrank(km.at_risk(ended), died)
+        samples = [
+            CensoredData(uncensored=TIMES[ended[died]], right=TIMES[ended[~died]])
+            for ended, died in (one, other)
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            expected = scipy_logrank(*samples) if died.sum() else None
+        if np.isnan(statistic):
+            assert expected is None or not np.isfinite(expected.statistic)
+            assert np.isnan(p_value)
+        else:
+            decided += 1
+            assert statistic == pytest.approx(expected.statistic, abs=1e-9)
+            assert p_value == pytest.approx(expected.pvalue, abs=1e-9)
+    assert decided > 100
+
+
+deaths_and_losses = hnp.arrays(int, (2, TIMES.size), elements=st.integers(0, 5))
+
+
+@given(deaths_and_losses)
+def test_survival_never_rises_and_is_one_before_the_first_death(numbers):
+    died, lost = numbers
+    _, survival, _ = km.curves(died + lost, died, level=0.95)
+    if not numbers.any():
+        assert np.isnan(survival).all()
+        return
+    assert (np.diff(survival) <= 0).all()
+    assert (survival[np.cumsum(died) == 0] == 1).all()
+
+
+@given(deaths_and_losses)
+def test_survival_is_the_plain_fraction_where_nothing_is_censored(numbers):
+    died = numbers[0]
+    alive_to_the_end = np.zeros_like(died)
+    alive_to_the_end[-1] = 1 + numbers[1, -1]
+    ended = died + alive_to_the_end
+    _, survival, _ = km.curves(ended, died, level=0.95)
+    np.testing.assert_allclose(survival, 1 - np.cumsum(died) / ended.sum(), rtol=0, atol=1e-12)
+
+
+def test_tally_counts_by_group_and_time_over_leading_dims():
+    rng = np.random.default_rng(0)
+    index = rng.integers(-1, 4, (2, 3, 5, 6))
+    group = np.array([0, 3, 3, 5, 1])
+    found = km.tally(index, index >= 0, group, groups=(2, 3), n_times=4)
+    expected = np.zeros((2, 3, 2, 3, 4), dtype=int)
+    for i, j, cell, prompt in np.ndindex(index.shape):
+        if index[i, j, cell, prompt] >= 0:
+            row, column = divmod(group[cell], 3)
+            expected[i, j, row, column, index[i, j, cell, prompt]] += 1
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("survival", "bracket"),
+    [
+        ([1, 0.7, 0.4], (8, 64)),
+        ([1, 0.5, 0.4], (0, 8)),
+        ([1, 0.5 + 5e-10, 0.4], (0, 8)),
+        ([1, 0.5 + 5e-9, 0.4], (8, 64)),
+        ([1, 1, 0.6], (64, np.nan)),
+        ([0.4, 0.4, 0], (np.nan, 0)),
+        ([np.nan] * 3, (np.nan, np.nan)),
+    ],
+)
+def test_half_life_is_a_bracket(survival, bracket):
+    found = km.half_life(np.array(survival), np.ones(3), np.array([0, 8, 64]))
+    np.testing.assert_array_equal(found, bracket)
+
+
+def test_half_life_is_beyond_the_last_fork_that_anybody_reached():
+    found = km.half_life(np.array([1.0, 0.8, 0.8]), np.array([5, 4, 0]), np.array([0, 8, 64]))
+    np.testing.assert_array_equal(found, [8, np.nan])

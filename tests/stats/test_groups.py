@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from isoklx.errors import UsageError
+from isoklx.stats.groups import group_cells
+
+
+@pytest.fixture
+def cells():
+    return xr.Dataset(
+        {
+            "method": ("cell", ["b", "a", "b", "c"]),
+            "model_short": ("cell", ["x", "x", "y", "z"]),
+        }
+    )
+
+
+ALL = np.ones(4, dtype=bool)
+
+
+def test_by_default_all_cells_are_one_group(cells):
+    groups = group_cells(cells, None, ALL)
+    assert (groups.labels, groups.shape, groups.code.values.tolist()) == ({}, (), [0] * 4)
+
+
+def test_each_label_is_a_dimension(cells):
+    groups = group_cells(cells, ["method", "model_short"], ALL)
+    assert {name: label.values.tolist() for name, label in groups.labels.items()} == {
+        "method": ["a", "b", "c"],
+        "model_short": ["x", "y", "z"],
+    }
+    assert groups.shape == (3, 3)
+    assert groups.code.values.tolist() == [3, 0, 4, 8]
+
+
+def test_cells_that_are_not_present_make_no_group(cells):
+    groups = group_cells(cells, "method", np.array([True, True, True, False]))
+    assert groups.labels["method"].values.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        ("metod", "cannot group by 'metod'; give one of run_id, model, model_short, method"),
+        (["method", "alpha"], "cannot group by 'alpha'"),
+        (["method", "method"], "by=method,method: give each label once"),
+    ],
+)
+def test_groups_that_do_not_exist_are_refused(cells, by, message):
+    with pytest.raises(UsageError, match=message):
+        group_cells(cells, by, ALL)

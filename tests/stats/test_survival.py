@@ -1,0 +1,279 @@
+import warnings
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from dask.local import get_sync
+from lifelines import KaplanMeierFitter
+
+import isoklx
+from isoklx.errors import DatasetError, UsageError
+from isoklx.stats.contrasts import survival_contrast
+from isoklx.stats.survival import first_of_repeats, survival, survival_summary
+from tests.handmade import make_cell
+from tests.small_sweeps import small_sweep
+
+NAN = np.nan
+FORKS = np.array([0, 1, 2, 4, 8, 16, 32])
+
+
+def chunked(ds):
+    """Measured arrays dask-backed, in chunks that cut every dimension but not alike."""
+    ds = ds.load()
+    large = ds[["kl", "pmass_eval", "pmass"]].chunk(cell=2, alpha=1, token=10, fork=5)
+    return ds.assign({**large.data_vars, "gen_len": ds.gen_len.chunk(cell=3, prompt=2)})
+
+
+@pytest.mark.parametrize(
+    ("file", "distinct"), [("survival.csv", False), ("survival_distinct.csv", True)]
+)
+def test_the_measured_sweep_agrees_with_the_oracle(real, oracle, file, distinct):
+    expected = pd.read_csv(oracle / file).set_index(["group", "threshold", "alpha", "fork"])
+    thresholds = expected.index.unique("threshold").to_numpy()
+    parts = []
+    for by in (None, "method"):
+        curves = survival(real, threshold=thresholds, by=by, distinct=distinct)
+        curves = curves.rename(method="group") if by else curves.expand_dims(group=["all"])
+        bounds = curves.survival_ci.to_dataset("ci_bound")
+        curves = curves.assign(ci_lower=bounds.lower, ci_upper=bounds.upper)
+        parts.append(curves[list(expected)].to_dataframe(dim_order=list(expected.index.names)))
+    found = pd.concat(parts).loc[expected.index, list(expected)]
+    assert sum(map(len, parts)) == len(expected)
+    pd.testing.assert_frame_equal(
+        found, expected, check_dtype=False, check_index_type=False, rtol=0, atol=1e-9
+    )
+
+
+def simulated_sets(n_sets):
+    """One simulated set per dose: three cells of other forks and prompts, some lost early."""
+    rng = np.random.default_rng(5)
+    shape = (3, n_sets, 6)
+    pmass = rng.random((*shape, FORKS.size)) ** rng.choice([0.02, 0.2, 1], (1, n_sets, 1, 1))
+    gen_len = np.where(rng.random(shape) < 0.5, FORKS[-1], rng.integers(0, FORKS[-1], shape))
+    not_run = rng.random(shape) < rng.choice([0, 0.9], (1, n_sets, 1))
+    pmass[not_run] = NAN
+    pmass[1, ..., ::2] = NAN
+    pmass[2, ..., 3:] = NAN
+    return small_sweep(pmass, fork=FORKS, gen_len=np.where(not_run, NAN, gen_len))
+
+
+def followed(pmass, gen_len, threshold):
+    """When a trajectory died or was last seen, and which, by a plain loop."""
+    last = None
+    for fork, value in zip(FORKS, pmass, strict=True):
+        if np.isnan(value) or fork > gen_len:
+            continue
+        last = fork
+        if value < np.float32(threshold):
+            return last, True
+    return last, False
+
+
+def test_simulated_sets_agree_with_lifelines():
+    threshold = 0.75
+    ds = simulated_sets(300)
+    curves = survival(ds, threshold=threshold).squeeze("threshold")
+    interior = 0
+    for alpha in range(ds.sizes["alpha"]):
+        curve = curves.isel(alpha=alpha)
+        rows = zip(
+            ds.pmass_eval.values[:, alpha].reshape(-1, FORKS.size),
+            ds.gen_len.values[:, alpha].ravel(),
+            strict=True,
+        )
+        lives = [followed(*row, threshold) for row in rows]
+        lives = [life for life in lives if life[0] is not None]
+        assert curve.n == len(lives)
+        if not lives:
+            assert curve.survival.isnull().all()
+            continue
+        ends, died = map(np.array, zip(*lives, strict=True))
+        with warnings.catch_warnings():
+            # Its interval divides by log S = 0 while nobody died.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            fit = KaplanMeierFitter().fit(ends, died)
+        assert curve.at_risk.values.tolist() == [(ends >= fork).sum() for fork in FORKS]
+        assert curve.died.values.tolist() == [(ends[died] == fork).sum() for fork in FORKS]
+        estimate = fit.survival_function_at_times(FORKS)
+        np.testing.assert_allclose(curve.survival, estimate, rtol=0, atol=1e-9)
+        bounds = fit.confidence_interval_.reindex(FORKS, method="ffill").to_numpy()
+        inside = (curve.survival.values > 0) & (curve.survival.values < 1)
+        np.testing.assert_allclose(curve.survival_ci[inside], bounds[inside], rtol=0, atol=1e-9)
+        interior += inside.any()
+    assert interior > 100
+
+
+@pytest.mark.parametrize("dim", ["cell", "prompt"])
+def test_the_order_of_cells_and_prompts_changes_nothing(dim):
+    ds = simulated_sets(20)
+    shuffled = ds.isel({dim: np.random.default_rng(0).permutation(ds.sizes[dim])})
+    kwargs = {"threshold": [0.5, 0.9], "by": "seed"}
+    xr.testing.assert_identical(survival(shuffled, **kwargs), survival(ds, **kwargs))
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"metric": "pmass", "by": "method"}, {"metric": "kl", "threshold": [2, 5], "by": "seed"}],
+)
+def test_dask_is_computed_when_asked_and_gives_the_same(sample_ds, arguments, distinct):
+    looks = []
+
+    def counting(graph, keys, **options):
+        looks.append(keys)
+        return get_sync(graph, keys, **options)
+
+    lazy = chunked(sample_ds)
+    with dask.config.set(scheduler=counting):
+        curves = survival(lazy, **arguments, distinct=distinct)
+    # One to see which cells have pmass; KL has a flag.
+    assert len(looks) == (0 if arguments.get("metric") == "kl" else 1)
+    assert all(curves[name].chunks for name in curves)
+    expected = survival(sample_ds, **arguments, distinct=distinct)
+    xr.testing.assert_identical(curves.compute(), expected)
+
+
+def test_groups_are_dimensions_and_each_is_the_curve_of_its_own_cells(sample_ds):
+    curves = survival(sample_ds, by=["model_short", "method"])
+    assert curves.survival.dims == ("threshold", "model_short", "method", "alpha", "fork")
+    for model in curves.model_short.values:
+        for method in curves["method"].values:
+            own = sample_ds.query(cell=f"method == '{method}' and model_short == '{model}'")
+            part = curves.sel({"model_short": model, "method": method}, drop=True)
+            xr.testing.assert_equal(part, survival(own))
+
+
+def test_repeated_cells_count_once_unless_told_otherwise():
+    rows = [[0.9, 0.1], [0.9, 0.9]]
+    ds = small_sweep([[rows], [rows]], fork=[0, 8])
+    for distinct, at_risk in ((True, 2), (False, 4)):
+        curves = survival(ds, distinct=distinct)
+        assert (curves.n, curves.n_distinct) == (4, 2)
+        assert curves.at_risk.isel(fork=0) == at_risk
+        assert curves.attrs["cells"] == ("distinct" if distinct else "all")
+    assert first_of_repeats(ds).values.tolist() == [True, False]
+
+
+def test_doses_that_a_group_was_not_run_at_have_no_survival_and_no_row():
+    ds = small_sweep([[[[0.9]], [[NAN]]], [[[0.8]], [[0.1]]]], fork=[4], method=["a", "b"])
+    curves = survival(ds, by="method").squeeze()
+    np.testing.assert_array_equal(curves.n, [[1, 0], [1, 1]])
+    np.testing.assert_array_equal(curves.survival, [[1, NAN], [1, 0]])
+    rows = survival_summary(ds, by="method")
+    assert list(zip(rows.method, rows.alpha, strict=True)) == [("a", 0), ("b", 0), ("b", 1)]
+
+
+def test_cells_of_other_windows_leave_the_risk_set_and_are_not_censored():
+    pmass = [[[[0.9, 0.9, NAN]] * 2], [[[0.9, 0.8, 0.1], [NAN] * 3]]]
+    ds = small_sweep(pmass, fork=[0, 8, 16], window=[8, 16])
+    curves = survival(ds).squeeze()
+    assert curves.at_risk.values.tolist() == [3, 3, 1]
+    assert curves.censored.sum() == 0
+    assert survival_summary(ds).horizon.tolist() == [16]
+    assert survival_summary(ds, by="window").horizon.tolist() == [8, 16]
+
+
+def test_a_dose_of_short_windows_alone_is_averaged_up_to_those():
+    both, short = [[0.9, 0.9, NAN]], [[0.9, 0.9, 0.9]]
+    ds = small_sweep(
+        [[both, both], [short, [[NAN] * 3]]], fork=[0, 8, 16], window=[16, 32], method=["a", "b"]
+    )
+    for by, horizon in ((None, [32, 16]), ("method", [16, 16, 32])):
+        rows = survival_summary(ds, by=by)
+        assert rows.horizon.tolist() == horizon
+        assert rows.restricted_mean.tolist() == horizon
+    assert survival(ds, by="method").horizon.values.tolist() == [[16, 16], [32, 0]]
+
+
+def test_who_died_and_came_back_is_counted_where_it_died():
+    ds = small_sweep([[[[0.9, 0.1, 0.9], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]]]], fork=[0, 4, 8])
+    curves = survival(ds).squeeze()
+    assert curves.recovered.values.tolist() == [0, 1, 0]
+    assert curves.survival.values == pytest.approx([2 / 3, 1 / 3, 1 / 3])
+
+
+def test_results_say_what_they_are(sample_ds):
+    curves = survival(sample_ds)
+    assert curves.attrs["metric"] == "pmass_eval"
+    assert curves.ci_bound.values.tolist() == ["lower", "upper"]
+    assert curves.ci_bound.attrs == {"level": 0.95}
+    for name in [*curves, "threshold", "fork", "alpha"]:
+        assert curves[name].attrs["long_name"]
+        assert curves[name].attrs["units"] == "1"
+
+
+def test_the_summary_adds_up(sample_ds):
+    for distinct, total in ((True, "n_distinct"), (False, "n")):
+        rows = survival_summary(sample_ds, threshold=[0.5, 0.9], by="method", distinct=distinct)
+        curves = survival(sample_ds, threshold=[0.5, 0.9], by="method", distinct=distinct)
+        assert len(rows) == 2 * 3 * sample_ds.sizes["alpha"]
+        alive = rows[total] - rows.died - rows.censored
+        at_the_end = (sample_ds.gen_len == sample_ds.window).sum().item()
+        assert (alive >= 0).all()
+        assert alive.sum() <= 2 * at_the_end
+        keys = ["threshold", "method", "alpha"]
+        for _, row in rows.iterrows():
+            curve = curves.sel({key: row[key] for key in keys})
+            assert row.end_survival == curve.survival[-1]
+            assert [row.end_lower, row.end_upper] == curve.survival_ci[-1].values.tolist()
+
+
+def test_the_summary_of_a_sweep_done_by_hand():
+    pmass = [[0.9, 0.9, 0.9], [0.9, 0.1, 0.9], [0.9, 0.1, 0.1], [0.9, NAN, NAN]]
+    ds = small_sweep([[pmass]], fork=[0, 4, 8], gen_len=[[[8, 8, 8, 3]]])
+    (row,) = survival_summary(ds).to_dict("records")
+    lower, upper = row.pop("end_lower"), row.pop("end_upper")
+    assert 0 < lower < 1 / 3 < upper < 1
+    assert row == pytest.approx(
+        {
+            "threshold": 0.75,
+            "alpha": 0,
+            "n": 4,
+            "n_distinct": 4,
+            "died": 2,
+            "censored": 1,
+            "recovered": 1,
+            "end_survival": 1 / 3,
+            "half_life_after": 0,
+            "half_life_by": 4,
+            "restricted_mean": 4 + 4 / 3,
+            "horizon": 8,
+        }
+    )
+
+
+def test_a_selection_of_one_cell_or_dose_is_summarised(sample_ds):
+    one = sample_ds.sel(run_id=sample_ds.run_id[1].item(), alpha=4.0)
+    rows = survival_summary(one, by=["method", "model_short"])
+    assert rows[["method", "alpha", "n"]].to_numpy().tolist() == [
+        [one.method.item(), 4.0, sample_ds.sizes["prompt"]]
+    ]
+
+
+def test_a_selection_without_any_observation_is_refused():
+    ds = small_sweep([[[[NAN, NAN]]]], fork=[0, 8], gen_len=[[[NAN]]])
+    with pytest.raises(DatasetError, match="no cell of this sweep has pmass_eval"):
+        survival_summary(ds)
+
+
+@pytest.mark.parametrize("tabulate", [survival, survival_summary, survival_contrast])
+def test_a_metric_that_no_cell_has_is_refused_alike(tmp_path, tabulate):
+    questions = {"fork_points": [0, 4], "pmass": {"0": [[0.9, 0.9]], "1": [[0.9, 0.1]]}}
+    make_cell(tmp_path, pmass=questions)
+    ds = isoklx.open_sweep(tmp_path)
+    expected = "^no cell of this sweep has pmass_eval; it has the metric pmass$"
+    for sweep in (ds, ds.chunk(alpha=1)):
+        with pytest.raises(DatasetError, match=expected):
+            tabulate(sweep)
+
+
+def test_cells_that_have_the_other_pmass_alone_make_no_group():
+    ds = small_sweep([[[[0.9]]], [[[NAN]]]], fork=[4], method=["a", "b"])
+    assert survival(ds, by="method")["method"].values.tolist() == ["a"]
+
+
+def test_a_group_that_does_not_exist_is_refused(sample_ds):
+    with pytest.raises(UsageError, match="cannot group by 'layers'; give one of run_id, model,"):
+        survival(sample_ds, by="layers")

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+from isoklx.errors import DatasetError, UsageError
+from isoklx.stats import trajectories
+from isoklx.stats.trajectories import (
+    bands,
+    crossed,
+    normalise_kl,
+    pmass_on_tokens,
+    quantile,
+    smooth,
+)
+
+EVERY = {
+    "smooth": lambda ds: smooth(ds["kl"], 9),
+    "quantile": lambda ds: quantile(ds["kl"], [0.1, 0.5, 0.9]),
+    "bands": lambda ds: bands(ds, roll=9),
+    "crossed": crossed,
+    "normalise_kl": normalise_kl,
+    "pmass_on_tokens": pmass_on_tokens,
+}
+every = pytest.mark.parametrize("function", EVERY.values(), ids=EVERY)
+
+SELECTIONS = {
+    "one cell": lambda ds: ds.isel(cell=0),
+    "one alpha": lambda ds: ds.sel(alpha=1.0),
+    "one trajectory": lambda ds: ds.isel(cell=0, alpha=2, prompt=1),
+    "one method": lambda ds: ds.query(cell="method == 'pca'"),
+    "some tokens": lambda ds: ds.sel(token=slice(10, 50, 3)),
+    "no cell": lambda ds: ds.isel(cell=[]),
+    "no alpha": lambda ds: ds.isel(alpha=[]),
+    "nothing swept": lambda ds: ds.isel(alpha=[], prompt=[], token=[], fork=[]),
+}
+CHUNKS = [{"cell": 1, "alpha": 1}, {"cell": 3, "prompt": 3, "token": 20, "fork": 5}]
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("something was computed")
+
+
+@pytest.fixture
+def ds(sample_ds) -> xr.Dataset:
+    """The sample with a gap inside a trajectory and one that was not run."""
+    kl = sample_ds["kl"].copy()
+    kl[0, 1, 0, 7] = np.nan
+    kl[1, 2, 3] = np.nan
+    return sample_ds.assign(kl=kl)
+
+
+class TestOracle:
+    """Numbers that plain loops found in the measured sweep."""
+
+    @pytest.mark.parametrize("roll", [1, 65])
+    def test_bands_agree(self, real, oracle, roll):
+        expected = xr.load_dataset(oracle / "bands.nc").kl_quantile.sel(roll=roll)
+        found = bands(real, expected["quantile"].values, roll).transpose(*expected.dims)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+    def test_the_share_of_trajectories_that_crossed_agrees(self, real, oracle):
+        expected = xr.load_dataset(oracle / "bands.nc").fraction_ever_above_1_nat
+        found = crossed(real).mean(["cell", "prompt"])
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+    def test_pmass_on_tokens_agrees(self, real, oracle):
+        expected = xr.load_dataset(oracle / "pmass_interp.nc")
+        found = pmass_on_tokens(real).stack(trajectory=["cell", "prompt"], create_index=False)
+        by_label = zip(found["run_id"].values, found["prompt"].values, strict=True)
+        assert list(by_label) == list(
+            zip(expected["cell"].values, expected["prompt"].values, strict=True)
+        )
+        found = found.transpose(*expected["pmass"].dims)
+        np.testing.assert_allclose(found, expected["pmass"], rtol=0, atol=1e-7)
+
+
+class TestEveryFunction:
+    @every
+    @pytest.mark.parametrize("chunks", CHUNKS, ids=["by cell", "across"])
+    def test_dask_gives_the_same_numbers(self, ds, function, chunks):
+        xr.testing.assert_identical(function(ds.chunk(chunks)).compute(), function(ds))
+
+    @every
+    def test_nothing_is_computed_while_a_lazy_result_is_built(self, ds, function):
+        with dask.config.set(scheduler=refuse):
+            assert function(ds.chunk(CHUNKS[0])).chunks is not None
+            assert function(ds.assign(kl=ds["kl"].chunk(cell=1))).chunks is not None
+
+    @every
+    @pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
+    def test_a_selection_is_as_good_as_the_sweep(self, ds, function, select):
+        selected = select(ds)
+        result = function(selected)
+        xr.testing.assert_identical(function(selected.chunk()).compute(), result)
+        for dim in result.dims:
+            assert dim == "quantile" or result.sizes[dim] == selected.sizes[dim]
+
+    @every
+    def test_the_sweep_itself_is_left_alone(self, ds, function):
+        before = ds.copy(deep=True)
+        function(ds)
+        xr.testing.assert_identical(ds, before)
+
+    @every
+    def test_the_order_of_prompts_changes_nothing(self, ds, function):
+        backwards = slice(None, None, -1)
+        shuffled = function(ds.isel(prompt=backwards))
+        if "prompt" in shuffled.dims:
+            shuffled = shuffled.isel(prompt=backwards)
+        xr.testing.assert_identical(shuffled, function(ds))
+
+    @pytest.mark.parametrize("function", [bands, crossed, normalise_kl, pmass_on_tokens])
+    def test_a_dataset_that_is_no_sweep_is_refused_by_name(self, function):
+        with pytest.raises(DatasetError, match="not an isoklx sweep: it has no"):
+            function(xr.Dataset({"temperature": ("time", [20.0])}))
+
+    @pytest.mark.parametrize("function", [bands, crossed, normalise_kl, pmass_on_tokens])
+    def test_a_single_token_is_no_trajectory(self, ds, function):
+        with pytest.raises(UsageError, match=r"no dimension 'token', it has .*alpha"):
+            function(ds.isel(token=3))
+
+
+@pytest.mark.parametrize("function", [smooth, lambda x: quantile(x, 0.5), bands])
+def test_what_is_no_array_is_refused(function):
+    with pytest.raises(UsageError, match=r"^int is no DataArray; give one, such as ds.kl$"):
+        function(3)
+
+
+@pytest.mark.parametrize("function", [crossed, normalise_kl, pmass_on_tokens])
+def test_what_is_no_dataset_is_refused(function, ds):
+    with pytest.raises(DatasetError, match=r"^not an isoklx sweep: DataArray is no Dataset$"):
+        function(ds["kl"])
+    with pytest.raises(DatasetError, match=r"^not an isoklx sweep: int is no Dataset$"):
+        function(3)
+
+
+class TestSmooth:
+    def test_labels_attributes_name_and_dtype_are_kept(self, ds):
+        smoothed = smooth(ds["kl"].transpose("token", ...))
+        xr.testing.assert_identical(
+            smoothed.copy(data=np.zeros(smoothed.shape, "f4")),
+            ds["kl"].transpose("token", ...).copy(data=np.zeros(smoothed.shape, "f4")),
+        )
+        assert smoothed.dtype == "f4"
+        assert smoothed.attrs == ds["kl"].attrs
+
+    def test_no_value_is_lost_and_none_is_invented(self, ds):
+        np.testing.assert_array_equal(smooth(ds["kl"]).isnull(), ds["kl"].isnull())
+
+    def test_whole_numbers_are_smoothed_as_numbers(self):
+        counts = xr.DataArray([0, 1, 0, 0], dims="token")
+        np.testing.assert_allclose(smooth(counts, 3), [1 / 3, 1 / 3, 1 / 3, 0])
+
+    @pytest.mark.parametrize("roll", [0, -3, 2.0, "65", None])
+    def test_a_window_of_no_positions_is_refused(self, ds, roll):
+        with pytest.raises(UsageError, match=f"roll={roll!r}: give a positive integer"):
+            smooth(ds["kl"], roll)
+
+    def test_a_dimension_that_is_not_there_is_refused(self, ds):
+        with pytest.raises(UsageError, match="c_star has no dimension 'token', it has cell"):
+            smooth(ds["c_star"])
+
+
+class TestQuantile:
+    @pytest.mark.parametrize("q", [0.5, [0.95], [0.9, 0.1, 0.5]])
+    @pytest.mark.parametrize("dim", ["prompt", ["cell", "prompt"], ("token", "cell")])
+    @pytest.mark.filterwarnings("ignore:All-NaN slice encountered")
+    def test_it_is_xarrays_own_but_for_the_time(self, ds, q, dim):
+        expected = ds["kl"].quantile(q, dim=dim, skipna=True, keep_attrs=True)
+        found = quantile(ds["kl"], q, dim)
+        xr.testing.assert_allclose(found, expected, rtol=1e-12)
+        assert found.dims == expected.dims
+        assert found.attrs == expected.attrs
+        assert set(found.coords) == set(expected.coords)
+
+    def test_no_trajectory_at_all_is_nan_without_a_warning(self, ds):
+        assert quantile(ds["kl"].where(False), 0.5).isnull().all()
+
+    def test_joining_many_cells_splits_the_tokens_and_nothing_else(self, ds, monkeypatch):
+        kl = ds["kl"].chunk(cell=1, alpha=1)
+        monkeypatch.setattr(trajectories, "BLOCK", 20 * kl[:, 0, :, 0].nbytes)
+        median = quantile(kl, 0.5)
+        assert max(median.chunksizes["token"]) == 20
+        assert set(median.chunksizes["alpha"]) == {1}
+        np.testing.assert_array_equal(median, quantile(ds["kl"], 0.5))
+
+    @pytest.mark.parametrize("q", [-0.1, [0.5, 1.5], np.nan])
+    def test_a_quantile_that_is_none_is_refused(self, ds, q):
+        with pytest.raises(UsageError, match="give quantiles between 0 and 1"):
+            quantile(ds["kl"], q)
+
+    def test_a_dimension_that_no_sweep_has_is_refused(self, ds):
+        with pytest.raises(UsageError, match="kl has no dimension 'promt', it has cell, alpha"):
+            quantile(ds["kl"], 0.5, "promt")
+
+
+class TestBands:
+    def test_any_array_along_token_will_do(self, ds):
+        xr.testing.assert_identical(bands(ds["kl"], roll=9), bands(ds, roll=9))
+        assert bands(normalise_kl(ds), [0.5], roll=9).dims == ("quantile", "alpha", "token")
+
+    def test_they_are_smoothed_after_the_quantiles_were_taken(self, ds):
+        after = smooth(quantile(ds["kl"], 0.5), 9)
+        xr.testing.assert_identical(bands(ds, 0.5, 9), after)
+        assert not after.equals(quantile(smooth(ds["kl"], 9), 0.5))
+
+
+class TestCrossed:
+    def test_it_takes_strictly_more_than_the_cells_own_target(self):
+        kl = np.array([[[[0.1, np.nan]], [[0.2, 0.0]]], [[[0.2, 0.1]], [[np.nan, np.nan]]]], "f4")
+        ds = xr.Dataset(
+            {"kl": (("cell", "alpha", "prompt", "token"), kl), "target_kl": ("cell", [0.1, 0.2])},
+            {"token": [0, 1]},
+        )
+        # 0.1 is stored as a float32 that is larger than 0.1, and does not cross it.
+        assert crossed(ds).values.tolist() == [[[False], [True]], [[False], [False]]]
+
+
+class TestNormaliseKl:
+    def test_each_trajectory_has_an_early_p95_of_one(self, ds):
+        normal = normalise_kl(ds, calib_tokens=12)
+        p95 = quantile(normal.sel(token=slice(0, 11)), 0.95, "token")
+        np.testing.assert_allclose(p95.where(p95.notnull(), 1), 1, rtol=1e-6)
+
+    def test_it_is_the_trajectory_over_its_raw_early_p95(self, ds):
+        raw = ds["kl"].isel(cell=0, alpha=-1, prompt=2).values
+        scale = np.quantile(raw[:20][~np.isnan(raw[:20])], 0.95)
+        found = normalise_kl(ds).isel(cell=0, alpha=-1, prompt=2)
+        np.testing.assert_allclose(found, raw / scale, rtol=1e-6)
+        assert found.dtype == ds["kl"].dtype
+
+    def test_a_trajectory_that_nothing_was_done_to_is_nan(self, ds):
+        normal = normalise_kl(ds)
+        assert normal.sel(alpha=0).isnull().all()
+        steered = {"alpha": slice(0.25, None)}
+        assert normal.sel(steered).isnull().equals(ds["kl"].sel(steered).isnull())
+
+    def test_the_first_tokens_are_found_by_label(self, ds):
+        later = normalise_kl(ds.sel(token=slice(5, None)), calib_tokens=12)
+        by_hand = ds["kl"] / quantile(ds["kl"].sel(token=slice(5, 11)), 0.95, "token")
+        steered = {"alpha": slice(1, None), "token": slice(5, None)}
+        np.testing.assert_allclose(later.sel(steered), by_hand.sel(steered), rtol=1e-6)
+        with pytest.raises(UsageError, match="calib_tokens=20: the selection has none of these"):
+            normalise_kl(ds.sel(token=slice(30, None)))
+
+    @pytest.mark.parametrize("calib_tokens", [0, -1, 2.5])
+    def test_no_first_tokens_are_refused(self, ds, calib_tokens):
+        with pytest.raises(UsageError, match="give a positive integer"):
+            normalise_kl(ds, calib_tokens)
+
+
+class TestPmassOnTokens:
+    def test_a_cell_with_other_forks_changes_no_bit_of_the_others(self, ds):
+        other = ds.isel(cell=[0]).assign_coords(fork=ds["fork"] + ds["fork"] % 3)
+        other = other.isel(fork=np.unique(other["fork"], return_index=True)[1])
+        both = xr.concat(
+            [ds.drop_indexes("run_id"), other.drop_indexes("run_id")], "cell", join="outer"
+        )
+        assert both.sizes["fork"] > ds.sizes["fork"]
+        alone, together = pmass_on_tokens(ds), pmass_on_tokens(both).isel(cell=slice(0, -1))
+        assert together.values.tobytes() == alone.values.tobytes()
+
+    def test_it_lies_on_the_tokens_and_trajectories_of_kl(self, ds):
+        line = pmass_on_tokens(ds)
+        assert line.dims == ds["kl"].dims
+        assert line.indexes["token"].equals(ds.indexes["token"])
+        assert line.dtype == ds["pmass_eval"].dtype
+        ended = ds["token"] >= ds["gen_len"]
+        assert line.where(ended).isnull().all()
+        assert line.where(~ended & ds["pmass_eval"].notnull().any("fork"), 0).notnull().all()
+
+    def test_it_comes_in_the_chunks_of_kl(self, ds):
+        lazy = ds.assign(kl=ds["kl"].chunk(cell=2, alpha=1))
+        assert pmass_on_tokens(lazy).chunksizes == lazy["kl"].chunksizes
+
+    def test_a_single_fork_is_no_line(self, ds):
+        with pytest.raises(UsageError, match="pmass_eval has no dimension 'fork'"):
+            pmass_on_tokens(ds.isel(fork=2))

@@ -1,0 +1,191 @@
+import gc
+import pickle
+import shutil
+import tempfile
+from collections import Counter
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import isoklx
+from isoklx import schema
+from isoklx.cells import sources
+from isoklx.errors import BuildError
+from isoklx.store.spool import SpooledArrays
+from isoklx.sweeps import backend
+from isoklx.sweeps.backend import SweepBackend
+from tests.handmade import NAN, kl, make_cell
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Cells of different shapes: padded in alpha, prompt, token and fork."""
+    make_cell(tmp_path / "root", "a", trajectory=kl({"1": [[1, 2, 3, 4], [5]], "0.5": [[6]]}))
+    make_cell(
+        tmp_path / "root",
+        "b",
+        calib={"window": 2},
+        trajectory=kl({"1": [[0.5]], "2": [[7, NAN]]}),
+        pmass={"fork_points": [0, 2], "pmass_eval": {"1": [[0.5, NAN]]}},
+    )
+    make_cell(tmp_path / "root", "c")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The measured arrays of cells that were read."""
+    names = []
+    get = SpooledArrays.__getitem__
+
+    def recording(self, name):
+        if name in self.places:
+            names.append(name)
+        return get(self, name)
+
+    monkeypatch.setattr(SpooledArrays, "__getitem__", recording)
+    return names
+
+
+def test_any_xarray_tool_can_open_a_runs_root(root):
+    isoklx.build(root)
+    from_engine = xr.open_dataset(root, engine="isoklx").load()
+    from_file = isoklx.open_sweep(root.with_suffix(".nc")).load()
+    for ds in (from_engine, from_file):
+        del ds.attrs["history"], ds.attrs["date_created"]
+    xr.testing.assert_identical(from_engine, from_file)
+    assert {name: var.dtype for name, var in from_engine.variables.items()} == {
+        name: var.dtype for name, var in from_file.variables.items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.* fails while guessing:RuntimeWarning")  # engines of others
+def test_xarray_finds_the_engine_by_itself(root):
+    with xr.open_dataset(str(root)) as ds:
+        assert ds.sizes["cell"] == 3
+
+
+@pytest.mark.parametrize("path", ["empty", "root/a", "sweep.zarr", "absent", "file"])
+def test_what_is_no_runs_root_is_left_to_other_engines(root, tmp_path, path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "sweep.zarr" / "kl").mkdir(parents=True)
+    assert SweepBackend().guess_can_open(root)
+    assert not SweepBackend().guess_can_open(tmp_path / path)
+    assert not SweepBackend().guess_can_open(b"bytes of a file")
+
+
+def test_opening_parses_each_cell_once_and_reads_no_number_again(root, reads, monkeypatch):
+    parsed = []
+    parse = sources.Sources.json
+    monkeypatch.setattr(
+        sources.Sources, "json", lambda self, file: parsed.append(file) or parse(self, file)
+    )
+    with xr.open_dataset(root, engine="isoklx") as ds:
+        assert Counter(parsed) == dict.fromkeys(parsed, 3)
+        shutil.rmtree(root)
+        assert ds.kl.shape == (3, 3, 2, 4)
+        assert ds.gen_len.sel(run_id="a", alpha=1).values.tolist() == [4, 1]
+        assert reads == []
+        assert ds.kl.sel(run_id="a", alpha=1, prompt=0).values.tolist() == [1, 2, 3, 4]
+        assert reads == ["kl"]
+
+
+def test_chunks_are_cells_and_those_of_all_variables_agree(root, monkeypatch):
+    with xr.open_dataset(root, engine="isoklx", chunks={}) as ds:
+        assert ds.chunksizes["cell"] == (3,)
+    monkeypatch.setattr(backend, "CHUNK", 1)
+    with xr.open_dataset(root, engine="isoklx", chunks={}) as ds:
+        assert ds.chunksizes["cell"] == (1, 1, 1)
+        xr.testing.assert_equal(ds, isoklx.open_sweep(root))
+
+
+def test_a_chunk_reads_its_own_cell_alone(root, reads, monkeypatch):
+    monkeypatch.setattr(backend, "CHUNK", 1)
+    ds = isoklx.open_sweep(root, chunks={})
+    assert ds.kl[1].max().compute() == 7
+    assert reads == ["kl"]
+
+
+KEYS = st.one_of(
+    st.integers(-3, 2),
+    st.slices(3).filter(lambda part: range(3)[part]),  # xarray fails at empty ones that step back
+    st.lists(st.integers(-3, 2), max_size=4).map(lambda items: np.array(items, dtype=int)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(keys=st.tuples(KEYS, KEYS, KEYS, KEYS))
+@example(keys=(0, 1, 2, 0))
+def test_any_part_is_what_numpy_would_take(memory_and_lazy, keys):
+    memory, lazy = memory_and_lazy
+    part = dict(zip(memory.kl.dims, keys, strict=True))
+    xr.testing.assert_identical(lazy.kl.isel(part).load(), memory.kl.isel(part))
+
+
+@pytest.fixture(scope="module")
+def memory_and_lazy(sample):
+    ds = xr.open_dataset(sample, engine="isoklx", cache=False).isel(
+        dict.fromkeys(["cell", "alpha", "prompt", "token"], slice(3))
+    )
+    return ds.compute(), ds
+
+
+def test_no_cell_at_all_is_an_empty_array(memory_and_lazy):
+    _, lazy = memory_and_lazy
+    assert lazy.kl.isel(cell=[]).load().shape == (0, 3, 3, 3)
+
+
+def test_a_broken_cell_is_known_when_the_root_is_opened(root):
+    (root / "a" / "trajectory.json").write_text('{"per_prompt_per_t_kl": {"1": [[1, 2, "3"]]}}')
+    with pytest.warns(UserWarning, match=r"skipped .*a/trajectory\.json: .*\[0\]\[2\] is \'3\'"):
+        ds = xr.open_dataset(root, engine="isoklx")
+    assert ds.run_id.values.tolist() == ["b", "c"]
+
+
+def test_a_root_without_cells_is_one_line(tmp_path):
+    with pytest.raises(BuildError, match="no cell here"):
+        xr.open_dataset(tmp_path, engine="isoklx")
+
+
+def test_variables_can_be_left_out(root):
+    with xr.open_dataset(root, engine="isoklx", drop_variables="kl") as ds:
+        assert "kl" not in ds
+    with xr.open_dataset(root, engine="isoklx", drop_variables=["kl", "pmass"]) as ds:
+        assert set(schema.VARIABLES) - set(ds.variables) == {"kl", "pmass"}
+
+
+class TestSpool:
+    """Cells wait in a temporary folder for as long as they may be asked for."""
+
+    @pytest.fixture(autouse=True)
+    def temporary(self, tmp_path, monkeypatch):
+        folder = tmp_path / "temporary"
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        return folder
+
+    def test_closing_removes_it(self, root, temporary):
+        with isoklx.open_sweep(root):
+            assert list(temporary.iterdir())
+        assert not list(temporary.iterdir())
+
+    def test_a_part_keeps_it_and_forgetting_the_last_part_removes_it(self, root, temporary):
+        part = isoklx.open_sweep(root).kl.sel(alpha=1)
+        gc.collect()
+        assert list(temporary.iterdir())
+        assert part.max() == 7 or part.max() == 5
+        del part
+        gc.collect()
+        assert not list(temporary.iterdir())
+
+    def test_a_copy_in_another_process_reads_from_it_and_does_not_remove_it(self, root, temporary):
+        ds = isoklx.open_sweep(root, chunks={})
+        copy = pickle.loads(pickle.dumps(ds))
+        xr.testing.assert_equal(copy, ds)
+        del copy
+        gc.collect()
+        assert list(temporary.iterdir())

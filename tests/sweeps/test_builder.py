@@ -1,0 +1,206 @@
+import os
+import shutil
+
+import netCDF4
+import pytest
+import xarray as xr
+
+import isoklx
+from isoklx.errors import BuildError, UsageError
+from isoklx.store.provenance import DATED
+from tests.handmade import NAN, kl, make_cell, write
+
+
+@pytest.fixture
+def root(tmp_path):
+    make_cell(tmp_path / "runs", "a", trajectory=kl({"1": [[1, 2]]}))
+    make_cell(tmp_path / "runs", "b", calib={"window": 8}, trajectory={})
+    return tmp_path / "runs"
+
+
+def stored(path):
+    with netCDF4.Dataset(path) as file:
+        return list(file["run_id"][:])
+
+
+def test_the_file_stands_beside_the_root_by_default(root):
+    report = isoklx.build(root)
+    assert report.out == root.parent / "runs.nc"
+    assert stored(report.out) == ["a", "b"]
+
+
+def test_a_root_with_a_dot_in_its_name_keeps_its_name(tmp_path):
+    make_cell(tmp_path / "sweep.v1", "a")
+    assert isoklx.build(tmp_path / "sweep.v1").out.name == "sweep.v1.nc"
+
+
+def test_several_roots_become_one_file(root, tmp_path):
+    make_cell(tmp_path / "more", "c")
+    report = isoklx.build([root, tmp_path / "more"], tmp_path / "all.nc")
+    assert report.read == ("a", "b", "c")
+    assert stored(report.out) == ["a", "b", "c"]
+
+
+def test_the_report_says_what_was_read_skipped_and_noted(root, tmp_path):
+    make_cell(root, "c", pmass="[1")
+    report = isoklx.build(root)
+    text = str(report)
+    assert report.read == ("a", "b")
+    assert [error.folder.name for error in report.skipped] == ["c"]
+    assert "read 2 cells\n" in text
+    assert f"note: {root}/b/trajectory.json: stale, it has no per_prompt_per_t_kl\n" in text
+    assert f"skipped: {root}/c/pmass.json: not JSON, or half written" in text
+    assert f"wrote {tmp_path}/runs.nc (0." in text
+
+
+def test_strict_writes_nothing_when_a_cell_is_skipped(root, tmp_path):
+    make_cell(root, "c", pmass="[1")
+    (tmp_path / "runs.nc").write_text("what was there before")
+    with pytest.raises(
+        BuildError, match=r"nothing written: 1 cell cannot be read: .*c/pmass\.json"
+    ):
+        isoklx.build(root, strict=True)
+    assert (tmp_path / "runs.nc").read_text() == "what was there before"
+
+
+def test_strict_builds_when_every_cell_can_be_read(root):
+    assert isoklx.build(root, strict=True).skipped == ()
+
+
+def test_filters_choose_the_cells(root):
+    assert isoklx.build(root, window=8).read == ("b",)
+    assert isoklx.build(root, model_contains="tin").read == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("sweep.h5", r"must end in \.nc"),
+        ("absent/sweep.nc", "there is no folder"),
+        ("folder.nc", "is a folder"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused_before_anything_is_read(root, tmp_path, out, reason):
+    (tmp_path / "folder.nc").mkdir()
+    with pytest.raises(UsageError, match=reason):
+        isoklx.build(tmp_path / "no such root", tmp_path / out)
+
+
+def test_several_roots_need_a_name_for_the_file(root):
+    with pytest.raises(UsageError, match="--out"):
+        isoklx.build([root, root])
+
+
+def test_no_root_is_an_error():
+    with pytest.raises(UsageError, match="no runs root"):
+        isoklx.build([])
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(root, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(BuildError, match=r"runs\.nc: cannot be written: Permission denied"):
+        isoklx.build(root)
+
+
+def same(*paths):
+    """Whether files hold identical Datasets, but for the dates."""
+    opened = [isoklx.open_sweep(path).load() for path in paths]
+    for ds in opened:
+        for name in DATED:
+            del ds.attrs[name]
+    for other in opened[1:]:
+        xr.testing.assert_identical(opened[0], other)
+    return True
+
+
+class TestIncremental:
+    """A second build takes over what has not changed."""
+
+    def test_nothing_changed_leaves_the_file_as_it_is(self, root):
+        first = isoklx.build(root)
+        before = first.out.stat()
+        second = isoklx.build(root)
+        assert (first.unchanged, second.unchanged) == ((), ("a", "b"))
+        assert (first.written, second.written) == (True, False)
+        after = second.out.stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        assert second.notes == first.notes != ()
+        assert "read 0 cells, 2 unchanged\n" in str(second)
+        assert "kept " in str(second)
+
+    @pytest.mark.parametrize("change", ["changed", "new", "removed", "touched", "broken"])
+    def test_the_result_is_that_of_a_build_from_scratch(self, root, tmp_path, change):
+        make_cell(
+            root,
+            "c",
+            trajectory=kl({"1": [[5, 6, 7]], "2": [[8]]}),
+            pmass={"fork_points": [0, 3], "pmass_eval": {"1": [[0.5, NAN]]}},
+            history=[{"coeff": 1, "kl_mean": 1, "kl_p95": 1, "kl_max": 1}],
+        )
+        isoklx.build(root)
+        if change == "changed":
+            write(root / "a" / "trajectory.json", kl({"4": [[1, 2, 3], [4]]}))
+        elif change == "new":
+            make_cell(root, "d", trajectory=kl({"0": [[0.5]]}))
+        elif change == "removed":
+            shutil.rmtree(root / "c")
+        elif change == "touched":
+            os.utime(root / "c" / "pmass.json", ns=(5, 5))
+        else:
+            write(root / "b" / "history.json", "[")
+        report = isoklx.build(root)
+        assert report.written
+        assert "c" in report.unchanged or change == "removed"
+        assert same(report.out, isoklx.build(root, tmp_path / "scratch.nc", force=True).out)
+        assert not isoklx.build(root).written
+
+    def test_force_reads_everything(self, root):
+        isoklx.build(root)
+        report = isoklx.build(root, force=True)
+        assert report.unchanged == ()
+        assert report.written
+
+    def test_another_dtype_reads_everything(self, root):
+        isoklx.build(root)
+        assert isoklx.build(root, dtype="float64").unchanged == ()
+
+    def test_filters_drop_cells_that_the_file_has(self, root):
+        isoklx.build(root)
+        report = isoklx.build(root, window=8)
+        assert (report.read, report.unchanged) == (("b",), ("b",))
+
+    def test_a_root_that_moved_is_recognised_by_its_content(self, root, tmp_path):
+        isoklx.build(root, tmp_path / "a.nc")
+        shutil.copytree(root, tmp_path / "copy")
+        report = isoklx.build(tmp_path / "copy", tmp_path / "a.nc")
+        assert report.unchanged == ("a", "b")
+        assert isoklx.open_sweep(tmp_path / "a.nc").source == "JSON of 2 runs under copy"
+
+    @pytest.mark.parametrize("content", [b"", b"not netCDF", None])
+    def test_what_is_no_sweep_is_replaced(self, root, tmp_path, content):
+        if content is None:
+            xr.Dataset({"temperature": 1.0}).to_netcdf(tmp_path / "runs.nc")
+        else:
+            (tmp_path / "runs.nc").write_bytes(content)
+        assert isoklx.build(root).unchanged == ()
+        assert stored(tmp_path / "runs.nc") == ["a", "b"]
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_parallel_and_serial_builds_are_identical(sample, tmp_path, jobs):
+    serial = isoklx.build(sample, tmp_path / "serial.nc", jobs=1)
+    parallel = isoklx.build(sample, tmp_path / "parallel.nc", jobs=jobs)
+    assert same(serial.out, parallel.out)
+
+
+def test_a_build_leaves_nothing_but_its_file(root, tmp_path):
+    isoklx.build(root, jobs=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "runs.nc"]
+
+
+def test_fewer_than_one_process_is_refused(root):
+    with pytest.raises(UsageError, match="jobs is 0"):
+        isoklx.build(root, jobs=0)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import netCDF4
+import numpy as np
+import pytest
+
+import isoklx
+from isoklx.cells.simulator import CellSpec, simulate
+from isoklx.cli.verify import verify as command
+from isoklx.errors import BuildError, DatasetError
+from isoklx.sweeps.verification import verify
+from tests.handmade import NAN, kl, make_cell
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A runs root and its file, both to be copied before they are changed."""
+    folder = tmp_path_factory.mktemp("verify")
+    shape = {"window": 8, "prompts": 2, "questions": 2}
+    specs = [CellSpec(**shape, seed=0, ends_early=0.9), CellSpec(**shape, seed=1, lacks="sweep")]
+    simulate(folder / "runs", specs)
+    isoklx.build(folder / "runs")
+    return folder
+
+
+@pytest.fixture
+def root(built, tmp_path):
+    return shutil.copytree(built / "runs", tmp_path / "runs")
+
+
+@pytest.fixture
+def file(built, tmp_path):
+    return shutil.copy(built / "runs.nc", tmp_path / "runs.nc")
+
+
+def change(file, name, where, value):
+    with netCDF4.Dataset(file, "a") as opened:
+        opened.set_auto_maskandscale(False)
+        opened[name][where] = value
+
+
+def test_a_file_of_its_roots_has_no_finding(root, file):
+    assert verify(file) == []
+    assert verify(file, [root]) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_measured_sweep_has_no_finding(real_root, tmp_path, dtype):
+    isoklx.build(real_root, tmp_path / "a.nc", dtype=dtype)
+    assert verify(tmp_path / "a.nc", [real_root]) == []
+
+
+def test_cells_of_any_mix_have_no_finding(tmp_path):
+    make_cell(tmp_path / "x", "a", trajectory=kl({"1": [[1, NAN, 3], []], "2": []}))
+    make_cell(tmp_path / "y", "b", pmass={"fork_points": [1, 3], "pmass_eval": {"4": [[1, NAN]]}})
+    roots = [tmp_path / "x", tmp_path / "y"]
+    assert verify(isoklx.build(roots, tmp_path / "a.nc").out, roots) == []
+
+
+PLANTED = {
+    "pmass": ("pmass_eval", (0, 2, 1, 0), 1.5, "pmass_eval at alpha 0.5, prompt 1, fork 0 is 1.5"),
+    "negative": ("p_true", (0, 2, 1, 0), -0.1, "p_true at .* is -0.1, not within 0 and 1"),
+    "infinite": ("kl", (0, 2, 1, 0), np.inf, "kl at alpha 0.5, prompt 1, token 0 is inf"),
+    "length": ("gen_len", (0, 2, 1), 9, "gen_len at alpha 0.5, prompt 1 is 9, not within 0 and 8"),
+    "end": ("gen_len", (0, 5, 0), 3, "gen_len at .* is 3, and the last finite kl elsewhere"),
+    "unknown": ("gen_len", (0, 5, 0), -1, "gen_len at .* is -1, and the last finite kl elsewhere"),
+    "flag": ("has_kl", 0, 0, "has_kl is 0, and there is some"),
+    "no pmass": ("has_pmass", 1, 1, "s1_w8: has_pmass is 1, and there is none"),
+    "window": ("window", 1, 0, "window is 0"),
+    "c_star": ("c_star", 1, NAN, "c_star is nan"),
+    "alpha": ("alpha", 1, 9.0, "alpha does not ascend"),
+    "fork": ("fork", 1, 0, "fork does not ascend"),
+    "token": ("token", 1, 0, "token does not count from 0"),
+    "names": ("run_id", 1, "simulated-1B_pca_s0_w8", "'.*s0_w8' is there 2 times"),
+}
+
+
+@pytest.mark.parametrize(("name", "where", "value", "finding"), PLANTED.values(), ids=PLANTED)
+def test_what_cannot_be_is_found_without_the_roots(file, name, where, value, finding):
+    change(file, name, where, value)
+    with pytest.raises(AssertionError, match=finding):
+        assert verify(file) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value"),
+    [
+        ("kl", (0, 1, 0, 0), 0.125),
+        ("kl", (0, 1, 0, 0), NAN),
+        ("kl", (1, 1, 0, 0), 0.125),
+        ("pmass", (0, 1, 0, 0), 0.5),
+        ("coeff", (0, 1), 9.0),
+        ("kl_p95", (0, 1), np.nextafter(0, 1)),
+        ("calib_kl_max", (0, 0), 9.0),
+        ("gen_len_qa", (0, 1, 1), 2),
+        ("c_star", 0, 9.0),
+        ("seed", 1, 7),
+        ("method", 0, "pcb"),
+        ("source_hash", 0, "0" * 64),
+    ],
+)
+def test_a_value_that_the_folder_has_not_is_found_with_the_roots(root, file, name, where, value):
+    change(file, name, where, value)
+    findings = verify(file, [root])
+    assert any(name in line or "SHA-256" in line for line in findings)
+    assert all("\n" not in line for line in findings)
+
+
+def test_a_difference_is_told_with_its_place_and_both_values(root, file):
+    rows = json.loads((root / "simulated-1B_pca_s0_w8" / "trajectory.json").read_text())
+    value = rows["per_prompt_per_t_kl"]["0.25"][0][0]
+    change(file, "kl", (0, 1, 0, 0), 0.125)
+    assert verify(file, [root]) == [
+        "simulated-1B_pca_s0_w8: kl at alpha 0.25, prompt 0, token 0 is 0.125, "
+        f"and {value:g} in its folder"
+    ]
+
+
+def test_folders_that_changed_came_or_went_are_found(root, file):
+    for name in ("calib.json", "trajectory.json"):
+        path = root / "simulated-1B_pca_s0_w8" / name
+        path.write_bytes(path.read_bytes() + b"\n")
+    make_cell(root, "new")
+    make_cell(root, "broken", pmass="[")
+    shutil.rmtree(root / "simulated-1B_pca_s1_w8")
+    gone, broken, new, changed = verify(file, [root])
+    assert gone.startswith("simulated-1B_pca_s1_w8: in the file, and no folder")
+    assert broken.startswith(f"{root}/broken/pmass.json: not JSON, or half written")
+    assert new == "new: not in the file"
+    assert changed.startswith("simulated-1B_pca_s0_w8: its files are not those")
+
+
+@pytest.mark.parametrize(("dim", "label"), [("alpha", 4.5), ("fork", 99)])
+def test_labels_that_the_file_lacks_are_found(root, file, dim, label):
+    change(file, dim, -1, label)
+    lack = f"simulated-1B_pca_s0_w8: the file lacks one of its labels along {dim}"
+    assert lack in verify(file, [root])
+
+
+def test_another_form_is_all_that_is_told(file):
+    with netCDF4.Dataset(file, "a") as opened:
+        opened.renameVariable("layer", "old")
+        opened.createVariable("layer", "f8", ("alpha",))
+        opened["kl"].units = "nat"
+        opened["window"][0] = -1
+    assert verify(file) == [
+        "layer has dimensions ('alpha',), not ('cell',)",
+        "layer is float64, not int32",
+        "layer has units None, not '1'",
+        "kl has units 'nat', not '1'",
+    ]
+
+
+def test_a_truncated_file_is_one_line(file):
+    whole = file.read_bytes()
+    for length in (0, 8, 1000, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        with pytest.raises(DatasetError, match=r"runs\.nc: cannot be read as netCDF"):
+            verify(file)
+
+
+def test_a_value_that_cannot_be_read_is_a_finding(file, monkeypatch):
+    def damaged(*_):
+        raise RuntimeError("NetCDF: HDF error")
+
+    monkeypatch.setattr("isoklx.sweeps.verification._numbers", damaged)
+    assert verify(file) == ["damaged: a value cannot be read: NetCDF: HDF error"]
+
+
+def test_a_root_that_is_none_is_one_line(file, tmp_path):
+    with pytest.raises(BuildError, match="there is no such folder"):
+        verify(file, [tmp_path / "none"])
+
+
+def test_the_command_prints_findings_and_fails(root, file, capsys):
+    command(file, root=(root,))
+    assert capsys.readouterr().out == f"{file}: no finding, compared with {root}\n"
+    command(file)
+    assert capsys.readouterr().out == f"{file}: no finding, not compared with a root\n"
+    change(file, "window", 1, 0)
+    with pytest.raises(DatasetError, match=r"runs\.nc: 1 finding$"):
+        command(file)
+    assert capsys.readouterr().out == "simulated-1B_pca_s1_w8: window is 0\n"

@@ -1,0 +1,87 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from isoklx.cells.cell import EVERY, Cell
+from isoklx.errors import CellError
+from isoklx.sweeps.workers import Task, _Worker, perform, perform_all
+from tests.handmade import kl, make_cell
+
+
+@pytest.fixture
+def task(tmp_path):
+    folder = make_cell(tmp_path, trajectory=kl({"1": [[0.5]]}))
+    (tmp_path / "_spool").mkdir()
+    return Task(folder, "float32", EVERY, "", tmp_path / "_spool")
+
+
+def test_a_worker_that_dies_costs_its_cell_and_neither_the_batch_nor_the_build(task):
+    worker = _Worker()
+    try:
+        os.kill(worker._process.pid, signal.SIGKILL)
+        first, *others = worker.perform([task, task, task])
+        assert isinstance(first, CellError)
+        assert "the process that read it ended (-9)" in str(first)
+        assert [type(outcome) for outcome in others] == [Cell, Cell]
+    finally:
+        worker.kill()
+        worker.close()
+
+
+@pytest.mark.parametrize("size", [1, 10**9], ids=["small cells", "large cells"])
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_outcomes_come_in_the_order_of_the_tasks(task, tmp_path, size, jobs):
+    folders = [make_cell(tmp_path, f"c{i}") for i in range(9)]
+    tasks = [Task(folder, "float32", EVERY, "", task.spool) for folder in folders]
+    assert [outcome.folder for outcome in perform_all(tasks, jobs, size)] == folders
+
+
+def test_no_task_is_no_outcome():
+    assert list(perform_all([], 1, 0)) == []
+
+
+def test_an_error_of_ours_is_raised_where_its_outcome_is_asked_for(task, monkeypatch):
+    for name in ("read_cell", "_Worker.perform"):
+        monkeypatch.setattr(f"isoklx.sweeps.workers.{name}", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(perform_all([task] * 3, 2, size=1))
+
+
+def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
+    start, started = subprocess.Popen, []
+
+    def record(*words, **options):
+        started.append(start(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr("isoklx.sweeps.workers.subprocess.Popen", record)
+    outcomes = perform_all([task] * 4, 2, size=10**9)
+    next(outcomes)
+    with pytest.raises(KeyboardInterrupt):
+        outcomes.throw(KeyboardInterrupt)
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
+
+
+def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
+    worker = subprocess.Popen(
+        [sys.executable, "-c", "from isoklx.sweeps.workers import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    worker.stdout.close()
+    _, said = worker.communicate(pickle.dumps([task]))
+    assert said == b""
+
+
+def test_a_cell_too_large_for_memory_is_an_error_of_that_cell(task, monkeypatch):
+    def exhaust(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("isoklx.sweeps.workers.read_cell", exhaust)
+    assert "too large for the memory" in str(perform(task))

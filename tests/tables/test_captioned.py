@@ -1,0 +1,25 @@
+import numpy as np
+
+from isoklx.tables import captioned as captioned_tables
+from tests.small_sweeps import small_sweep
+
+
+def test_cells_are_counted_once_and_again(sample_ds):
+    for table in (captioned_tables.headline, captioned_tables.calibration):
+        expected = "Cells: n = 12, distinct n = 10 (2 repeat another to the byte)."
+        assert expected in table(sample_ds).caption
+
+
+def test_a_single_cell_may_be_selected(sample_ds):
+    for table in (captioned_tables.headline, captioned_tables.calibration):
+        assert "Cells: n = 1, distinct n = 1." in table(sample_ds.isel(cell=0)).caption
+
+
+def test_windows_that_are_pooled_are_said_to_be():
+    ds = small_sweep(np.full((3, 1, 2, 2), 0.9), fork=[0, 8], window=[8, 16, 8], method=list("aab"))
+    sentence = "Windows of 8, 16 tokens are pooled; horizon is the largest observed at the dose."
+    for by in (None, ["method"]):
+        assert sentence in captioned_tables.survival(ds, by=by).caption
+    for apart in (["window"], ["method", "window"]):
+        assert "pooled" not in captioned_tables.survival(ds, by=apart).caption
+    assert "pooled" not in captioned_tables.survival(ds.isel(cell=[1, 2]), by=["method"]).caption

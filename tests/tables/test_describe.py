@@ -1,0 +1,78 @@
+import netCDF4
+import pytest
+
+import isoklx
+from isoklx.tables.describe import describe
+from tests.handmade import make_cell
+
+
+def test_a_file_is_described_in_a_screenful(sample, tmp_path):
+    isoklx.build(sample, tmp_path / "sample.nc")
+    text = describe(tmp_path / "sample.nc")
+    assert len(text.splitlines()) <= 40
+    assert max(map(len, text.splitlines())) <= 100
+    for part in (
+        "12 cells, 10 distinct",
+        "example/simulated-8B  pca                   64      2      0, 1",
+        "0, 0.25, 0.5, 1, 2, 4",
+        "64 tokens",
+        "8, and 4 yes/no questions",
+        "in 12 of 12 cells",
+        "simulated-8B_pca_s0_w64 = simulated-8B_pca_s1_w64",
+        "MB, schema",
+        "JSON of 12 runs under sample",
+        "build sample",
+    ):
+        assert part in text
+
+
+def test_a_zarr_store_is_called_one_and_its_size_said(sample, tmp_path):
+    pytest.importorskip("zarr", reason="needs the extra zarr")
+    isoklx.build(sample, tmp_path / "sample.zarr")
+    files = (tmp_path / "sample.zarr").rglob("*")
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    text = " ".join(describe(tmp_path / "sample.zarr").split())
+    assert "(Zarr store, " in text
+    said = float(text.split("(Zarr store, ")[1].split(" MB")[0])
+    assert said == pytest.approx(size / 1e6, abs=0.05)
+
+
+def test_a_runs_root_is_called_one(sample):
+    assert "(a runs root, schema 1)" in " ".join(describe(sample).split())
+
+
+def test_the_share_that_is_present_is_counted(sample_ds, sample):
+    share = 100 * float(sample_ds.kl.notnull().mean())
+    assert f"{share:.0f}% of {sample_ds.kl.size} values" in describe(sample)
+
+
+def test_cells_that_were_only_calibrated_are_said_to_be(tmp_path):
+    make_cell(tmp_path, "a")
+    text = describe(tmp_path)
+    assert "none, calibrated only" in text
+    assert "no values, in 0 of 1 cells" in text
+
+
+def test_many_cells_and_labels_still_fit_a_screen(tmp_path):
+    for i in range(30):
+        make_cell(tmp_path, f"c{i}", calib={"method": f"method{i}"}, results=_doses(40))
+    text = describe(tmp_path)
+    assert len(text.splitlines()) <= 40
+    assert "and 18 more rows" in text
+
+
+def _doses(count: int) -> str:
+    return "alpha\n" + "".join(f"{i / 4}\n" for i in range(count))
+
+
+def test_names_cannot_steer_the_terminal(tmp_path):
+    make_cell(tmp_path / "runs", "a", calib={"model": "org/\u202eevil", "method": "p\u200bca"})
+    file = isoklx.build(tmp_path / "runs").out
+    with netCDF4.Dataset(file, "a") as opened:  # as another program may have written it
+        opened["method"][0] = "pca\n\x1b[2J"
+        opened.title = "\x1b]0;title\x07"
+        opened.source = "one\x1b[31m"
+    text = describe(file)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "\\u202eevil" in text
+    assert "pca\\n\\x1b[2J" in text
