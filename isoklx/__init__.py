@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from isoklx.errors import UsageError as UsageError
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
     from isoklx.stats.repeats import distinct as distinct
-    from isoklx.stats.repeats import repeated_cells as repeated_cells
+    from isoklx.stats.repeats import repeats as repeats
     from isoklx.stats.survival import survival as survival
     from isoklx.stats.survival import survival_summary as survival_summary
     from isoklx.stats.trajectories import bands as bands
@@ -45,7 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cells.simulator": ["simulate"],
         "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
         "stats.contrasts": ["survival_contrast"],
-        "stats.repeats": ["distinct", "repeated_cells"],
+        "stats.repeats": ["distinct", "repeats"],
         "stats.survival": ["survival", "survival_summary"],
         "stats.trajectories": [
             "bands",

@@ -228,11 +228,12 @@ class SurvivalPage:
         threshold = f"{thresholds.item():g}" if thresholds.size == 1 else "threshold"
         metric = self.curves.attrs["metric"]
         death = f"KL ≥ {threshold}" if metric == "kl" else f"{metric} < {threshold}"
-        n, n_distinct = (int(self.curves[name].max("alpha").sum()) for name in ("n", "n_distinct"))
+        groups = [dim for dim in self.curves["n"].dims if dim != "alpha"]
+        counts = self.curves[["n", "n_distinct"]].sum(groups)
         # As wide, in letters of the style's own size, as the page is in ours.
         inches = self._width / 72 * float(mpl.rcParams["font.size"]) / self._text
         what = f"Survival: dead once {death}"
-        return title(cells, what, size=trajectories(n, n_distinct), inches=inches)
+        return title(cells, what, size=trajectories(counts), inches=inches)
 
     def _note(self) -> str:
         note = (

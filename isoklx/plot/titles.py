@@ -5,9 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -65,14 +67,21 @@ def title(
         _numbers("seed", ds["seed"].values),
         _numbers("window", ds["window"].values),
         _span("prompt", prompts),
-        size or trajectories(*count_trajectories(ds)),
+        size or trajectories(count_trajectories(ds)),
     ]
     letters = int(inches * 72 / (LETTER_WIDTH * mpl.rcParams["font.size"]))
     return "\n".join([*textwrap.wrap(what, letters), *_lines(filter(None, facts), letters)])
 
 
-def trajectories(n: int, n_distinct: int) -> str:
-    """How many there are, and how many are of distinct cells."""
+def trajectories(counts: xr.Dataset) -> str:
+    """How many there are, and how many that repeat no other: from panel to panel.
+
+    Examples
+    --------
+    >>> print(trajectories(xr.Dataset({"n": ("alpha", [24]), "n_distinct": ("alpha", [8])})))
+    n = 24 (8 distinct)
+    """
+    n, n_distinct = (_from_to(counts[name].values) for name in ("n", "n_distinct"))
     return f"n = {n} ({n_distinct} distinct)"
 
 
@@ -133,8 +142,15 @@ def _span(kind: str, counts: Iterable[int]) -> str:
     counts = counts[counts > 0]  # cells that were calibrated and not swept had none
     if not counts.size:
         return ""
-    some = f"{counts[0]}" if counts.size == 1 else f"{counts[0]}{TO}{counts[-1]}"
+    some = _from_to(counts)
     return f"{some} {kind}{'s' if some != '1' else ''}"
+
+
+def _from_to(counts: npt.NDArray[np.integer[Any]]) -> str:
+    if not counts.size:
+        return "0"
+    least, most = counts.min(), counts.max()
+    return f"{most}" if least == most else f"{least}{TO}{most}"
 
 
 def _lines(facts: Iterable[str], letters: int) -> list[str]:

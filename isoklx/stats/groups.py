@@ -64,11 +64,7 @@ def group_cells(
     >>> groups.labels["method"].values.tolist(), groups.code.values.tolist()
     (['mean_diff', 'pca'], [1, 0, 1])
     """
-    names = [by] if isinstance(by, str) else list(by or [])
-    for name in names:
-        check_label(name, schema.CELL_LABELS)
-    if len(set(names)) < len(names):
-        raise UsageError(f"by={','.join(names)}: give each label once")
+    names = check_labels(by)
     labels = {}
     codes = [np.zeros(present.shape, dtype=np.intp) for _ in names]
     for name, code in zip(names, codes, strict=True):
@@ -77,6 +73,36 @@ def group_cells(
     shape = tuple(label.size for label in labels.values())
     code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
     return Groups(labels, xr.DataArray(code, dims="cell"))
+
+
+def check_labels(by: str | Sequence[str] | None) -> list[str]:
+    """Check what cells are grouped by.
+
+    Parameters
+    ----------
+    by : str or sequence of str, optional
+        Labels of a cell; none by default.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UsageError
+        When `by` names what is no label of a cell, or the same label twice.
+
+    Examples
+    --------
+    >>> check_labels("method")
+    ['method']
+    """
+    names = [by] if isinstance(by, str) else list(by or [])
+    for name in names:
+        check_label(name, schema.CELL_LABELS)
+    if len(set(names)) < len(names):
+        raise UsageError(f"by={','.join(names)}: give each label once")
+    return names
 
 
 def check_label(by: str, labels: Sequence[str]) -> None:

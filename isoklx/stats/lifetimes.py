@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats.kernels.lifetimes import Fates, first_crossing
 from isoklx.stats.selection import restore_dims
+
+Ended = Literal["censored", "alive"]
+"""What a rollout that ended before its window, and did not die, says of the rest of it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def lifetimes(
     ds: xr.Dataset,
     metric: str = "pmass_eval",
     threshold: float | Sequence[float] | None = None,
+    ended: Ended = "censored",
 ) -> xr.Dataset:
     """Find when each trajectory died, or was last observed.
 
@@ -76,6 +80,9 @@ def lifetimes(
     threshold : float or sequence of float, optional
         In (0, 1] for pmass, by default 0.75; in nats for KL, without a default: the calibration's
         target is crossed by one token in twenty of a sound rollout, and no other KL is agreed on.
+    ended : {"censored", "alive"}
+        Whether a rollout that ended before its window, not dead, is last seen where it ended, or
+        counts as seen alive to the end of it.
 
     Returns
     -------
@@ -93,14 +100,16 @@ def lifetimes(
             Whether it died and was observed on the living side of the threshold later.
         censored : bool
             Whether it did not die and its rollout ended before the cell's window. Where
-            ``gen_len`` is NaN, the rollout is taken to have ended at its last observation.
+            ``gen_len`` is NaN, the rollout is taken to have ended at its last observation. Nobody
+            is with ``ended="alive"``.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep, or no cell has the metric.
     UsageError
-        For an unknown metric, or a threshold that is out of range, repeated, or missing for KL.
+        For an unknown metric, another word for `ended`, or a threshold that is out of range,
+        repeated, or missing for KL.
 
     Examples
     --------
@@ -110,19 +119,25 @@ def lifetimes(
     >>> lives.died.dims
     ('threshold', 'cell', 'alpha', 'prompt')
     """
-    return follow(measured(ds, metric), metric, threshold)
+    return follow(measured(ds, metric), metric, threshold, ended)
 
 
 def follow(
-    ds: xr.Dataset, metric: str, threshold: float | Sequence[float] | None = None
+    ds: xr.Dataset,
+    metric: str,
+    threshold: float | Sequence[float] | None = None,
+    ended: Ended = "censored",
 ) -> xr.Dataset:
     """As `lifetimes`, of a sweep that `measured` has given: it looks at pmass but once.
 
     Raises
     ------
     UsageError
-        For a threshold that is out of range, repeated, or missing for KL.
+        For another word for `ended`, or a threshold that is out of range, repeated, or missing for
+        KL.
     """
+    if ended not in get_args(Ended):
+        raise UsageError(f"ended {ended!r}: give one of {', '.join(get_args(Ended))}")
     spec = METRICS[metric]
     thresholds = _checked_thresholds(metric, spec, threshold)
     fates = xr.apply_ufunc(
@@ -137,6 +152,7 @@ def follow(
             "offset": -1 if spec.time == "token" else 0,
             "thresholds": thresholds,
             "dead": spec.dead,
+            "ended_alive": ended == "alive",
         },
         dask="parallelized",
         output_dtypes=[np.int32],

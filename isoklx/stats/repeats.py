@@ -1,16 +1,19 @@
-"""Cells that are one measurement: greedy decoding makes seeds repeat each other to the byte."""
+"""Measurements made twice: greedy decoding makes seeds repeat each other to the byte."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
+import dask.array
 import numpy as np
 import xarray as xr
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from isoklx import schema
+from isoklx.stats.groups import check_labels
 from isoklx.stats.selection import restore_dims
 
 LABELS = ("model", "method", "window")
@@ -18,60 +21,69 @@ MEASURED = ("pmass_eval", "kl")
 """The smaller one first: what it tells apart, the larger one need not be read for."""
 
 
-def repeated_cells(ds: xr.Dataset) -> list[list[str]]:
-    """List the cells that repeat each other.
+def repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
+    """Tell which cell each one repeats, dose by dose.
 
-    Cells with identical ``kl`` and ``pmass_eval`` and the same model, method and window are one
-    measurement. Identical is every number, where NaN equals NaN and -0.0 equals 0.0. A cell
-    without any number in either, as one that was calibrated and not swept, repeats no other.
+    Two cells of the same model, method and window repeat each other at a dose when their ``kl`` and
+    ``pmass_eval`` are identical there: every number, where NaN equals NaN and -0.0 equals 0.0.
+    Other doses have no say in it, so that sweeps of different doses may be combined.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it; only what is selected is compared. Dask-backed arrays are
-        read block by block, and ``kl`` of the cells alone that agree in all else.
+        read block by block, and ``kl`` of the cells alone that agree with another in all else.
+    by : str or sequence of str, optional
+        Labels of a cell, such as ``"seed"``: only cells that share them are compared.
 
     Returns
     -------
-    list of list of str
-        ``run_id`` of two or more identical cells each, in the order of `ds`.
+    DataArray
+        str, along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` that is repeated,
+        empty where none is, as at doses without a number.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep.
+    UsageError
+        When `by` names what is no label of a cell.
 
     Examples
     --------
     >>> import isoklx
-    >>> repeated_cells(isoklx.open_sweep("data/sample"))[0]
-    ['simulated-1B_pca_s0_w64', 'simulated-1B_pca_s1_w64']
+    >>> ds = isoklx.open_sweep("data/sample")
+    >>> repeats(ds).sel(run_id="simulated-1B_pca_s1_w64", alpha=1.0).item()
+    'simulated-1B_pca_s0_w64'
     """
-    schema.require(ds, ["run_id"])
-    groups: dict[int, list[str]] = {}
-    for run_id, first in zip(np.atleast_1d(ds["run_id"].values), _first_alike(ds), strict=True):
-        groups.setdefault(first, []).append(str(run_id))
-    return [group for group in groups.values() if len(group) > 1]
+    found = compare(ds, by)
+    names = np.where(found.repeated, found.run_ids[found.first], "")
+    labels = {"run_id": ("cell", found.run_ids), "alpha": found.alphas}
+    named = xr.DataArray(names, labels, ("cell", "alpha"), name="repeats")
+    return named.set_xindex("run_id")
 
 
-def distinct(ds: xr.Dataset) -> xr.Dataset:
-    """Keep the first cell of each measurement.
+def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Dataset:
+    """Keep each measurement once.
 
     Parameters
     ----------
-    ds : Dataset
-        As for `repeated_cells`.
+    ds, by
+        As for `repeats`.
 
     Returns
     -------
     Dataset
-        `ds` without the cells that repeat an earlier one; lazy where `ds` is. NaN equals NaN; a
-        cell without any number repeats no other, and is kept.
+        `ds` without the cells that repeat earlier ones at all of their doses; lazy where `ds` is. A
+        cell that does so at some of them has no numbers there. A cell without any number, as one
+        that was calibrated and not swept, repeats no other, and is kept.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep.
+    UsageError
+        When `by` names what is no label of a cell.
 
     Examples
     --------
@@ -80,10 +92,64 @@ def distinct(ds: xr.Dataset) -> xr.Dataset:
     >>> ds.sizes["cell"], distinct(ds).sizes["cell"]
     (12, 10)
     """
-    first = _first_alike(ds)
+    found = compare(ds, by)
     if "cell" not in ds.dims:
         return ds
-    return ds.isel(cell=np.flatnonzero(first == np.arange(first.size)))
+    kept = ~found.redundant
+    ds = ds.isel(cell=np.flatnonzero(kept))
+    again = found.repeated[kept]
+    if not again.any():
+        return ds
+    once = xr.DataArray(~again, dims=("cell", "alpha"))
+    masked = {
+        name: da.where(once, "" if da.dtype.kind in "OUT" else np.nan)
+        for name, da in ds.data_vars.items()
+        if {"cell", "alpha"} <= set(da.dims)
+    }
+    return ds.assign(
+        {name: da.transpose(*ds[name].dims).astype(ds[name].dtype) for name, da in masked.items()}
+    )
+
+
+def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
+    """Tell at which doses each cell repeats no earlier one.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep, with dimensions ``cell`` and ``alpha``.
+    by : str or sequence of str, optional
+        As for `repeats`.
+
+    Returns
+    -------
+    DataArray
+        bool, along ``cell`` and ``alpha``; lazy where ``kl`` or ``pmass_eval`` is.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep.
+    UsageError
+        When `by` names what is no label of a cell.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> first = first_of_repeats(isoklx.open_sweep("data/sample"))
+    >>> first.sum("cell").values
+    array([10, 10, 10, 10, 10, 10])
+    """
+    schema.require(ds, ["run_id", *LABELS, *MEASURED])
+    names = check_labels(by)
+    if any(ds[name].chunks for name in MEASURED):
+        # The comparison reads no more than it must, which only it can know as it goes.
+        first = dask.array.from_delayed(  # type: ignore[no-untyped-call]
+            delayed(_is_first)(ds, names), (ds.sizes["cell"], ds.sizes["alpha"]), dtype=bool
+        )
+    else:
+        first = _is_first(ds, names)
+    return xr.DataArray(first, dims=("cell", "alpha"))
 
 
 def count_cells(ds: xr.Dataset) -> tuple[int, int]:
@@ -92,12 +158,12 @@ def count_cells(ds: xr.Dataset) -> tuple[int, int]:
     Parameters
     ----------
     ds : Dataset
-        As for `repeated_cells`.
+        As for `repeats`.
 
     Returns
     -------
     n, n_distinct : int
-        A cell that was calibrated and not swept repeats no other, and is distinct.
+        Distinct is a cell that is not a repeat at all of its doses, as is one without a number.
 
     Raises
     ------
@@ -110,78 +176,189 @@ def count_cells(ds: xr.Dataset) -> tuple[int, int]:
     >>> count_cells(isoklx.open_sweep("data/sample"))
     (12, 10)
     """
-    first = _first_alike(ds)
-    return first.size, np.unique(first).size
+    redundant = compare(ds).redundant
+    return redundant.size, int((~redundant).sum())
 
 
-def count_trajectories(ds: xr.Dataset) -> tuple[int, int]:
-    """Count the trajectories, and the distinct ones among them.
+def count_trajectories(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Dataset:
+    """Count the trajectories of each dose, and the distinct ones among them.
 
     Parameters
     ----------
-    ds : Dataset
-        As for `repeated_cells`.
+    ds, by
+        As for `repeats`.
 
     Returns
     -------
-    n, n_distinct : int
-        Prompts of cells of which a rollout was run (has a ``gen_len``) at any of the alphas.
+    Dataset
+        ``n`` and ``n_distinct``, int64 along ``alpha``: prompts of cells of which a rollout was run
+        (has a ``gen_len``), and those of cells that repeat no other at the dose.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep.
+    UsageError
+        When `by` names what is no label of a cell.
 
     Examples
     --------
     >>> import isoklx
-    >>> count_trajectories(isoklx.open_sweep("data/sample"))
+    >>> counts = count_trajectories(isoklx.open_sweep("data/sample")).sel(alpha=1.0)
+    >>> counts.n.item(), counts.n_distinct.item()
     (96, 80)
     """
     schema.require(ds, ["gen_len"])
-    first = _first_alike(ds)
-    ran = restore_dims(ds)["gen_len"].notnull()
-    per_cell = ran.any("alpha").sum("prompt").values
-    return int(per_cell.sum()), int(per_cell[first == np.arange(first.size)].sum())
+    whole = restore_dims(ds)
+    ran = whole["gen_len"].notnull().sum("prompt").transpose("cell", "alpha").values
+    once = ~compare(ds, by).repeated
+    counts = {"n": ran.sum(axis=0), "n_distinct": (ran * once).sum(axis=0)}
+    return xr.Dataset(
+        {name: ("alpha", count.astype(np.int64)) for name, count in counts.items()},
+        {"alpha": whole["alpha"].variable},
+    )
 
 
-def _first_alike(ds: xr.Dataset) -> NDArray[np.intp]:
-    """For each cell, the index of the first one with the same content."""
-    schema.require(ds, ["run_id", *LABELS, *MEASURED])
+class Repeats(NamedTuple):
+    """What repeats what, as `compare` finds it; arrays of shape (cell, alpha) unless said."""
+
+    run_ids: NDArray[np.str_]
+    """Of shape (cell,)."""
+    alphas: NDArray[np.float64]
+    """Of shape (alpha,)."""
+    first: NDArray[np.intp]
+    """Index of the first cell with the same numbers; its own where there are none."""
+    numbers: NDArray[np.bool_]
+    """Whether there are any; only told of cells that repeat another somewhere."""
+
+    @property
+    def repeated(self) -> NDArray[np.bool_]:
+        """Where a cell repeats an earlier one."""
+        return np.asarray(self.first != np.arange(len(self.first))[:, np.newaxis])
+
+    @property
+    def redundant(self) -> NDArray[np.bool_]:
+        """Cells, of shape (cell,), that repeat earlier ones wherever they have numbers."""
+        new = self.numbers & ~self.repeated
+        return np.asarray(self.repeated.any(axis=1) & ~new.any(axis=1))
+
+    @property
+    def groups(self) -> dict[tuple[str, ...], list[float]]:
+        """Two or more cells, by ``run_id`` and in order, and where just these are alike."""
+        groups: dict[tuple[str, ...], list[float]] = {}
+        for alpha, first, repeated in zip(self.alphas, self.first.T, self.repeated.T, strict=True):
+            for index in np.unique(first[repeated]):
+                alike = tuple(map(str, self.run_ids[first == index]))
+                groups.setdefault(alike, []).append(float(alpha))
+        return groups
+
+
+def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
+    """Compare the cells of a sweep, dose by dose.
+
+    Parameters
+    ----------
+    ds, by
+        As for `repeats`.
+
+    Returns
+    -------
+    Repeats
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep.
+    UsageError
+        When `by` names what is no label of a cell.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> compare(isoklx.open_sweep("data/sample")).redundant.sum()
+    np.int64(2)
+    """
+    labels = [*LABELS, *check_labels(by)]
+    schema.require(ds, ["run_id", "alpha", *labels, *MEASURED])
     ds = restore_dims(ds)
-    keys: list[tuple[object, ...]] = list(zip(*(ds[name].values for name in LABELS), strict=True))
+    shape = ds.sizes["cell"], ds.sizes["alpha"]
+    # Contents that differ at a dose have different numbers there, more so with each look.
+    label = _numbered(zip(*(ds[name].values.tolist() for name in labels), strict=True))
+    content = np.tile(label[:, np.newaxis], shape[1])
+    numbers = np.zeros(shape, dtype=bool)
     for name in MEASURED:
-        counts = Counter(keys)
-        shared = [i for i, key in enumerate(keys) if counts[key] > 1]
-        for i, digests in zip(shared, _digests(ds[name], shared), strict=True):
-            keys[i] += digests
-    # A cell that was told apart without a look at its numbers, or has none, is on its own.
-    keys = [key if any(key[len(LABELS) :]) else (i,) for i, key in enumerate(keys)]
-    first: dict[tuple[object, ...], int] = {}
-    return np.array([first.setdefault(key, i) for i, key in enumerate(keys)], dtype=np.intp)
+        shared = _shared(content)
+        cells = np.flatnonzero(shared.any(axis=1))
+        # Where a cell repeats another somewhere, it has to be known where it has numbers.
+        alphas = np.flatnonzero((shared | ~numbers)[cells].any(axis=0))
+        digests = np.full(shape, None)
+        digests[np.ix_(cells, alphas)] = _digests(ds[name], cells, alphas)
+        numbers |= np.frompyfunc(_has_numbers, 1, 1)(digests).astype(bool)
+        pairs = zip(content.ravel().tolist(), digests.ravel(), strict=True)
+        content = _numbered(pairs).reshape(shape)
+    first = np.tile(np.arange(shape[0])[:, np.newaxis], shape[1])
+    for alpha, codes in enumerate(content.T):
+        _, index, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        first[:, alpha] = np.where(numbers[:, alpha], index[inverse], first[:, alpha])
+    return Repeats(ds["run_id"].values.astype(str), ds["alpha"].values, first, numbers)
 
 
-def _digests(da: xr.DataArray, cells: list[int]) -> list[tuple[bytes, ...]]:
-    """Per cell, one digest for each of the blocks that it lies in."""
-    da = da.transpose("cell", ...)
-    if not cells:
-        return []
+def _is_first(ds: xr.Dataset, by: Sequence[str]) -> NDArray[np.bool_]:
+    return ~compare(ds, by).repeated
+
+
+def _numbered(keys: Iterable[Hashable]) -> NDArray[np.intp]:
+    """A number for each key, the same for those that are equal."""
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.intp)
+
+
+def _shared(content: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Where another cell has the same content at the same dose."""
+    shared = np.empty(content.shape, dtype=bool)
+    for alpha, codes in enumerate(content.T):
+        _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+        shared[:, alpha] = counts[inverse] > 1
+    return shared
+
+
+def _digests(
+    da: xr.DataArray, cells: NDArray[np.intp], alphas: NDArray[np.intp]
+) -> NDArray[np.object_]:
+    """Per cell and dose, one digest for each of the blocks that it lies in."""
+    da = da.transpose("cell", "alpha", ...)
+    digests = np.empty((cells.size, alphas.size), dtype=object)
+    if not digests.size:
+        return digests
     if da.chunks is None:
         values = da.values
-        return [(_digest(values[i]),) for i in cells]
-    blocks = da.isel(cell=cells).data
-    digests = blocks.map_blocks(
+        for i, cell in enumerate(cells):
+            of_cell = _digest_block(values[cell : cell + 1, alphas])
+            for j, digest in enumerate(of_cell.flat):
+                digests[i, j] = (digest,)
+        return digests
+    blocks = da.isel(cell=cells, alpha=alphas).data
+    found = blocks.map_blocks(
         _digest_block,
-        chunks=(blocks.chunks[0], *((1,) * count for count in blocks.numblocks[1:])),
+        chunks=(*blocks.chunks[:2], *((1,) * count for count in blocks.numblocks[2:])),
         dtype=object,
         meta=np.empty((0,) * blocks.ndim, dtype=object),
     )
-    return [tuple(row) for row in digests.compute().reshape(len(cells), -1)]
+    for place, row in zip(
+        np.ndindex(digests.shape), found.compute().reshape(digests.size, -1), strict=True
+    ):
+        digests[place] = tuple(row)
+    return digests
+
+
+def _has_numbers(digests: tuple[bytes, ...] | None) -> bool:
+    return digests is not None and any(digests)
 
 
 def _digest_block(block: NDArray[np.floating[Any]]) -> NDArray[np.object_]:
-    digests = np.empty((len(block), *(1,) * (block.ndim - 1)), dtype=object)
-    digests.flat[:] = [_digest(cell) for cell in block]
+    digests = np.empty((*block.shape[:2], *(1,) * (block.ndim - 2)), dtype=object)
+    for i, cell in enumerate(block):
+        digests[i].flat[:] = [_digest(dose) for dose in cell]
     return digests
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import dask.array
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from dask.delayed import delayed
 
-from isoklx import schema
-from isoklx.stats import repeats
+from isoklx.errors import UsageError
 from isoklx.stats.groups import Groups, group_cells
 from isoklx.stats.kernels import kaplan_meier as km
-from isoklx.stats.lifetimes import METRICS, Metric, absent, follow, measured
+from isoklx.stats.kernels.curves import INTERVALS, Interval, curves
+from isoklx.stats.lifetimes import METRICS, Ended, Metric, absent, follow, measured
+from isoklx.stats.repeats import first_of_repeats
 
 LEVEL = 0.95
+
+Tally = Callable[..., Any]
 
 EVENTS = ("died", "censored", "recovered")
 
@@ -28,9 +28,10 @@ LONG_NAMES = {
     "censored": "trajectories last observed here, whose rollout ended before the window",
     "recovered": "trajectories that died here and recovered later",
     "survival": "Kaplan-Meier survival",
-    "survival_ci": "log-log Greenwood interval of survival",
+    "survival_ci": "interval of survival",
     "n": "trajectories",
     "n_distinct": "trajectories of distinct cells",
+    "n_prompts": "prompts that the counted trajectories are of",
     "horizon": "largest window of the cells observed at the dose, in tokens",
     "threshold": "threshold of death",
 }
@@ -42,6 +43,10 @@ def survival(
     threshold: float | Sequence[float] | None = None,
     by: str | Sequence[str] | None = None,
     distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
+    *,
+    level: float = LEVEL,
 ) -> xr.Dataset:
     """Estimate Kaplan-Meier survival of trajectories, per dose.
 
@@ -59,8 +64,16 @@ def survival(
         Labels of a cell to group by, such as ``"method"`` or ``["method", "model_short"]``: each is
         a dimension of the result. By default all cells are one group.
     distinct : bool
-        Whether cells that repeat another one to the byte are left out, as they are no further
-        evidence. The counts and intervals are then over `n_distinct` trajectories, else over `n`.
+        Whether what repeats another cell of the group to the byte, dose by dose, is left out, as it
+        is no further evidence. The counts and intervals are then over `n_distinct` trajectories,
+        else over `n`.
+    interval : {"auto", "beta", "prompts", "greenwood"}
+        What `survival_ci` is, see Notes.
+    ended : {"censored", "alive"}
+        What a rollout that ended before its window, not dead, says of the rest of it: nothing, or
+        that it was alive to the end of it.
+    level : float
+        Confidence of the interval.
 
     Returns
     -------
@@ -82,10 +95,12 @@ def survival(
             Kaplan-Meier estimate; carried forward where nobody is at risk any more, NaN where no
             trajectory was observed at all.
         survival_ci : float64, with ``ci_bound`` = lower, upper
-            95% log-log Greenwood interval: [1, 1] while nobody died, [0, 0] once nobody is left
-            alive. It takes trajectories as independent.
+            95% interval, or that of another `level`.
         n, n_distinct : int64, without ``threshold`` and ``fork``
-            Trajectories with at least one observation: all of them, and those of distinct cells.
+            Trajectories with at least one observation: all of them, and those that repeat no other
+            of their group.
+        n_prompts : int64, without ``threshold`` and ``fork``
+            Prompts (questions for pmass) that the counted trajectories are of.
         horizon : int32, without ``threshold`` and ``fork``
             Largest window of the cells observed at that dose, in tokens; 0 where none was.
 
@@ -98,7 +113,22 @@ def survival(
 
     Notes
     -----
-    Death is only seen at forks, so the curve falls at forks, at or after the time of death.
+    Death is only seen at forks, so the curve falls at forks, at or after the time of death. That a
+    rollout ended is taken to tell nothing about the death that it hides, unless ``ended="alive"``.
+
+    Intervals:
+
+    - ``"beta"`` is the beta product of Fay, Brittain and Proschan (2013): Clopper and Pearson's
+      where nothing is censored, [0.858, 1] while 24 of 24 are alive. It takes trajectories as
+      independent, which they are where the group has one per prompt.
+    - ``"prompts"`` is for groups with several trajectories per prompt (methods, models, sampled
+      seeds), which may depend on each other in any way: the beta product of what they are worth at
+      the least, if all of a prompt were copies of one. It is as wide as that of as many
+      trajectories as there are prompts, or wider where some prompts have more of them.
+    - ``"auto"`` is the second. Where each prompt has one trajectory, it is the first as well.
+    - ``"greenwood"`` is Greenwood's on the scale of log(-log S), as survival packages draw it: [1,
+      1] while nobody died. With 8 prompts and a true survival of 0.9 it covered the truth in 46% of
+      the cases that were simulated, ``"auto"`` in 99% (docs/coverage.md).
 
     Examples
     --------
@@ -109,50 +139,52 @@ def survival(
     >>> curves.survival.sel(threshold=0.75, alpha=0.0).values.min()
     np.float64(1.0)
     """
+    check_interval(interval)
     whole = measured(ds, metric)
-    lives = follow(whole, metric, threshold)
+    lives = follow(whole, metric, threshold, ended)
     spec = METRICS[metric]
     groups = group_cells(whole, by, whole[spec.flag].values == 1)
-    n_times = whole.sizes[spec.time]
-    observed, first = lives["end"] >= 0, first_of_repeats(whole)
+    observed, first = lives["end"] >= 0, first_of_repeats(whole, by)
+    kept = observed & first if distinct else observed
 
-    everyone = _count(lives["end"], observed, groups, spec, n_times)
-    unrepeated = _count(lives["end"], observed & first, groups, spec, n_times)
-    ended, kept = (unrepeated, first) if distinct else (everyone, True)
-    events = {
-        name: _count(lives["end"], lives[name] & kept, groups, spec, n_times) for name in EVENTS
-    }
-    at_risk, estimate, interval = xr.apply_ufunc(
-        km.curves,
-        ended,
+    def count(counted: xr.DataArray, how: Tally = km.tally) -> xr.DataArray:
+        return _count(how, lives["end"], counted, groups, spec, whole.sizes[spec.time])
+
+    everyone, unrepeated = count(observed), count(observed & first)
+    events = {name: count(lives[name] & kept) for name in EVENTS}
+    at_risk, estimate, bounds = xr.apply_ufunc(
+        curves,
+        unrepeated if distinct else everyone,
         events["died"],
-        input_core_dims=[[spec.time]] * 2,
+        count(kept, km.tally_sharing),
+        input_core_dims=[[spec.time]] * 3,
         output_core_dims=[[spec.time], [spec.time], [spec.time, "ci_bound"]],
-        kwargs={"level": LEVEL},
+        kwargs={"interval": interval, "level": level},
         dask="parallelized",
         output_dtypes=[np.int64, np.float64, np.float64],
         dask_gufunc_kwargs={"output_sizes": {"ci_bound": 2}},
     )
-    curves = xr.Dataset(
+    found = xr.Dataset(
         {
             "at_risk": at_risk,
             **events,
             "survival": estimate,
-            "survival_ci": interval,
+            "survival_ci": bounds,
             "n": everyone.isel(threshold=0, drop=True).sum(spec.time),
             "n_distinct": unrepeated.isel(threshold=0, drop=True).sum(spec.time),
+            "n_prompts": _count_prompts(kept.isel(threshold=0, drop=True), groups, spec),
             "horizon": _horizon(whole["window"].variable, observed, groups, spec),
         },
         {
             spec.time: whole[spec.time],
-            "ci_bound": ("ci_bound", ["lower", "upper"], {"level": LEVEL}),
+            "ci_bound": ("ci_bound", ["lower", "upper"], {"level": level, "interval": interval}),
             **groups.labels,
         },
-        {"metric": metric, "cells": "distinct" if distinct else "all"},
+        {"metric": metric, "cells": "distinct" if distinct else "all", "ended": ended},
     )
     for name, long_name in LONG_NAMES.items():
-        curves[name].attrs = {"long_name": long_name, "units": "1"}
-    return curves
+        found[name].attrs = {"long_name": long_name, "units": "1"}
+    return found
 
 
 def survival_summary(
@@ -161,12 +193,14 @@ def survival_summary(
     threshold: float | Sequence[float] | None = None,
     by: str | Sequence[str] | None = None,
     distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
 ) -> pd.DataFrame:
     """Summarise survival in one row per threshold, group and dose.
 
     Parameters
     ----------
-    ds, metric, threshold, by, distinct
+    ds, metric, threshold, by, distinct, interval, ended
         As for `survival`.
 
     Returns
@@ -175,8 +209,10 @@ def survival_summary(
         Rows sorted by the first columns: ``threshold``, those named in `by`, ``alpha``. Then
 
         n, n_distinct
-            Trajectories, and those of distinct cells: what the columns that follow are made of,
-            unless ``distinct=False``.
+            Trajectories, and those that repeat no other of their group: what the columns that
+            follow are made of, unless ``distinct=False``.
+        n_prompts
+            Prompts that these are of.
         died, censored, recovered
             Counts. Who neither died nor was censored was alive at the end of its window.
         end_survival, end_lower, end_upper
@@ -184,9 +220,11 @@ def survival_summary(
         half_life_after, half_life_by
             The last fork with S > 0.5 at which anybody was at risk, and the first with S <= 0.5
             (equality to 1e-9): half were dead by some time between the two. NaN where none is.
-        restricted_mean
+        restricted_mean, restricted_mean_earliest
             Restricted mean survival time in tokens: the area under the step curve up to `horizon`.
-            Death is only seen at forks, so that it errs on the long side by up to the gap before.
+            Death is only seen at forks: if all had died where it was seen, and if they had died
+            just after the fork before (at 0 for the first fork), when those who were last seen at
+            that one were still at risk. Without censoring the truth is between the two.
         horizon
             Largest window of the group's cells that were observed at the dose, in tokens.
 
@@ -206,91 +244,143 @@ def survival_summary(
     >>> list(summary.columns[:5])
     ['threshold', 'method', 'alpha', 'n', 'n_distinct']
     """
-    curves = survival(ds, metric, threshold, by, distinct).compute()
-    if not curves["n"].any():
+    found = survival(ds, metric, threshold, by, distinct, interval, ended).compute()
+    if not found["n"].any():
         raise absent(metric)
     time = METRICS[metric].time
-    times = curves[time].values
     bracket = xr.apply_ufunc(
         km.half_life,
-        curves["survival"],
-        curves["at_risk"],
-        kwargs={"times": times},
+        found["survival"],
+        found["at_risk"],
+        kwargs={"times": found[time].values},
         input_core_dims=[[time]] * 2,
         output_core_dims=[["bound"]],
     )
-    mean = xr.apply_ufunc(
-        lambda survival, horizon: km.restricted_mean(survival, times, horizon),
-        curves["survival"],
-        curves["horizon"],
-        input_core_dims=[[time], []],
-    )
-    end = curves.isel({time: -1}, drop=True)
+    end = found.isel({time: -1}, drop=True)
     columns = {
-        "n": curves["n"],
-        "n_distinct": curves["n_distinct"],
-        **{name: curves[name].sum(time) for name in EVENTS},
+        "n": found["n"],
+        "n_distinct": found["n_distinct"],
+        "n_prompts": found["n_prompts"],
+        **{name: found[name].sum(time) for name in EVENTS},
         "end_survival": end["survival"],
         "end_lower": end["survival_ci"].sel(ci_bound="lower", drop=True),
         "end_upper": end["survival_ci"].sel(ci_bound="upper", drop=True),
         "half_life_after": bracket.isel(bound=0),
         "half_life_by": bracket.isel(bound=1),
-        "restricted_mean": mean,
-        "horizon": curves["horizon"],
+        **restricted_means(found),
+        "horizon": found["horizon"],
     }
-    keys = [dim for dim in curves["survival"].dims if dim != time]
+    keys = [dim for dim in found["survival"].dims if dim != time]
     table = xr.Dataset(columns).to_dataframe(dim_order=keys)
     return table[table["n"] > 0].sort_index().reset_index()[[*keys, *columns]]
 
 
-def first_of_repeats(ds: xr.Dataset) -> xr.DataArray:
-    """Tell which cells repeat no earlier one.
+def restricted_means(curves: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Restricted mean survival time up to the horizon, and what it may be at the least.
 
     Parameters
     ----------
-    ds : Dataset
-        A sweep, with dimension ``cell``.
+    curves : Dataset
+        As of `survival`.
 
     Returns
     -------
-    DataArray
-        bool, along ``cell``; lazy where ``kl`` or ``pmass_eval`` is.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
+    dict
+        ``restricted_mean``, ``restricted_mean_earliest``: in tokens, without the dimension of time;
+        lazy where `curves` is.
 
     Examples
     --------
     >>> import isoklx
-    >>> ds = isoklx.open_sweep("data/sample")
-    >>> first_of_repeats(ds).sum().item() == repeats.distinct(ds).sizes["cell"]
-    True
+    >>> means = restricted_means(survival(isoklx.open_sweep("data/sample")))
+    >>> means["restricted_mean"].dims
+    ('threshold', 'alpha')
     """
-    schema.require(ds, ["run_id", *repeats.MEASURED])
-    look_up = partial(_is_first, ds)
-    if any(ds[name].chunks for name in repeats.MEASURED):
-        # The comparison reads no more than it must, which only it can know as it goes.
-        shape = (ds.sizes["cell"],)
-        first = dask.array.from_delayed(  # type: ignore[no-untyped-call]
-            delayed(look_up)(), shape, dtype=bool
-        )
-    else:
-        first = look_up()
-    return xr.DataArray(first, dims="cell")
+    time = METRICS[curves.attrs["metric"]].time
+    earliest = xr.apply_ufunc(
+        km.earliest_survival,
+        curves["at_risk"],
+        curves["died"],
+        input_core_dims=[[time]] * 2,
+        output_core_dims=[[time]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+    )
+    return {
+        "restricted_mean": area(km.restricted_mean, curves["survival"], curves),
+        "restricted_mean_earliest": area(km.earliest_restricted_mean, earliest, curves),
+    }
 
 
-def _is_first(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
-    return np.isin(ds["run_id"].values, repeats.distinct(ds)["run_id"].values)
+def area(kernel: Callable[..., Any], survival: xr.DataArray, curves: xr.Dataset) -> xr.DataArray:
+    """Area under a curve of survival, or under a bound of it, up to the horizon of the curves.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``restricted_mean`` or ``earliest_restricted_mean`` of the kernels.
+    survival : DataArray
+        Along the time of the curves, and whatever else.
+    curves : Dataset
+        As of `survival`.
+
+    Returns
+    -------
+    DataArray
+        In tokens, without the dimension of time; lazy where `survival` is.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> curves = survival(isoklx.open_sweep("data/sample"))
+    >>> area(km.restricted_mean, curves["survival"], curves).sel(alpha=0).item()
+    64.0
+    """
+    time = METRICS[curves.attrs["metric"]].time
+    found: xr.DataArray = xr.apply_ufunc(
+        kernel,
+        survival,
+        curves[time].variable,
+        curves["horizon"],
+        input_core_dims=[[time], [time], []],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+    )
+    return found
+
+
+def check_interval(interval: str) -> None:
+    """Check the name of an interval.
+
+    Parameters
+    ----------
+    interval : str
+        As for `survival`.
+
+    Raises
+    ------
+    UsageError
+        When there is none of that name.
+
+    Examples
+    --------
+    >>> check_interval("beta")
+    """
+    if interval not in INTERVALS:
+        raise UsageError(f"interval {interval!r}: give one of {', '.join(INTERVALS)}")
 
 
 def _count(
-    end: xr.DataArray, counted: xr.DataArray, groups: Groups, spec: Metric, n_times: int
+    tally: Tally,
+    end: xr.DataArray,
+    counted: xr.DataArray,
+    groups: Groups,
+    spec: Metric,
+    n_times: int,
 ) -> xr.DataArray:
     """Count trajectories by group and by the time at which they ended."""
     counts: xr.DataArray = xr.apply_ufunc(
-        km.tally,
+        tally,
         end,
         counted,
         groups.code,
@@ -305,6 +395,25 @@ def _count(
         },
     )
     return counts.transpose("threshold", *groups.labels, "alpha", spec.time)
+
+
+def _count_prompts(counted: xr.DataArray, groups: Groups, spec: Metric) -> xr.DataArray:
+    """Count the prompts that have any trajectory, by group and dose."""
+    counts: xr.DataArray = xr.apply_ufunc(
+        km.count_units,
+        counted,
+        groups.code,
+        input_core_dims=[spec.units, ["cell"]],
+        output_core_dims=[[*groups.labels, spec.unit]],
+        kwargs={"groups": groups.shape},
+        dask="parallelized",
+        output_dtypes=[np.int64],
+        dask_gufunc_kwargs={
+            "output_sizes": {**_sizes(groups), spec.unit: counted.sizes[spec.unit]},
+            "allow_rechunk": True,
+        },
+    )
+    return (counts > 0).sum(spec.unit).transpose(*groups.labels, "alpha")
 
 
 def _horizon(

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
-from isoklx.stats.repeats import repeated_cells
+from isoklx.stats.repeats import compare
 from isoklx.stats.selection import SAME_ALPHA, restore_dims
 from isoklx.stats.trajectories import quantile
 
@@ -37,7 +37,7 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     ----------
     ds : Dataset
         A sweep or any selection of it. Dask-backed arrays are reduced block by block, and cells
-        compared as by `isoklx.repeated_cells`.
+        compared as by `isoklx.repeats`.
 
     Returns
     -------
@@ -70,8 +70,9 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
             itself; that of two values below 1e-6 nats is 0. It is 0 as well where the run had
             recorded none, because ``kl_p95`` then comes from ``kl``.
         repeats
-            ``run_id`` of the first cell that this one repeats to the byte, empty where it repeats
-            none: the rows with an empty one are the distinct cells.
+            ``run_id`` of the first cell that this one repeats to the byte, empty unless it repeats
+            others at every dose that it was run at: the rows with an empty one are the distinct
+            cells.
 
     Raises
     ------
@@ -109,8 +110,9 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     table["kl_p95_mismatch"] = _largest_mismatch(
         found["kl_p95"].values, found["kl_quantiles"].isel(quantile=0).values
     )
-    first = {again: group[0] for group in repeated_cells(ds) for again in group[1:]}
-    table["repeats"] = [first.get(run_id, "") for run_id in table["run_id"]]
+    compared = compare(ds)
+    first = np.where(compared.repeated, compared.first, len(table)).min(axis=1, initial=len(table))
+    table["repeats"] = np.where(compared.redundant, np.append(compared.run_ids, "")[first], "")
     return table
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from isoklx.stats.repeats import repeated_cells
+from isoklx.stats.repeats import compare
 from isoklx.store import formats
 from isoklx.sweeps.opening import open_sweep
 from isoklx.terminal import printable
@@ -44,9 +45,8 @@ def describe(path: str | Path) -> str:
     """
     path = Path(path)
     with open_sweep(path) as ds:
-        repeats = repeated_cells(ds)  # compares the cells, which is worth doing once
-        n = ds.sizes["cell"]
-        n_distinct = n - sum(len(group) - 1 for group in repeats)
+        found = compare(ds)  # which is worth doing once
+        n, n_distinct = ds.sizes["cell"], int((~found.redundant).sum())
         lines = [
             printable(ds.attrs["title"]),
             "",
@@ -55,7 +55,13 @@ def describe(path: str | Path) -> str:
             "",
         ]
         lines += _labels(ds)
-        lines += ["", *_present(ds), "", *_repeats(repeats), *_origin(ds, path)]
+        lines += [
+            "",
+            *_present(ds),
+            "",
+            *_repeats(found.groups, ds.sizes["alpha"]),
+            *_origin(ds, path),
+        ]
     return "\n".join(lines)
 
 
@@ -100,11 +106,19 @@ def _present(ds: xr.Dataset) -> list[str]:
     return lines
 
 
-def _repeats(groups: list[list[str]]) -> list[str]:
-    lines = [_entry("repeats", " = ".join(group)) for group in groups[:MOST_ROWS]]
+def _repeats(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[str]:
+    """Which cells are alike, and where, unless they are at every dose."""
+    lines = [
+        _entry("repeats", " = ".join(group) + _where(alphas, n_alphas))
+        for group, alphas in islice(groups.items(), MOST_ROWS)
+    ]
     if len(groups) > MOST_ROWS:
         lines.append(_entry("", f"and {len(groups) - MOST_ROWS} more groups"))
     return [*lines, ""] if lines else []
+
+
+def _where(alphas: list[float], n_alphas: int) -> str:
+    return "" if len(alphas) == n_alphas else f" at alpha {_numbers(alphas)}"
 
 
 def _origin(ds: xr.Dataset, path: Path) -> list[str]:

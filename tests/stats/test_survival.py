@@ -11,7 +11,7 @@ from lifelines import KaplanMeierFitter
 import isoklx
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats.contrasts import survival_contrast
-from isoklx.stats.survival import first_of_repeats, survival, survival_summary
+from isoklx.stats.survival import survival, survival_summary
 from tests.handmade import make_cell
 from tests.small_sweeps import small_sweep
 
@@ -34,7 +34,9 @@ def test_the_measured_sweep_agrees_with_the_oracle(real, oracle, file, distinct)
     thresholds = expected.index.unique("threshold").to_numpy()
     parts = []
     for by in (None, "method"):
-        curves = survival(real, threshold=thresholds, by=by, distinct=distinct)
+        curves = survival(
+            real, threshold=thresholds, by=by, distinct=distinct, interval="greenwood"
+        )
         curves = curves.rename(method="group") if by else curves.expand_dims(group=["all"])
         bounds = curves.survival_ci.to_dataset("ci_bound")
         curves = curves.assign(ci_lower=bounds.lower, ci_upper=bounds.upper)
@@ -44,6 +46,36 @@ def test_the_measured_sweep_agrees_with_the_oracle(real, oracle, file, distinct)
     pd.testing.assert_frame_equal(
         found, expected, check_dtype=False, check_index_type=False, rtol=0, atol=1e-9
     )
+
+
+def test_the_beta_product_agrees_with_the_oracle(real, oracle):
+    keys = ["method", "threshold", "alpha", "fork"]
+    expected = pd.read_csv(oracle / "intervals.csv").set_index(keys)
+    thresholds = expected.index.unique("threshold").to_numpy()
+    # One trajectory per prompt and group, so that both are the same.
+    for interval in ("auto", "beta"):
+        curves = survival(real, threshold=thresholds, by="method", interval=interval)
+        bounds = curves.survival_ci.to_dataset("ci_bound")
+        found = bounds.to_dataframe(dim_order=keys).loc[expected.index]
+        assert len(found) == curves.survival.size
+        for bound in ("lower", "upper"):
+            np.testing.assert_allclose(found[bound], expected[bound], rtol=0, atol=1e-8)
+            # Three standard deviations of what was drawn, and what the moments leave out.
+            np.testing.assert_allclose(found[bound], expected[f"{bound}_mc"], rtol=0, atol=3e-3)
+
+
+def test_the_restricted_mean_and_its_bracket_agree_with_the_oracle(real, oracle):
+    expected = pd.read_csv(oracle / "doses.csv").set_index(["method", "threshold", "alpha"])
+    thresholds = expected.index.unique("threshold").to_numpy()
+    parts = [
+        survival_summary(real, threshold=thresholds, by="method"),
+        survival_summary(real, threshold=thresholds).assign(method="all"),
+    ]
+    found = pd.concat(parts).set_index(expected.index.names).loc[expected.index]
+    assert sum(map(len, parts)) == len(expected)
+    for name, column in (("restricted_mean", "latest"), ("restricted_mean_earliest", "earliest")):
+        np.testing.assert_allclose(found[name], expected[f"rmst_{column}"], rtol=0, atol=1e-9)
+    assert (found[["n", "n_distinct"]] == expected[["n", "n_distinct"]]).all(axis=None)
 
 
 def simulated_sets(n_sets):
@@ -74,7 +106,7 @@ def followed(pmass, gen_len, threshold):
 def test_simulated_sets_agree_with_lifelines():
     threshold = 0.75
     ds = simulated_sets(300)
-    curves = survival(ds, threshold=threshold).squeeze("threshold")
+    curves = survival(ds, threshold=threshold, interval="greenwood").squeeze("threshold")
     interior = 0
     for alpha in range(ds.sizes["alpha"]):
         curve = curves.isel(alpha=alpha)
@@ -153,7 +185,53 @@ def test_repeated_cells_count_once_unless_told_otherwise():
         assert (curves.n, curves.n_distinct) == (4, 2)
         assert curves.at_risk.isel(fork=0) == at_risk
         assert curves.attrs["cells"] == ("distinct" if distinct else "all")
-    assert first_of_repeats(ds).values.tolist() == [True, False]
+
+
+def test_several_trajectories_of_a_prompt_are_worth_no_more_than_the_prompt():
+    alive, dead = [[0.9, 0.9]], [[0.9, 0.1]]
+    prompts = alive * 6 + dead * 2
+    one = small_sweep([[prompts]], fork=[0, 8])
+    three = small_sweep([[prompts]] * 3, fork=[0, 8], method=["a", "b", "c"])
+    expected = survival(one).survival_ci
+    xr.testing.assert_allclose(survival(three).survival_ci, expected)
+    xr.testing.assert_allclose(survival(three, interval="prompts").survival_ci, expected)
+    taken_apart = survival(three, interval="beta").survival_ci
+    assert (np.diff(taken_apart) < np.diff(expected)).all()
+    assert survival(three).n_prompts.item() == 8
+    # Copies that are counted all the same are worth nothing more.
+    seeds = small_sweep([[prompts]] * 3, fork=[0, 8])
+    xr.testing.assert_allclose(survival(seeds, distinct=False).survival_ci, expected)
+
+
+def test_repeats_are_left_out_within_each_group(real):
+    rows = survival_summary(real, by="seed")
+    assert (rows.n_distinct == 24).all()
+    by_method = survival_summary(real, by=["method", "seed"])
+    assert (by_method.n_distinct == 8).all()
+
+
+def test_a_rollout_that_ended_may_count_as_alive_to_its_window():
+    pmass = [[0.9, 0.9, 0.1], [0.9, 0.9, NAN], [0.9, NAN, NAN], [NAN, NAN, NAN]]
+    ds = small_sweep([[pmass]], fork=[0, 4, 8], gen_len=[[[8, 5, 3, 0]]])
+    censored, alive = survival(ds).squeeze(), survival(ds, ended="alive").squeeze()
+    assert censored.at_risk.values.tolist() == [3, 2, 1]
+    assert censored.survival.values[-1] == 0
+    assert alive.at_risk.values.tolist() == [3, 3, 3]
+    assert alive.censored.sum() == 0
+    assert alive.survival.values[-1] == pytest.approx(2 / 3)
+    assert alive.attrs["ended"] == "alive"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"interval": "wald"}, "interval 'wald': give one of auto, beta, prompts, greenwood"),
+        ({"ended": "dead"}, "ended 'dead': give one of censored, alive"),
+    ],
+)
+def test_another_word_for_an_option_is_refused(sample_ds, argument, message):
+    with pytest.raises(UsageError, match=message):
+        survival(sample_ds, **argument)
 
 
 def test_doses_that_a_group_was_not_run_at_have_no_survival_and_no_row():
@@ -198,7 +276,7 @@ def test_results_say_what_they_are(sample_ds):
     curves = survival(sample_ds)
     assert curves.attrs["metric"] == "pmass_eval"
     assert curves.ci_bound.values.tolist() == ["lower", "upper"]
-    assert curves.ci_bound.attrs == {"level": 0.95}
+    assert curves.ci_bound.attrs == {"level": 0.95, "interval": "auto"}
     for name in [*curves, "threshold", "fork", "alpha"]:
         assert curves[name].attrs["long_name"]
         assert curves[name].attrs["units"] == "1"
@@ -232,6 +310,7 @@ def test_the_summary_of_a_sweep_done_by_hand():
             "alpha": 0,
             "n": 4,
             "n_distinct": 4,
+            "n_prompts": 4,
             "died": 2,
             "censored": 1,
             "recovered": 1,
@@ -239,6 +318,7 @@ def test_the_summary_of_a_sweep_done_by_hand():
             "half_life_after": 0,
             "half_life_by": 4,
             "restricted_mean": 4 + 4 / 3,
+            "restricted_mean_earliest": 2 + 2,
             "horizon": 8,
         }
     )

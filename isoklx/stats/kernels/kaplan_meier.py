@@ -52,10 +52,76 @@ def tally(
            [0, 0, 2]])
     """
     leading, shape = index.shape[:-2], (*groups, n_times)
-    rows = np.arange(math.prod(leading)).reshape(*leading, 1, 1)
-    places = (rows * math.prod(groups) + group[:, np.newaxis]) * n_times + index
+    places = _places(index, group, math.prod(groups), n_times)
     size = math.prod((*leading, *shape))
     return np.bincount(places[counted], minlength=size).reshape(*leading, *shape)
+
+
+def tally_sharing(
+    index: npt.NDArray[np.integer[Any]],
+    counted: npt.NDArray[np.bool_],
+    group: npt.NDArray[np.integer[Any]],
+    *,
+    groups: tuple[int, ...],
+    n_times: int,
+) -> npt.NDArray[np.int64]:
+    """Count trajectories as `tally` does, each as often as its unit has trajectories.
+
+    Parameters
+    ----------
+    index, counted, group, groups, n_times
+        As for `tally`. Those of a group that are at the same place along the last axis are of one
+        unit.
+
+    Returns
+    -------
+    array (..., *groups, time), int64
+
+    Examples
+    --------
+    >>> index = np.array([[0, 2], [2, 2]])
+    >>> tally_sharing(index, index >= 0, np.array([0, 0]), groups=(), n_times=3)
+    array([2, 0, 6])
+    """
+    sharing = count_units(counted, group, groups=groups)
+    flat = sharing.reshape(*counted.shape[:-2], math.prod(groups), -1)
+    weights = np.take(flat, group, axis=-2)[counted]
+    leading, shape = index.shape[:-2], (*groups, n_times)
+    places = _places(index, group, math.prod(groups), n_times)
+    size = math.prod((*leading, *shape))
+    # Whole numbers are exact in floating point.
+    sums = np.bincount(places[counted], weights=weights, minlength=size)
+    return sums.astype(np.int64).reshape(*leading, *shape)
+
+
+def count_units(
+    counted: npt.NDArray[np.bool_],
+    group: npt.NDArray[np.integer[Any]],
+    *,
+    groups: tuple[int, ...],
+) -> npt.NDArray[np.int64]:
+    """Count the trajectories of each unit, by group.
+
+    Parameters
+    ----------
+    counted, group, groups
+        As for `tally_sharing`.
+
+    Returns
+    -------
+    array (..., *groups, unit), int64
+
+    Examples
+    --------
+    >>> counted = np.array([[True, True], [True, False]])
+    >>> count_units(counted, np.array([0, 0]), groups=())
+    array([2, 1])
+    """
+    leading, n_units = counted.shape[:-2], counted.shape[-1]
+    units = np.broadcast_to(np.arange(n_units), counted.shape)
+    places = _places(units, group, math.prod(groups), n_units)
+    size = math.prod((*leading, *groups, n_units))
+    return np.bincount(places[counted], minlength=size).reshape(*leading, *groups, n_units)
 
 
 def largest(
@@ -112,37 +178,6 @@ def at_risk(ended: Counts) -> Counts:
     array([3, 2, 2])
     """
     return np.cumsum(ended[..., ::-1], axis=-1)[..., ::-1]
-
-
-def curves(ended: Counts, died: Counts, *, level: float) -> tuple[Counts, Floats, Floats]:
-    """Estimate survival and its interval from when trajectories ended.
-
-    Parameters
-    ----------
-    ended : array (..., time)
-        How many died, or were seen for the last time, at each time.
-    died : array (..., time)
-        How many of them died.
-    level : float
-        Confidence of the interval, such as 0.95.
-
-    Returns
-    -------
-    at_risk : array (..., time)
-        As of `at_risk`.
-    survival : array (..., time), float64
-        As of `kaplan_meier`.
-    interval : array (..., time, 2), float64
-        As of `log_log_interval`.
-
-    Examples
-    --------
-    >>> curves(np.array([1, 0, 2]), np.array([1, 0, 0]), level=0.95)[1].round(3)
-    array([0.667, 0.667, 0.667])
-    """
-    remaining = at_risk(ended)
-    survival = kaplan_meier(remaining, died)
-    return remaining, survival, log_log_interval(survival, remaining, died, level)
 
 
 def kaplan_meier(at_risk: Counts, died: Counts) -> Floats:
@@ -263,6 +298,30 @@ def restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
     return area
 
 
+def earliest_survival(at_risk: Counts, died: Counts) -> Floats:
+    """Estimate survival as if all had died just after the time before the one that shows it.
+
+    Who was last seen at that time before was still there to die.
+
+    Parameters
+    ----------
+    at_risk, died : array (..., time)
+        As for `kaplan_meier`.
+
+    Returns
+    -------
+    array (..., time), float64
+        What survival is from the time before on; NaN where nobody was at risk from the start.
+
+    Examples
+    --------
+    >>> earliest_survival(np.array([4, 2]), np.array([0, 1]))
+    array([1.  , 0.75])
+    """
+    before = np.concatenate([at_risk[..., :1], (at_risk - died)[..., :-1]], axis=-1)
+    return kaplan_meier(before, died)
+
+
 def earliest_restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
     """Restricted mean survival time if all had died as early as the times allow.
 
@@ -272,7 +331,9 @@ def earliest_restricted_mean(survival: Floats, times: Counts, horizon: Counts) -
 
     Parameters
     ----------
-    survival, times, horizon
+    survival : array (..., time)
+        As of `earliest_survival`.
+    times, horizon
         As for `restricted_mean`.
 
     Returns
@@ -328,6 +389,19 @@ def logrank(at_risk: Counts, died: Counts) -> tuple[Floats, Floats]:
     statistic = np.where(known, excess / np.sqrt(np.where(known, variance, 1.0)), np.nan)
     tail = [math.erfc(abs(z) / math.sqrt(2)) for z in statistic.flat]
     return statistic, np.reshape(tail, statistic.shape)
+
+
+def _places(
+    index: npt.NDArray[np.integer[Any]],
+    group: npt.NDArray[np.integer[Any]],
+    n_groups: int,
+    length: int,
+) -> npt.NDArray[np.int64]:
+    """Flat index in an array (..., group, length)."""
+    leading = index.shape[:-2]
+    rows = np.arange(math.prod(leading)).reshape(*leading, 1, 1)
+    places: npt.NDArray[np.int64] = (rows * n_groups + group[:, np.newaxis]) * length + index
+    return places
 
 
 def _ratio(above: Counts, below: Counts) -> Floats:

@@ -12,6 +12,7 @@ from scipy.stats import CensoredData
 from scipy.stats import logrank as scipy_logrank
 
 from isoklx.stats.kernels import kaplan_meier as km
+from isoklx.stats.kernels.curves import curves
 
 TIMES = np.array([0, 1, 2, 3, 5, 8, 13, 21, 34])
 
@@ -27,6 +28,10 @@ def simulated(seed):
 
 def counts(ended, died):
     return tuple(np.bincount(which, minlength=TIMES.size) for which in (ended, ended[died]))
+
+
+def greenwood(ended, died):
+    return curves(ended, died, ended, interval="greenwood", level=0.95)
 
 
 def lifelines_fit(ended, died):
@@ -61,7 +66,7 @@ SETS = [simulated(seed) for seed in SEEDS] + [
 
 def test_survival_and_interval_are_those_of_lifelines():
     for ended, died in SETS:
-        at_risk, survival, interval = km.curves(*counts(ended, died), level=0.95)
+        at_risk, survival, interval = greenwood(*counts(ended, died))
         fit = lifelines_fit(ended, died)
         np.testing.assert_allclose(
             survival, fit.survival_function_at_times(TIMES), rtol=0, atol=1e-9
@@ -76,7 +81,7 @@ def test_survival_and_interval_are_those_of_lifelines():
 
 def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
     for ended, died in SETS:
-        _, survival, interval = km.curves(*counts(ended, died), level=0.95)
+        _, survival, interval = greenwood(*counts(ended, died))
         for certain in (0, 1):
             assert (interval[survival == certain] == certain).all()
         outside = (survival == 0) | (survival == 1)
@@ -86,7 +91,7 @@ def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
 
 def test_restricted_mean_is_that_of_lifelines():
     for (ended, died), horizon in zip(SETS, [34, 40, 10, 3, 0] * len(SETS), strict=False):
-        _, survival, _ = km.curves(*counts(ended, died), level=0.95)
+        _, survival, _ = greenwood(*counts(ended, died))
         expected = restricted_mean_survival_time(lifelines_fit(ended, died), t=horizon)
         assert km.restricted_mean(survival, TIMES, horizon) == pytest.approx(expected, abs=1e-9)
 
@@ -94,14 +99,17 @@ def test_restricted_mean_is_that_of_lifelines():
 def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
     earlier = np.append(0, TIMES[:-1])
     for (ended, died), horizon in zip(SETS, [34, 40] * len(SETS), strict=False):
-        _, survival, _ = km.curves(*counts(ended, died), level=0.95)
+        both, deaths = counts(ended, died)
+        survival = km.earliest_survival(km.at_risk(both), deaths)
         # Who was censored was seen alive where it was.
-        durations = np.where(died, earlier[ended], TIMES[ended])
-        fit = lifelines_fit_of(durations, died)
-        if not (TIMES[ended][~died][:, None] < TIMES[ended][died]).any():
-            expected = restricted_mean_survival_time(fit, t=horizon)
-            found = km.earliest_restricted_mean(survival, TIMES, horizon)
-            assert found == pytest.approx(expected, abs=1e-9)
+        fit = lifelines_fit_of(np.where(died, earlier[ended], TIMES[ended]), died)
+        expected = restricted_mean_survival_time(fit, t=horizon)
+        found = km.earliest_restricted_mean(survival, TIMES, horizon)
+        assert found == pytest.approx(expected, abs=1e-9)
+        if died.all():
+            assert found <= km.restricted_mean(
+                km.kaplan_meier(km.at_risk(both), deaths), TIMES, horizon
+            )
 
 
 def test_logrank_is_that_of_scipy():
@@ -131,7 +139,7 @@ deaths_and_losses = hnp.arrays(int, (2, TIMES.size), elements=st.integers(0, 5))
 @given(deaths_and_losses)
 def test_survival_never_rises_and_is_one_before_the_first_death(numbers):
     died, lost = numbers
-    _, survival, _ = km.curves(died + lost, died, level=0.95)
+    _, survival, _ = greenwood(died + lost, died)
     if not numbers.any():
         assert np.isnan(survival).all()
         return
@@ -145,7 +153,7 @@ def test_survival_is_the_plain_fraction_where_nothing_is_censored(numbers):
     alive_to_the_end = np.zeros_like(died)
     alive_to_the_end[-1] = 1 + numbers[1, -1]
     ended = died + alive_to_the_end
-    _, survival, _ = km.curves(ended, died, level=0.95)
+    _, survival, _ = greenwood(ended, died)
     np.testing.assert_allclose(survival, 1 - np.cumsum(died) / ended.sum(), rtol=0, atol=1e-12)
 
 
@@ -160,6 +168,25 @@ def test_tally_counts_by_group_and_time_over_leading_dims():
             row, column = divmod(group[cell], 3)
             expected[i, j, row, column, index[i, j, cell, prompt]] += 1
     np.testing.assert_array_equal(found, expected)
+
+
+@given(
+    hnp.arrays(int, (2, 4, 5), elements=st.integers(0, 3)),
+    hnp.arrays(bool, (2, 4, 5)),
+    hnp.arrays(np.intp, 4, elements=st.integers(0, 1)),
+)
+def test_sharing_counts_each_trajectory_as_often_as_its_unit_has_some(index, counted, group):
+    found = km.tally_sharing(index, counted, group, groups=(2,), n_times=4)
+    units = km.count_units(counted, group, groups=(2,))
+    expected, in_units = np.zeros((2, 2, 4), dtype=int), np.zeros((2, 2, 5), dtype=int)
+    for row, cell, unit in zip(*np.nonzero(counted), strict=True):
+        together = sum(
+            counted[row, other, unit] for other in range(4) if group[other] == group[cell]
+        )
+        expected[row, group[cell], index[row, cell, unit]] += together
+        in_units[row, group[cell], unit] = together
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(units, in_units)
 
 
 @pytest.mark.parametrize(
