@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from isoklx.errors import IsoklxError as IsoklxError
     from isoklx.errors import UsageError as UsageError
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
+    from isoklx.stats.doses import dose_response as dose_response
+    from isoklx.stats.doses import safe_dose as safe_dose
     from isoklx.stats.repeats import distinct as distinct
     from isoklx.stats.repeats import repeats as repeats
     from isoklx.stats.survival import survival as survival
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from isoklx.stats.trajectories import normalise_kl as normalise_kl
     from isoklx.stats.trajectories import pmass_on_tokens as pmass_on_tokens
     from isoklx.stats.trajectories import quantile as quantile
+    from isoklx.stats.trajectories import share_above as share_above
     from isoklx.stats.trajectories import smooth as smooth
     from isoklx.sweeps.builder import build as build
     from isoklx.sweeps.opening import open_sweep as open_sweep
@@ -45,6 +48,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cells.simulator": ["simulate"],
         "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
         "stats.contrasts": ["survival_contrast"],
+        "stats.doses": ["dose_response", "safe_dose"],
         "stats.repeats": ["distinct", "repeats"],
         "stats.survival": ["survival", "survival_summary"],
         "stats.trajectories": [
@@ -53,6 +57,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "normalise_kl",
             "pmass_on_tokens",
             "quantile",
+            "share_above",
             "smooth",
         ],
         "sweeps.builder": ["build"],

@@ -191,15 +191,16 @@ def _pairs(sides: _Sides, times: npt.NDArray[np.integer[Any]]) -> Iterator[dict[
         return
     horizon = sides.window.min()
     estimates = _estimates(sides, times, horizon)
-    followed = sides.ended.any(axis=-1)
+    followed = sides.ended.sum(axis=-1) > 0
     died = sides.died.sum(axis=0)
     at_risk = km.at_risk(sides.ended.sum(axis=0))
-    for pair in map(list, combinations(range(sides.labels.size), 2)):
+    for first, second in combinations(range(sides.labels.size), 2):
+        pair = [first, second]
         units = followed[:, pair]
         statistic, p_value = km.logrank(at_risk[pair], died[pair])
         yield {
-            "first": sides.labels[pair[0]],
-            "second": sides.labels[pair[1]],
+            "first": sides.labels[first],
+            "second": sides.labels[second],
             "n": sides.n[pair].sum(),
             "n_distinct": sides.n_distinct[pair].sum(),
             "n_prompts": units.all(axis=1).sum(),
@@ -207,7 +208,7 @@ def _pairs(sides: _Sides, times: npt.NDArray[np.integer[Any]]) -> Iterator[dict[
             **{
                 name: number
                 for estimate in estimates
-                for name, number in estimate.difference(*pair, units.any(axis=1)).items()
+                for name, number in estimate.difference(first, second, units.any(axis=1)).items()
             },
             "logrank": float(statistic),
             "p_value": float(p_value),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import dask.array
 import numpy as np
@@ -92,23 +93,7 @@ def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Datase
     >>> ds.sizes["cell"], distinct(ds).sizes["cell"]
     (12, 10)
     """
-    found = compare(ds, by)
-    if "cell" not in ds.dims:
-        return ds
-    kept = ~found.redundant
-    ds = ds.isel(cell=np.flatnonzero(kept))
-    again = found.repeated[kept]
-    if not again.any():
-        return ds
-    once = xr.DataArray(~again, dims=("cell", "alpha"))
-    masked = {
-        name: da.where(once, "" if da.dtype.kind in "OUT" else np.nan)
-        for name, da in ds.data_vars.items()
-        if {"cell", "alpha"} <= set(da.dims)
-    }
-    return ds.assign(
-        {name: da.transpose(*ds[name].dims).astype(ds[name].dtype) for name, da in masked.items()}
-    )
+    return compare(ds, by).without(ds)
 
 
 def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
@@ -208,18 +193,11 @@ def count_trajectories(ds: xr.Dataset, by: str | Sequence[str] | None = None) ->
     >>> counts.n.item(), counts.n_distinct.item()
     (96, 80)
     """
-    schema.require(ds, ["gen_len"])
-    whole = restore_dims(ds)
-    ran = whole["gen_len"].notnull().sum("prompt").transpose("cell", "alpha").values
-    once = ~compare(ds, by).repeated
-    counts = {"n": ran.sum(axis=0), "n_distinct": (ran * once).sum(axis=0)}
-    return xr.Dataset(
-        {name: ("alpha", count.astype(np.int64)) for name, count in counts.items()},
-        {"alpha": whole["alpha"].variable},
-    )
+    return compare(ds, by).count(ds)
 
 
-class Repeats(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Repeats:
     """What repeats what, as `compare` finds it; arrays of shape (cell, alpha) unless said."""
 
     run_ids: NDArray[np.str_]
@@ -251,6 +229,34 @@ class Repeats(NamedTuple):
                 alike = tuple(map(str, self.run_ids[first == index]))
                 groups.setdefault(alike, []).append(float(alpha))
         return groups
+
+    def without(self, ds: xr.Dataset) -> xr.Dataset:
+        """The sweep that was compared, each measurement once."""
+        if "cell" not in ds.dims:
+            return ds
+        kept = ~self.redundant
+        ds = ds.isel(cell=np.flatnonzero(kept))
+        again = self.repeated[kept]
+        if not again.any():
+            return ds
+        once = xr.DataArray(~again, dims=("cell", "alpha"))
+        return ds.assign(
+            {
+                name: _masked(da, once)
+                for name, da in ds.data_vars.items()
+                if {"cell", "alpha"} <= set(da.dims)
+            }
+        )
+
+    def count(self, ds: xr.Dataset) -> xr.Dataset:
+        """Trajectories of each dose of the sweep that was compared: ``n``, ``n_distinct``."""
+        schema.require(ds, ["gen_len"])
+        ran = restore_dims(ds)["gen_len"].notnull().sum("prompt").transpose("cell", "alpha").values
+        counts = {"n": ran.sum(axis=0), "n_distinct": (ran * ~self.repeated).sum(axis=0)}
+        return xr.Dataset(
+            {name: ("alpha", count.astype(np.int64)) for name, count in counts.items()},
+            {"alpha": self.alphas},
+        )
 
 
 def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
@@ -305,6 +311,12 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
 
 def _is_first(ds: xr.Dataset, by: Sequence[str]) -> NDArray[np.bool_]:
     return ~compare(ds, by).repeated
+
+
+def _masked(da: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
+    """Missing elsewhere, as a sweep has it."""
+    missing = "" if da.dtype.kind in "OUT" else np.nan
+    return da.where(where, missing).transpose(*da.dims).astype(da.dtype)
 
 
 def _numbered(keys: Iterable[Hashable]) -> NDArray[np.intp]:

@@ -139,8 +139,31 @@ def survival(
     >>> curves.survival.sel(threshold=0.75, alpha=0.0).values.min()
     np.float64(1.0)
     """
-    check_interval(interval)
-    whole = measured(ds, metric)
+    return survival_of(
+        measured(ds, metric), metric, threshold, by, distinct, interval, ended, level=level
+    )
+
+
+def survival_of(
+    whole: xr.Dataset,
+    metric: str,
+    threshold: float | Sequence[float] | None,
+    by: str | Sequence[str] | None,
+    distinct: bool,
+    interval: Interval,
+    ended: Ended,
+    *,
+    level: float = LEVEL,
+) -> xr.Dataset:
+    """As `survival`, of a sweep that `measured` has given: it looks at pmass but once.
+
+    Raises
+    ------
+    UsageError
+        As `survival` does.
+    """
+    if interval not in INTERVALS:
+        raise UsageError(f"interval {interval!r}: give one of {', '.join(INTERVALS)}")
     lives = follow(whole, metric, threshold, ended)
     spec = METRICS[metric]
     groups = group_cells(whole, by, whole[spec.flag].values == 1)
@@ -216,7 +239,7 @@ def survival_summary(
         died, censored, recovered
             Counts. Who neither died nor was censored was alive at the end of its window.
         end_survival, end_lower, end_upper
-            Survival at the last fork and its 95% interval.
+            Survival at the last fork up to `horizon`, and its 95% interval.
         half_life_after, half_life_by
             The last fork with S > 0.5 at which anybody was at risk, and the first with S <= 0.5
             (equality to 1e-9): half were dead by some time between the two. NaN where none is.
@@ -256,15 +279,15 @@ def survival_summary(
         input_core_dims=[[time]] * 2,
         output_core_dims=[["bound"]],
     )
-    end = found.isel({time: -1}, drop=True)
+    bounds = up_to_horizon(km.at_horizon, found["survival_ci"], found)
     columns = {
         "n": found["n"],
         "n_distinct": found["n_distinct"],
         "n_prompts": found["n_prompts"],
         **{name: found[name].sum(time) for name in EVENTS},
-        "end_survival": end["survival"],
-        "end_lower": end["survival_ci"].sel(ci_bound="lower", drop=True),
-        "end_upper": end["survival_ci"].sel(ci_bound="upper", drop=True),
+        "end_survival": up_to_horizon(km.at_horizon, found["survival"], found),
+        "end_lower": bounds.sel(ci_bound="lower", drop=True),
+        "end_upper": bounds.sel(ci_bound="upper", drop=True),
         "half_life_after": bracket.isel(bound=0),
         "half_life_by": bracket.isel(bound=1),
         **restricted_means(found),
@@ -307,19 +330,21 @@ def restricted_means(curves: xr.Dataset) -> dict[str, xr.DataArray]:
         output_dtypes=[np.float64],
     )
     return {
-        "restricted_mean": area(km.restricted_mean, curves["survival"], curves),
-        "restricted_mean_earliest": area(km.earliest_restricted_mean, earliest, curves),
+        "restricted_mean": up_to_horizon(km.restricted_mean, curves["survival"], curves),
+        "restricted_mean_earliest": up_to_horizon(km.earliest_restricted_mean, earliest, curves),
     }
 
 
-def area(kernel: Callable[..., Any], survival: xr.DataArray, curves: xr.Dataset) -> xr.DataArray:
-    """Area under a curve of survival, or under a bound of it, up to the horizon of the curves.
+def up_to_horizon(
+    kernel: Callable[..., Any], values: xr.DataArray, curves: xr.Dataset
+) -> xr.DataArray:
+    """Reduce survival, or a bound of it, to a number that the horizon of the curves goes into.
 
     Parameters
     ----------
     kernel : callable
-        ``restricted_mean`` or ``earliest_restricted_mean`` of the kernels.
-    survival : DataArray
+        ``at_horizon``, ``restricted_mean`` or ``earliest_restricted_mean`` of the kernels.
+    values : DataArray
         Along the time of the curves, and whatever else.
     curves : Dataset
         As of `survival`.
@@ -327,19 +352,19 @@ def area(kernel: Callable[..., Any], survival: xr.DataArray, curves: xr.Dataset)
     Returns
     -------
     DataArray
-        In tokens, without the dimension of time; lazy where `survival` is.
+        float64, without the dimension of time; lazy where `values` is.
 
     Examples
     --------
     >>> import isoklx
     >>> curves = survival(isoklx.open_sweep("data/sample"))
-    >>> area(km.restricted_mean, curves["survival"], curves).sel(alpha=0).item()
+    >>> up_to_horizon(km.restricted_mean, curves["survival"], curves).sel(alpha=0).item()
     64.0
     """
     time = METRICS[curves.attrs["metric"]].time
     found: xr.DataArray = xr.apply_ufunc(
         kernel,
-        survival,
+        values,
         curves[time].variable,
         curves["horizon"],
         input_core_dims=[[time], [time], []],
@@ -347,27 +372,6 @@ def area(kernel: Callable[..., Any], survival: xr.DataArray, curves: xr.Dataset)
         output_dtypes=[np.float64],
     )
     return found
-
-
-def check_interval(interval: str) -> None:
-    """Check the name of an interval.
-
-    Parameters
-    ----------
-    interval : str
-        As for `survival`.
-
-    Raises
-    ------
-    UsageError
-        When there is none of that name.
-
-    Examples
-    --------
-    >>> check_interval("beta")
-    """
-    if interval not in INTERVALS:
-        raise UsageError(f"interval {interval!r}: give one of {', '.join(INTERVALS)}")
 
 
 def _count(

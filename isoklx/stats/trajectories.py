@@ -14,9 +14,13 @@ from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats.kernels.interpolation import interpolate
 from isoklx.stats.kernels.quantiles import nan_quantiles
-from isoklx.stats.kernels.smoothing import moving_mean
+from isoklx.stats.kernels.smoothing import EDGES, Edges, moving_mean
+from isoklx.stats.repeats import first_of_repeats
+from isoklx.stats.selection import restore_dims
 
 ROLL = 65
+"""The widest moving mean of a figure, and what `smooth` does by itself."""
+
 BANDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 CALIB_TOKENS = 20
 
@@ -27,12 +31,12 @@ BLOCK = 32 * 2**20
 """Bytes of a block of joined chunks; a kernel needs several times that, in every thread."""
 
 
-def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArray:
+def smooth(
+    da: xr.DataArray, roll: int = ROLL, dim: str = "token", edges: Edges = "shrink"
+) -> xr.DataArray:
     """Smooth with a centred moving mean, each trajectory over its own length.
 
-    Position i averages positions i - roll//2 ... i - roll//2 + roll - 1. Both ends are padded with
-    the trajectory's own first and last value, so that the length is kept. A trajectory that is
-    shorter than `roll` stays as it is.
+    Position i averages positions i - roll//2 ... i - roll//2 + roll - 1, of those that there are.
 
     Parameters
     ----------
@@ -42,6 +46,10 @@ def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArr
         Positions averaged; 1 changes nothing.
     dim : str
         Dimension to smooth along.
+    edges : {"shrink", "repeat"}
+        With ``"repeat"``, both ends are padded with the trajectory's own first and last value, and
+        a trajectory that is shorter than `roll` stays as it is, as an older script did it. At roll
+        65 the first token then has a weight of 33/65, and every curve bends at its last 32 tokens.
 
     Returns
     -------
@@ -53,21 +61,24 @@ def smooth(da: xr.DataArray, roll: int = ROLL, dim: str = "token") -> xr.DataArr
     Raises
     ------
     UsageError
-        When `roll` is not a positive integer, or `da` is no DataArray or has no `dim`.
+        When `roll` is not a positive integer, `da` is no DataArray or has no `dim`, or for another
+        word for `edges`.
 
     Examples
     --------
     >>> kl = xr.DataArray([0.0, 3.0, 0.0, 3.0, np.nan], dims="token")
     >>> smooth(kl, roll=3).values
-    array([ 1., 1., 2., 2., nan])
+    array([1.5, 1. , 2. , 1.5, nan])
     """
     _require_array(da)
+    if edges not in EDGES:
+        raise UsageError(f"edges {edges!r}: give one of {', '.join(EDGES)}")
     width = check_count("roll", roll)
-    series = _whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
+    series = whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
     if not series.size:
         return series
     smoothed = _apply(
-        moving_mean, series, along=[dim], into=(dim, da.sizes[dim]), width=width, edges="repeat"
+        moving_mean, series, along=[dim], into=(dim, da.sizes[dim]), width=width, edges=edges
     )
     return smoothed.transpose(*da.dims)
 
@@ -117,7 +128,7 @@ def quantile(
         raise UsageError(f"q={q}: give quantiles between 0 and 1")
     dims = [dim] if isinstance(dim, str) else list(dim)
     dims = [name for name in dims if name in da.dims or name not in schema.DIMS]
-    samples = _whole_along(da, dims)
+    samples = whole_along(da, dims)
     into, reduced = ("quantile", levels.size), len(dims)
     quantiles = _apply(
         nan_quantiles, samples, along=dims, into=into, dtype=np.float64, q=levels, axes=reduced
@@ -125,13 +136,37 @@ def quantile(
     return quantiles.transpose("quantile", ...) if np.ndim(q) else quantiles.isel(quantile=0)
 
 
+def default_roll(window: int) -> int:
+    """Tokens that figures average by themselves: an eighth of the window, odd, at most 65.
+
+    Parameters
+    ----------
+    window : int
+        In tokens.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> default_roll(64), default_roll(512), default_roll(2048)
+    (9, 65, 65)
+    """
+    eighth = window // 8
+    return min(eighth + (eighth + 1) % 2, ROLL)
+
+
 def bands(
     sweep: xr.Dataset | xr.DataArray,
     q: float | Sequence[float] = BANDS,
-    roll: int = ROLL,
+    roll: int | None = None,
     dim: str | Sequence[str] = ("cell", "prompt"),
+    edges: Edges = "shrink",
+    *,
+    distinct: bool = True,
 ) -> xr.DataArray:
-    """Quantiles over all trajectories at each token, then smoothed: the bands of Figure 1.
+    """Quantiles over trajectories at each token, then smoothed: the bands of Figure 1.
 
     Parameters
     ----------
@@ -139,8 +174,13 @@ def bands(
         A sweep, of which ``kl`` is taken, or any array along ``token``.
     q, dim
         As for `quantile`.
-    roll : int
+    roll : int, optional
+        As for `smooth`; by default an eighth of the number of tokens, as of `default_roll`.
+    edges : {"shrink", "repeat"}
         As for `smooth`.
+    distinct : bool
+        Whether what repeats another cell of a sweep to the byte, dose by dose, is left out; of an
+        array there is no telling.
 
     Returns
     -------
@@ -153,7 +193,7 @@ def bands(
     UsageError
         As `quantile` and `smooth`.
     DatasetError
-        When a Dataset has no ``kl``.
+        When a Dataset has no ``kl``, or not what repeats are told by.
 
     Examples
     --------
@@ -161,7 +201,10 @@ def bands(
     >>> bands(isoklx.open_sweep("data/sample"), q=[0.1, 0.5, 0.9]).dims
     ('quantile', 'alpha', 'token')
     """
-    return smooth(quantile(_kl(sweep) if isinstance(sweep, xr.Dataset) else sweep, q, dim), roll)
+    if isinstance(sweep, xr.Dataset):
+        sweep = _distinct_kl(sweep) if distinct else _kl(sweep)
+    quantiles = quantile(sweep, q, dim)
+    return smooth(quantiles, roll or default_roll(quantiles.sizes["token"]), edges=edges)
 
 
 def crossed(ds: xr.Dataset) -> xr.DataArray:
@@ -185,6 +228,10 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
     UsageError
         When a single token was selected.
 
+    See Also
+    --------
+    share_above
+
     Examples
     --------
     >>> import isoklx
@@ -192,10 +239,42 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
     >>> crossed(ds).sel(alpha=[0, 4]).mean(["cell", "prompt"]).values
     array([0., 1.])
     """
-    kl = _kl(ds)
-    schema.require(ds, ["target_kl"])
-    above = (kl > ds["target_kl"].astype(kl.dtype)).any("token")
-    return _renamed(above, "crossed", "KL was above target_kl at any token")
+    return _renamed(above_target(ds).any("token"), "crossed", "KL was above target_kl at any token")
+
+
+def share_above(ds: xr.Dataset) -> xr.DataArray:
+    """Tell which share of each trajectory's tokens had a KL above ``target_kl``.
+
+    At alpha 1 about 5% of all tokens are above by construction, so that nearly every trajectory
+    has `crossed`; how long it stayed above says more.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+
+    Returns
+    -------
+    DataArray
+        float64, of the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in
+        the precision of ``kl``; NaN where there is no KL.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` has no ``kl`` or ``target_kl``.
+    UsageError
+        When a single token was selected.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> ds = isoklx.open_sweep("data/sample")
+    >>> share_above(ds).sel(alpha=[0, 1, 4]).mean(["cell", "prompt"]).round(2).values
+    array([0.  , 0.05, 1.  ])
+    """
+    above = above_target(ds).sum("token") / _kl(ds).notnull().sum("token").pipe(_positive)
+    return _renamed(above, "share_above", "share of tokens with KL above target_kl")
 
 
 def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArray:
@@ -278,7 +357,7 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     pmass = _rechunked(ds["pmass_eval"], chunks) if chunks else ds["pmass_eval"]
     line = _apply(
         interpolate,
-        _whole_along(pmass, ["fork"]),
+        whole_along(pmass, ["fork"]),
         ds["gen_len"].variable,
         along=["fork"],
         into=("token", kl.sizes["token"]),
@@ -288,12 +367,97 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     return _renamed(line, "pmass_on_tokens", "pmass_eval, linear between the trajectory's forks")
 
 
+def above_target(ds: xr.Dataset) -> xr.DataArray:
+    """Tell at which tokens KL was above ``target_kl``.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+
+    Returns
+    -------
+    DataArray
+        bool, of the dims of ``kl``; lazy where that is. Strictly above, in the precision of ``kl``.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` has no ``kl`` or ``target_kl``.
+    UsageError
+        When a single token was selected.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> above_target(isoklx.open_sweep("data/sample")).sel(alpha=0).any().item()
+    False
+    """
+    kl = _kl(ds)
+    schema.require(ds, ["target_kl"])
+    return kl > ds["target_kl"].astype(kl.dtype)
+
+
+def whole_along(da: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
+    """Put an array into one chunk along some dimensions; the longest other one gives way for it.
+
+    Joining ten thousand cells would make blocks larger than memory, if it did not come with
+    splitting the tokens; all others keep their chunks, so that a selection reads no more than it.
+
+    Parameters
+    ----------
+    da : DataArray
+        Any array.
+    dims : sequence of str
+        Dimensions of it.
+
+    Returns
+    -------
+    DataArray
+        The same, chunked where `da` is.
+
+    Raises
+    ------
+    UsageError
+        When `da` has not all of `dims`.
+
+    Examples
+    --------
+    >>> da = xr.DataArray([[1.0, 2.0]], dims=["cell", "token"]).chunk(token=1)
+    >>> whole_along(da, ["token"]).chunks
+    ((1,), (2,))
+    """
+    _require_dims(da, dims)
+    if da.chunks is None:
+        return da
+    chunks: dict[Hashable, int] = dict.fromkeys(dims, -1)
+    others = {dim: max(sizes) for dim, sizes in da.variable.chunksizes.items() if dim not in dims}
+    if others:
+        longest = max(others, key=lambda dim: others[dim])
+        rest = math.prod(size for dim, size in others.items() if dim != longest)
+        row = math.prod(da.sizes[dim] for dim in dims) * rest * da.dtype.itemsize
+        if row * others[longest] > BLOCK:
+            chunks[longest] = max(1, BLOCK // row)
+    return _rechunked(da, chunks)
+
+
 def _kl(ds: xr.Dataset) -> xr.DataArray:
     if not isinstance(ds, xr.Dataset):
         raise DatasetError(f"not an isoklx sweep: {type(ds).__name__} is no Dataset")
     schema.require(ds, ["kl", "token"])
     _require_dims(ds["kl"], ["token"])
     return ds["kl"]
+
+
+def _positive(counts: xr.DataArray) -> xr.DataArray:
+    """Counts, and NaN for none."""
+    return counts.where(counts > 0)
+
+
+def _distinct_kl(ds: xr.Dataset) -> xr.DataArray:
+    kl = _kl(ds)
+    first = first_of_repeats(restore_dims(ds))
+    return kl.where(first.isel({dim: 0 for dim in first.dims if dim not in kl.dims}))
 
 
 def _apply(
@@ -349,26 +513,6 @@ def _require_dims(da: xr.DataArray, dims: Sequence[str]) -> None:
         if dim not in da.dims:
             there = ", ".join(map(str, da.dims)) or "none"
             raise UsageError(f"{da.name or 'the array'} has no dimension {dim!r}, it has {there}")
-
-
-def _whole_along(da: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
-    """The same array in one chunk along ``dims``; the longest other dimension gives way for it.
-
-    Joining ten thousand cells would make blocks larger than memory, if it did not come with
-    splitting the tokens; all others keep their chunks, so that a selection reads no more than it.
-    """
-    _require_dims(da, dims)
-    if da.chunks is None:
-        return da
-    chunks: dict[Hashable, int] = dict.fromkeys(dims, -1)
-    others = {dim: max(sizes) for dim, sizes in da.variable.chunksizes.items() if dim not in dims}
-    if others:
-        longest = max(others, key=lambda dim: others[dim])
-        rest = math.prod(size for dim, size in others.items() if dim != longest)
-        row = math.prod(da.sizes[dim] for dim in dims) * rest * da.dtype.itemsize
-        if row * others[longest] > BLOCK:
-            chunks[longest] = max(1, BLOCK // row)
-    return _rechunked(da, chunks)
 
 
 def _rechunked(da: xr.DataArray, chunks: Mapping[Hashable, Any]) -> xr.DataArray:

@@ -13,7 +13,7 @@ import xarray as xr
 
 import isoklx
 from isoklx.stats.lifetimes import lifetimes
-from isoklx.stats.repeats import count_cells, count_trajectories
+from isoklx.stats.repeats import compare, count_cells, count_trajectories
 from isoklx.tables import captioned as captioned_tables
 
 CHUNKS = {"kl": (5, 2, 3, 20), "pmass_eval": (2, 6, 8, 3), "method": (7,), "window": (3,)}
@@ -35,6 +35,7 @@ def lazy(sample_ds: xr.Dataset, tmp_path: Path) -> Iterator[xr.Dataset]:
         lambda ds: isoklx.quantile(ds.kl, [0.1, 0.5]),
         lambda ds: isoklx.bands(ds, roll=9),
         isoklx.crossed,
+        isoklx.share_above,
         isoklx.normalise_kl,
         isoklx.pmass_on_tokens,
         lambda ds: isoklx.survival(ds, by="method").survival,
@@ -57,7 +58,7 @@ def test_arrays_stay_lazy_and_have_the_same_numbers(
         isoklx.headline_table,
         isoklx.calibration_table,
         lambda ds: isoklx.survival_summary(ds, by=["method", "window"]),
-        lambda ds: isoklx.survival_contrast(ds, replicates=20),
+        isoklx.survival_contrast,
         lambda ds: captioned_tables.survival(ds, by=["method"]).frame,
     ],
 )
@@ -67,7 +68,15 @@ def test_tables_are_the_same(
     pd.testing.assert_frame_equal(tabulate(lazy), tabulate(sample_ds))
 
 
-@pytest.mark.parametrize("look", [isoklx.repeated_cells, count_cells, count_trajectories])
+@pytest.mark.parametrize(
+    "look",
+    [
+        count_cells,
+        lambda ds: compare(ds).groups,
+        lambda ds: count_trajectories(ds).n_distinct.values.tolist(),
+        lambda ds: isoklx.repeats(ds).values.tolist(),
+    ],
+)
 def test_repeats_are_the_same(
     look: Callable[[xr.Dataset], Any], sample_ds: xr.Dataset, lazy: xr.Dataset
 ) -> None:

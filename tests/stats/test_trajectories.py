@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats import trajectories
+from isoklx.stats.repeats import distinct
 from isoklx.stats.trajectories import (
     bands,
     crossed,
+    default_roll,
     normalise_kl,
     pmass_on_tokens,
     quantile,
+    share_above,
     smooth,
 )
 
@@ -21,6 +25,7 @@ EVERY = {
     "quantile": lambda ds: quantile(ds["kl"], [0.1, 0.5, 0.9]),
     "bands": lambda ds: bands(ds, roll=9),
     "crossed": crossed,
+    "share_above": share_above,
     "normalise_kl": normalise_kl,
     "pmass_on_tokens": pmass_on_tokens,
 }
@@ -56,10 +61,33 @@ class TestOracle:
     """Numbers that plain loops found in the measured sweep."""
 
     @pytest.mark.parametrize("roll", [1, 65])
-    def test_bands_agree(self, real, oracle, roll):
+    def test_bands_of_the_older_script_agree(self, real, oracle, roll):
         expected = xr.load_dataset(oracle / "bands.nc").kl_quantile.sel(roll=roll)
-        found = bands(real, expected["quantile"].values, roll).transpose(*expected.dims)
+        found = bands(real, expected["quantile"].values, roll, edges="repeat", distinct=False)
+        found = found.transpose(*expected.dims)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+    @pytest.mark.parametrize("roll", [1, 9, 65])
+    @pytest.mark.parametrize("which", ["all", "distinct"])
+    def test_bands_agree(self, real, oracle, roll, which):
+        expected = xr.load_dataset(oracle / "bands_shrink.nc").kl_quantile
+        expected = expected.sel(roll=roll, which=which)
+        levels = expected["quantile"].values
+        found = bands(real, levels, roll, distinct=which == "distinct").transpose(*expected.dims)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+        if roll == 65:
+            assert default_roll(512) == roll
+            by_itself = bands(real, levels, distinct=which == "distinct")
+            np.testing.assert_array_equal(by_itself.transpose(*expected.dims), found)
+
+    def test_the_share_of_tokens_above_the_target_agrees(self, real, oracle):
+        doses = pd.read_csv(oracle / "doses.csv").query("method != 'all'")
+        expected = doses.drop_duplicates(["method", "alpha"]).set_index(["method", "alpha"])
+        lengths = real["kl"].notnull().sum("token")
+        above = (share_above(real) * lengths).groupby("method").sum(["cell", "prompt"])
+        found = above / lengths.groupby("method").sum(["cell", "prompt"])
+        found = found.to_series().reindex(expected.index)
+        np.testing.assert_allclose(found, expected["share_above"], rtol=1e-12)
 
     def test_the_share_of_trajectories_that_crossed_agrees(self, real, oracle):
         expected = xr.load_dataset(oracle / "bands.nc").fraction_ever_above_1_nat
@@ -152,12 +180,16 @@ class TestSmooth:
 
     def test_whole_numbers_are_smoothed_as_numbers(self):
         counts = xr.DataArray([0, 1, 0, 0], dims="token")
-        np.testing.assert_allclose(smooth(counts, 3), [1 / 3, 1 / 3, 1 / 3, 0])
+        np.testing.assert_allclose(smooth(counts, 3), [1 / 2, 1 / 3, 1 / 3, 0])
 
     @pytest.mark.parametrize("roll", [0, -3, 2.0, "65", None])
     def test_a_window_of_no_positions_is_refused(self, ds, roll):
         with pytest.raises(UsageError, match=f"roll={roll!r}: give a positive integer"):
             smooth(ds["kl"], roll)
+
+    def test_another_word_for_the_edges_is_refused(self, ds):
+        with pytest.raises(UsageError, match="edges 'pad': give one of shrink, repeat"):
+            smooth(ds["kl"], edges="pad")
 
     def test_a_dimension_that_is_not_there_is_refused(self, ds):
         with pytest.raises(UsageError, match="c_star has no dimension 'token', it has cell"):
@@ -199,13 +231,28 @@ class TestQuantile:
 
 class TestBands:
     def test_any_array_along_token_will_do(self, ds):
-        xr.testing.assert_identical(bands(ds["kl"], roll=9), bands(ds, roll=9))
+        everything = bands(ds, roll=9, distinct=False)
+        xr.testing.assert_identical(bands(ds["kl"], roll=9), everything)
+        assert not bands(ds, roll=9).equals(everything)
+        xr.testing.assert_identical(bands(ds, roll=9), bands(distinct(ds), roll=9))
         assert bands(normalise_kl(ds), [0.5], roll=9).dims == ("quantile", "alpha", "token")
 
     def test_they_are_smoothed_after_the_quantiles_were_taken(self, ds):
-        after = smooth(quantile(ds["kl"], 0.5), 9)
+        after = smooth(quantile(distinct(ds)["kl"], 0.5), 9)
         xr.testing.assert_identical(bands(ds, 0.5, 9), after)
-        assert not after.equals(quantile(smooth(ds["kl"], 9), 0.5))
+        assert not after.equals(quantile(smooth(distinct(ds)["kl"], 9), 0.5))
+
+
+class TestShareAbove:
+    def test_it_is_over_the_rollouts_own_tokens(self, ds):
+        found = share_above(ds)
+        kl, target = ds["kl"].values, ds["target_kl"].values
+        for cell, alpha, prompt in np.ndindex(found.shape):
+            own = kl[cell, alpha, prompt]
+            own = own[~np.isnan(own)]
+            expected = np.mean(own > np.float32(target[cell])) if own.size else np.nan
+            np.testing.assert_equal(found.values[cell, alpha, prompt], expected)
+        np.testing.assert_array_equal(crossed(ds), found > 0)
 
 
 class TestCrossed:

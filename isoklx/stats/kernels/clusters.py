@@ -49,14 +49,43 @@ def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
     array([0.   , 0.   , 0.602])
     """
     total, count = np.asarray(total, dtype=float), np.asarray(count, dtype=float)
-    everything = count.sum(axis=-1)
-    mean = np.divide(
-        total.sum(axis=-1), everything, out=np.full(everything.shape, np.nan), where=everything > 0
-    )
     # Sums of float32 may lie a rounding outside.
-    mean = np.clip(mean, 0.0, 1.0)
-    size = _effective_size(total, count, mean, mean, level)
-    return np.concatenate([mean[..., np.newaxis], _exact(mean, size, level)], axis=-1)
+    found = np.clip(_ratio_of_sums(total, count), 0.0, 1.0)
+    size = _effective_size(total, count, found, found, level)
+    return np.concatenate([found[..., np.newaxis], _exact(found, size, level)], axis=-1)
+
+
+def mean(total: Numbers, count: Numbers, *, level: float) -> Floats:
+    """Mean of numbers of any range, with Student's interval over units.
+
+    Parameters
+    ----------
+    total, count, level
+        As for `share`.
+
+    Returns
+    -------
+    array (..., 3), float64
+        As of `share`. The bounds meet where the units do not differ.
+
+    References
+    ----------
+    Cochran (1977), Sampling Techniques, section 6.3, for the variance of a ratio of sums.
+
+    Examples
+    --------
+    >>> mean(np.array([1.0, 2.0, 3.0]), np.array([1, 1, 1]), level=0.95).round(2)
+    array([ 2.  , -0.48,  4.48])
+    """
+    from scipy.special import stdtrit
+
+    total, count = np.asarray(total, dtype=float), np.asarray(count, dtype=float)
+    found = _ratio_of_sums(total, count)
+    units = (count > 0).sum(axis=-1)
+    spread = stdtrit(np.maximum(units - 1, 1), (1 + level) / 2) * np.sqrt(
+        _variance(total, count, found)
+    )
+    return np.stack([found, found - spread, found + spread], axis=-1)
 
 
 def pooled_quantile(samples: Numbers, q: float, *, level: float) -> Floats:
@@ -102,16 +131,30 @@ def pooled_quantile(samples: Numbers, q: float, *, level: float) -> Floats:
     return np.concatenate([at, _quantile_of_sorted(ordered, known, bounds)], axis=-1)
 
 
+def _ratio_of_sums(total: Floats, count: Floats) -> Floats:
+    everything = count.sum(axis=-1)
+    missing = np.full(everything.shape, np.nan)
+    ratio: Floats = np.divide(total.sum(axis=-1), everything, out=missing, where=everything > 0)
+    return ratio
+
+
+def _variance(total: Floats, count: Floats, ratio: Floats) -> Floats:
+    """Variance of a ratio of sums over units; NaN of fewer than two."""
+    units = (count > 0).sum(axis=-1)
+    residual = total - np.nan_to_num(ratio)[..., np.newaxis] * count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = units / (units - 1) * (residual**2).sum(axis=-1) / count.sum(axis=-1) ** 2
+    return np.where(units > 1, variance, np.nan)
+
+
 def _effective_size(
-    total: Floats, count: Floats, mean: Floats, nominal: Floats, level: float
+    total: Floats, count: Floats, ratio: Floats, nominal: Floats, level: float
 ) -> Floats:
     """How many independent values the units are worth; NaN of fewer than two."""
     units = (count > 0).sum(axis=-1)
-    everything = count.sum(axis=-1)
-    residual = total - np.nan_to_num(mean)[..., np.newaxis] * count
+    variance = _variance(total, count, ratio)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = units / (units - 1) * (residual**2).sum(axis=-1) / everything**2
-        evenly = everything**2 / (count**2).sum(axis=-1)
+        evenly = count.sum(axis=-1) ** 2 / (count**2).sum(axis=-1)
         size = nominal * (1 - nominal) / variance
     # Values that agree to rounding do not show that another unit would agree as well.
     alike = ~(variance > (1e-9 / np.maximum(units, 1)) ** 2) | ~(size > 0)

@@ -271,6 +271,32 @@ def half_life(survival: Floats, at_risk: Counts, times: Counts) -> Floats:
     return np.where(np.isinf(bracket), np.nan, bracket)
 
 
+def at_horizon(survival: Floats, times: Counts, horizon: Counts) -> Floats:
+    """Survival, or a bound of it, at the last time up to a horizon.
+
+    Beyond the largest window of a group nobody is at risk, and a bound says nothing any more.
+
+    Parameters
+    ----------
+    survival, times, horizon
+        As for `restricted_mean`.
+
+    Returns
+    -------
+    array (...), float64
+        At the first time, where the horizon is before it.
+
+    Examples
+    --------
+    >>> at_horizon(np.array([1.0, 0.5, 0.0]), np.array([0, 8, 64]), 16)
+    np.float64(0.5)
+    """
+    last = np.searchsorted(times, np.asarray(horizon), side="right") - 1
+    place = np.broadcast_to(np.maximum(last, 0), survival.shape[:-1])
+    found: Floats = np.take_along_axis(survival, place[..., np.newaxis], axis=-1)[..., 0]
+    return found
+
+
 def restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
     """Restricted mean survival time: the area under the step curve from 0 to a horizon.
 

@@ -1,0 +1,423 @@
+"""What a dose does: everything that is measured, along alpha, and which dose may be called safe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import UsageError
+from isoklx.stats.groups import Groups, check_labels, group_cells
+from isoklx.stats.kernels import beta_product, clusters
+from isoklx.stats.kernels import kaplan_meier as km
+from isoklx.stats.kernels.curves import Interval
+from isoklx.stats.kernels.multiple_tests import first_failure, last_of_sequence
+from isoklx.stats.lifetimes import METRICS, Ended, measured
+from isoklx.stats.repeats import first_of_repeats
+from isoklx.stats.survival import LEVEL, restricted_means, survival_of, up_to_horizon
+from isoklx.stats.trajectories import above_target, whole_along
+
+Estimate = tuple[xr.DataArray, xr.DataArray]
+"""Of a number, and its interval along ``ci_bound``."""
+
+EQUAL = 1e-9
+"""Where a bound is compared with what it has to reach, they are equal to this."""
+
+LONG_NAMES = {
+    "survival": "Kaplan-Meier survival at the horizon",
+    "restricted_mean": "restricted mean survival time in tokens, deaths as late as can be",
+    "restricted_mean_earliest": "restricted mean survival time in tokens, deaths as early",
+    "kl_p95": "p95 of KL(steered || base) over all tokens",
+    "share_above": "share of tokens with KL above target_kl",
+    "pmass": "mean probability mass on the two answers, over forks",
+    "effect": "mean difference in p_true to the smallest dose, over questions",
+    "repetition": "mean of the worst share of repeated 3-grams",
+}
+
+
+def dose_response(
+    ds: xr.Dataset,
+    by: str | Sequence[str] | None = "method",
+    metric: str = "pmass_eval",
+    threshold: float | Sequence[float] | None = None,
+    distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
+) -> xr.Dataset:
+    """Sum up all that was measured along alpha, each with its interval.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    by : str or sequence of str, optional
+        As for `isoklx.survival`: groups are those of the cells that have the metric.
+    metric, threshold, distinct, interval, ended
+        As for `isoklx.survival`.
+
+    Returns
+    -------
+    Dataset
+        Dimensions those named in `by` and ``alpha``, and for survival ``threshold``; float64, lazy
+        where `ds` is. Each variable has beside it another one with the suffix ``_ci``, its 95%
+        interval along ``ci_bound`` = lower, upper. NaN where nothing was measured.
+
+        survival
+            At the last fork up to ``horizon``, as of `isoklx.survival`.
+        restricted_mean, restricted_mean_earliest
+            As of `isoklx.survival_summary`, in tokens. The interval goes from the area under the
+            lower bound with deaths as early as the forks allow to that under the upper bound with
+            deaths as late, and allows for both.
+        kl_p95
+            p95 of KL over all tokens of all trajectories, in nats.
+        share_above
+            Share of all tokens with KL above ``target_kl``.
+        pmass
+            Mean over trajectories of their mean ``pmass_eval`` at forks, or of ``pmass`` with that
+            `metric`.
+        effect
+            Mean over questions of the mean over forks of ``p_true`` minus that of the same cell,
+            question and fork at alpha 0, or at the smallest dose where 0 is not among them.
+        repetition
+            Mean over trajectories; NaN throughout where the sweep has none.
+        n, n_distinct, n_prompts, horizon
+            As of `isoklx.survival`.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As `isoklx.survival` does.
+
+    Notes
+    -----
+    All intervals but those of survival are over prompts (questions for the effect), whose tokens
+    resemble each other: shares and means between 0 and 1 by Korn and Graubard (1998), the p95 by
+    Woodruff (1952), the effect by Student's t. They are NaN of a single prompt.
+
+    Memory: the p95 of a dose takes all KL of a group's cells at that dose at once.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> doses = dose_response(isoklx.open_sweep("data/sample"))
+    >>> doses.share_above.dims, doses.share_above_ci.dims
+    (('method', 'alpha'), ('method', 'alpha', 'ci_bound'))
+    """
+    whole = measured(ds, metric)
+    curves = survival_of(whole, metric, threshold, by, distinct, interval, ended)
+    schema.require(whole, ["kl", "target_kl", "p_true", "token", "question"])
+    group = _Grouped.of(whole, by, metric, distinct=distinct)
+    answers, unit = ("pmass", "question") if metric == "pmass" else ("pmass_eval", "prompt")
+    above, there = above_target(whole).sum("token"), whole["kl"].notnull().sum("token")
+    estimates = {
+        **_survival(curves),
+        "kl_p95": group.quantile(whole["kl"], 0.95),
+        "share_above": group.mean(clusters.share, above, there, "prompt"),
+        "pmass": group.mean(clusters.share, *_each_once(whole[answers]), unit),
+        "effect": group.mean(clusters.mean, *_each_once(_effect(whole["p_true"])), "question"),
+        "repetition": group.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
+    }
+    found = {"restricted_mean_earliest": restricted_means(curves)["restricted_mean_earliest"]}
+    for name, (estimate, bounds) in estimates.items():
+        found |= {name: estimate, f"{name}_ci": bounds}
+    for name, da in found.items():
+        of = "interval of " if name.endswith("_ci") else ""
+        da.attrs = {"long_name": of + LONG_NAMES[name.removesuffix("_ci")], "units": "1"}
+    counts = curves[["n", "n_distinct", "n_prompts", "horizon"]]
+    return counts.assign(found).assign_attrs(curves.attrs)
+
+
+def safe_dose(
+    ds: xr.Dataset,
+    by: str | Sequence[str] | None = "method",
+    survive: float = 0.9,
+    confidence: float = 0.95,
+    metric: str = "pmass_eval",
+    threshold: float | Sequence[float] | None = None,
+    distinct: bool = True,
+    ended: Ended = "censored",
+) -> pd.DataFrame:
+    """Find the largest dose that may be called safe.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    by : str or sequence of str, optional
+        As for `isoklx.survival`.
+    survive : float
+        Share of trajectories that has to survive to the horizon; above 0 and below 1.
+    confidence : float
+        Of the one-sided bound of survival that has to reach it; at least 0.5 and below 1.
+    metric, threshold, distinct, ended
+        As for `isoklx.survival`.
+
+    Returns
+    -------
+    DataFrame
+        One row per threshold and group; never a dose that was not tested.
+
+        threshold, and those named in `by`
+            Which group.
+        safe_dose
+            The largest alpha such that there and at every smaller one that was tested, the lower
+            bound is at least `survive`; NaN where there is none.
+        survival, lower
+            Survival there, and its lower bound.
+        next_dose, next_survival, next_lower
+            The dose at which testing stopped, likewise; NaN where all were passed.
+        reason
+            Why it stopped there.
+        observed_dose
+            The largest alpha such that nobody died there and at every smaller one: an observation,
+            whatever the number of prompts.
+        n_prompts
+            Prompts at the dose that decided it.
+        prompts_needed
+            How many prompts, all alive, would put the bound at `survive`.
+        coeff
+            What `safe_dose` comes to in each cell of the group: a single number where they agree to
+            six digits, else one per ``run_id``.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or no cell has the metric.
+    UsageError
+        When `survive` or `confidence` is out of range, and as `isoklx.survival` does.
+
+    Notes
+    -----
+    Doses are tested upwards and testing stops at the first failure. Such a fixed sequence needs no
+    correction for the number of doses (Maurer, Hothorn and Lehmacher 1995). The bound is that of
+    ``isoklx.survival`` with ``interval="auto"``, one-sided. With 8 prompts that are all alive it is
+    0.69 at 95%: no dose can then be shown to let 90% survive, which takes 29.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> table = safe_dose(isoklx.open_sweep("data/sample"), by=None, survive=0.6)
+    >>> print(table["reason"].item())
+    16 of 80 died
+    """
+    _check_share("survive", survive, lowest=0)
+    _check_share("confidence", confidence, lowest=0.5)
+    whole = measured(ds, metric)
+    level = 2 * confidence - 1
+    found = survival_of(whole, metric, threshold, by, distinct, "auto", ended, level=level)
+    found = found.compute()
+    time = METRICS[metric].time
+    lower = found["survival_ci"].sel(ci_bound="lower", drop=True)
+    doses = found[["n_prompts"]].assign(
+        n=found["n_distinct" if distinct else "n"],
+        survival=up_to_horizon(km.at_horizon, found["survival"], found),
+        lower=up_to_horizon(km.at_horizon, lower, found),
+        died=found["died"].sum(time),
+    )
+    keys = ["threshold", *check_labels(by)]
+    needed = beta_product.number_to_claim(survive, confidence=confidence)
+    rows = [
+        dict(zip(keys, labels, strict=True))
+        | _decide(of_group.squeeze(keys), survive, confidence)
+        | {"prompts_needed": needed}
+        for labels, of_group in _groups_of(doses, keys)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(coeff=[_coefficients(whole, keys[1:], row) for row in rows])
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """Sums up what was measured, group by group and dose by dose."""
+
+    groups: Groups
+    present: npt.NDArray[np.bool_]
+    first: xr.DataArray | None
+
+    @classmethod
+    def of(
+        cls, ds: xr.Dataset, by: str | Sequence[str] | None, metric: str, *, distinct: bool
+    ) -> _Grouped:
+        present = ds[METRICS[metric].flag].values == 1
+        first = first_of_repeats(ds, by) if distinct else None
+        return cls(group_cells(ds, by, present), present, first)
+
+    def mean(
+        self, kernel: Callable[..., Any], total: xr.DataArray, count: xr.DataArray, unit: str
+    ) -> Estimate:
+        """Mean and interval, from sums and numbers of values by cell, dose and unit."""
+        pooled = [
+            xr.dot(self._members, each if self.first is None else each * self.first, dim="cell")
+            for each in (total, count)
+        ]
+        return self._estimate(partial(kernel, level=LEVEL), pooled, [unit])
+
+    def quantile(self, da: xr.DataArray, q: float) -> Estimate:
+        """Quantile over all tokens of the cells of each group, and its interval."""
+        kernel = partial(_pooled_quantile, q=q)
+        da = da if self.first is None else da.where(self.first)
+        along = ["prompt", "cell", "token"]
+        found = []
+        for i in range(math.prod(self.groups.shape)):
+            cells = np.flatnonzero(self.present & (self.groups.code.values == i))
+            found.append(self._estimate(kernel, [whole_along(da.isel(cell=cells), along)], along))
+        joined = (xr.concat(each, "group") for each in zip(*found, strict=True))
+        return tuple(self._by_label(each) for each in joined)  # type: ignore[return-value]
+
+    def _estimate(
+        self, kernel: Callable[..., Any], values: list[xr.DataArray], along: list[str]
+    ) -> Estimate:
+        found: xr.DataArray = xr.apply_ufunc(
+            kernel,
+            *values,
+            input_core_dims=[along] * len(values),
+            output_core_dims=[["number"]],
+            dask="parallelized",
+            output_dtypes=[np.float64],
+            dask_gufunc_kwargs={"output_sizes": {"number": 3}, "allow_rechunk": True},
+        )
+        bounds = found.isel(number=slice(1, 3)).rename(number="ci_bound")
+        return found.isel(number=0), bounds
+
+    @property
+    def _members(self) -> xr.DataArray:
+        """1 where a cell is of a group, else 0; along the labels and ``cell``."""
+        flat = np.arange(math.prod(self.groups.shape))[:, np.newaxis]
+        members = (self.groups.code.values == flat) & self.present
+        shape = (*self.groups.shape, self.present.size)
+        dims = (*self.groups.labels, "cell")
+        return xr.DataArray(members.reshape(shape).astype(float), self.groups.labels, dims)
+
+    def _by_label(self, da: xr.DataArray) -> xr.DataArray:
+        """An array along ``group``, a dimension for each label instead."""
+        da = da.transpose("group", ...)
+        data = da.data.reshape(*self.groups.shape, *da.shape[1:])
+        dims = (*self.groups.labels, *da.dims[1:])
+        labels = {name: da[name].variable for name in da.dims[1:] if name in da.coords}
+        return xr.DataArray(data, {**self.groups.labels, **labels}, dims)
+
+
+def _pooled_quantile(samples: npt.NDArray[Any], q: float) -> npt.NDArray[np.float64]:
+    """Of samples (..., prompt, cell, token)."""
+    pooled = samples.reshape(*samples.shape[:-2], samples.shape[-2] * samples.shape[-1])
+    return clusters.pooled_quantile(pooled, q, level=LEVEL)
+
+
+def _survival(curves: xr.Dataset) -> dict[str, Estimate]:
+    """Survival at the horizon, and the restricted mean up to it."""
+    bounds = curves["survival_ci"]
+    lower, upper = (bounds.sel(ci_bound=[bound]) for bound in ("lower", "upper"))
+    areas = xr.concat(
+        [
+            up_to_horizon(km.earliest_restricted_mean, lower, curves),
+            up_to_horizon(km.restricted_mean, upper, curves),
+        ],
+        "ci_bound",
+    )
+    return {
+        "survival": (
+            up_to_horizon(km.at_horizon, curves["survival"], curves),
+            up_to_horizon(km.at_horizon, bounds, curves),
+        ),
+        "restricted_mean": (restricted_means(curves)["restricted_mean"], areas),
+    }
+
+
+def _each_once(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The mean over forks of each trajectory or question, 0 without one, and whether it has one."""
+    over = [dim for dim in da.dims if dim == "fork"]
+    count = da.notnull().sum(over)
+    return da.sum(over, dtype=np.float64) / count.clip(1), (count > 0).astype(int)
+
+
+def _effect(p_true: xr.DataArray) -> xr.DataArray:
+    """Difference to alpha 0, or to the smallest dose."""
+    alphas = p_true["alpha"].values
+    if not alphas.size:
+        return p_true
+    nearest = int(np.abs(alphas).argmin())
+    return p_true - p_true.isel(alpha=nearest if alphas[nearest] == 0 else 0, drop=True)
+
+
+def _repetition(ds: xr.Dataset) -> xr.DataArray:
+    if "repetition" in ds:
+        return ds["repetition"]
+    return xr.full_like(ds["gen_len"], np.nan, dtype=np.float32)
+
+
+def _check_share(name: str, value: float, *, lowest: float) -> None:
+    if not (lowest < value < 1 or value == lowest > 0):
+        allowed = f"at least {lowest:g}" if lowest else "above 0"
+        raise UsageError(f"{name}={value:g}: give a number {allowed} and below 1")
+
+
+def _groups_of(
+    doses: xr.Dataset, keys: Sequence[str]
+) -> Iterator[tuple[tuple[Any, ...], xr.Dataset]]:
+    """Every threshold and group of which anything was run."""
+    for place in np.ndindex(*(doses.sizes[key] for key in keys)):
+        of_group = doses.isel({key: [i] for key, i in zip(keys, place, strict=True)})
+        if of_group["n"].any():
+            yield tuple(of_group[key].values[0] for key in keys), of_group
+
+
+def _decide(doses: xr.Dataset, survive: float, confidence: float) -> dict[str, object]:
+    """Test the doses of one group upwards."""
+    alphas, tested = doses["alpha"].values, doses["n"].values > 0
+    passed = doses["lower"].values >= survive - EQUAL
+    safe = int(last_of_sequence(passed, tested))
+    failed = int(first_failure(passed, tested))
+    alive = int(last_of_sequence(doses["died"].values == 0, tested))
+
+    def at(index: int, name: str) -> float:
+        return float(doses[name].values[index]) if index >= 0 else math.nan
+
+    return {
+        "safe_dose": float(alphas[safe]) if safe >= 0 else math.nan,
+        "survival": at(safe, "survival"),
+        "lower": at(safe, "lower"),
+        "next_dose": float(alphas[failed]) if failed >= 0 else math.nan,
+        "next_survival": at(failed, "survival"),
+        "next_lower": at(failed, "lower"),
+        "reason": _reason(doses.isel(alpha=failed), survive, confidence)
+        if failed >= 0
+        else "no larger dose was tested",
+        "observed_dose": float(alphas[alive]) if alive >= 0 else math.nan,
+        "n_prompts": int(doses["n_prompts"].values[failed if failed >= 0 else safe]),
+    }
+
+
+def _reason(dose: xr.Dataset, survive: float, confidence: float) -> str:
+    """Why a dose was not passed."""
+    n = int(dose["n_prompts"])
+    largest = float(beta_product.bound_while_nobody_dies(np.array(n), confidence=confidence))
+    if largest < survive - EQUAL:
+        needed = beta_product.number_to_claim(survive, confidence=confidence)
+        return f"too few prompts: {n}, all alive, give {largest:.2f}; {needed} would do"
+    if not dose["died"].any():
+        return f"nobody died, but too many rollouts ended early for a bound of {survive:g}"
+    return f"{int(dose['died'])} of {int(dose['n'])} died"
+
+
+def _coefficients(ds: xr.Dataset, by: Sequence[str], row: dict[str, Any]) -> str:
+    """What the safe dose of a row comes to in the cells that were run at it; empty without one."""
+    if math.isnan(row["safe_dose"]):
+        return ""
+    at_dose = ds.isel(alpha=np.flatnonzero(ds["alpha"].values == row["safe_dose"]))
+    there = at_dose["gen_len"].notnull().any(["alpha", "prompt"]).values
+    for name in by:
+        there = there & (ds[name].values == row[name])
+    cells = ds.isel(cell=np.flatnonzero(there))
+    texts = [f"{row['safe_dose'] * c_star:.6g}" for c_star in cells["c_star"].values]
+    if len(set(texts)) == 1:
+        return texts[0]
+    named = zip(cells["run_id"].values, texts, strict=True)
+    return ", ".join(f"{run_id} {text}" for run_id, text in named)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from dask.local import get_sync
+from scipy.stats import ttest_1samp
+
+import isoklx
+from isoklx.errors import UsageError
+from isoklx.stats.doses import dose_response, safe_dose
+from isoklx.stats.kernels import clusters
+from tests.small_sweeps import small_sweep
+
+NAN = np.nan
+
+
+def safe(pmass, **options):
+    """The row of a single group whose trajectories have these pmass (alpha, prompt, fork)."""
+    sweep_options = {name: options.pop(name) for name in ("gen_len", "fork") if name in options}
+    ds = small_sweep([pmass], **{"fork": [0, 16]} | sweep_options)
+    ds = ds.assign_coords(c_star=("cell", [2.0]))
+    (row,) = safe_dose(ds, by=None, **options).to_dict("records")
+    return row
+
+
+def alive(n, dead=0):
+    return [[0.9, 0.9]] * (n - dead) + [[0.9, 0.1]] * dead
+
+
+class TestDoseResponse:
+    def test_the_measured_sweep_agrees_with_the_oracle(self, real, oracle):
+        keys = ["method", "alpha", "threshold"]
+        expected = pd.read_csv(oracle / "doses.csv").set_index(keys).to_xarray()
+        thresholds = expected.threshold.values
+        by_method = dose_response(real, threshold=thresholds)
+        pooled = dose_response(real, by=None, threshold=thresholds)
+        columns = {
+            "restricted_mean": "rmst_latest",
+            "restricted_mean_earliest": "rmst_earliest",
+            "share_above": "share_above",
+            "kl_p95": "kl_p95",
+            "n": "n",
+            "n_distinct": "n_distinct",
+        }
+        labels = by_method["method"].values
+        for name, column in columns.items():
+            for doses, wanted in ((by_method, labels), (pooled, "all")):
+                reference = expected[column].sel({"method": wanted})
+                found, reference = xr.broadcast(doses[name], reference)
+                np.testing.assert_allclose(found, reference.transpose(*found.dims), rtol=1e-12)
+
+    def test_survival_is_that_of_the_summary(self, sample_ds):
+        doses = dose_response(sample_ds, threshold=[0.5, 0.75])
+        rows = isoklx.survival_summary(sample_ds, threshold=[0.5, 0.75], by="method")
+        keyed = rows.set_index(["threshold", "method", "alpha"])
+        for name, column in (("survival", "end_survival"), ("restricted_mean", "restricted_mean")):
+            found = doses[name].to_series().loc[keyed.index]
+            np.testing.assert_allclose(found, keyed[column])
+        bounds = doses.survival_ci.to_dataset("ci_bound").to_dataframe()
+        bounds = bounds.reorder_levels(keyed.index.names).loc[keyed.index]
+        np.testing.assert_allclose(bounds, keyed[["end_lower", "end_upper"]])
+        areas = doses.restricted_mean_ci
+        assert (areas.isel(ci_bound=0) <= doses.restricted_mean_earliest).all()
+        assert (doses.restricted_mean <= areas.isel(ci_bound=1)).all()
+
+    def test_every_number_lies_in_its_interval(self, sample_ds):
+        doses = dose_response(sample_ds, by=["method", "model_short"])
+        for name in ("survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect"):
+            low, high = (doses[f"{name}_ci"].sel(ci_bound=bound) for bound in ("lower", "upper"))
+            assert doses[name].notnull().all()
+            assert (low <= doses[name] + 1e-12).all()
+            assert (doses[name] <= high + 1e-12).all()
+            assert doses[name].attrs["long_name"]
+
+    def test_a_group_is_what_its_own_cells_are(self, sample_ds):
+        doses = dose_response(sample_ds, by=["method", "model_short"])
+        for method in doses["method"].values:
+            for model in doses["model_short"].values:
+                cells = (sample_ds["method"] == method) & (sample_ds["model_short"] == model)
+                own = dose_response(sample_ds.isel(cell=cells.values), by=None)
+                part = doses.sel({"method": method, "model_short": model}, drop=True)
+                xr.testing.assert_allclose(part, own)
+
+    def test_repetition_and_pmass_are_means_over_prompts(self, sample_ds):
+        rng = np.random.default_rng(0)
+        ds = sample_ds.assign(
+            repetition=sample_ds.gen_len.dims
+            and (sample_ds.gen_len.dims, rng.random(sample_ds.gen_len.shape))
+        )
+        ds = ds.isel(cell=[0])
+        doses = dose_response(ds, by=None)
+        for alpha in range(ds.sizes["alpha"]):
+            values = ds.repetition.values[0, alpha]
+            expected = clusters.share(values, np.ones(values.size), level=0.95)
+            assert doses.repetition[alpha] == pytest.approx(values.mean())
+            np.testing.assert_allclose(doses.repetition_ci[alpha], expected[1:])
+            of_prompts = np.nanmean(ds.pmass_eval.values[0, alpha].astype(float), axis=-1)
+            assert doses.pmass[alpha] == pytest.approx(of_prompts.mean())
+        assert dose_response(sample_ds).repetition.isnull().all()
+
+    def test_the_effect_is_against_the_smallest_dose_question_by_question(self, sample_ds):
+        ds = sample_ds.isel(cell=[0])
+        doses = dose_response(ds, by=None)
+        difference = (ds.p_true - ds.p_true.sel(alpha=0)).mean("fork").squeeze("cell")
+        assert (doses.effect_ci.sel(alpha=0) == 0).all()
+        for alpha in ds.alpha.values[1:]:
+            values = difference.sel(alpha=alpha).dropna("question").values
+            assert doses.effect.sel(alpha=alpha) == pytest.approx(values.mean(), abs=1e-6)
+            expected = ttest_1samp(values.astype(float), 0).confidence_interval(0.95)
+            np.testing.assert_allclose(doses.effect_ci.sel(alpha=alpha), expected, atol=1e-5)
+        without_zero = dose_response(ds.isel(alpha=slice(1, None)), by=None)
+        assert (without_zero.effect[0], without_zero.effect[1] == 0) == (0, False)
+
+    def test_dask_is_computed_when_asked_and_gives_the_same(self, sample_ds):
+        looks = []
+
+        def counting(graph, keys, **options):
+            looks.append(keys)
+            return get_sync(graph, keys, **options)
+
+        ds = sample_ds.load()
+        large = ["kl", "pmass_eval", "pmass", "p_true", "gen_len"]
+        lazy = ds.assign(ds[large].chunk(cell=2, alpha=1, prompt=3, token=20, fork=2).data_vars)
+        with dask.config.set(scheduler=counting):
+            doses = dose_response(lazy)
+        # One to see which cells have pmass.
+        assert len(looks) == 1
+        assert all(doses[name].chunks for name in doses)
+        xr.testing.assert_allclose(doses.compute(), dose_response(ds))
+
+
+class TestSafeDose:
+    def test_it_is_the_last_before_the_first_failure(self):
+        row = safe([alive(40), alive(40), alive(40, dead=8), alive(40)])
+        assert (row["safe_dose"], row["next_dose"], row["observed_dose"]) == (1, 2, 1)
+        assert row["survival"] == 1
+        assert row["lower"] == pytest.approx(0.05 ** (1 / 40))
+        assert row["next_survival"] == pytest.approx(0.8)
+        assert row["reason"] == "8 of 40 died"
+        assert row["coeff"] == "2"
+
+    def test_with_few_prompts_none_is_safe_and_it_says_how_many_would_do(self):
+        row = safe([alive(8), alive(8), alive(8, dead=1)])
+        assert np.isnan(row["safe_dose"])
+        assert row["reason"] == "too few prompts: 8, all alive, give 0.69; 29 would do"
+        assert (row["n_prompts"], row["prompts_needed"]) == (8, 29)
+        assert row["observed_dose"] == 1
+        assert row["coeff"] == ""
+        enough = safe([alive(29)])
+        assert enough["safe_dose"] == 0
+        assert enough["reason"] == "no larger dose was tested"
+        assert np.isnan(safe([alive(28)])["safe_dose"])
+
+    def test_copies_are_no_prompts(self):
+        ds = small_sweep([[alive(8)]] * 4, fork=[0, 16]).assign_coords(c_star=("cell", [2.0] * 4))
+        for distinct in (True, False):
+            (row,) = safe_dose(ds, by=None, distinct=distinct).to_dict("records")
+            assert np.isnan(row["safe_dose"])
+            assert row["n_prompts"] == 8
+
+    def test_rollouts_that_ended_tell_nothing_unless_told_otherwise(self):
+        pmass = [[[0.9, 0.9]] * 2 + [[0.9, NAN]] * 38]
+        gen_len = [[[16] * 2 + [8] * 38]]
+        row = safe(pmass, gen_len=gen_len)
+        assert np.isnan(row["safe_dose"])
+        assert row["reason"] == "nobody died, but too many rollouts ended early for a bound of 0.9"
+        assert safe(pmass, gen_len=gen_len, ended="alive")["safe_dose"] == 0
+
+    def test_doses_that_a_group_was_not_run_at_are_no_failure(self):
+        row = safe([alive(40), [[NAN, NAN]] * 40, alive(40)])
+        assert row["safe_dose"] == 2
+
+    def test_each_cell_has_its_coefficient(self):
+        ds = small_sweep([[alive(40)] * 2, [alive(40, 1)] * 2], fork=[0, 16])
+        ds = ds.assign_coords(c_star=("cell", [2.0, -3.5]))
+        (row,) = safe_dose(ds, by=None, survive=0.8).to_dict("records")
+        assert (row["safe_dose"], row["coeff"]) == (1, "cell0 2, cell1 -3.5")
+
+    def test_the_level_is_kept_whatever_the_number_of_doses(self):
+        # True survival is just what is claimed, at every dose: any claim is an error.
+        dead = np.random.default_rng(0).random((400, 4, 40, 1)) < 0.1
+        ds = small_sweep(np.where(dead, [0.9, 0.1], 0.9), fork=[0, 16])
+        ds = ds.assign_coords(c_star=("cell", np.ones(400)))
+        claims = safe_dose(ds, by="run_id")["safe_dose"].notna().sum()
+        assert 0 < claims <= 0.05 * 400 + 2 * np.sqrt(0.05 * 400)
+
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ({"survive": 1}, "survive=1: give a number above 0 and below 1"),
+            ({"survive": 0}, "survive=0: give a number above 0"),
+            ({"confidence": 0.4}, "confidence=0.4: give a number at least 0.5 and below 1"),
+            ({"by": "doses"}, "cannot group by 'doses'"),
+        ],
+    )
+    def test_what_cannot_be_claimed_is_refused(self, sample_ds, argument, message):
+        with pytest.raises(UsageError, match=message):
+            safe_dose(sample_ds, **argument)
