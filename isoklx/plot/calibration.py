@@ -259,11 +259,14 @@ def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(min(0.62, 0.9 * ran["heldout"].min()), max(1.6, 1.1 * ran["heldout"].max()))
-    _draw_cells(ax, ran.assign(x=ran["heldout"], filled=ran["heldout_in_range"]), rows)
+    in_range = ran["heldout_in_range"]
+    _draw_cells(ax, ran.assign(x=ran["heldout"], filled=in_range == "yes"), rows)
     ax.tick_params(left=False, labelleft=False)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"held-out p95 / target, {titles.dose(1)}")
-    return f"{ran['heldout_in_range'].sum()} of {len(ran)} in range"
+    unclear = (in_range == "unclear").sum()
+    told = f"{(in_range == 'yes').sum()} of {len(ran)} in range"
+    return told + (f", {unclear} unclear" if unclear else "")
 
 
 def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:

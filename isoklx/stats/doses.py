@@ -117,17 +117,20 @@ def dose_response(
     group = _Grouped.of(whole, by, metric, distinct=distinct)
     answers, unit = ("pmass", "question") if metric == "pmass" else ("pmass_eval", "prompt")
     above, there = above_target(whole).sum("token"), whole["kl"].notnull().sum("token")
+    latest, earliest = restricted_means(curves).values()
     estimates = {
-        **_survival(curves),
+        **_survival(curves, latest),
         "kl_p95": group.quantile(whole["kl"], 0.95),
         "share_above": group.mean(clusters.share, above, there, "prompt"),
         "pmass": group.mean(clusters.share, *_each_once(whole[answers]), unit),
         "effect": group.mean(clusters.mean, *_each_once(_effect(whole["p_true"])), "question"),
         "repetition": group.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
     }
-    found = {"restricted_mean_earliest": restricted_means(curves)["restricted_mean_earliest"]}
+    found: dict[str, xr.DataArray] = {}
     for name, (estimate, bounds) in estimates.items():
         found |= {name: estimate, f"{name}_ci": bounds}
+        if name == "restricted_mean":
+            found |= {"restricted_mean_earliest": earliest}
     for name, da in found.items():
         of = "interval of " if name.endswith("_ci") else ""
         da.attrs = {"long_name": of + LONG_NAMES[name.removesuffix("_ci")], "units": "1"}
@@ -311,8 +314,8 @@ def _pooled_quantile(samples: npt.NDArray[Any], q: float) -> npt.NDArray[np.floa
     return clusters.pooled_quantile(pooled, q, level=LEVEL)
 
 
-def _survival(curves: xr.Dataset) -> dict[str, Estimate]:
-    """Survival at the horizon, and the restricted mean up to it."""
+def _survival(curves: xr.Dataset, restricted_mean: xr.DataArray) -> dict[str, Estimate]:
+    """Survival at the horizon, and the restricted mean up to it, each with its interval."""
     bounds = curves["survival_ci"]
     lower, upper = (bounds.sel(ci_bound=[bound]) for bound in ("lower", "upper"))
     areas = xr.concat(
@@ -327,7 +330,7 @@ def _survival(curves: xr.Dataset) -> dict[str, Estimate]:
             up_to_horizon(km.at_horizon, curves["survival"], curves),
             up_to_horizon(km.at_horizon, bounds, curves),
         ),
-        "restricted_mean": (restricted_means(curves)["restricted_mean"], areas),
+        "restricted_mean": (restricted_mean, areas),
     }
 
 

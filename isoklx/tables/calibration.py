@@ -10,9 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
+from isoklx.stats.kernels.clusters import pooled_quantile
 from isoklx.stats.repeats import compare
 from isoklx.stats.selection import SAME_ALPHA, restore_dims
-from isoklx.stats.trajectories import quantile
+from isoklx.stats.survival import LEVEL
+from isoklx.stats.trajectories import quantile, whole_along
 
 CALIBRATION_KEYS = ("run_id",)
 CALIBRATION_LABELS = (*CALIBRATION_KEYS, "model_short", "method", "seed", "window")
@@ -42,8 +44,8 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per cell, in the order of `ds`. Whatever a cell has no data for is NaN, or NA in the
-        three columns of nullable booleans.
+        One row per cell, in the order of `ds`. Whatever a cell has no data for is NaN, NA in the
+        two columns of nullable booleans, or None in that of words.
 
         run_id, model_short, method, seed, window
             Which cell.
@@ -58,8 +60,13 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
             was smaller, or none was larger, in magnitude. The bisection ran into its limit.
         heldout_kl_p95
             p95 of KL at alpha 1 on held-out prompts, in nats.
-        heldout_in_range : boolean
-            Whether that is in [0.7, 1.4] times the target.
+        heldout_lower, heldout_upper
+            Its 95% interval over prompts, by Woodruff (1952) from the KL itself; NaN of a single
+            prompt. With 8 prompts it covered the truth in 94% of simulated cases, and percentiles
+            of a bootstrap in 78% (docs/coverage.md).
+        heldout_in_range : str
+            Whether it is in [0.7, 1.4] times the target: ``"yes"`` where all of the interval is,
+            ``"no"`` where none of it is, else ``"unclear"``.
         kl_max_alpha0
             Largest per-token KL at alpha 0, in nats: rounding, if nothing was steered there.
         pmass_eval_alpha0, pmass_alpha0
@@ -100,9 +107,11 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     table["pinned"] = _nullable(at_end & ~on_target, known=~np.isnan(p95))
 
     table["heldout_kl_p95"] = held_out = _at(found["kl_p95"], 1).values
-    lowest, highest = (factor * target for factor in HELD_OUT_RANGE)
-    in_range = (held_out >= lowest - EQUAL) & (held_out <= highest + EQUAL)
-    table["heldout_in_range"] = _nullable(in_range, known=~np.isnan(held_out))
+    bounds = found["heldout"].values[:, 1:]
+    table["heldout_lower"], table["heldout_upper"] = bounds.T
+    in_range = _in_range(bounds / target[:, np.newaxis])
+    table["heldout_in_range"] = in_range.astype(object)
+    table.loc[np.isnan(held_out), "heldout_in_range"] = None
 
     table["kl_max_alpha0"] = _at(found["kl_quantiles"].isel(quantile=1), 0).values
     for name in ("pmass_eval", "pmass"):
@@ -124,10 +133,36 @@ def _reduced(ds: xr.Dataset, labels: list[str]) -> xr.Dataset:
     """All that the calibration table needs, without prompts and tokens, in memory."""
     found = ds[[*labels, "kl_p95", "calib_coeff", "calib_kl_p95"]].assign(
         kl_quantiles=quantile(ds["kl"], [0.95, 1], ["prompt", "token"]).transpose("cell", ...),
+        heldout=_over_prompts(_at(ds["kl"], 1)),
         pmass_eval_alpha0=_mean(_at(ds["pmass_eval"], 0), ["prompt", "fork"]),
         pmass_alpha0=_mean(_at(ds["pmass"], 0), ["question", "fork"]),
     )
     return found.compute()
+
+
+def _over_prompts(kl: xr.DataArray) -> xr.DataArray:
+    """The p95 of each cell and its interval."""
+    interval: xr.DataArray = xr.apply_ufunc(
+        pooled_quantile,
+        whole_along(kl, ["prompt", "token"]),
+        kwargs={"q": 0.95, "level": LEVEL},
+        input_core_dims=[["prompt", "token"]],
+        output_core_dims=[["number"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"output_sizes": {"number": 3}},
+    )
+    return interval
+
+
+def _in_range(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.str_]:
+    """Whether intervals (cell, 2), in units of the target, lie in the range."""
+    lowest, highest = HELD_OUT_RANGE
+    lower, upper = bounds.T
+    # The bounds are KL itself, rounded to float32.
+    inside = (lower >= lowest - ROUNDING) & (upper <= highest + ROUNDING)
+    outside = (upper < lowest - ROUNDING) | (lower > highest + ROUNDING)
+    return np.where(inside, "yes", np.where(outside, "no", "unclear"))
 
 
 def _at(da: xr.DataArray, alpha: float) -> xr.DataArray:

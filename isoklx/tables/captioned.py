@@ -1,4 +1,4 @@
-"""The three tables of a sweep as people read them: rows, keys, and a caption that says n."""
+"""The tables of a sweep as people read them: rows, keys, and a caption that says n."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from isoklx.stats.lifetimes import METRICS, measured
+from isoklx.stats.assumptions import of_difference, of_survival
+from isoklx.stats.contrasts import survival_contrast
+from isoklx.stats.doses import dose_response, safe_dose
+from isoklx.stats.kernels.curves import Interval
+from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.repeats import count_cells
 from isoklx.stats.survival import survival_summary
 from isoklx.tables.calibration import (
@@ -45,7 +49,10 @@ def headline(ds: xr.Dataset) -> Table:
     """
     frame = headline_table(ds)
     n, n_distinct = count_cells(ds)
-    caption = f"Calibrated coefficient c_star, over seeds. {_count_of_cells(n, n_distinct)}"
+    caption = (
+        f"Calibrated coefficient c_star, over seeds. {_count_of_cells(n, n_distinct)} The spread "
+        "is over the n_distinct calibrations that repeat no other."
+    )
     averaged = n - int(frame["n_seeds"].sum())
     if averaged:
         caption += f" {averaged} of them repeat a seed: cells of one seed were averaged first."
@@ -55,15 +62,17 @@ def headline(ds: xr.Dataset) -> Table:
 def survival(
     ds: xr.Dataset,
     metric: str = "pmass_eval",
-    thresholds: Sequence[float] | None = None,
+    threshold: Sequence[float] | None = None,
     by: Sequence[str] | None = None,
     distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
 ) -> Table:
     """The survival table: one row per threshold, group and dose.
 
     Parameters
     ----------
-    ds, metric, thresholds, by, distinct
+    ds, metric, threshold, by, distinct, interval, ended
         As for `isoklx.survival_summary`.
 
     Returns
@@ -82,13 +91,153 @@ def survival(
     >>> survival(isoklx.open_sweep("data/sample")).keys
     ('threshold', 'alpha')
     """
-    frame = survival_summary(ds, metric, thresholds, by, distinct)
-    over = "n_distinct trajectories, of distinct cells" if distinct else "all n trajectories"
+    frame = survival_summary(ds, metric, threshold, by, distinct, interval, ended)
+    counted = frame["n_distinct" if distinct else "n"].to_numpy()
+    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
     caption = (
-        f"Kaplan-Meier survival by {metric}. Counts and 95% intervals are over {over}; "
-        f"times are in tokens.{_pooled_windows(ds, metric, by or ())}"
+        f"Kaplan-Meier survival by {metric}. Counts and intervals are over {_over(distinct)}; "
+        f"times are in tokens. {sure}{_pooled_windows(ds, metric, by or ())}"
     )
     return Table(frame, ("threshold", *(by or ()), "alpha"), caption)
+
+
+def contrast(
+    ds: xr.Dataset,
+    by: str = "method",
+    metric: str = "pmass_eval",
+    threshold: Sequence[float] | None = None,
+    distinct: bool = True,
+    ended: Ended = "censored",
+) -> Table:
+    """The contrast table: one row per threshold, dose and pair.
+
+    Parameters
+    ----------
+    ds, by, metric, threshold, distinct, ended
+        As for `isoklx.survival_contrast`.
+
+    Returns
+    -------
+    Table
+        Rows of `isoklx.survival_contrast`.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As `isoklx.survival_contrast` does.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> contrast(isoklx.open_sweep("data/sample")).keys
+    ('threshold', 'alpha', 'first', 'second')
+    """
+    frame = survival_contrast(ds, by, metric, threshold, distinct, ended)
+    caption = (
+        f"Survival by {metric}, first minus second {by}, at the horizon and as restricted mean, in "
+        f"tokens. Over {_over(distinct)}. {of_difference(metric, ended)} The log-rank test takes "
+        "trajectories as independent; p holm is adjusted for the rows of this table."
+    )
+    keys = ("threshold", *(() if by == "alpha" else ("alpha",)), "first", "second")
+    return Table(frame, keys, caption)
+
+
+def dose(
+    ds: xr.Dataset,
+    by: Sequence[str] | None = ("method",),
+    survive: float = 0.9,
+    confidence: float = 0.95,
+    metric: str = "pmass_eval",
+    threshold: Sequence[float] | None = None,
+    distinct: bool = True,
+    ended: Ended = "censored",
+) -> Table:
+    """The table of safe doses: one row per threshold and group.
+
+    Parameters
+    ----------
+    ds, by, survive, confidence, metric, threshold, distinct, ended
+        As for `isoklx.safe_dose`.
+
+    Returns
+    -------
+    Table
+        Rows of `isoklx.safe_dose`.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As `isoklx.safe_dose` does.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> dose(isoklx.open_sweep("data/sample")).keys
+    ('threshold', 'method')
+    """
+    frame = safe_dose(ds, by, survive, confidence, metric, threshold, distinct, ended)
+    caption = (
+        f"Safe dose: the largest tested alpha such that there and at every smaller one, the lower "
+        f"{confidence:.12g} bound of survival by {metric} is at least {survive:.12g}. Over "
+        f"{_over(distinct)}. Bounds: beta product, over prompts; doses are tested upwards until "
+        "the first failure. Observed dose: the largest up to which nobody died."
+    )
+    return Table(frame, ("threshold", *(by or ())), caption)
+
+
+def response(
+    ds: xr.Dataset,
+    by: Sequence[str] | None = ("method",),
+    metric: str = "pmass_eval",
+    threshold: Sequence[float] | None = None,
+    distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
+) -> Table:
+    """The table of what each dose does: one row per threshold, group and dose.
+
+    Parameters
+    ----------
+    ds, by, metric, threshold, distinct, interval, ended
+        As for `isoklx.dose_response`.
+
+    Returns
+    -------
+    Table
+        The numbers of `isoklx.dose_response`, the bounds of each in columns of their own.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As `isoklx.dose_response` does.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> table = response(isoklx.open_sweep("data/sample"))
+    >>> list(table.frame.columns[:6])
+    ['threshold', 'method', 'alpha', 'n', 'n_distinct', 'n_prompts']
+    """
+    doses = dose_response(ds, by, metric, threshold, distinct, interval, ended).compute()
+    columns = {}
+    for name, da in doses.data_vars.items():
+        if "ci_bound" not in da.dims:
+            columns[str(name)] = da
+            continue
+        for bound in ("lower", "upper"):
+            label = f"{str(name).removesuffix('_ci')}_{bound}"
+            columns[label] = da.sel(ci_bound=bound, drop=True)
+    keys = ("threshold", *(by or ()), "alpha")
+    frame = xr.Dataset(columns).to_dataframe(dim_order=list(keys)).sort_index().reset_index()
+    frame = frame.loc[frame["n"] > 0, [*keys, *columns]].reset_index(drop=True)
+    counted = frame["n_distinct" if distinct else "n"].to_numpy()
+    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
+    caption = (
+        f"What each dose does. Survival by {metric}, times in tokens, KL in nats, over "
+        f"{_over(distinct)}. {sure} All other intervals are over prompts, those of the effect over "
+        "questions."
+    )
+    return Table(frame, keys, caption)
 
 
 def calibration(ds: xr.Dataset) -> Table:
@@ -122,9 +271,14 @@ def calibration(ds: xr.Dataset) -> Table:
         f"Calibration of each cell. {_count_of_cells(len(frame), n_distinct)} KL is in nats. "
         f"Converged: the last p95 of the bisection is within {TOLERANCE} of the target. "
         "Pinned: it is not, and c_star is at an end of what was tried. In range: the held-out p95 "
-        f"at alpha 1 is {lowest} to {highest} times the target."
+        f"at alpha 1 is {lowest} to {highest} times the target with all of its 95% interval "
+        "(Woodruff's, over prompts); no: with none of it."
     )
     return Table(frame, CALIBRATION_KEYS, caption)
+
+
+def _over(distinct: bool) -> str:
+    return "n_distinct trajectories, without repeats" if distinct else "all n trajectories"
 
 
 def _pooled_windows(ds: xr.Dataset, metric: str, by: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ def as_csv(table: Table) -> str:
     safe = table.frame.copy()
     for name in safe:
         if not is_numeric_dtype(safe[name]):
-            safe[name] = safe[name].map(_without_formula)
+            safe[name] = safe[name].map(_without_formula, na_action="ignore")
     return safe.to_csv(index=False, lineterminator="\r\n")
 
 

@@ -10,6 +10,7 @@ from isoklx import schema
 from isoklx.stats.selection import restore_dims
 
 HEADLINE_KEYS = ("model_short", "method", "window")
+BISECTION = ("calib_coeff", "calib_kl_p95")
 
 
 def headline_table(ds: xr.Dataset) -> pd.DataFrame:
@@ -29,15 +30,20 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
         model_short, method, window
             What a row is of. Where two models of the selection have the same short name, it is
             the full name, so that they are never taken together.
+        sign
+            1 or -1, of ``c_star``, so that the two are never averaged; only where both occur.
         c_mean
             Mean of ``c_star`` over seeds. Several cells of one seed (another layer, another root)
             count once, with the mean of their ``c_star``.
         c_std
-            Standard deviation over seeds (ddof 1); NaN for a single seed.
+            Standard deviation (ddof 1) over the `n_distinct`; NaN for a single one.
         n_seeds
             Number of different seeds.
         c_cv
-            ``c_std / |c_mean|``; NaN for a single seed, or where the mean is 0.
+            ``c_std / |c_mean|``; NaN for a single calibration, or where the mean is 0.
+        n_distinct
+            Number of seeds whose calibration, ``c_star`` and every step of the bisection, repeats
+            that of no other seed: copies of one run say nothing of how seeds differ.
 
     Raises
     ------
@@ -49,18 +55,33 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
     >>> import isoklx
     >>> table = headline_table(isoklx.open_sweep("data/sample"))
     >>> list(table.columns)
-    ['model_short', 'method', 'window', 'c_mean', 'c_std', 'n_seeds', 'c_cv']
+    ['model_short', 'method', 'window', 'c_mean', 'c_std', 'n_seeds', 'c_cv', 'n_distinct']
     """
     names = ["model", *HEADLINE_KEYS, "seed", "c_star"]
-    schema.require(ds, names)
-    cells = _columns(restore_dims(ds), names)
+    schema.require(ds, [*names, *BISECTION])
+    ds = restore_dims(ds)
+    cells = _columns(ds, names).assign(steps=_steps(ds))
     namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
     cells["model_short"] = cells["model_short"].where(~namesakes, cells["model"])
+    signs = np.sign(cells["c_star"]).astype(int)
     keys = list(HEADLINE_KEYS)
+    if set(signs) >= {-1, 1}:
+        cells["sign"] = signs
+        keys.append("sign")
     per_seed = cells.groupby([*keys, "seed"])["c_star"].mean()
-    table = per_seed.groupby(keys).agg(c_mean="mean", c_std="std", n_seeds="size")
+    once = cells.drop_duplicates([*keys, "c_star", "steps"])
+    different = once.groupby([*keys, "seed"])["c_star"].mean().groupby(keys)
+    table = per_seed.groupby(keys).agg(c_mean="mean", n_seeds="size")
+    table["c_std"] = different.std()
     table["c_cv"] = table["c_std"] / table["c_mean"].abs().replace(0, np.nan)
-    return table.reset_index()
+    table["n_distinct"] = different.size()
+    return table.reset_index()[[*keys, "c_mean", "c_std", "n_seeds", "c_cv", "n_distinct"]]
+
+
+def _steps(ds: xr.Dataset) -> list[bytes]:
+    """The bisection of each cell, as what can be compared."""
+    steps = np.stack([ds[name].transpose("cell", "iteration").values for name in BISECTION], axis=1)
+    return [each.tobytes() for each in np.where(np.isnan(steps), np.nan, steps + 0.0)]
 
 
 def _columns(ds: xr.Dataset, names: list[str]) -> pd.DataFrame:

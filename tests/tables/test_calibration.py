@@ -57,7 +57,12 @@ def test_the_calibration_table_agrees_with_the_json(real: xr.Dataset, real_root:
         assert row["pmass_eval_alpha0"] == pytest.approx(np.nanmean(eval_at_0), rel=1e-6)
         assert np.isnan(row["pmass_alpha0"])
         assert row["kl_p95_mismatch"] == pytest.approx(max(mismatch), abs=1e-7)
-        assert [row["converged"], row["pinned"], row["heldout_in_range"]] == [True, False, True]
+        assert [row["converged"], row["pinned"]] == [True, False]
+        lower, upper = row["heldout_lower"], row["heldout_upper"]
+        assert lower < p95[1] < upper
+        inside = lower >= 0.7 and upper <= 1.4
+        assert row["heldout_in_range"] == ("yes" if inside else "unclear")
+    assert table["heldout_in_range"].value_counts().to_dict() == {"unclear": 6, "yes": 3}
 
 
 @pytest.mark.parametrize(
@@ -93,22 +98,35 @@ def test_a_short_history_beside_a_long_one_ends_where_it_ends(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("p95", "inside"), [(1.39, False), (1.4, True), (2, True), (2.8, True), (2.81, False)]
+    ("nats", "in_range"),
+    [
+        ([[2.0] * 20] * 8, "yes"),
+        ([[1.4] * 20] * 8, "yes"),
+        ([[1.39] * 20] * 8, "no"),
+        ([[2.81] * 20] * 8, "no"),
+        ([[1.0] * 20] * 7 + [[2.0] * 20], "unclear"),
+        ([[2.0] * 20], "unclear"),
+    ],
 )
 def test_the_held_out_p95_is_compared_with_its_own_target(
-    tmp_path: Path, p95: float, inside: bool
+    tmp_path: Path, nats: list[list[float]], in_range: str
 ) -> None:
-    results = f"alpha,kl_p95\n1.0,{p95}\n"
-    row = one_cell(tmp_path, calib={"target_kl": 2.0}, results=results)
-    assert row["heldout_kl_p95"] == p95
-    assert row["heldout_in_range"] == inside
+    calib = {"target_kl": 2.0, "window": 20}
+    row = one_cell(tmp_path, calib=calib, trajectory=kl({"1": nats}))
+    assert row["heldout_in_range"] == in_range
+
+
+def test_a_recorded_p95_without_its_kl_is_unclear(tmp_path: Path) -> None:
+    row = one_cell(tmp_path, results="alpha,kl_p95\n1.0,1.0\n")
+    assert row["heldout_kl_p95"] == 1.0
+    assert row["heldout_in_range"] == "unclear"
 
 
 def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) -> None:
     row = one_cell(tmp_path)
     known = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl", "repeats"]
     unknown = row.drop(known)
-    assert len(unknown) == 9
+    assert len(unknown) == 11
     assert unknown.isna().all()
 
 
@@ -121,7 +139,8 @@ def test_a_cell_without_data_stays_unknown_beside_one_that_has_it(
     columns = table.columns[7:-1]
     assert table.loc[0, columns].isna().all()
     assert table.loc[1, columns].notna().all()
-    assert table.dtypes[["converged", "pinned", "heldout_in_range"]].eq("boolean").all()
+    assert table.dtypes[["converged", "pinned"]].eq("boolean").all()
+    assert table["heldout_in_range"].iloc[0] is None
 
 
 def test_a_recorded_p95_that_kl_does_not_bear_out_is_shown(tmp_path: Path) -> None:
