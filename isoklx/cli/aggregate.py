@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isoklx.cli.drawing import (
     Panels,
@@ -34,6 +34,7 @@ def _aggregate(
     out: Path = Path("figs"),
     spaghetti: bool = False,
     quantile_lines: bool = False,
+    threshold: tuple[float, ...] | None = None,
     scheduler: str | None = None,
     scope: Scope,
     panels: Panels,
@@ -42,7 +43,8 @@ def _aggregate(
     """Build a runs root, and write Figure 1, the headline table and all the rest.
 
     Writes into the folder OUT, and nothing into the runs root or beside it: the built file, which a
-    later run reuses; the headline, survival and calibration tables; Figure 1, and the figures of
+    later run reuses; the headline and calibration tables, and those of survival, of its contrasts
+    between methods, of the safe dose and of what each dose does; Figure 1, and the figures of
     survival, of trajectories alive and dead, and of the calibration. The headline table and the
     calibration are over all cells; window, model and alphas choose what the rest is made of. Rows
     of panels (--by) are those of Figure 1 and of the figure of alive and dead.
@@ -57,6 +59,9 @@ def _aggregate(
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
+    threshold : tuple of float, optional
+        pmass below which a trajectory is dead, 0.75 by default; that of the figure of alive and
+        dead is the first.
     scheduler : str, optional
         Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
         with RUNS_ROOT and OUT on storage that they see.
@@ -76,7 +81,8 @@ def _aggregate(
     print(report)
     with isoklx.sweeps.opening.opened(report.out, scheduler) as ds:
         chosen = _chosen(ds, scope, panels.mark_t)
-        for what, write in _parts(ds, chosen, out, scope, panels, saving).items():
+        parts = _parts(ds, chosen, out, threshold, scope, panels, saving)
+        for what, write in parts.items():
             try:
                 say_written(write())
             except DatasetError as error:
@@ -85,24 +91,51 @@ def _aggregate(
 
 
 def _parts(
-    ds: xr.Dataset, chosen: xr.Dataset, out: Path, scope: Scope, panels: Panels, saving: Saving
+    ds: xr.Dataset,
+    chosen: xr.Dataset,
+    out: Path,
+    threshold: tuple[float, ...] | None,
+    scope: Scope,
+    panels: Panels,
+    saving: Saving,
 ) -> dict[str, Callable[[], list[Path]]]:
     """What is written, in this order."""
     import isoklx.plot
-    from isoklx.tables import captioned as captioned_tables
+    from isoklx.plot.alive import THRESHOLD
+    from isoklx.tables import captioned
     from isoklx.tables.files import write_table
 
-    def alive() -> xr.plot.FacetGrid[xr.DataArray]:
-        return isoklx.plot.alive(chosen, window=scope.window, by=panels.by, roll=panels.roll)
+    choice: dict[str, Any] = {"threshold": threshold, "distinct": panels.distinct}
 
+    def alive() -> xr.plot.FacetGrid[xr.DataArray]:
+        return isoklx.plot.alive(
+            chosen,
+            window=scope.window,
+            by=panels.by,
+            roll=panels.roll,
+            edges=panels.edges,
+            distinct=panels.distinct,
+            threshold=THRESHOLD if threshold is None else threshold[0],
+        )
+
+    contrasts = {
+        "contrast table": lambda: write_table(captioned.contrast(chosen, **choice), out, "contrast")
+    }
+    if len(set(chosen["method"].values.tolist())) < 2:
+        contrasts = {}  # nothing to compare
     return {
-        "headline table": lambda: write_table(captioned_tables.headline(ds), out, "table"),
-        "calibration table": lambda: write_table(
-            captioned_tables.calibration(ds), out, "calibration"
+        "headline table": lambda: write_table(captioned.headline(ds), out, "table"),
+        "calibration table": lambda: write_table(captioned.calibration(ds), out, "calibration"),
+        "survival table": lambda: write_table(
+            captioned.survival(chosen, **choice), out, "survival"
         ),
-        "survival table": lambda: write_table(captioned_tables.survival(chosen), out, "survival"),
+        **contrasts,
+        "dose table": lambda: write_table(captioned.dose(chosen, **choice), out, "dose"),
+        "dose response table": lambda: write_table(
+            captioned.response(chosen, **choice), out, "dose_response"
+        ),
         "figure 1": lambda: draw_figure1(chosen, out, scope, panels, saving),
-        "survival figure": lambda: draw_survival(chosen, out, saving),
+        "survival figure": lambda: draw_survival(chosen, out, saving, **choice),
         "alive figure": lambda: draw("alive", out, saving, alive),
         "calibration figure": lambda: draw_calibration(ds, out, saving),
     }

@@ -16,7 +16,7 @@ from typing import Literal
 from isoklx.cli.aggregate import aggregate
 from isoklx.cli.convert import convert
 from isoklx.cli.figures import alive, figure
-from isoklx.cli.tables import calibration, survival, table
+from isoklx.cli.tables import calibration, contrast, dose, survival, table
 from isoklx.cli.verify import verify
 
 
@@ -107,6 +107,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "figure": figure,
     "alive": alive,
     "survival": survival,
+    "contrast": contrast,
+    "dose": dose,
     "calibration": calibration,
     "aggregate": aggregate,
     "verify": verify,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -62,8 +62,12 @@ class Panels:
         its KL was above the target at any token.
     by : {"method", "model_short", "seed"}, optional
         A row of panels for each method, model or seed.
-    roll : int
-        Tokens of the moving mean.
+    roll : int, optional
+        Tokens of the moving mean; by default an eighth of the window, at most 65.
+    edges : {"shrink", "repeat"}
+        At its ends a trajectory averages the tokens that there are, or its end value repeated.
+    distinct : bool
+        Draw every cell, those too that repeat another one to the byte.
     kl_ymax : float or "auto"
         Upper limit of KL in nats.
     log : bool
@@ -84,7 +88,9 @@ class Panels:
 
     kind: Literal["band", "fan", "spaghetti"] = "band"
     by: Literal["method", "model_short", "seed"] | None = None
-    roll: int = 65
+    roll: int | None = None
+    edges: Literal["shrink", "repeat"] = "shrink"
+    distinct: bool = True
     kl_ymax: float | Literal["auto"] = 6.0
     log: bool = False
     kl_only: bool = False
@@ -179,22 +185,12 @@ def draw_survival(
     ds: xr.Dataset,
     out: Path,
     saving: Saving,
-    metric: str = "pmass_eval",
-    thresholds: Sequence[float] | None = None,
-    by: Sequence[str] | None = None,
-    distinct: bool = True,
+    **options: Any,
 ) -> list[Path]:
-    """Draw the survival of a sweep to ``survival`` in a folder."""
+    """Draw the survival of a sweep to ``survival`` in a folder; options as of the figure."""
     import isoklx.plot
 
-    return draw(
-        "survival",
-        out,
-        saving,
-        lambda: isoklx.plot.survival(
-            ds, metric=metric, threshold=thresholds, by=by, distinct=distinct
-        ),
-    )
+    return draw("survival", out, saving, lambda: isoklx.plot.survival(ds, **options))
 
 
 def draw_calibration(ds: xr.Dataset, out: Path, saving: Saving) -> list[Path]:

@@ -60,7 +60,9 @@ def _alive(
     calib_tokens: int = 20,
     normalize: bool = True,
     by: Literal["method", "model_short", "seed"] | None = None,
-    roll: int = 65,
+    roll: int | None = None,
+    edges: Literal["shrink", "repeat"] = "shrink",
+    distinct: bool = True,
     out: Path = Path("figs"),
     scheduler: str | None = None,
     scope: Scope,
@@ -80,8 +82,12 @@ def _alive(
         Draw KL in nats as it is, not divided.
     by : {"method", "model_short", "seed"}, optional
         A row of panels for each method, model or seed.
-    roll : int
-        Tokens of the moving mean.
+    roll : int, optional
+        Tokens of the moving mean; by default an eighth of the window, at most 65.
+    edges : {"shrink", "repeat"}
+        At its ends a trajectory averages the tokens that there are, or its end value repeated.
+    distinct : bool
+        Draw every cell, those too that repeat another one to the byte.
     out : Path
         Folder to write alive to; made if there is none.
     scheduler : str, optional
@@ -108,6 +114,8 @@ def _alive(
                 normalize=normalize,
                 by=by,
                 roll=roll,
+                edges=edges,
+                distinct=distinct,
                 window=scope.window,
                 alphas=scope.alphas,
             ),

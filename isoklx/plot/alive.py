@@ -33,10 +33,19 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.scope import By, each_once, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
+from isoklx.plot.titles import trajectories
+from isoklx.stats.kernels.smoothing import Edges
 from isoklx.stats.lifetimes import lifetimes
-from isoklx.stats.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
+from isoklx.stats.trajectories import (
+    CALIB_TOKENS,
+    check_count,
+    default_roll,
+    normalise_kl,
+    quantile,
+    smooth,
+)
 
 THRESHOLD = 0.75
 
@@ -59,7 +68,9 @@ def alive(
     alphas: Sequence[float] | None = None,
     window: int | None = None,
     by: By | None = None,
-    roll: int = ROLL,
+    roll: int | None = None,
+    edges: Edges = "shrink",
+    distinct: bool = True,
     kl_ymax: float | Literal["auto"] = "auto",
     log: bool = True,
 ) -> Grid:
@@ -84,8 +95,12 @@ def alive(
         Only cells of this window, in tokens; needed where there are several.
     by : {"method", "model_short", "seed"}, optional
         Rows of panels for each method, model or seed; by default all cells are drawn together.
-    roll : int
-        Tokens averaged, as for `isoklx.smooth`.
+    roll : int, optional
+        Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
+    edges : {"shrink", "repeat"}
+        As for `isoklx.smooth`.
+    distinct : bool
+        Whether what repeats another cell of the row to the byte, dose by dose, is left out.
     kl_ymax : float or "auto"
         Upper limit; by itself above 98% of the fullest panel, and above all of it if `log`. A panel
         that goes beyond it says how far.
@@ -116,9 +131,11 @@ def alive(
     ds = in_scope(ds, window=window, alphas=alphas)
     if normalize and alphas is None:
         ds = _that_can_be_normalised(ds, calib_tokens)
-    kl = normalise_kl(ds, calib_tokens) if normalize else ds["kl"]
-    lives = lifetimes(ds, "pmass_eval", threshold).isel(threshold=0, drop=True)
-    drawn = ds.assign({"drawn": kl, **lives.data_vars})
+    roll = check_count("roll", roll or default_roll(int(ds["window"].max())))
+    once = each_once(ds, by, distinct=distinct)
+    kl = normalise_kl(once.drawn, calib_tokens) if normalize else once.drawn["kl"]
+    lives = lifetimes(once.drawn, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    drawn = once.drawn.assign({"drawn": kl, **lives.data_vars})
     rows = groups(drawn, by)
     grid = facets(
         {row_name("kl", label): HEIGHT for label in rows},
@@ -130,12 +147,13 @@ def alive(
         for axes, (label, cells) in zip(grid.axs, rows.items(), strict=True):
             label_row(axes, "KL / early p95" if normalize else "KL (nats)", label)
             for i, ax in enumerate(axes):
-                extents[ax] = _draw_panel(ax, cells.isel(alpha=i), roll)
+                extents[ax] = _draw_panel(ax, cells.isel(alpha=i), roll, edges)
         why_empty = "nothing to normalise" if normalize else "not run"
         limit(extents, ymax=kl_ymax, log=log, least=1.0, why_empty=why_empty)
         put_legend(grid, _legend(drawn, threshold))
         over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
-        put_title(grid, ds, f"KL(steered || base) per token{over}{how_smoothed(ds, roll)}")
+        what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
+        put_title(grid, ds, what, size=trajectories(once.total))
     return grid
 
 
@@ -146,18 +164,18 @@ def _that_can_be_normalised(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
     return ds.isel(alpha=some) if some.any() else ds
 
 
-def _draw_panel(ax: Axes, ds: xr.Dataset, roll: int) -> Extent:
+def _draw_panel(ax: Axes, ds: xr.Dataset, roll: int, edges: Edges) -> Extent:
     """Draw the trajectories of one dose, and say how far they go."""
     ds = in_memory_if_small(ds)
     lives = ds[["end", "died", "censored"]].assign(
         ran=ds["drawn"].notnull().any("token"),
-        median=quantile(smooth(ds["drawn"], roll), 0.5),
+        median=smooth(quantile(ds["drawn"], 0.5), roll, edges=edges),
     )
     lives = lives.compute()
     seen, n_died = lives["end"].values >= 0, lives["died"].values.sum()
 
     part = shown(ds).compute()
-    lines, tokens = by_line(smooth(part["drawn"], roll)), part["token"].values
+    lines, tokens = by_line(smooth(part["drawn"], roll, edges=edges)), part["token"].values
     end, died = by_line(part["end"]), by_line(part["died"])
     death = np.where(died, part["fork"].values[end], np.inf)
     state = np.where(tokens < death[:, np.newaxis], ALIVE, DEAD)

@@ -107,14 +107,14 @@ def label_row(axes: npt.NDArray[Any], what: str, label: str = "") -> None:
     axes[0].set_ylabel(text, fontsize="small")
 
 
-def put_title(grid: Grid, ds: xr.Dataset, what: str) -> None:
-    """Put the title above all, from the cells that are drawn, once all notes are written."""
+def put_title(grid: Grid, ds: xr.Dataset, what: str, *, size: str = "") -> None:
+    """Put the title above all, from the cells of the figure, once all notes are written."""
     notes = [note.get_text() for ax in grid.axs[0] for note in _notes(ax)]
     lines = max((note.count("\n") + 1 for note in notes), default=0)
     for ax in grid.axs[0]:
         ax.set_title(ax.get_title(), fontsize="small", pad=5 + NOTE_LINE * lines)
     inches = grid.fig.get_figwidth() / font_scalings["small"]
-    grid.fig.suptitle(title(ds, what, inches=inches), fontsize="small")
+    grid.fig.suptitle(title(ds, what, size=size, inches=inches), fontsize="small")
 
 
 def put_legend(grid: Grid, handles: Sequence[Artist | tuple[Artist, ...]]) -> None:
@@ -147,6 +147,12 @@ def note(ax: Axes, text: str) -> None:
         fontsize="xx-small",
         gid=NOTE,
     )
+
+
+def note_sizes(axes: npt.NDArray[Any], sizes: xr.Dataset) -> None:
+    """Write above each panel of a row how many trajectories there are, and how many distinct."""
+    for ax, n, n_distinct in zip(axes, *(sizes[name].values for name in sizes), strict=True):
+        note(ax, f"n = {n} ({n_distinct} distinct)")
 
 
 def _notes(ax: Axes) -> list[Text]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy.typing as npt
 import xarray as xr
@@ -20,6 +20,7 @@ from isoklx.plot.facets import (
     closed_on_error,
     facets,
     label_row,
+    note_sizes,
     put_legend,
     put_title,
     row_name,
@@ -29,9 +30,11 @@ from isoklx.plot.limits import Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.reference_lines import draw_mark, draw_target
-from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.scope import By, each_once, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
-from isoklx.stats.trajectories import ROLL, bands, check_count
+from isoklx.plot.titles import trajectories
+from isoklx.stats.kernels.smoothing import Edges
+from isoklx.stats.trajectories import bands, check_count, default_roll
 
 Kind = Literal["band", "fan", "spaghetti"]
 Panels = npt.NDArray[Any]
@@ -47,7 +50,9 @@ def figure1(
     alphas: Sequence[float] | None = None,
     window: int | None = None,
     by: By | None = None,
-    roll: int = ROLL,
+    roll: int | None = None,
+    edges: Edges = "shrink",
+    distinct: bool = True,
     kl_ymax: float | Literal["auto"] = 6.0,
     log: bool = False,
     kl_only: bool = False,
@@ -65,17 +70,21 @@ def figure1(
         A sweep or any selection of it.
     kind : {"band", "fan", "spaghetti"}
         The median with p10 to p90; with p25 to p75 as well; or every trajectory as a thin line,
-        and their median. Quantiles are taken over cells and prompts and then smoothed. In spaghetti
-        each trajectory is smoothed, and is red if its raw KL was above its ``target_kl`` at any
-        token.
+        and the same median. Quantiles are taken over cells and prompts and then smoothed. In
+        spaghetti each trajectory is smoothed, and is red if its raw KL was above its ``target_kl``
+        at any token; above a panel stands how many were, and what share of all tokens was.
     alphas : sequence of float, optional
         Doses, in the order of the columns; by default all that were run.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
     by : {"method", "model_short", "seed"}, optional
         Rows of panels for each method, model or seed; by default all cells are drawn together.
-    roll : int
-        Tokens averaged, as for `isoklx.smooth`.
+    roll : int, optional
+        Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
+    edges : {"shrink", "repeat"}
+        As for `isoklx.smooth`.
+    distinct : bool
+        Whether what repeats another cell of the row to the byte, dose by dose, is left out.
     kl_ymax : float or "auto"
         Upper limit of KL in nats; by itself above 98% of the fullest panel, and above all of
         it if `log`. A panel that goes beyond it says how far.
@@ -117,13 +126,15 @@ def figure1(
     strokes = Strokes(line_alpha, line_lw, median_lw)
     check_options(kind, roll=roll, kl_ymax=kl_ymax, color_by_pmass=color_by_pmass)
     ds = in_scope(ds, window=window, alphas=alphas)
+    roll = roll or default_roll(int(ds["window"].max()))
     if color_by_pmass and not ds["pmass_eval"].notnull().any():
         raise DatasetError(
             "no cell of this sweep has pmass_eval, so lines cannot be coloured by it"
         )
     answers = None if kl_only else asked(ds)
     heights = {"kl": KL_HEIGHT} if answers is None else {"kl": KL_HEIGHT, "pmass": PMASS_HEIGHT}
-    rows = groups(ds, by)
+    once = each_once(ds, by, distinct=distinct)
+    rows = groups(once.drawn, by)
     grid = facets(
         {row_name(what, label): height for label in rows for what, height in heights.items()},
         ds["alpha"].values,
@@ -137,7 +148,10 @@ def figure1(
             handles.append(forks_legend(answers, _colours(ds)))
         extents: dict[Axes, Extent] = {}
         for axes, (label, cells) in zip(kl_axes, rows.items(), strict=True):
-            extents |= _draw_kl(axes, cells, kind, roll, strokes, by_pmass=color_by_pmass)
+            smoothing = Smoothing(roll, edges)
+            extents |= _draw_kl(axes, cells, kind, smoothing, strokes, by_pmass=color_by_pmass)
+            if once.differ:
+                note_sizes(axes, once.sizes[label])
             label_row(axes, "KL (nats)", label)
             target = draw_target(axes, cells)
         limit(extents, ymax=kl_ymax, log=log, least=float(ds["target_kl"].max()))
@@ -152,12 +166,20 @@ def figure1(
             _put_colour_bar(grid, kl_axes[0])
             handles += unknown_legend(ds)
         put_legend(grid, handles)
-        put_title(grid, ds, f"KL(steered || base) per token{how_smoothed(ds, roll)}")
+        what = f"KL(steered || base) per token{how_smoothed(roll)}"
+        put_title(grid, ds, what, size=trajectories(once.total))
     return grid
 
 
+class Smoothing(NamedTuple):
+    """As for `isoklx.smooth`."""
+
+    roll: int
+    edges: Edges
+
+
 def check_options(
-    kind: str, *, roll: int, kl_ymax: float | Literal["auto"], color_by_pmass: bool
+    kind: str, *, roll: int | None, kl_ymax: float | Literal["auto"], color_by_pmass: bool
 ) -> None:
     """Refuse options that fit no sweep, before there is one.
 
@@ -170,20 +192,29 @@ def check_options(
         raise UsageError(f"kind {kind!r}: give one of {', '.join(get_args(Kind))}")
     if color_by_pmass and kind != "spaghetti":
         raise UsageError(f"color_by_pmass colours single lines: choose kind spaghetti, not {kind}")
-    check_count("roll", roll)
+    if roll is not None:
+        check_count("roll", roll)
     check_ymax(kl_ymax)
 
 
 def _draw_kl(
-    axes: Panels, ds: xr.Dataset, kind: Kind, roll: int, strokes: Strokes, *, by_pmass: bool
+    axes: Panels,
+    ds: xr.Dataset,
+    kind: Kind,
+    smoothing: Smoothing,
+    strokes: Strokes,
+    *,
+    by_pmass: bool,
 ) -> dict[Axes, Extent]:
     """Draw a row of panels, and say how far each of them goes."""
     if kind == "spaghetti":
         return {
-            ax: draw_spaghetti(ax, ds.isel(alpha=i), roll, strokes, by_pmass=by_pmass)
+            ax: draw_spaghetti(ax, ds.isel(alpha=i), *smoothing, strokes, by_pmass=by_pmass)
             for i, ax in enumerate(axes)
         }
-    quantiles = bands(ds, levels(kind), roll).compute()
+    # What repeats is gone already.
+    roll, edges = smoothing
+    quantiles = bands(ds["kl"], levels(kind), roll, edges=edges).compute()
     return {
         ax: draw_band(ax, quantiles.isel(alpha=i), kind, colour, strokes)
         for i, (ax, colour) in enumerate(zip(axes, _colours(ds), strict=True))

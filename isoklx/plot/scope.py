@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
+from isoklx.stats.repeats import compare
 from isoklx.stats.selection import restore_dims, select_alphas
 
 NEEDED = ("kl", "pmass", "pmass_eval", "gen_len", "target_kl", "has_kl", "fork")
@@ -74,9 +76,58 @@ def groups(ds: xr.Dataset, by: By | None) -> dict[str, xr.Dataset]:
     }
 
 
-def how_smoothed(ds: xr.Dataset, roll: int) -> str:
-    """Words for a title; none where no trajectory is long enough to be smoothed."""
-    return f", smoothed over {roll} tokens" if 1 < roll <= ds.sizes["token"] else ""
+@dataclass(frozen=True)
+class Once:
+    """What a figure draws, and of how much."""
+
+    drawn: xr.Dataset
+    sizes: dict[str, xr.Dataset]
+    """``n`` and ``n_distinct`` of each row of panels along ``alpha``."""
+    total: xr.Dataset
+    """Those of all rows together."""
+
+    @property
+    def differ(self) -> bool:
+        """Whether panels have different numbers."""
+        each = {
+            tuple(pair)
+            for size in self.sizes.values()
+            for pair in zip(*_numbers(size), strict=True)
+        }
+        return len(each) > 1 or len(self.sizes) > 1
+
+
+def each_once(ds: xr.Dataset, by: By | None, *, distinct: bool) -> Once:
+    """Leave out what repeats another cell of its row of panels, dose by dose, unless told not to.
+
+    Raises
+    ------
+    UsageError
+        When `by` is no label that rows can differ in.
+    """
+    rows = groups(ds, by)
+    found = compare(ds, by)
+    once = found.without(ds)
+    # Rows by seed hold each repeat once; all together they do not.
+    total = compare(ds).count(ds) if by == "seed" else found.count(ds)
+    sizes = {
+        label: xr.Dataset({"n": _ran(rows[label]), "n_distinct": _ran(cells)})
+        for label, cells in groups(once, by).items()
+    }
+    return Once(once if distinct else ds, sizes, total)
+
+
+def how_smoothed(roll: int) -> str:
+    """Words for a title; none where nothing is smoothed."""
+    return f", smoothed over {roll} tokens" if roll > 1 else ""
+
+
+def _ran(ds: xr.Dataset) -> xr.DataArray:
+    return ds["gen_len"].notnull().sum(["cell", "prompt"])
+
+
+def _numbers(size: xr.Dataset) -> tuple[list[int], list[int]]:
+    return size["n"].values.tolist(), size["n_distinct"].values.tolist()
 
 
 def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:

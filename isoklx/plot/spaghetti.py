@@ -20,7 +20,8 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.stats.trajectories import crossed, pmass_on_tokens, quantile, smooth
+from isoklx.stats.kernels.smoothing import Edges
+from isoklx.stats.trajectories import above_target, crossed, pmass_on_tokens, quantile, smooth
 
 PMASS_LEVELS = 32
 """More shades than that nobody tells apart, and each makes more pieces of a line."""
@@ -29,7 +30,7 @@ CROSSED, BELOW = 0, 1
 
 
 def draw_spaghetti(
-    ax: Axes, ds: xr.Dataset, roll: int, strokes: Strokes, *, by_pmass: bool
+    ax: Axes, ds: xr.Dataset, roll: int, edges: Edges, strokes: Strokes, *, by_pmass: bool
 ) -> Extent:
     """Draw the trajectories of one dose, each smoothed, and say how far they go.
 
@@ -38,7 +39,7 @@ def draw_spaghetti(
     ax : Axes
     ds : Dataset
         Cells of one dose, without the dimension ``alpha``.
-    roll : int
+    roll, edges
         As for `isoklx.smooth`.
     strokes : Strokes
     by_pmass : bool
@@ -53,12 +54,14 @@ def draw_spaghetti(
         {
             "crossed": crossed(ds),
             "ran": ds["kl"].notnull().any("token"),
-            "median": quantile(smooth(ds["kl"], roll), 0.5),
+            "above": above_target(ds).sum(),
+            "there": ds["kl"].notnull().sum(),
+            "median": smooth(quantile(ds["kl"], 0.5), roll, edges=edges),
         }
     ).compute()
     n = int(of_all["ran"].sum())
     drawn = shown(ds).compute()
-    lines, tokens = by_line(smooth(drawn["kl"], roll)), drawn["token"].values
+    lines, tokens = by_line(smooth(drawn["kl"], roll, edges=edges)), drawn["token"].values
     there = ~np.isnan(lines).all(axis=1)
     if by_pmass:
         level = by_line(_pmass_level(pmass_on_tokens(drawn)))[there]
@@ -71,6 +74,7 @@ def draw_spaghetti(
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
         if n:
             note(ax, f"{int(of_all['crossed'].sum()) / n:.0%} crossed")
+            note(ax, f"{int(of_all['above']) / int(of_all['there']):.0%} of tokens above")
     note_shown(ax, there.sum(), n)
     draw_median(ax, of_all["median"], strokes)
     return Extent.of_lines(lines, of_all["median"].values)

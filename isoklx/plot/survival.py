@@ -19,7 +19,8 @@ from isoklx.plot.palette import dose_colours
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import dose
 from isoklx.stats import survival as survival_curves
-from isoklx.stats.lifetimes import METRICS, measured
+from isoklx.stats.kernels.curves import Interval
+from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.selection import select_alphas
 
 WIDTH = 1.8
@@ -44,6 +45,8 @@ def survival(
     threshold: float | Sequence[float] | None = None,
     by: str | Sequence[str] | None = None,
     distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
     alphas: Sequence[float] | None = None,
 ) -> FacetGrid[xr.Dataset]:
     """Draw Kaplan-Meier survival per dose, with 95% intervals and the numbers at risk.
@@ -52,7 +55,7 @@ def survival(
     ----------
     ds : Dataset
         A sweep or any selection of it.
-    metric, threshold, by, distinct
+    metric, threshold, by, distinct, interval, ended
         As for `isoklx.survival`. There is a panel for each threshold and each group; a group
         without trajectories has none.
     alphas : sequence of float, optional
@@ -83,7 +86,9 @@ def survival(
     """
     if alphas is not None:
         ds = select_alphas(ds, sorted(set(alphas)))
-    curves = survival_curves.survival(ds, metric, threshold, by, distinct).compute()
+    curves = survival_curves.survival(
+        ds, metric, threshold, by, distinct, interval, ended
+    ).compute()
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
     curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)
     if not curves.sizes["alpha"]:

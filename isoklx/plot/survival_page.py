@@ -18,6 +18,7 @@ from xarray.plot import FacetGrid
 
 from isoklx.plot.palette import dose_colours, small_print
 from isoklx.plot.titles import dose, literal, title, trajectories
+from isoklx.stats.assumptions import of_survival
 
 COLUMN, PAGE = 72 * 3.5, 72 * 7.0
 """Width of one panel and of several, as in a paper of two columns."""
@@ -235,11 +236,23 @@ class SurvivalPage:
         what = f"Survival: dead once {death}"
         return title(cells, what, size=trajectories(counts), inches=inches)
 
+    def _sure(self) -> str:
+        counted = self.curves["n_distinct" if self.curves.attrs["cells"] == "distinct" else "n"]
+        ran = counted.values > 0
+        return of_survival(
+            self.curves["ci_bound"].attrs["interval"],
+            self.curves.attrs["metric"],
+            counted.values[ran],
+            self.curves["n_prompts"].values[ran],
+            self.curves.attrs["ended"],
+        )
+
     def _note(self) -> str:
         note = (
-            "Kaplan\N{EN DASH}Meier with 95% bands and numbers at risk, over "
-            f"{self.curves.attrs['cells']} trajectories; a whisker is the last interval. Ticks: "
-            "rollouts that ended before the window. Curves that coincide take turns in dashes."
+            "Kaplan\N{EN DASH}Meier with numbers at risk, over "
+            f"{self.curves.attrs['cells']} trajectories. {self._sure()} A whisker is the last one. "
+            "Ticks: rollouts that ended before the window. Curves that coincide take turns in "
+            "dashes."
         )
         letters = int(self._width / (LETTER * SMALL * self._text))
         return "\n".join(textwrap.wrap(note, letters))

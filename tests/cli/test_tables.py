@@ -18,7 +18,7 @@ from isoklx.tables.calibration import calibration_table
 from isoklx.tables.headline import headline_table
 from tests.handmade import make_cell
 
-NAMES = ("table", "survival", "calibration")
+NAMES = ("table", "survival", "contrast", "dose", "calibration")
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_a_built_file_gives_the_same_table_as_its_root(
 def test_survival_options_choose_rows_and_groups(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--thresholds 0.5,0.95 --by method,seed --alphas 1,2 --metric pmass --nodistinct"
+    words = "--threshold 0.5,0.95 --by method,seed --alphas 1,2 --metric pmass --nodistinct"
     rows = json.loads(output(capsys, "survival", sample, "--json", *words.split()))
     assert list(rows[0])[:4] == ["threshold", "method", "seed", "alpha"]
     assert len(rows) == 2 * 3 * 2 * 2
@@ -106,7 +106,7 @@ def test_survival_options_choose_rows_and_groups(
     ("words", "status", "message"),
     [
         ("--alphas 0.3", 2, "no alpha 0.3 in this sweep; it has 0, 0.25, 0.5, 1, 2, 4"),
-        ("--thresholds 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
+        ("--threshold 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
         ("--metric kl", 2, "metric 'kl' has no default threshold; give one, in nats"),
         ("--by methd", 2, "cannot group by 'methd'"),
         ("--metric nonsense", 2, "--metric takes pmass_eval, pmass or kl, not 'nonsense'"),
