@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from isoklx.errors import DatasetError as DatasetError
     from isoklx.errors import IsoklxError as IsoklxError
     from isoklx.errors import UsageError as UsageError
+    from isoklx.measure.calibration import Calibration as Calibration
+    from isoklx.measure.calibration import calibrate as calibrate
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
     from isoklx.stats.repeats import distinct as distinct
     from isoklx.stats.repeats import repeated_cells as repeated_cells
@@ -44,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cells.simulator": ["simulate"],
         "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
+        "measure.calibration": ["Calibration", "calibrate"],
         "stats.contrasts": ["survival_contrast"],
         "stats.repeats": ["distinct", "repeated_cells"],
         "stats.survival": ["survival", "survival_summary"],
