@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from isoklx import errors as errors
     from isoklx import plot as plot
     from isoklx.cells.simulator import simulate as simulate
+    from isoklx.cells.writing import write_cell as write_cell
     from isoklx.errors import BuildError as BuildError
     from isoklx.errors import CellError as CellError
     from isoklx.errors import DatasetError as DatasetError
@@ -45,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["errors", "plot"],
     submod_attrs={
         "cells.simulator": ["simulate"],
+        "cells.writing": ["write_cell"],
         "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
         "measure.calibration": ["Calibration", "calibrate"],
         "stats.contrasts": ["survival_contrast"],

@@ -148,7 +148,7 @@ def read_cell(
     with _naming(folder, ""):
         run_id = m.text(folder.name, "the folder's name")
     with _naming(folder, CALIBRATION):
-        labels, c_star, target_kl = _calibration(run_id, calib)
+        labels, c_star, target_kl = calibration(run_id, calib)
     if not choice.takes(labels):
         return Unread(labels, sources.stamps, wanted=False)
     sources.read(TRAJECTORY, PMASS, HISTORY, RESULTS)
@@ -180,7 +180,8 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
         raise CellError(folder, file, str(error)) from error
 
 
-def _calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], float, float]:
+def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], float, float]:
+    """Labels, ``c_star`` and ``target_kl`` out of calib.json, or ValueError with the place."""
     calib = m.mapping(parsed, "the file")
     model = m.text(m.named(calib, "model"), "model")
     labels: dict[str, str | int] = {
