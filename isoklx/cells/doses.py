@@ -215,7 +215,7 @@ def _numbers(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) ->
     """An array as float32 has it, in float64; None in `shape` is any size."""
     try:
         exact = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises all three
         raise UsageError(f"{name} is no array of numbers: {error}") from error
     fits = exact.ndim == len(shape) and all(
         want in (None, size) for size, want in zip(exact.shape, shape, strict=True)

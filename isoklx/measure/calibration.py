@@ -207,20 +207,19 @@ def _measured(
     measure: Callable[[Any], Any], coefficients: list[float], *, batched: bool
 ) -> list[Floats]:
     found = measure(coefficients) if batched else [measure(coefficients[0])]
-    wanted = len(coefficients)
-    if not isinstance(found, Sequence | np.ndarray) or len(found) != wanted:
-        raise UsageError(f"measure returned {_described(found)} for {wanted} coefficients")
+    wanted = f"for {len(coefficients)} coefficients"
     try:
-        arrays = [np.atleast_1d(np.asarray(kl, dtype=np.float64)) for kl in found]
-    except (TypeError, ValueError) as error:
+        each = [*found]
+    except TypeError as error:
+        what = type(found).__name__
+        raise UsageError(f"measure returned no list of arrays but {what} {wanted}") from error
+    if len(each) != len(coefficients):
+        raise UsageError(f"measure returned {len(each)} arrays {wanted}")
+    try:
+        arrays = [np.atleast_1d(np.asarray(kl, dtype=np.float64)) for kl in each]
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises all three
         raise UsageError(f"measure did not return an array of KL per token: {error}") from error
     return [kl.reshape(-1, max(kl.shape[-1], 1)) for kl in arrays]
-
-
-def _described(found: object) -> str:
-    if isinstance(found, Sequence | np.ndarray):
-        return f"{len(found)} arrays"
-    return f"no list of arrays but {type(found).__name__}"
 
 
 def _entry(coeff: float, kl: Floats, statistic: Statistic) -> dict[str, Any]:

@@ -192,6 +192,8 @@ def test_arrays_of_other_libraries_and_plain_lists_are_taken(folder: Path) -> No
     write_cell(folder, CALIB, alphas=[np.float32(0.5)], kl=torch.tensor(kl), gen_len=[[2]])
     write_cell(folder, CALIB | {"seed": np.int64(0)}, alphas=[1], kl=kl)
     np.testing.assert_array_equal(read(folder).data["kl"], np.array([kl[0], kl[0]]))
+    with pytest.raises(UsageError, match="kl is no array of numbers: Can't call numpy"):
+        write_cell(folder, CALIB, alphas=[2], kl=torch.tensor(kl, requires_grad=True))
 
 
 def test_what_it_calibrated_can_be_written_as_it_is(folder: Path) -> None:

@@ -365,6 +365,14 @@ def test_a_measure_that_returns_something_else_is_one_line():
         calibrate(lambda cs: 1.0, batch=3)
 
 
+def test_tensors_are_taken():
+    torch = pytest.importorskip("torch")
+    found = calibrate(lambda cs: torch.tensor(cs)[:, None, None] ** 2, start=1.5, batch=2)
+    assert found.c_star == pytest.approx(1, rel=0.03)
+    with pytest.raises(UsageError, match="measure did not return an array of KL per token: Can't"):
+        calibrate(lambda c: torch.tensor([c], requires_grad=True))
+
+
 def test_what_a_measure_raises_comes_through():
     def measure(coeff):
         raise RuntimeError("CUDA error")
