@@ -100,7 +100,7 @@ class CellFiles:
             keys = pmass.get(COMPLETED)
             if keys is None:
                 keys = [*pmass.get("pmass_eval", {}), *self.content[TRAJECTORY].get(KL, {})]
-            return sorted({m.alpha_of(key, COMPLETED) for key in m.array(keys, COMPLETED)})
+            return sorted({m.alpha_of(str(key), COMPLETED) for key in m.array(keys, COMPLETED)})
 
     def begin(self, calib: Json, history: list[Json]) -> None:
         """Write the calibration, or see that it is the same."""
@@ -166,10 +166,14 @@ class CellFiles:
 
     def _refuse_other_numbers(self, alpha: float, values: Mapping[tuple[str, str], Any]) -> None:
         for (file, key), value in values.items():
-            for other, (spelling, there) in self._by_alpha(file, key).items():
-                if same(other, alpha) and json.dumps(there) != json.dumps(value):
-                    place = f'{key}["{spelling}"]' if key else f"alpha {spelling}"
-                    raise UsageError(f"{self.folder / file}: {place} is there already, and differs")
+            found = [e for a, e in self._by_alpha(file, key).items() if same(a, alpha)] or [
+                ("", [])
+            ]
+            for spelling, there in found:
+                if json.dumps(there) != json.dumps(value):
+                    place = f'{key}["{spelling or alpha}"]' if key else f"alpha {alpha:g}"
+                    state = "is there already, and differs" if spelling else "is not there"
+                    raise UsageError(f"{self.folder / file}: {place} {state}: the dose is complete")
 
 
 def make_parent(folder: Path) -> None:

@@ -239,10 +239,23 @@ def test_a_dose_with_other_numbers_is_refused(folder: Path) -> None:
     given["kl"][0, 2, 5] += 1e-3
     with pytest.raises(UsageError) as error:
         write_cell(folder, CALIB, **given)
-    place = 'per_t_p95_kl["1.0"]'
-    assert str(error.value) == (
-        f"{folder / 'trajectory.json'}: {place} is there already, and differs"
-    )
+    place = 'per_t_p95_kl["1.0"] is there already, and differs'
+    assert str(error.value) == f"{folder / 'trajectory.json'}: {place}: the dose is complete"
+    assert contents(folder) == before
+
+
+def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) -> None:
+    given = arrays([1.0])
+    write_cell(folder, CALIB, **(given | {"repetition": None, "generations": []}))
+    before = contents(folder)
+    for name, message in (
+        ("repetition", 'pmass.json: repetition_eval["1.0"] is not there: the dose is complete'),
+        ("generations", "gens.jsonl: alpha 1 is not there: the dose is complete"),
+    ):
+        others = {"repetition": None, "generations": []} | {name: given[name]}
+        with pytest.raises(UsageError) as error:
+            write_cell(folder, CALIB, **(given | others))
+        assert str(error.value) == f"{folder}/{message}"
     assert contents(folder) == before
 
 
