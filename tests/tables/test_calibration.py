@@ -108,7 +108,7 @@ def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) 
     row = one_cell(tmp_path)
     known = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl", "repeats"]
     unknown = row.drop(known)
-    assert len(unknown) == 9
+    assert len(unknown) == 12
     assert unknown.isna().all()
 
 
