@@ -152,7 +152,7 @@ def read_cell(
     with _naming(folder, ""):
         run_id = m.text(folder.name, "the folder's name")
     with _naming(folder, CALIBRATION):
-        labels, settings = _calibration(run_id, calib)
+        labels, settings = calibration(run_id, calib)
     if not choice.takes(labels):
         return Unread(labels, sources.stamps, wanted=False)
     sources.read(TRAJECTORY, PMASS, HISTORY, RESULTS)
@@ -196,8 +196,8 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
         raise CellError(folder, file, str(error)) from error
 
 
-def _calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], dict[str, Any]]:
-    """A cell's labels, and the other settings of its run."""
+def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], dict[str, Any]]:
+    """Labels and settings of a run out of calib.json, or ValueError with the place and value."""
     calib = m.mapping(parsed, "the file")
     model = m.text(m.named(calib, "model"), "model")
     labels: dict[str, str | int] = {

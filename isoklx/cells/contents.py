@@ -14,7 +14,7 @@ import numpy as np
 from isoklx import schema
 from isoklx.cells import contradictions, derived, pairing
 from isoklx.cells import measurements as m
-from isoklx.cells.doses import Doses, positions, twice, union
+from isoklx.cells.dose_labels import Alphas, positions, twice, union
 from isoklx.cells.sources import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY
 
 _KL = "per_prompt_per_t_kl"
@@ -153,7 +153,7 @@ class Contents:
             raise ValueError(f"{place} repeats alpha {alpha:g}")
         self.recorded = {alpha: row for alpha, _, row in recorded}
 
-    def arrays(self, settings: Mapping[str, Any]) -> tuple[Doses, dict[str, Any]]:
+    def arrays(self, settings: Mapping[str, Any]) -> tuple[Alphas, dict[str, Any]]:
         """Return the cell's alphas, and the schema's data variables on its own labels."""
         alpha = self._name_doses()
         alphas = alpha.tolist()
@@ -178,7 +178,7 @@ class Contents:
         self._contradictions(alpha, data)
         return alpha, data
 
-    def _name_doses(self) -> Doses:
+    def _name_doses(self) -> Alphas:
         """Give each dose one label, however its files spell it."""
         found = sorted({a for rows in (*self.rows.values(), self.recorded) for a in rows})
         alpha = union(found)
@@ -210,7 +210,7 @@ class Contents:
             )
         return unpaired
 
-    def _contradictions(self, alpha: Doses, data: Mapping[str, Any]) -> None:
+    def _contradictions(self, alpha: Alphas, data: Mapping[str, Any]) -> None:
         """Note what says that the files are of two runs."""
         c_star, tried = data["c_star"], data["calib_coeff"]
         off = contradictions.coeff_mismatch(data["coeff"], alpha, c_star)

@@ -10,7 +10,7 @@ import numpy as np
 
 from isoklx import schema
 from isoklx.cells.cell import Cell
-from isoklx.cells.doses import positions, union
+from isoklx.cells.dose_labels import positions, union
 from isoklx.errors import BuildError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import isoklx
 from isoklx import schema
 from isoklx.cells.cell import Cell
-from isoklx.cells.doses import positions
+from isoklx.cells.dose_labels import positions
 from isoklx.errors import BuildError, DatasetError
 from isoklx.store import manifest, versions
 from isoklx.store.formats import zarr_attributes

@@ -65,4 +65,5 @@ def _dims(name: str) -> tuple[str, ...]:
 
 
 def _default(name: str, shape: tuple[int, ...]) -> Any:
-    return np.full(shape, schema.SINCE_VERSION_2[name], dtype=schema.DATA[name].dtype)
+    dtype = schema.DATA[name].dtype
+    return np.full(shape, schema.SINCE_VERSION_2[name], dtype=None if dtype == "str" else dtype)

@@ -13,7 +13,7 @@ import xarray as xr
 from isoklx import schema
 from isoklx.cells import contradictions
 from isoklx.cells.cell import Cell, read_cell
-from isoklx.cells.doses import positions
+from isoklx.cells.dose_labels import positions
 from isoklx.cells.roots import cell_folders
 from isoklx.errors import CellError
 from isoklx.store import stored_sweep

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from isoklx.schema import same_dose
 
-Doses = npt.NDArray[np.float64]
+Alphas = npt.NDArray[np.float64]
 
 
-def union(doses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Doses:
+def union(doses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Alphas:
     """Name every dose once.
 
     Parameters
@@ -45,7 +45,7 @@ def union(doses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Doses:
 
 
 def positions(
-    labels: Doses, doses: Sequence[float] | npt.NDArray[np.floating[Any]]
+    labels: Alphas, doses: Sequence[float] | npt.NDArray[np.floating[Any]]
 ) -> npt.NDArray[np.intp]:
     """Where each dose stands among the labels of a `union` that holds it.
 
