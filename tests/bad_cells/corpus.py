@@ -683,6 +683,23 @@ READ: dict[str, Read] = {
         "what there is of it is kept",
         notes=("pmass.json: alpha 1 not finished, says completed_alphas",),
     ),
+    "a dose that was being written": Read(
+        both(
+            entry(TRAJECTORY, KL, "2.0", value=[[1, 2], [3]]),
+            content(DOSES, f"{RESULTS}2.0,3.0,2.9,2.0,3.0\r\n"),
+            entry(PMASS, "completed_alphas", value=["0.5", "1.0"]),
+        ),
+        "what there is of it is read: pmass.json, the last to be written, has it not yet",
+        {
+            "kl": [[[0.5, 0.25], [0.125]], [[1, 2, 3, 4], [5, 6]], [[1, 2], [3]]],
+            "gen_len": [[2, 1], [4, 2], [2, 1]],
+            "coeff": [0.75, 1.5, 3.0],
+            "kl_p95": [0.4, 5.9, 2.9],
+            "kl_mean": [0.3, 3.5, 2.0],
+            "kl_max": [0.5, 6.0, 3.0],
+        },
+        alphas=(0.5, 1.0, 2.0),
+    ),
     "no alpha that was completed": Read(
         entry(PMASS, "completed_alphas", value=[]),
         "what there is of them is kept",
