@@ -36,7 +36,14 @@ from isoklx.plot.lines import (
 from isoklx.plot.scope import By, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
 from isoklx.stats.lifetimes import lifetimes
-from isoklx.stats.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
+from isoklx.stats.trajectories import (
+    CALIB_TOKENS,
+    ROLL,
+    normalise_kl,
+    paired_pmass,
+    quantile,
+    smooth,
+)
 
 THRESHOLD = 0.75
 
@@ -117,7 +124,9 @@ def alive(
     if normalize and alphas is None:
         ds = _that_can_be_normalised(ds, calib_tokens)
     kl = normalise_kl(ds, calib_tokens) if normalize else ds["kl"]
-    lives = lifetimes(ds, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    lives = lifetimes(ds.assign(pmass_eval=paired_pmass(ds)), "pmass_eval", threshold).isel(
+        threshold=0, drop=True
+    )
     drawn = ds.assign({"drawn": kl, **lives.data_vars})
     rows = groups(drawn, by)
     grid = facets(

@@ -86,7 +86,8 @@ def lifetimes(
         end : int32
             Index along ``fork`` (``token``) of the death, else of the last observation; -1 where
             there is none at all, as where the dose was not run. Observed is what is not NaN at
-            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN.
+            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN or, of
+            prompts, the dose is ``unpaired`` (it may then be another rollout's).
         died : bool
             Whether `end` is a death.
         recovered : bool
@@ -195,6 +196,8 @@ def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
     if not has.any():
         other = OTHER_PMASS.get(metric, "")
         raise absent(metric, other if other in ds and _cells_with(ds, other).any() else "")
+    if "unpaired" in ds and spec.unit == "prompt":
+        ds = ds.assign({spec.length: ds[spec.length].where(ds["unpaired"] == 0)})
     return ds.assign({spec.flag: ds[spec.flag].copy(data=has.astype(np.int8))})
 
 

@@ -157,6 +157,21 @@ class TestIncremental:
         assert same(report.out, isoklx.build(root, tmp_path / "scratch.nc", force=True).out)
         assert not isoklx.build(root).written
 
+    @pytest.mark.parametrize("later", [True, False])
+    def test_times_that_say_something_else_now_are_noted(self, root, tmp_path, later):
+        times = (2 * 10**9,) * 2
+        if not later:
+            os.utime(root / "a" / "calib.json", times)
+        first = isoklx.build(root)
+        os.utime(root / "a" / ("calib.json" if later else "trajectory.json"), times)
+        second = isoklx.build(root)
+        assert second.unchanged == ("b",)
+        for report, noted in ((first, not later), (second, later)):
+            assert any("calib.json: newer than the results" in n for n in report.notes) == noted
+        assert isoklx.open_sweep(second.out).calib_newer.values.tolist() == [int(later), 0]
+        assert same(second.out, isoklx.build(root, tmp_path / "scratch.nc", force=True).out)
+        assert not isoklx.build(root).written
+
     def test_force_reads_everything(self, root):
         isoklx.build(root)
         report = isoklx.build(root, force=True)
