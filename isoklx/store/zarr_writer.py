@@ -18,7 +18,7 @@ from isoklx.cells.cell import Cell
 from isoklx.store import manifest
 from isoklx.store.alignment import Alignment, measured_dtype
 from isoklx.store.assembly import assemble
-from isoklx.store.netcdf_writer import chunk_shape
+from isoklx.store.chunks import blocks, chunk_shape
 from isoklx.store.spool import without_held
 
 CHUNK = 2**20
@@ -132,5 +132,5 @@ def _blocks(
         length = chunks[name][0]
         if not np.prod(alignment.shape(name)):
             continue
-        for start in range(0, len(cells), length):
-            yield Block(store, alignment, name, start, light[start : start + length])
+        for start, side_by_side in blocks(light, length):
+            yield Block(store, alignment, name, start, side_by_side)
