@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,8 @@ def group_cells(
     ds : Dataset
         A sweep, with dimension ``cell``.
     by : str or sequence of str, optional
-        Labels of a cell, such as ``"method"``; by default all cells are one group.
+        Labels of a cell, such as ``"method"``, those too that were assigned as a coordinate of
+        ``cell``; by default all cells are one group.
     present : array (cell,), bool
         The cells whose labels make groups; the others are of any group.
 
@@ -66,17 +68,40 @@ def group_cells(
     """
     names = [by] if isinstance(by, str) else list(by or [])
     for name in names:
-        check_label(name, schema.CELL_LABELS)
+        check_label(name, cell_labels(ds))
     if len(set(names)) < len(names):
         raise UsageError(f"by={','.join(names)}: give each label once")
     labels = {}
     codes = [np.zeros(present.shape, dtype=np.intp) for _ in names]
     for name, code in zip(names, codes, strict=True):
-        occurring, code[present] = np.unique(ds[name].values[present], return_inverse=True)
+        occurring, code[present] = _distinct(name, ds[name].values[present])
         labels[name] = xr.Variable((name,), occurring, ds[name].attrs)
     shape = tuple(label.size for label in labels.values())
     code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
     return Groups(labels, xr.DataArray(code, dims="cell"))
+
+
+def cell_labels(ds: xr.Dataset) -> list[str]:
+    """Name the labels of a cell: those of the schema, and those of the user's own.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep, with dimension ``cell``.
+
+    Returns
+    -------
+    list of str
+        Coordinates along ``cell``, and those labels of the schema that are missing.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(coords={"layer": ("cell", [3]), "family": ("cell", ["old"])})
+    >>> "layer" in cell_labels(ds), "family" in cell_labels(ds)
+    (True, True)
+    """
+    own = [str(name) for name, label in ds.coords.items() if label.dims == ("cell",)]
+    return [*schema.CELL_LABELS, *(name for name in own if name not in schema.CELL_LABELS)]
 
 
 def check_label(by: str, labels: Sequence[str]) -> None:
@@ -100,3 +125,12 @@ def check_label(by: str, labels: Sequence[str]) -> None:
     """
     if by not in labels:
         raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels)}")
+
+
+def _distinct(name: str, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Any]:
+    """The different labels, ascending, and which of them each cell has."""
+    try:
+        occurring, code = np.unique(values, return_inverse=True)
+    except TypeError:
+        raise UsageError(f"cannot group by {name!r}: its labels are of several types") from None
+    return occurring, code

@@ -57,7 +57,7 @@ def open_sweep(path: str | Path, *, chunks: stored_sweep.Chunks = "auto") -> xr.
     path = Path(path)
     if path.is_dir() and not is_zarr(path):
         return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
-    return stored_sweep.read(path, chunks).set_xindex("run_id")
+    return stored_sweep.read(path, chunks)
 
 
 @contextmanager

@@ -86,8 +86,11 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
 
 def _form(ds: xr.Dataset) -> Iterator[str]:
     """Variables as the schema has them."""
-    wide = ds["kl"].dtype == np.float64
+    wide = "kl" in ds and ds["kl"].dtype == np.float64
     for name, var in schema.VARIABLES.items():
+        if name not in ds.variables:
+            yield f"{name} is missing"
+            continue
         stored = ds[name]
         dtype = "O" if var.dtype == "str" else "float64" if var.measured and wide else var.dtype
         if stored.dims != var.dims:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.stats.repeats import repeated_cells
-from isoklx.stats.selection import SAME_ALPHA, restore_dims
+from isoklx.stats.selection import restore_dims
 from isoklx.stats.trajectories import quantile
 
 CALIBRATION_KEYS = ("run_id",)
@@ -130,8 +130,9 @@ def _reduced(ds: xr.Dataset, labels: list[str]) -> xr.Dataset:
 
 def _at(da: xr.DataArray, alpha: float) -> xr.DataArray:
     """One dose; NaN in a sweep that has it not."""
-    near = da.reindex(alpha=[float(alpha)], method="nearest", tolerance=SAME_ALPHA)
-    return near.isel(alpha=0, drop=True)
+    same = np.flatnonzero(schema.same_dose(da["alpha"].values, alpha))
+    there = da.isel(alpha=same) if same.size else da.reindex(alpha=[float(alpha)])
+    return there.isel(alpha=0, drop=True)
 
 
 def _mean(da: xr.DataArray, dims: list[str]) -> xr.DataArray:

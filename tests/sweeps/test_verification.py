@@ -149,7 +149,6 @@ def test_another_form_is_all_that_is_told(file):
     assert verify(file) == [
         "layer has dimensions ('alpha',), not ('cell',)",
         "layer is float64, not int32",
-        "layer has units None, not '1'",
         "kl has units 'nat', not '1'",
     ]
 
