@@ -44,7 +44,7 @@ def survival(
     threshold: float | Sequence[float] | None = None,
     by: str | Sequence[str] | None = None,
     distinct: bool = True,
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
 ) -> FacetGrid[xr.Dataset]:
     """Draw Kaplan-Meier survival per dose, with 95% intervals and the numbers at risk.
 
@@ -55,7 +55,7 @@ def survival(
     metric, threshold, by, distinct
         As for `isoklx.survival`. There is a panel for each threshold and each group; a group
         without trajectories has none.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses to draw; by default all that were run.
 
     Returns
@@ -82,7 +82,7 @@ def survival(
     (1, 2)
     """
     if alphas is not None:
-        ds = select_alphas(ds, sorted(set(alphas)))
+        ds = select_alphas(ds, np.sort(alphas, axis=None))
     curves = survival_curves.survival(ds, metric, threshold, by, distinct).compute()
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
     curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)

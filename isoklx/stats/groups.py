@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from isoklx import schema
 from isoklx.errors import UsageError
 
 
@@ -61,7 +60,7 @@ def group_cells(
 
     Examples
     --------
-    >>> ds = xr.Dataset({"method": ("cell", ["pca", "mean_diff", "pca"])})
+    >>> ds = xr.Dataset(coords={"method": ("cell", ["pca", "mean_diff", "pca"])})
     >>> groups = group_cells(ds, "method", np.array([True, True, True]))
     >>> groups.labels["method"].values.tolist(), groups.code.values.tolist()
     (['mean_diff', 'pca'], [1, 0, 1])
@@ -92,16 +91,13 @@ def cell_labels(ds: xr.Dataset) -> list[str]:
     Returns
     -------
     list of str
-        Coordinates along ``cell``, and those labels of the schema that are missing.
 
     Examples
     --------
-    >>> ds = xr.Dataset(coords={"layer": ("cell", [3]), "family": ("cell", ["old"])})
-    >>> "layer" in cell_labels(ds), "family" in cell_labels(ds)
-    (True, True)
+    >>> cell_labels(xr.Dataset(coords={"seed": ("cell", [3]), "family": ("cell", ["old"])}))
+    ['seed', 'family']
     """
-    own = [str(name) for name, label in ds.coords.items() if label.dims == ("cell",)]
-    return [*schema.CELL_LABELS, *(name for name in own if name not in schema.CELL_LABELS)]
+    return [str(name) for name, label in ds.coords.items() if label.dims == ("cell",)]
 
 
 def check_label(by: str, labels: Sequence[str]) -> None:
@@ -124,7 +120,7 @@ def check_label(by: str, labels: Sequence[str]) -> None:
     >>> check_label("method", ["method", "seed"])
     """
     if by not in labels:
-        raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels)}")
+        raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels) or 'none'}")
 
 
 def _distinct(name: str, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Any]:

@@ -68,7 +68,9 @@ def select(ds: Labelled, /, **labels: Any) -> Labelled:
     return ds
 
 
-def select_alphas(ds: xr.Dataset, alphas: float | Sequence[float]) -> xr.Dataset:
+def select_alphas(
+    ds: xr.Dataset, alphas: float | Sequence[float] | npt.NDArray[np.floating[Any]]
+) -> xr.Dataset:
     """Choose doses by their label, and keep their dimension.
 
     Parameters
@@ -131,6 +133,34 @@ def restore_dims(ds: xr.Dataset) -> xr.Dataset:
     # Coordinates first: a dimension's length comes from its label.
     ds = ds.assign_coords(_restored(ds, dims, single))
     return ds.assign(_restored(ds, {name: var.dims for name, var in schema.DATA.items()}, single))
+
+
+def with_absent(ds: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
+    """Add variables that are not there without a number, for a function that can do without them.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep, with all its dimensions.
+    names : iterable of str
+        Measured variables of the schema.
+
+    Returns
+    -------
+    Dataset
+        Those that were missing are NaN throughout, and take no memory.
+
+    Examples
+    --------
+    >>> with_absent(xr.Dataset(coords={"alpha": [0.0, 1.0]}), ["pmass"]).pmass.shape
+    (0, 2, 0, 0)
+    """
+    absent = {name: schema.DATA[name] for name in names if name not in ds.variables}
+    nothing = {
+        name: (var.dims, np.broadcast_to(np.nan, [ds.sizes.get(dim, 0) for dim in var.dims]))
+        for name, var in absent.items()
+    }
+    return ds.assign(nothing)
 
 
 def _restored(

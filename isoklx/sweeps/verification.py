@@ -68,8 +68,9 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     given = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
     folders = cell_folders(given) if given else None
     stored_sweep.read(path, chunks=None).close()
-    engine = "zarr" if is_zarr(path) else "netcdf4"
-    with xr.open_dataset(path, engine=engine, decode_cf=False) as ds:
+    # Of a store what it holds, and not the copy of its metadata.
+    engine: dict[str, Any] = {"engine": "zarr", "consolidated": False} if is_zarr(path) else {}
+    with xr.open_dataset(path, decode_cf=False, **({"engine": "netcdf4"} | engine)) as ds:
         findings = [*_form(ds)]
         if findings:
             return findings  # nothing else can be relied upon

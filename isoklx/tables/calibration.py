@@ -11,11 +11,14 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.stats.repeats import repeated_cells
-from isoklx.stats.selection import restore_dims
+from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.trajectories import quantile
 
 CALIBRATION_KEYS = ("run_id",)
 CALIBRATION_LABELS = (*CALIBRATION_KEYS, "model_short", "method", "seed", "window")
+
+OPTIONAL = ("pmass_eval", "pmass")
+"""What its columns are empty without."""
 
 TOLERANCE = 0.05
 """Nats by which a bisection may miss its target; what it stops at."""
@@ -86,9 +89,11 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     (True, False)
     """
     labels = [*CALIBRATION_LABELS, "c_star", "target_kl"]
-    measured = ["kl", "pmass_eval", "pmass", "kl_p95", "calib_coeff", "calib_kl_p95"]
-    schema.require(ds, [*labels, *measured, *schema.DIMS[1:]])
-    found = _reduced(restore_dims(ds), labels)
+    measured = ["kl", "kl_p95", "calib_coeff", "calib_kl_p95"]
+    optional = [name for name in OPTIONAL if name in ds]
+    schema.require(ds, [*labels, *measured, *optional, "alpha"])
+    ds = with_absent(restore_dims(ds), OPTIONAL)
+    found = _reduced(ds, labels)
     table = _columns(found, labels)
     target = table["target_kl"].to_numpy()
 
