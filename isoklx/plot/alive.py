@@ -35,6 +35,7 @@ from isoklx.plot.lines import (
 )
 from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
 
@@ -137,6 +138,7 @@ def alive(
         put_legend(grid, _legend(drawn, threshold))
         over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
         put_title(grid, ds, f"KL(steered || base) per token{over}{how_smoothed(ds, roll)}")
+        typeset(grid.fig)
     return grid
 
 

@@ -31,6 +31,7 @@ from isoklx.plot.palette import dose_colours
 from isoklx.plot.reference_lines import draw_mark, draw_target
 from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.trajectories import ROLL, bands, check_count
 
 Kind = Literal["band", "fan", "spaghetti"]
@@ -154,6 +155,7 @@ def figure1(
             handles += unknown_legend(ds)
         put_legend(grid, handles)
         put_title(grid, ds, f"KL(steered || base) per token{how_smoothed(ds, roll)}")
+        typeset(grid.fig)
     return grid
 
 

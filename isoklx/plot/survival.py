@@ -18,6 +18,7 @@ from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import dose
+from isoklx.plot.typesetting import typeset
 from isoklx.stats import survival as survival_curves
 from isoklx.stats.lifetimes import METRICS, measured
 from isoklx.stats.selection import select_alphas
@@ -104,6 +105,7 @@ def survival(
         page.set_axes(ax, name)
         page.label_ends(ax, _draw_curves(ax, panel))
         page.count_at_risk(ax, panel)
+    typeset(grid.fig)
     return grid
 
 
