@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
     from isoklx.stats.repeats import distinct as distinct
     from isoklx.stats.repeats import repeated_cells as repeated_cells
+    from isoklx.stats.selection import select as select
     from isoklx.stats.survival import survival as survival
     from isoklx.stats.survival import survival_summary as survival_summary
     from isoklx.stats.trajectories import bands as bands
@@ -51,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "measure.calibration": ["Calibration", "calibrate"],
         "stats.contrasts": ["survival_contrast"],
         "stats.repeats": ["distinct", "repeated_cells"],
+        "stats.selection": ["select"],
         "stats.survival": ["survival", "survival_summary"],
         "stats.trajectories": [
             "bands",

@@ -220,8 +220,10 @@ def of_model(ds: xr.Dataset, text: str) -> xr.Dataset:
     """
     from isoklx import schema
     from isoklx.errors import UsageError
+    from isoklx.stats.selection import restore_dims
 
     schema.require(ds, ["model"])
+    ds = restore_dims(ds)
     chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
     if text and not chosen.sizes["cell"]:
         there = ", ".join(sorted(set(map(str, ds["model"].values))))

@@ -33,8 +33,9 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import (
     CALIB_TOKENS,
@@ -63,9 +64,9 @@ def alive(
     threshold: float = THRESHOLD,
     calib_tokens: int = CALIB_TOKENS,
     normalize: bool = True,
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
     window: int | None = None,
-    by: By | None = None,
+    by: str | None = None,
     roll: int = ROLL,
     kl_ymax: float | Literal["auto"] = "auto",
     log: bool = True,
@@ -84,13 +85,14 @@ def alive(
         Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`.
     normalize : bool
         Whether to divide by it; otherwise the axis is in nats.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses, in the order of the columns; by default all that were run, but those at which KL is 0
         throughout and cannot be normalised.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
-    by : {"method", "model_short", "seed"}, optional
-        Rows of panels for each method, model or seed; by default all cells are drawn together.
+    by : str, optional
+        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
+        each. By default all cells are drawn together.
     roll : int
         Tokens averaged, as for `isoklx.smooth`.
     kl_ymax : float or "auto"
@@ -145,6 +147,7 @@ def alive(
         put_legend(grid, _legend(drawn, threshold))
         over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
         put_title(grid, ds, f"KL(steered || base) per token{over}{how_smoothed(ds, roll)}")
+        typeset(grid.fig)
     return grid
 
 

@@ -29,8 +29,9 @@ from isoklx.plot.limits import Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.reference_lines import draw_mark, draw_target
-from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.trajectories import ROLL, bands, check_count
 
 Kind = Literal["band", "fan", "spaghetti"]
@@ -44,9 +45,9 @@ def figure1(
     ds: xr.Dataset,
     *,
     kind: Kind = "band",
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
     window: int | None = None,
-    by: By | None = None,
+    by: str | None = None,
     roll: int = ROLL,
     kl_ymax: float | Literal["auto"] = 6.0,
     log: bool = False,
@@ -68,12 +69,13 @@ def figure1(
         and their median. Quantiles are taken over cells and prompts and then smoothed. In spaghetti
         each trajectory is smoothed, and is red if its raw KL was above its ``target_kl`` at any
         token.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses, in the order of the columns; by default all that were run.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
-    by : {"method", "model_short", "seed"}, optional
-        Rows of panels for each method, model or seed; by default all cells are drawn together.
+    by : str, optional
+        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
+        each. By default all cells are drawn together.
     roll : int
         Tokens averaged, as for `isoklx.smooth`.
     kl_ymax : float or "auto"
@@ -153,6 +155,7 @@ def figure1(
             handles += unknown_legend(ds)
         put_legend(grid, handles)
         put_title(grid, ds, f"KL(steered || base) per token{how_smoothed(ds, roll)}")
+        typeset(grid.fig)
     return grid
 
 

@@ -89,7 +89,15 @@ def save(
     for each in dict.fromkeys(formats):
         path = folder / f"{stem}.{each}"
         with replacing(path) as partial, mpl.rc_context(IN_FILES):
-            figure.savefig(partial, format=each, dpi=dpi, metadata=UNDATED[each])
+            try:
+                figure.savefig(partial, format=each, dpi=dpi, metadata=UNDATED[each])
+            except RuntimeError as error:
+                if not mpl.rcParams["text.usetex"]:
+                    raise
+                reason = str(error).splitlines()[0]
+                raise BuildError(
+                    f"{path}: the style asks for LaTeX (text.usetex): {reason}"
+                ) from error
         written.append(path)
     return written
 

@@ -190,7 +190,7 @@ def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}; give one of {', '.join(METRICS)}")
     spec = METRICS[metric]
-    schema.require(ds, [metric, spec.time, spec.length, spec.flag, *schema.CELL_LABELS])
+    schema.require(ds, [metric, spec.time, spec.length, spec.flag, "run_id", "window"])
     ds = restore_dims(ds)
     has = _cells_with(ds, metric)
     if not has.any():

@@ -107,7 +107,7 @@ def _create(
     ds = assemble(cells, _unwritten).assign_attrs(attributes)
     encoding: dict[str, dict[str, Any]] = {}
     for name, var in schema.VARIABLES.items():
-        encoding[name] = {} if var.fill is None else {"_FillValue": var.fill}
+        encoding[name] = {"_FillValue": var.fill}  # None is none, and not xarray's own
         if not var.measured and var.dtype != "str":
             encoding[name]["dtype"] = var.dtype
         if var.measured:
