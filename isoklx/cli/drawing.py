@@ -142,9 +142,6 @@ def draw(stem: str, out: Path, saving: Saving, make: Callable[[], Any]) -> list[
     UsageError, DatasetError, BuildError
         As `make` and `isoklx.plot.saving.save` do.
     """
-    import matplotlib as mpl
-
-    mpl.use("agg")  # no window is ever opened, with or without a screen
     import matplotlib.pyplot as plt
 
     from isoklx.plot.saving import save, style

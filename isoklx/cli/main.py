@@ -108,10 +108,12 @@ def _call(name: str, words: Sequence[str]) -> None:
     import fire
     from fire.decorators import SetParseFn
 
+    from isoklx.cli.backend import without_screen
+
     for each in parameters(command):
         # Without a name it is the reader of what *roots takes.
         SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
-    with warnings.catch_warnings():
+    with without_screen(), warnings.catch_warnings():
         warnings.showwarning = _note
         fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from isoklx.cells.paths import as_path
+
 
 @dataclass(frozen=True)
 class ValueType:
@@ -133,7 +135,7 @@ def _read_path(text: str) -> Path:
     # A hyphen means standard output elsewhere; no command here could mean it.
     if text in ("", "-") or "\0" in text:
         raise ValueError(text)
-    return Path(text)
+    return as_path(text)
 
 
 def _read_whole(text: str) -> int:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from xarray.plot import FacetGrid
 
 from isoklx.cells.atomic import replacing
+from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError, UsageError
 
 Format = Literal["png", "pdf", "svg"]
@@ -37,7 +38,7 @@ UNDATED: dict[str, dict[str, Any]] = {
 
 def save(
     figure: Figure | FacetGrid[Any],
-    folder: Path,
+    folder: str | Path,
     stem: str,
     formats: Sequence[Format] = ("png",),
     dpi: float | None = None,
@@ -50,7 +51,7 @@ def save(
     ----------
     figure : Figure or FacetGrid
         What a function of `isoklx.plot` returned. It is not closed.
-    folder : Path
+    folder : path
         Where to; it is made if there is none.
     stem : str
         Name of the files without their suffix.
@@ -78,7 +79,7 @@ def save(
     ...     [path.name for path in save(Figure(), Path(folder), "empty", ["png", "pdf"])]
     ['empty.png', 'empty.pdf']
     """
-    dpi = checked(formats, dpi)
+    folder, dpi = as_path(folder), checked(formats, dpi)
     if isinstance(figure, FacetGrid):
         figure = figure.fig
     try:
@@ -118,12 +119,12 @@ def checked(formats: Sequence[str], dpi: float | None) -> float:
 
 
 @contextmanager
-def style(file: Path | None) -> Iterator[None]:
+def style(file: str | Path | None) -> Iterator[None]:
     """Draw and save in the style of a file; afterwards all settings are as before.
 
     Parameters
     ----------
-    file : Path or None
+    file : path or None
         A matplotlib style sheet; None changes nothing.
 
     Raises
@@ -138,7 +139,7 @@ def style(file: Path | None) -> Iterator[None]:
     Traceback (most recent call last):
     isoklx.errors.UsageError: nowhere.mplstyle: there is no such style file
     """
-    with mpl.rc_context(None if file is None else _settings(file)):
+    with mpl.rc_context(None if file is None else _settings(as_path(file))):
         yield
 
 

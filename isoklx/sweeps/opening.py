@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from isoklx.cells.paths import as_path
 from isoklx.errors import UsageError
 from isoklx.store import stored_sweep
 from isoklx.store.formats import is_zarr
@@ -54,7 +55,7 @@ def open_sweep(path: str | Path, *, chunks: stored_sweep.Chunks = "auto") -> xr.
     >>> ds.query(cell="method == 'pca' and seed == 0").sizes["cell"]
     2
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir() and not is_zarr(path):
         return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
     return stored_sweep.read(path, chunks).set_xindex("run_id")
@@ -83,6 +84,7 @@ def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
     DatasetError, BuildError
         As `connected` and `isoklx.open_sweep`.
     """
+    file = as_path(file)
     if scheduler is None:
         with open_sweep(file) as ds:
             yield ds

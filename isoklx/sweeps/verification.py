@@ -12,6 +12,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.cells.cell import Cell, read_cell
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.cells.roots import cell_folders
 from isoklx.errors import CellError
 from isoklx.store import stored_sweep
@@ -64,8 +65,8 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     ...     verify(file, "data/sample")
     []
     """
-    path = Path(path)
-    given = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
+    path = as_path(path)
+    given = as_paths(roots)
     folders = cell_folders(given) if given else None
     stored_sweep.read(path, chunks=None).close()
     engine = "zarr" if is_zarr(path) else "netcdf4"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from isoklx.cells.paths import as_path
 from isoklx.stats.repeats import repeated_cells
 from isoklx.store import formats
 from isoklx.sweeps.opening import open_sweep
@@ -42,7 +43,7 @@ def describe(path: str | Path) -> str:
     >>> print(describe("data/sample").splitlines()[2])
     12 cells, 10 distinct
     """
-    path = Path(path)
+    path = as_path(path)
     with open_sweep(path) as ds:
         repeats = repeated_cells(ds)  # compares the cells, which is worth doing once
         n = ds.sizes["cell"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoklx.cells.atomic import replacing
+from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError
 from isoklx.tables.formats import Table, as_csv, as_markdown
 
 
-def write_table(table: Table, folder: Path, name: str) -> list[Path]:
+def write_table(table: Table, folder: str | Path, name: str) -> list[Path]:
     """Write a table as comma-separated values and as Markdown.
 
     Each file is replaced as a whole or left as it was.
@@ -18,7 +19,7 @@ def write_table(table: Table, folder: Path, name: str) -> list[Path]:
     ----------
     table : Table
         The table.
-    folder : Path
+    folder : path
         Where to; it is made if there is none.
     name : str
         Name of the files without their suffix.
@@ -42,6 +43,7 @@ def write_table(table: Table, folder: Path, name: str) -> list[Path]:
     ...     [path.name for path in write_table(table, Path(folder) / "tables", "table")]
     ['table.csv', 'table.md']
     """
+    folder = as_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
