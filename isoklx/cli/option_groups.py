@@ -17,8 +17,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Parameters
     ----------
     command : callable
-        A function with a numpydoc docstring. A parameter that is annotated with a dataclass is a
-        group: the dataclass has a default for every field, and a docstring that explains them.
+        A function with a numpydoc docstring. A parameter that is annotated with a dataclass, and
+        has no default, is a group: the dataclass has a default for every field, and a docstring
+        that explains them.
 
     Returns
     -------
@@ -40,9 +41,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     a.nc Saving(dpi=300)
     """
     hints = get_type_hints(command)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    signature = inspect.signature(command).parameters
+    groups: dict[str, Any] = {
+        name: hints[name]
+        for name, each in signature.items()
+        if is_dataclass(hints[name]) and each.default is each.empty
+    }
     parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
+    for name, parameter in signature.items():
         if name not in groups:
             parameters.append(parameter)
             continue
@@ -72,6 +78,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 def _explained(command: Callable[..., None], groups: list[Any]) -> str:
     """The command's docstring, with what the groups say of their fields in its Parameters."""
     before, _, after = inspect.cleandoc(command.__doc__ or "").partition("\n\nExamples\n")
-    entries = [inspect.cleandoc(group.__doc__ or "").partition(SECTION)[2] for group in groups]
+    # A group may extend another one, which explains its own fields.
+    classes = [each for group in groups for each in reversed(group.__mro__) if is_dataclass(each)]
+    entries = [inspect.cleandoc(each.__doc__ or "").partition(SECTION)[2] for each in classes]
     examples = f"\n\nExamples\n{after}" if after else ""
     return "\n".join([before, *entries]) + examples

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import isoklx
-from isoklx.cli.convert import convert
+from isoklx.cli.files import convert
 
 
 def test_it_says_what_it_wrote(sample, tmp_path, capsys):

@@ -1,0 +1,146 @@
+"""The commands that make, describe, check and convert built files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def build(
+    *roots: Path,
+    out: Path | None = None,
+    window: int | None = None,
+    model_contains: str = "",
+    dtype: Literal["float32", "float64"] = "float32",
+    strict: bool = False,
+    jobs: int | None = None,
+    force: bool = False,
+    scheduler: str | None = None,
+) -> None:
+    """Read every cell under ROOT and write one labelled netCDF file, or a Zarr store.
+
+    A cell that cannot be read (half written, or broken) is reported by name, file and reason, and
+    the others are built. Nothing is overwritten by a failed build. A second build parses only the
+    cells whose files have changed.
+
+    Parameters
+    ----------
+    *roots : Path
+        Folder that holds one folder per cell. Several are read into one file.
+    out : Path, optional
+        File to write, ending in .nc, or folder, ending in .zarr. Without it, ROOT.nc beside ROOT;
+        needed for several roots.
+    window : int, optional
+        Read only the cells of this window, in tokens.
+    model_contains : str
+        Read only the cells whose model's name contains this.
+    dtype : {"float32", "float64"}
+        Precision of KL and pmass. float32 holds exactly what the runs computed.
+    strict : bool
+        Fail, and write nothing, if any cell has to be skipped.
+    jobs : int, optional
+        Processes that parse. Without it, one per core.
+    force : bool
+        Parse every cell, whatever the file holds already.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse the cells and
+        write the Zarr store, all on storage that every one of them sees.
+
+    Examples
+    --------
+    $ isoklx build outputs
+    $ isoklx build runs_a runs_b --out both.nc
+    $ isoklx build outputs --window 512 --model_contains Qwen --strict
+    $ isoklx build outputs --out sweep.zarr --scheduler tcp://node01:8786
+    """
+    import isoklx.sweeps.builder
+
+    report = isoklx.sweeps.builder.build(
+        roots,
+        out,
+        window=window,
+        model_contains=model_contains,
+        dtype=dtype,
+        strict=strict,
+        jobs=jobs,
+        force=force,
+        scheduler=scheduler,
+    )
+    print(report)
+
+
+def info(file: Path) -> None:
+    """Say in a screenful what a file, or a runs root, holds.
+
+    Parameters
+    ----------
+    file : Path
+        A file that build wrote, or a runs root.
+
+    Examples
+    --------
+    $ isoklx info outputs.nc
+    """
+    import isoklx.tables.describe
+
+    print(isoklx.tables.describe.describe(file))
+
+
+def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
+    """Check a built file: its form, its numbers, and that they are those of the runs roots.
+
+    One line for each finding, and exit status 1 if there is any. Without --root the file is
+    checked by itself: schema, labels, ranges, lengths, flags. With it, also that it has the cells
+    of the roots, from files of the same hash, and that every value is what the reader of build
+    makes of the JSON.
+
+    Parameters
+    ----------
+    file : Path
+        A file that build wrote.
+    root : tuple of Path, optional
+        The runs roots that it was built from.
+
+    Examples
+    --------
+    $ isoklx verify outputs.nc
+    $ isoklx verify outputs.nc --root outputs
+    $ isoklx verify both.nc --root runs_a,runs_b
+    """
+    import isoklx.sweeps.verification
+    from isoklx.errors import DatasetError
+    from isoklx.terminal import printable
+
+    findings = isoklx.sweeps.verification.verify(file, root)
+    for finding in findings:
+        print(printable(finding))
+    if findings:
+        count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+        raise DatasetError(f"{file}: {count}")
+    compared = f"compared with {', '.join(map(str, root))}" if root else "not compared with a root"
+    print(printable(f"{file}: no finding, {compared}"))
+
+
+def convert(source: Path, target: Path) -> None:
+    """Convert what build wrote: netCDF to Zarr, or back.
+
+    The result is what build would have written in that format. Zarr needs the extra of that name.
+
+    Parameters
+    ----------
+    source : Path
+        A file that build wrote.
+    target : Path
+        File to write, ending in .nc, or folder ending in .zarr.
+
+    Examples
+    --------
+    $ isoklx convert sweep.zarr sweep.nc
+    $ isoklx convert sweep.nc sweep.zarr
+    """
+    import isoklx.store.formats
+    import isoklx.sweeps.conversion
+    from isoklx.terminal import printable
+
+    written = isoklx.sweeps.conversion.convert(source, target)
+    print(f"wrote {printable(written)} ({isoklx.store.formats.size(written) / 1e6:.1f} MB)")
