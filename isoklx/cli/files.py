@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from isoklx.errors import DatasetError, UsageError
+from isoklx.terminal import printable
+
 
 def build(
     *roots: Path,
@@ -108,9 +111,10 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
     $ isoklx verify both.nc --root runs_a,runs_b
     """
     import isoklx.sweeps.verification
-    from isoklx.errors import DatasetError
-    from isoklx.terminal import printable
+    from isoklx.store.formats import is_zarr
 
+    if file.is_dir() and not is_zarr(file):
+        raise UsageError(f"{file}: is a folder; give a built file: {_instead_of(file)}")
     findings = isoklx.sweeps.verification.verify(file, root)
     for finding in findings:
         print(printable(finding))
@@ -140,7 +144,15 @@ def convert(source: Path, target: Path) -> None:
     """
     import isoklx.store.formats
     import isoklx.sweeps.conversion
-    from isoklx.terminal import printable
 
     written = isoklx.sweeps.conversion.convert(source, target)
     print(f"wrote {printable(written)} ({isoklx.store.formats.size(written) / 1e6:.1f} MB)")
+
+
+def _instead_of(folder: Path) -> str:
+    """The command line that was meant by who gave a folder to verify."""
+    inside = sorted(folder.glob("*.nc"))
+    if inside:
+        return f"isoklx verify {inside[0]}"
+    root = folder.resolve()
+    return f"isoklx verify {folder.parent / root.name}.nc --root {folder}"

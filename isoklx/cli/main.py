@@ -120,7 +120,8 @@ def _call(name: str, words: Sequence[str]) -> None:
 
 def _note(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning, of a skipped cell for one, as the line that it is."""
-    print(f"isoklx: {printable(message)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # who does not listen does not stop the work
+        print(f"isoklx: {printable(message)}", file=sys.stderr)
 
 
 def _settle_output() -> None:

@@ -413,6 +413,16 @@ def test_a_root_that_is_not_there_is_failed_work(tmp_path: Path) -> None:
     assert result.stderr == f"isoklx build: {tmp_path / 'none'}: there is no such folder\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_warning_that_cannot_be_shown_does_not_stop_the_work(tmp_path):
+    make_cell(tmp_path / "runs", "a")
+    make_cell(tmp_path / "runs", "b", pmass="[")
+    with Path("/dev/full").open("w") as full:
+        words = ["table", str(tmp_path / "runs"), "--out", str(tmp_path / "x.csv")]
+        assert isoklx_process(*words, stderr=full).returncode == 0
+    assert (tmp_path / "x.csv").is_file()
+
+
 def test_a_skipped_cell_of_a_runs_root_is_one_line(tmp_path):
     make_cell(tmp_path, "a")
     make_cell(tmp_path, "b", pmass="[")
