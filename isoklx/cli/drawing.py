@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.explanations import explained_by
 from isoklx.cli.outputs import FIGURES, Target
 from isoklx.errors import UsageError
 
@@ -41,36 +42,10 @@ class Saving:
         return self.format or ("png",)
 
 
+@explained_by("isoklx.plot.figure1.figure1")
 @dataclass(frozen=True)
 class Panels:
-    """What Figure 1 shows.
-
-    Parameters
-    ----------
-    kind : {"band", "fan", "spaghetti"}
-        The median with p10 to p90; with p25 to p75 as well; or one line per trajectory, red where
-        its KL was above the target at any token.
-    by : str, optional
-        A row of panels for each value of a label: method, model_short, seed.
-    roll : int
-        Tokens of the moving mean.
-    kl_ymax : float or "auto"
-        Upper limit of KL in nats.
-    log : bool
-        Make the KL axis logarithmic.
-    kl_only : bool
-        Leave out pmass.
-    mark_t : int, optional
-        Token at which to draw a dotted line.
-    color_by_pmass : bool
-        Colour each line of a spaghetti by its own pmass at the token.
-    line_alpha : float, optional
-        Opacity of a line of the spaghetti; by default the more lines, the less.
-    line_lw : float, optional
-        Width of a line of the spaghetti, in points; by default 0.6.
-    median_lw : float
-        Width of the median, in points.
-    """
+    """What Figure 1 shows: the options of `isoklx.plot.figure1`, with its defaults."""
 
     kind: Literal["band", "fan", "spaghetti"] = "band"
     by: str | None = None

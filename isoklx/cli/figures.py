@@ -8,10 +8,12 @@ from typing import Any
 
 from isoklx.cli.choosing import Scope, of_model
 from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1
+from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import FIGS, FIGURES, Out, Target, say_written
+from isoklx.cli.outputs import FIGS, FIGURES, Files, Out, Target, say_written
 
 
+@explained_by("isoklx.plot.figure1.figure1", "isoklx.sweeps.opening.opened", Files)
 def _figure(
     file: Path,
     *,
@@ -22,16 +24,6 @@ def _figure(
     saving: Saving,
 ) -> None:
     """Draw Figure 1: KL per token and pmass at forks, one column of panels per dose.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    out : path
-        Folder to write figure1 to, made if there is none; or a file name ending in a format.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
-        built file on storage that they see.
 
     Examples
     --------
@@ -48,6 +40,7 @@ def _figure(
     say_written(target, written, {"figure1": FIGURES})
 
 
+@explained_by("isoklx.plot.alive.alive", "isoklx.sweeps.opening.opened", Files)
 def _alive(
     file: Path,
     *,
@@ -65,23 +58,8 @@ def _alive(
 
     Parameters
     ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    threshold : float
-        Dead from the first fork on with pmass below it.
-    calib_tokens : int, optional
-        Tokens whose p95 a trajectory is divided by; by default 20.
     normalize : bool
         Draw KL in nats as it is, not divided.
-    by : str, optional
-        A row of panels for each value of a label: method, model_short, seed.
-    roll : int
-        Tokens of the moving mean.
-    out : path
-        Folder to write alive to, made if there is none; or a file name ending in a format.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
-        built file on storage that they see.
 
     Examples
     --------

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from isoklx.cli.explanations import explained_by
 from isoklx.errors import DatasetError, UsageError
 from isoklx.terminal import printable
 
 
+@explained_by("isoklx.sweeps.builder.build")
 def build(
     *roots: Path,
     out: Path | None = None,
@@ -30,24 +32,6 @@ def build(
     ----------
     *roots : Path
         Folder that holds one folder per cell. Several are read into one file.
-    out : Path, optional
-        File to write, ending in .nc, or folder, ending in .zarr. Without it, ROOT.nc beside ROOT;
-        needed for several roots.
-    window : int, optional
-        Read only the cells of this window, in tokens.
-    model_contains : str
-        Read only the cells whose model's name contains this.
-    dtype : {"float32", "float64"}
-        Precision of KL and pmass. float32 holds exactly what the runs computed.
-    strict : bool
-        Fail, and write nothing, if any cell has to be skipped.
-    jobs : int, optional
-        Processes that parse. Without it, one per core.
-    force : bool
-        Parse every cell, whatever the file holds already.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse the cells and
-        write the Zarr store, all on storage that every one of them sees.
 
     Examples
     --------
@@ -72,13 +56,9 @@ def build(
     print(report)
 
 
+@explained_by("isoklx.sweeps.opening.opened")
 def info(file: Path) -> None:
     """Say in a screenful what a file, or a runs root, holds.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
 
     Examples
     --------
@@ -125,17 +105,11 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
     print(printable(f"{file}: no finding, {compared}"))
 
 
+@explained_by("isoklx.sweeps.conversion.convert")
 def convert(source: Path, target: Path) -> None:
     """Convert what build wrote: netCDF to Zarr, or back.
 
     The result is what build would have written in that format. Zarr needs the extra of that name.
-
-    Parameters
-    ----------
-    source : Path
-        A file that build wrote.
-    target : Path
-        File to write, ending in .nc, or folder ending in .zarr.
 
     Examples
     --------

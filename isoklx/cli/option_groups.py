@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-SECTION = "\nParameters\n----------\n"
+from isoklx.cli.explanations import explained_by
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -24,7 +24,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Returns
     -------
     callable
-        The command with a flat signature and with the groups' explanations in its docstring.
+        The command with a flat signature, explained by the groups as well.
 
     Examples
     --------
@@ -71,15 +71,6 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     del flat.__wrapped__  # whoever asks for the signature shall see the flat one
     flat.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
     flat.__annotations__ = {each.name: hints[each.name] for each in parameters} | {"return": None}
-    flat.__doc__ = _explained(command, list(groups.values()))
-    return flat
-
-
-def _explained(command: Callable[..., None], groups: list[Any]) -> str:
-    """The command's docstring, with what the groups say of their fields in its Parameters."""
-    before, _, after = inspect.cleandoc(command.__doc__ or "").partition("\n\nExamples\n")
     # A group may extend another one, which explains its own fields.
-    classes = [each for group in groups for each in reversed(group.__mro__) if is_dataclass(each)]
-    entries = [inspect.cleandoc(each.__doc__ or "").partition(SECTION)[2] for each in classes]
-    examples = f"\n\nExamples\n{after}" if after else ""
-    return "\n".join([before, *entries]) + examples
+    classes = [each for group in groups.values() for each in group.__mro__ if is_dataclass(each)]
+    return explained_by(*(each for each in classes if isinstance(each, type)))(flat)

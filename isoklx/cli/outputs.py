@@ -51,6 +51,20 @@ FIGS = Out(Path("figs"))
 
 
 @dataclass(frozen=True)
+class Files:
+    """What is written besides being printed.
+
+    Parameters
+    ----------
+    out : path, optional
+        Folder to write to, made if there is none; or the name of one file, with an ending that the
+        command writes.
+    """
+
+    out: Out | None = None
+
+
+@dataclass(frozen=True)
 class Target:
     """A folder to write to, or one file in it.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from isoklx.cli.choosing import Cells, Scope, chosen
 from isoklx.cli.drawing import Saving, check, draw_calibration, draw_survival
+from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, TABLES, Out, Target, say_written
+from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
 from isoklx.errors import UsageError
 from isoklx.terminal import printable
 
@@ -22,21 +24,29 @@ WIDTH = 100
 """Columns, where the output is no terminal."""
 
 
-def _table(file: Path, *, cells: Cells, out: Out | None = None, json: bool = False) -> None:
+@dataclass(frozen=True)
+class Delivery(Files):
+    """How a table reaches its reader.
+
+    Parameters
+    ----------
+    json : bool
+        Print the rows as JSON, with all digits, instead.
+    """
+
+    json: bool = False
+
+    def target(self, endings: Sequence[str]) -> Target | None:
+        """Where files with these endings are written, if they are."""
+        return None if self.out is None else Target.of(self.out, endings)
+
+
+@explained_by("isoklx.sweeps.opening.opened")
+def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
     """Print the calibrated coefficient by model, method and window: the headline table.
 
     Its mean, its standard deviation over seeds, their number, and the coefficient of variation.
     Cells that were calibrated and not swept count too.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    out : path, optional
-        Folder to write table.csv and table.md to, made if there is none; or a file name ending in
-        .csv or .md.
-    json : bool
-        Print the rows as JSON, with all digits, instead.
 
     Examples
     --------
@@ -47,14 +57,15 @@ def _table(file: Path, *, cells: Cells, out: Out | None = None, json: bool = Fal
     import isoklx.sweeps.opening
     from isoklx.tables.captioned import headline
 
-    target = None if out is None else Target.of(out, TABLES)
+    target = delivery.target(TABLES)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
         rows = headline(chosen(ds, cells))
         written = _write(rows, "table", target)
-    _print(rows, json=json)
-    _say(target, written, {"table": TABLES}, json=json)
+    _print(rows, json=delivery.json)
+    _say(target, written, {"table": TABLES}, json=delivery.json)
 
 
+@explained_by("isoklx.stats.survival.survival", "isoklx.sweeps.opening.opened")
 def _survival(
     file: Path,
     *,
@@ -63,8 +74,7 @@ def _survival(
     by: tuple[str, ...] | None = None,
     distinct: bool = True,
     scope: Scope,
-    out: Out | None = None,
-    json: bool = False,
+    delivery: Delivery,
     scheduler: str | None = None,
     saving: Saving,
 ) -> None:
@@ -72,24 +82,10 @@ def _survival(
 
     Parameters
     ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    metric : {"pmass_eval", "pmass", "kl"}
-        What death is read from: pmass below the threshold at a fork, or KL at it or above.
-    threshold : tuple of float, optional
-        In (0, 1] for pmass, by default 0.75; in nats for KL, where it must be given.
     by : tuple of str, optional
         Labels of a cell to group by: method, model_short, seed, window, ...
     distinct : bool
         Count every cell, those too that repeat another one to the byte.
-    out : path, optional
-        Folder to write the table and the figure to, made if there is none; or a file name ending in
-        a format, of which one is then written.
-    json : bool
-        Print the rows as JSON, with all digits, instead.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
-        built file on storage that they see.
 
     Examples
     --------
@@ -100,7 +96,7 @@ def _survival(
     import isoklx.sweeps.opening
     import isoklx.tables.captioned
 
-    target = None if out is None else Target.of(out, BOTH)
+    target = delivery.target(BOTH)
     check(saving, target)
     no_figure = ""
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
@@ -114,29 +110,18 @@ def _survival(
             if not written:
                 raise
             no_figure = f"no figure: {printable(error)}"
-    _print(rows, json=json)
-    _say(target, written, {"survival": BOTH}, json=json)
+    _print(rows, json=delivery.json)
+    _say(target, written, {"survival": BOTH}, json=delivery.json)
     if no_figure:
-        print(no_figure, file=sys.stderr if json else None)
+        print(no_figure, file=sys.stderr if delivery.json else None)
 
 
-def _calibration(
-    file: Path, *, cells: Cells, out: Out | None = None, json: bool = False, saving: Saving
-) -> None:
+@explained_by("isoklx.sweeps.opening.opened")
+def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving) -> None:
     """Print, cell by cell, whether the calibration can be trusted.
 
     Whether the bisection reached its target or ran into a limit, whether it holds on held-out
     prompts, whether the model is itself at alpha 0, and whether recorded numbers can be recomputed.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    out : path, optional
-        Folder to write the table and the figure to, made if there is none; or a file name ending in
-        a format, of which one is then written.
-    json : bool
-        Print the rows as JSON, with all digits, instead.
 
     Examples
     --------
@@ -146,15 +131,15 @@ def _calibration(
     import isoklx.sweeps.opening
     import isoklx.tables.captioned
 
-    target = None if out is None else Target.of(out, BOTH)
+    target = delivery.target(BOTH)
     check(saving, target)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
         part = chosen(ds, cells)
         rows = isoklx.tables.captioned.calibration(part)
         written = _write(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
-    _print(rows, json=json)
-    _say(target, written, {"calibration": BOTH}, json=json)
+    _print(rows, json=delivery.json)
+    _say(target, written, {"calibration": BOTH}, json=delivery.json)
 
 
 def _write(table: Table, name: str, target: Target | None) -> list[Path]:

@@ -68,9 +68,10 @@ def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
     Parameters
     ----------
     file : Path
-        As for `isoklx.open_sweep`; with a scheduler, a built file on storage that its workers see.
+        A file that build wrote, or a runs root.
     scheduler : str, optional
-        As for `connected`.
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; the file is
+        then a built one, on storage that all of them see.
 
     Yields
     ------

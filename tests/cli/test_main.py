@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import inspect
 import io
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +20,7 @@ import isoklx
 from isoklx.cli import main as cli
 from isoklx.cli.arguments import canonical_words, parameters
 from isoklx.cli.commands import COMMANDS
+from isoklx.cli.explanations import explanation
 from isoklx.errors import BuildError, UsageError
 from tests.handmade import make_cell
 
@@ -206,10 +205,10 @@ def real_commands() -> list[str]:
 
 @pytest.mark.parametrize("name", real_commands())
 def test_every_parameter_of_a_real_command_is_readable_and_explained(name: str) -> None:
-    doc = inspect.getdoc(COMMANDS[name]) or ""
+    meanings = explanation(COMMANDS[name]).meanings
     for each in parameters(COMMANDS[name]):
         assert each.type.metavar
-        assert re.search(rf"^\*?{each.name} : .+\n    \S", doc, re.MULTILINE), each.written
+        assert meanings[each.name], each.written
 
 
 @pytest.mark.parametrize("topic", ["", *real_commands()])
