@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,13 @@ from isoklx.errors import DatasetError
 if TYPE_CHECKING:
     import xarray as xr
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a reader of older files would misread a newer one."""
 
 CONVENTIONS = "CF-1.11, ACDD-1.3"
+
+SAME_DOSE = 1e-9
+"""Doses are the same when they differ by at most this much, relative to the larger one."""
 
 DIMS = ("cell", "alpha", "prompt", "token", "fork", "question", "iteration")
 
@@ -40,7 +43,7 @@ class Variable:
     long_name : str
         One line for an axis or a table heading.
     units : str or None
-        UDUNITS string; None for text and flags, which have none.
+        UDUNITS string; None for labels, text and flags, which have none.
     fill : float or int or None
         ``_FillValue`` on disk; None where every element is defined.
     measured : bool
@@ -76,10 +79,17 @@ def _text(long_name: str, **attrs: object) -> Variable:
     return Variable(("cell",), "str", long_name, units=None, attrs=attrs)
 
 
-def _flag(long_name: str, absent: str, present: str) -> Variable:
+def _label(dim: str, dtype: str, long_name: str, **attrs: object) -> Variable:
+    # Without units: xarray would write "generated token [1]" at an axis.
+    return Variable((dim,), dtype, long_name, units=None, attrs=attrs)
+
+
+def _flag(
+    long_name: str, absent: str, present: str, dims: tuple[str, ...] = ("cell",), **attrs: object
+) -> Variable:
     values = np.array([0, 1], dtype="int8")
-    attrs = {"flag_values": values, "flag_meanings": f"{absent} {present}"}
-    return Variable(("cell",), "int8", long_name, units=None, attrs=attrs)
+    flags = {"flag_values": values, "flag_meanings": f"{absent} {present}"}
+    return Variable(dims, "int8", long_name, units=None, attrs={**flags, **attrs})
 
 
 TRAJECTORY = ("cell", "alpha", "prompt", "token")
@@ -87,31 +97,29 @@ DOSE = ("cell", "alpha")
 BISECTION = ("cell", "iteration")
 
 COORDINATES: Mapping[str, Variable] = {
-    "alpha": Variable(
-        ("alpha",),
+    "alpha": _label(
+        "alpha",
         "float64",
         "steering dose, in units of the calibrated coefficient",
-        attrs={"comment": "coeff = alpha * c_star"},
+        comment="coeff = alpha * c_star",
     ),
-    "prompt": Variable(("prompt",), "int32", "index of the held-out prompt"),
-    "token": Variable(("token",), "int32", "generated token"),
-    "fork": Variable(
-        ("fork",),
+    "prompt": _label("prompt", "int32", "index of the held-out prompt"),
+    "token": _label("token", "int32", "generated token"),
+    "fork": _label(
+        "fork",
         "int32",
         "token at which the rollout is interrupted and asked",
-        attrs={"comment": "In tokens. A cell has values at its own fork points only."},
+        comment="In tokens. A cell has values at its own fork points only.",
     ),
-    "question": Variable(("question",), "int32", "index of the yes/no question"),
-    "iteration": Variable(("iteration",), "int32", "step of the bisection"),
+    "question": _label("question", "int32", "index of the yes/no question"),
+    "iteration": _label("iteration", "int32", "step of the bisection"),
     "run_id": _text("name of the cell's folder", cf_role="timeseries_id"),
     "model": _text("language model, as organisation/name"),
     "model_short": _text("language model, without its organisation"),
     "method": _text("method that made the steering vector"),
-    "seed": Variable(("cell",), "int32", "random seed of the run"),
-    "layer": Variable(("cell",), "int32", "layer that the steering vector is added to"),
-    "window": Variable(
-        ("cell",), "int32", "length of the rollout", attrs={"comment": "In tokens."}
-    ),
+    "seed": _label("cell", "int64", "random seed of the run"),
+    "layer": _label("cell", "int32", "layer that the steering vector is added to"),
+    "window": _label("cell", "int32", "length of the rollout", comment="In tokens."),
 }
 """Index coordinates of the dimensions, then the labels of a cell."""
 
@@ -155,7 +163,22 @@ DATA: Mapping[str, Variable] = {
         attrs={"comment": "As recorded; missing: not run."},
     ),
     "c_star": _summary(("cell",), "calibrated steering coefficient"),
-    "target_kl": _summary(("cell",), "p95 of KL that the calibration aims at", comment=NATS),
+    "target_kl": _summary(
+        ("cell",),
+        "statistic of KL that the calibration aims at",
+        comment=f"{NATS} See target_stat.",
+    ),
+    "target_stat": _text(
+        "statistic of KL that the calibration brings to target_kl",
+        comment="One of p95, rms and mean, over tokens and prompts.",
+    ),
+    "repetition": Variable(
+        ("cell", "alpha", "prompt"),
+        "float32",
+        "worst share of repeated 3-grams of tokens in any 128 of the rollout's tokens",
+        fill=float("nan"),
+        attrs={"comment": "As recorded; NaN where it was not."},
+    ),
     "coeff": _summary(DOSE, "steering coefficient", comment="As recorded, else alpha * c_star."),
     "kl_mean": _summary(
         DOSE,
@@ -178,6 +201,23 @@ DATA: Mapping[str, Variable] = {
     "calib_kl_max": _summary(BISECTION, "largest KL at that coefficient", comment=NATS),
     "has_kl": _flag("whether the cell has per-token KL", "absent", "present"),
     "has_pmass": _flag("whether the cell has pmass", "absent", "present"),
+    "unpaired": _flag(
+        "whether prompts of kl are not those of pmass_eval and gen_len",
+        "paired",
+        "unpaired",
+        DOSE,
+        comment="A run that left out rows of one does not say which row belongs to which prompt.",
+    ),
+    "calib_newer": _flag(
+        "whether the cell's calibration is newer than the results beside it",
+        "not_newer",
+        "newer",
+        comment="By the times of the files. Newer: the results may be those of an earlier run.",
+    ),
+    "measured_with": _text(
+        "what the cell was measured with",
+        comment="JSON, as recorded: versions, dtype, device and the like. Empty: not recorded.",
+    ),
     "source_hash": _text(
         "SHA-256 of the cell's source files",
         comment="Over name, size and bytes of each file, in the order of the cell format.",
@@ -187,6 +227,15 @@ DATA: Mapping[str, Variable] = {
 
 VARIABLES: Mapping[str, Variable] = {**COORDINATES, **DATA}
 
+SINCE_VERSION_2: Mapping[str, object] = {
+    "target_stat": "p95",
+    "repetition": float("nan"),
+    "unpaired": 0,
+    "calib_newer": 0,
+    "measured_with": "",
+}
+"""Variables that a file of version 1 has not, and what they are there."""
+
 MEASURED = tuple(name for name, var in DATA.items() if var.measured)
 """The large arrays: what models measured, token by token or fork by fork."""
 
@@ -195,7 +244,7 @@ CELL_LABELS = tuple(name for name, var in COORDINATES.items() if var.dims == ("c
 
 
 def require(ds: xr.Dataset, names: Iterable[str]) -> None:
-    """Raise DatasetError, naming what is missing, unless ``ds`` has all of ``names``.
+    """Raise DatasetError, saying what is missing, unless ``ds`` has all of ``names`` whole.
 
     Parameters
     ----------
@@ -207,16 +256,71 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
     Raises
     ------
     DatasetError
-        When one is absent or has lost a dimension's name.
+        When one is absent, has a dimension that no sweep has (it was stacked or renamed), or lacks
+        one of which the sweep has no single label left (it was reduced away, as by a mean). A
+        dimension that choosing one label has dropped is not missed: `restore_dims` has it back.
 
     Examples
     --------
     >>> import xarray as xr
-    >>> require(xr.Dataset({"kl": ("cell", [0.5])}), ["kl", "c_star"])
+    >>> require(xr.Dataset({"kl": ("token", [0.5])}, {"token": [0]}), ["kl", "c_star"])
     Traceback (most recent call last):
     isoklx.errors.DatasetError: not an isoklx sweep: it has no c_star
+    >>> require(xr.Dataset({"kl": ("token", [0.5])}, {"token": [0]}), ["kl"])
+    Traceback (most recent call last):
+    isoklx.errors.DatasetError: not an isoklx sweep: kl has no dimension cell, alpha, prompt
     """
-    there = getattr(ds, "variables", ())  # whatever it is, what it lacks is the message
+    there = getattr(ds, "variables", {})  # whatever it is, what it lacks is the message
+    names = list(dict.fromkeys(names))
     missing = [name for name in names if name not in there]
     if missing:
         raise DatasetError(f"not an isoklx sweep: it has no {', '.join(missing)}")
+    for name in names:
+        if name not in VARIABLES:
+            continue
+        own, dims = there[name].dims, VARIABLES[name].dims
+        extra = [str(dim) for dim in own if dim not in dims]
+        if extra:
+            raise DatasetError(
+                f"not an isoklx sweep: {name} has the dimension {', '.join(extra)}, and none but "
+                f"{', '.join(dims)} are a sweep's"
+            )
+        lost = [dim for dim in dims if dim not in own and not is_single(ds, dim)]
+        if lost:
+            raise DatasetError(f"not an isoklx sweep: {name} has no dimension {', '.join(lost)}")
+
+
+def is_single(ds: xr.Dataset, dim: str) -> bool:
+    """Whether one label of a dimension was chosen, so that the dimension itself was dropped."""
+    if dim in ds.dims:
+        return False
+    labels = CELL_LABELS if dim == "cell" else (dim,)
+    return any(label in ds.variables and not ds.variables[label].dims for label in labels)
+
+
+def same_dose(a: Any, b: Any) -> Any:
+    """Whether doses are the same: the one rule for building, selecting and comparing.
+
+    They are where they differ by at most `SAME_DOSE` of the larger one: 0.1 + 0.2 is 0.3, and
+    nothing but 0 is 0.
+
+    Parameters
+    ----------
+    a, b : float or array of float
+        Doses, or any other label that is a floating number; they broadcast.
+
+    Returns
+    -------
+    bool or array of bool
+        False for NaN.
+
+    Examples
+    --------
+    >>> bool(same_dose(0.3, 0.1 + 0.2)), bool(same_dose(1, 1 + 1e-8))
+    (True, False)
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(a - b)
+    close = apart <= SAME_DOSE * np.maximum(np.abs(a), np.abs(b))
+    return (close & np.isfinite(apart)) | (a == b)

@@ -1,67 +1,77 @@
-"""The command that does it all: from a runs root to Figure 1 and every table."""
+"""The command that does it all: from runs roots to Figure 1 and every table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoklx.cli.choosing import Scope, of_model, of_window
 from isoklx.cli.drawing import (
     Panels,
     Saving,
-    Scope,
     check,
     draw,
     draw_calibration,
     draw_figure1,
     draw_survival,
-    of_model,
-    say_written,
 )
 from isoklx.cli.option_groups import grouped
+from isoklx.cli.outputs import BOTH, FIGS, FIGURES, TABLES, Out, Target, say_written
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     import xarray as xr
 
+SEVERAL = "sweep.nc"
+"""The built file of several runs roots."""
+
+FILES = {
+    "table": TABLES,
+    **dict.fromkeys(("contrast", "dose", "dose_response"), TABLES),
+    **dict.fromkeys(("calibration", "survival"), BOTH),
+    **dict.fromkeys(("figure1", "alive"), FIGURES),
+}
+"""What is written, and the endings that it may have."""
+
 
 def _aggregate(
-    runs_root: Path,
-    *,
-    out: Path = Path("figs"),
+    *runs_roots: Path,
+    out: Out = FIGS,
+    threshold: tuple[float, ...] | None = None,
     spaghetti: bool = False,
     quantile_lines: bool = False,
-    threshold: tuple[float, ...] | None = None,
     scheduler: str | None = None,
     scope: Scope,
     panels: Panels,
     saving: Saving,
 ) -> None:
-    """Build a runs root, and write Figure 1, the headline table and all the rest.
+    """Build runs roots, and write Figure 1, the headline table and all the rest.
 
-    Writes into the folder OUT, and nothing into the runs root or beside it: the built file, which a
-    later run reuses; the headline and calibration tables, and those of survival, of its contrasts
-    between methods, of the safe dose and of what each dose does; Figure 1, and the figures of
-    survival, of trajectories alive and dead, and of the calibration. The headline table and the
-    calibration are over all cells; window, model and alphas choose what the rest is made of. Rows
-    of panels (--by) are those of Figure 1 and of the figure of alive and dead.
+    Writes into the folder OUT, and nothing into the runs roots or beside them: the built file,
+    which a later run reuses; the headline and calibration tables, and those of survival, of its
+    contrasts between methods, of the safe dose and of what each dose does; Figure 1, and the
+    figures of survival, of trajectories alive and dead, and of the calibration. The headline table
+    and the calibration are over all cells; window, model and alphas choose what the rest is made
+    of. What lies in OUT from an earlier run under a name of these files is named.
 
     Parameters
     ----------
-    runs_root : Path
-        Folder that holds one folder per cell.
-    out : Path
+    *runs_roots : Path
+        Folder that holds one folder per cell; several are built into one file. Or one file that
+        build wrote, which is taken as it is.
+    out : path
         Folder to write to; made if there is none.
+    threshold : tuple of float, optional
+        Of pmass, in (0, 1], by default 0.75: who is below it at a fork is dead. The figure of alive
+        and dead is at the first.
     spaghetti : bool
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
-    threshold : tuple of float, optional
-        pmass below which a trajectory is dead, 0.75 by default; that of the figure of alive and
-        dead is the first.
     scheduler : str, optional
         Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
         with RUNS_ROOT and OUT on storage that they see.
@@ -69,75 +79,104 @@ def _aggregate(
     Examples
     --------
     $ isoklx aggregate outputs --out figs
-    $ isoklx aggregate outputs --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
+    $ isoklx aggregate runs_a runs_b --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
     $ isoklx aggregate --runs_root outputs --quantile_lines --format png,pdf
+    $ isoklx aggregate outputs.nc --by method --threshold 0.75,0.95
     """
-    import isoklx.sweeps.builder
     import isoklx.sweeps.opening
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
-    check(panels, saving)
-    report = isoklx.sweeps.builder.build(runs_root, _target(runs_root, out), scheduler=scheduler)
-    print(report)
-    with isoklx.sweeps.opening.opened(report.out, scheduler) as ds:
-        chosen = _chosen(ds, scope, panels.mark_t)
-        parts = _parts(ds, chosen, out, threshold, scope, panels, saving)
-        for what, write in parts.items():
-            try:
-                say_written(write())
-            except DatasetError as error:
-                # A sweep without KL, or without pmass, still has the rest.
-                print(f"no {what}: {printable(error)}")
+    target = Target.of(out, ())
+    check(saving, target, panels)
+    said: list[str] = []
+    try:
+        file = _file(runs_roots, target.folder, scheduler, said)
+        with isoklx.sweeps.opening.opened(file, scheduler) as ds:
+            part = _chosen(ds, scope, panels, threshold)
+            parts = _parts(ds, part, target, scope, panels, saving, threshold)
+            written = _write(parts, said)
+    finally:
+        # At the end, for whoever reads may go away at any line of it.
+        print(*said, sep="\n", end="\n" * bool(said))
+    say_written(target, written, FILES)
+
+
+def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said: list[str]) -> Path:
+    """The file to open: the one that was given, or what is built of the roots."""
+    import isoklx.sweeps.builder
+    from isoklx.store.formats import is_zarr
+
+    built = [path for path in runs_roots if path.is_file() or is_zarr(path)]
+    if built and len(runs_roots) > 1:
+        raise UsageError(f"{built[0]}: is no folder of cells; give runs roots, or one built file")
+    if built:
+        return built[0]
+    out = _target(runs_roots, folder)
+    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler)
+    said.append(str(report))
+    return report.out
+
+
+def _write(parts: dict[str, Callable[[], list[Path]]], said: list[str]) -> list[Path]:
+    written = []
+    for what, write in parts.items():
+        try:
+            written += write()
+        except DatasetError as error:
+            # A sweep without KL, or without pmass, still has the rest.
+            said.append(f"no {what}: {printable(error)}")
+    return written
 
 
 def _parts(
     ds: xr.Dataset,
-    chosen: xr.Dataset,
-    out: Path,
-    threshold: tuple[float, ...] | None,
+    part: xr.Dataset,
+    target: Target,
     scope: Scope,
     panels: Panels,
     saving: Saving,
+    threshold: Sequence[float] | None,
 ) -> dict[str, Callable[[], list[Path]]]:
     """What is written, in this order."""
     import isoklx.plot
-    from isoklx.plot.alive import THRESHOLD
     from isoklx.tables import captioned
     from isoklx.tables.files import write_table
 
+    by = None if panels.by is None else (panels.by,)
     choice: dict[str, Any] = {"threshold": threshold, "distinct": panels.distinct}
+    of_doses = choice if by is None else choice | {"by": by}
+    folder = target.folder
 
     def alive() -> xr.plot.FacetGrid[xr.DataArray]:
-        return isoklx.plot.alive(
-            chosen,
-            window=scope.window,
-            by=panels.by,
-            roll=panels.roll,
-            edges=panels.edges,
-            distinct=panels.distinct,
-            threshold=THRESHOLD if threshold is None else threshold[0],
-        )
+        shared = ("by", "roll", "edges", "distinct")
+        options: dict[str, Any] = {name: getattr(panels, name) for name in shared}
+        options["window"] = scope.window
+        if threshold is not None:
+            options["threshold"] = threshold[0]
+        return isoklx.plot.alive(part, **options)
 
     contrasts = {
-        "contrast table": lambda: write_table(captioned.contrast(chosen, **choice), out, "contrast")
+        "contrast table": lambda: write_table(
+            captioned.contrast(part, **choice), folder, "contrast"
+        )
     }
-    if len(set(chosen["method"].values.tolist())) < 2:
+    if len(set(part["method"].values.tolist())) < 2:
         contrasts = {}  # nothing to compare
     return {
-        "headline table": lambda: write_table(captioned.headline(ds), out, "table"),
-        "calibration table": lambda: write_table(captioned.calibration(ds), out, "calibration"),
+        "headline table": lambda: write_table(captioned.headline(ds), folder, "table"),
+        "calibration table": lambda: write_table(captioned.calibration(ds), folder, "calibration"),
         "survival table": lambda: write_table(
-            captioned.survival(chosen, **choice), out, "survival"
+            captioned.survival(part, by=by, **choice), folder, "survival"
         ),
         **contrasts,
-        "dose table": lambda: write_table(captioned.dose(chosen, **choice), out, "dose"),
+        "dose table": lambda: write_table(captioned.dose(part, **of_doses), folder, "dose"),
         "dose response table": lambda: write_table(
-            captioned.response(chosen, **choice), out, "dose_response"
+            captioned.response(part, **of_doses), folder, "dose_response"
         ),
-        "figure 1": lambda: draw_figure1(chosen, out, scope, panels, saving),
-        "survival figure": lambda: draw_survival(chosen, out, saving, **choice),
-        "alive figure": lambda: draw("alive", out, saving, alive),
-        "calibration figure": lambda: draw_calibration(ds, out, saving),
+        "figure 1": lambda: draw_figure1(part, target, scope, panels, saving),
+        "survival figure": lambda: draw_survival(part, target, saving, by=by, **choice),
+        "alive figure": lambda: draw("alive", target, saving, alive),
+        "calibration figure": lambda: draw_calibration(ds, target, saving),
     }
 
 
@@ -152,43 +191,45 @@ def _of_kind(panels: Panels, *, spaghetti: bool, quantile_lines: bool) -> Panels
     return replace(panels, kind="fan") if quantile_lines else panels
 
 
-def _target(runs_root: Path, out: Path) -> Path:
+def _target(runs_roots: Sequence[Path], out: Path) -> Path:
     """The built file, in the folder of all that is written."""
-    root, folder = runs_root.resolve(), out.resolve()
-    if folder == root or root in folder.parents:
-        raise UsageError(f"{out}: is in the runs root, which stays as it is; choose another --out")
-    if not root.is_dir():
-        raise BuildError(f"{runs_root}: there is no such folder")
+    folder = out.resolve()
+    for runs_root in runs_roots:
+        root = runs_root.resolve()
+        if folder == root or root in folder.parents:
+            raise UsageError(
+                f"{out}: is in the runs root, which stays as it is; choose another --out"
+            )
+        if not root.is_dir():
+            raise BuildError(f"{runs_root}: there is no such folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
-    return out / f"{root.name}.nc"
+    return out / (f"{runs_roots[0].resolve().name}.nc" if len(runs_roots) == 1 else SEVERAL)
 
 
-def _chosen(ds: xr.Dataset, scope: Scope, mark_t: int | None) -> xr.Dataset:
+def _chosen(
+    ds: xr.Dataset, scope: Scope, panels: Panels, threshold: Sequence[float] | None
+) -> xr.Dataset:
     """What is drawn; a mistake in choosing it is found before anything but the file is written."""
-    import numpy as np
-
     from isoklx.plot.reference_lines import check_mark
-    from isoklx.plot.scope import in_scope
+    from isoklx.plot.scope import groups, in_scope
+    from isoklx.stats.lifetimes import checked_thresholds
     from isoklx.stats.selection import select_alphas
 
-    chosen = of_model(ds, scope.model_contains)
-    windows = np.unique(chosen["window"].values)
-    if scope.window is not None and scope.window not in windows:
-        raise UsageError(
-            f"--window {scope.window}: no cell has it; there is {', '.join(map(str, windows))}"
-        )
+    checked_thresholds("pmass_eval", threshold)
+    part = of_model(ds, scope.model_contains)
+    in_window = of_window(part, scope.window)
     with suppress(DatasetError):  # without KL there is no window and no dose to choose
-        drawn = in_scope(chosen, window=scope.window, alphas=scope.alphas)
-        if mark_t is not None:
-            check_mark(drawn, mark_t)
-    if scope.window is not None:
-        chosen = chosen.isel(cell=chosen["window"].values == scope.window)
-    if scope.alphas is None or not chosen.sizes["alpha"]:
-        return chosen
-    return select_alphas(chosen, scope.alphas)
+        drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
+        by: Any = panels.by  # what it may be, the function says
+        groups(drawn, by)
+        if panels.mark_t is not None:
+            check_mark(drawn, panels.mark_t)
+    if scope.alphas is None or not in_window.sizes["alpha"]:
+        return in_window
+    return select_alphas(in_window, scope.alphas)
 
 
 aggregate: Callable[..., None] = grouped(_aggregate)

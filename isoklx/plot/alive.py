@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from isoklx.errors import UsageError
 from isoklx.plot import palette
 from isoklx.plot.facets import (
     Grid,
@@ -33,9 +34,10 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.plot.scope import By, each_once, groups, how_smoothed, in_scope
+from isoklx.plot.scope import each_once, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
 from isoklx.plot.titles import trajectories
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.kernels.smoothing import Edges
 from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import (
@@ -43,6 +45,7 @@ from isoklx.stats.trajectories import (
     check_count,
     default_roll,
     normalise_kl,
+    paired_pmass,
     quantile,
     smooth,
 )
@@ -63,11 +66,11 @@ def alive(
     ds: xr.Dataset,
     *,
     threshold: float = THRESHOLD,
-    calib_tokens: int = CALIB_TOKENS,
+    calib_tokens: int | None = None,
     normalize: bool = True,
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
     window: int | None = None,
-    by: By | None = None,
+    by: str | None = None,
     roll: int | None = None,
     edges: Edges = "shrink",
     distinct: bool = True,
@@ -84,21 +87,22 @@ def alive(
         A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
         `isoklx.survival`. Above a panel: of how many trajectories pmass is known, how many died,
         and how many ended before the window without having died.
-    calib_tokens : int
-        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`.
+    calib_tokens : int, optional
+        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`; by default 20.
     normalize : bool
         Whether to divide by it; otherwise the axis is in nats.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses, in the order of the columns; by default all that were run, but those at which KL is 0
         throughout and cannot be normalised.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
-    by : {"method", "model_short", "seed"}, optional
-        Rows of panels for each method, model or seed; by default all cells are drawn together.
+    by : str, optional
+        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
+        each. By default all cells are drawn together.
     roll : int, optional
         Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
     edges : {"shrink", "repeat"}
-        As for `isoklx.smooth`.
+        At its ends a trajectory averages the tokens that there are, or repeats its end value.
     distinct : bool
         Whether what repeats another cell of the row to the byte, dose by dose, is left out.
     kl_ymax : float or "auto"
@@ -128,14 +132,19 @@ def alive(
     (1, 2)
     """
     check_ymax(kl_ymax)
+    if calib_tokens is not None and not normalize:
+        raise UsageError(f"calib_tokens={calib_tokens}: does nothing where KL is not normalised")
+    calib_tokens = CALIB_TOKENS if calib_tokens is None else calib_tokens
     ds = in_scope(ds, window=window, alphas=alphas)
     if normalize and alphas is None:
         ds = _that_can_be_normalised(ds, calib_tokens)
-    roll = check_count("roll", roll or default_roll(int(ds["window"].max())))
+    roll = check_count("roll", default_roll(int(ds["window"].max())) if roll is None else roll)
     once = each_once(ds, by, distinct=distinct)
-    kl = normalise_kl(once.drawn, calib_tokens) if normalize else once.drawn["kl"]
-    lives = lifetimes(once.drawn, "pmass_eval", threshold).isel(threshold=0, drop=True)
-    drawn = once.drawn.assign({"drawn": kl, **lives.data_vars})
+    drawn = once.drawn
+    kl = normalise_kl(drawn, calib_tokens) if normalize else drawn["kl"]
+    paired = drawn.assign(pmass_eval=paired_pmass(drawn))
+    lives = lifetimes(paired, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    drawn = drawn.assign({"drawn": kl, **lives.data_vars})
     rows = groups(drawn, by)
     grid = facets(
         {row_name("kl", label): HEIGHT for label in rows},
@@ -154,6 +163,7 @@ def alive(
         over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
         what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
         put_title(grid, ds, what, size=trajectories(once.total))
+        typeset(grid.fig)
     return grid
 
 

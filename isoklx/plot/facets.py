@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from xarray.plot import FacetGrid
 
-from isoklx.plot.titles import dose, literal, title
+from isoklx.plot.titles import dose, literal, title, trajectories
 
 PAGE = 7.0
 NARROWEST, WIDEST = 1.15, 3.4
@@ -151,8 +151,10 @@ def note(ax: Axes, text: str) -> None:
 
 def note_sizes(axes: npt.NDArray[Any], sizes: xr.Dataset) -> None:
     """Write above each panel of a row how many trajectories there are, and how many distinct."""
-    for ax, n, n_distinct in zip(axes, *(sizes[name].values for name in sizes), strict=True):
-        note(ax, f"n = {n} ({n_distinct} distinct)")
+    for i, ax in enumerate(axes):
+        here = sizes.isel(alpha=[i])
+        if here["n"].any():
+            note(ax, trajectories(here))
 
 
 def _notes(ax: Axes) -> list[Text]:

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from isoklx import schema
 from isoklx.errors import UsageError
-from isoklx.stats.groups import check_label
+from isoklx.stats.groups import cell_labels, check_label
 from isoklx.stats.kernels import beta_product, paired_difference
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.multiple_tests import holm
@@ -40,7 +39,8 @@ def survival_contrast(
         A sweep or any selection of it. What is not compared is pooled: select a method first to
         compare its doses.
     by : str
-        ``"alpha"``, or a label of a cell such as ``"method"``, which is compared dose by dose.
+        ``"alpha"``, or a label of a cell such as ``"method"`` or one of the user's own, which is
+        compared dose by dose.
     metric, threshold, distinct, ended
         As for `isoklx.survival`.
 
@@ -107,8 +107,8 @@ def survival_contrast(
     >>> survival_contrast(ds, by="method").columns[:4].tolist()
     ['threshold', 'alpha', 'first', 'second']
     """
-    check_label(by, ["alpha", *schema.CELL_LABELS])
     whole = measured(ds, metric)
+    check_label(by, ["alpha", *cell_labels(whole)])
     spec = METRICS[metric]
     # Doses never repeat each other: repeats are told within each side.
     first = first_of_repeats(whole, None if by == "alpha" else by)

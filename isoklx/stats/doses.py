@@ -84,8 +84,8 @@ def dose_response(
             Mean over trajectories of their mean ``pmass_eval`` at forks, or of ``pmass`` with that
             `metric`.
         effect
-            Mean over questions of the mean over forks of ``p_true`` minus that of the same cell,
-            question and fork at alpha 0, or at the smallest dose where 0 is not among them.
+            Mean over questions of ``p_true`` minus that of the same question and fork at alpha 0,
+            or at the smallest dose where 0 is not among them.
         repetition
             Mean over trajectories; NaN throughout where the sweep has none.
         n, n_distinct, n_prompts, horizon
@@ -123,7 +123,7 @@ def dose_response(
         "kl_p95": group.quantile(whole["kl"], 0.95),
         "share_above": group.mean(clusters.share, above, there, "prompt"),
         "pmass": group.mean(clusters.share, *_each_once(whole[answers]), unit),
-        "effect": group.mean(clusters.mean, *_each_once(_effect(whole["p_true"])), "question"),
+        "effect": group.effect(whole["p_true"]),
         "repetition": group.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
     }
     found: dict[str, xr.DataArray] = {}
@@ -225,7 +225,7 @@ def safe_dose(
         lower=up_to_horizon(km.at_horizon, lower, found),
         died=found["died"].sum(time),
     )
-    keys = ["threshold", *check_labels(by)]
+    keys = ["threshold", *check_labels(by, whole)]
     needed = beta_product.number_to_claim(survive, confidence=confidence)
     rows = [
         dict(zip(keys, labels, strict=True))
@@ -257,11 +257,25 @@ class _Grouped:
         self, kernel: Callable[..., Any], total: xr.DataArray, count: xr.DataArray, unit: str
     ) -> Estimate:
         """Mean and interval, from sums and numbers of values by cell, dose and unit."""
-        pooled = [
-            xr.dot(self._members, each if self.first is None else each * self.first, dim="cell")
-            for each in (total, count)
-        ]
+        pooled = [self._sum(total), self._sum(count)]
         return self._estimate(partial(kernel, level=LEVEL), pooled, [unit])
+
+    def effect(self, p_true: xr.DataArray) -> Estimate:
+        """Mean over questions of the difference to alpha 0 or the smallest dose, fork by fork."""
+        alphas = p_true["alpha"].values
+        # Which cell a rerun of a dose repeats decides nothing: the base is that of the group.
+        pooled = self._sum(p_true.fillna(0.0)) / self._sum(p_true.notnull()).pipe(_positive)
+        if alphas.size:
+            nearest = int(np.abs(alphas).argmin())
+            pooled = pooled - pooled.isel(alpha=nearest if alphas[nearest] == 0 else 0, drop=True)
+        kernel = partial(clusters.mean, level=LEVEL)
+        return self._estimate(kernel, [*_each_once(pooled)], ["question"])
+
+    def _sum(self, da: xr.DataArray) -> xr.DataArray:
+        """Sum over the cells of each group, what repeats left out."""
+        once = da if self.first is None else da * self.first
+        summed: xr.DataArray = xr.dot(self._members, once.astype(np.float64), dim="cell")
+        return summed
 
     def quantile(self, da: xr.DataArray, q: float) -> Estimate:
         """Quantile over all tokens of the cells of each group, and its interval."""
@@ -341,13 +355,9 @@ def _each_once(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return da.sum(over, dtype=np.float64) / count.clip(1), (count > 0).astype(int)
 
 
-def _effect(p_true: xr.DataArray) -> xr.DataArray:
-    """Difference to alpha 0, or to the smallest dose."""
-    alphas = p_true["alpha"].values
-    if not alphas.size:
-        return p_true
-    nearest = int(np.abs(alphas).argmin())
-    return p_true - p_true.isel(alpha=nearest if alphas[nearest] == 0 else 0, drop=True)
+def _positive(counts: xr.DataArray) -> xr.DataArray:
+    """Counts, and NaN for none."""
+    return counts.where(counts > 0)
 
 
 def _repetition(ds: xr.Dataset) -> xr.DataArray:

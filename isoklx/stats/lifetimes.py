@@ -93,7 +93,8 @@ def lifetimes(
         end : int32
             Index along ``fork`` (``token``) of the death, else of the last observation; -1 where
             there is none at all, as where the dose was not run. Observed is what is not NaN at
-            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN.
+            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN or, of
+            prompts, the dose is ``unpaired`` (it may then be another rollout's).
         died : bool
             Whether `end` is a death.
         recovered : bool
@@ -139,7 +140,7 @@ def follow(
     if ended not in get_args(Ended):
         raise UsageError(f"ended {ended!r}: give one of {', '.join(get_args(Ended))}")
     spec = METRICS[metric]
-    thresholds = _checked_thresholds(metric, spec, threshold)
+    thresholds = checked_thresholds(metric, threshold)
     fates = xr.apply_ufunc(
         _stacked_fates,
         ds[metric],
@@ -205,12 +206,14 @@ def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}; give one of {', '.join(METRICS)}")
     spec = METRICS[metric]
-    schema.require(ds, [metric, spec.time, spec.length, spec.flag, *schema.CELL_LABELS])
+    schema.require(ds, [metric, spec.time, spec.length, spec.flag, "run_id", "window"])
     ds = restore_dims(ds)
     has = _cells_with(ds, metric)
     if not has.any():
         other = OTHER_PMASS.get(metric, "")
         raise absent(metric, other if other in ds and _cells_with(ds, other).any() else "")
+    if "unpaired" in ds and spec.unit == "prompt":
+        ds = ds.assign({spec.length: ds[spec.length].where(ds["unpaired"] == 0)})
     return ds.assign({spec.flag: ds[spec.flag].copy(data=has.astype(np.int8))})
 
 
@@ -234,9 +237,15 @@ def _stacked_fates(*args: Any, **kwargs: Any) -> npt.NDArray[np.int32]:
     return np.stack(first_crossing(*args, **kwargs), axis=-1)
 
 
-def _checked_thresholds(
-    metric: str, spec: Metric, threshold: float | Sequence[float] | None
-) -> list[float]:
+def checked_thresholds(metric: str, threshold: float | Sequence[float] | None) -> list[float]:
+    """The thresholds of a metric, its own by default.
+
+    Raises
+    ------
+    UsageError
+        When one is out of range, given twice or no number, or there is no default.
+    """
+    spec = METRICS[metric]
     if threshold is None:
         if not spec.default:
             raise UsageError(f"metric {metric!r} has no default threshold; give one, in nats")

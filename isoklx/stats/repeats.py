@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dask.array
@@ -126,14 +127,17 @@ def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> x
     array([10, 10, 10, 10, 10, 10])
     """
     schema.require(ds, ["run_id", *LABELS, *MEASURED])
-    names = check_labels(by)
+    names = check_labels(by, ds)
+    look_up = partial(_is_first, ds, names)
     if any(ds[name].chunks for name in MEASURED):
-        # The comparison reads no more than it must, which only it can know as it goes.
+        # The comparison reads no more than it must, which only it can know as it goes: as an
+        # argument, dask would read all of the sweep for it.
+        shape = ds.sizes["cell"], ds.sizes["alpha"]
         first = dask.array.from_delayed(  # type: ignore[no-untyped-call]
-            delayed(_is_first)(ds, names), (ds.sizes["cell"], ds.sizes["alpha"]), dtype=bool
+            delayed(look_up)(), shape, dtype=bool
         )
     else:
-        first = _is_first(ds, names)
+        first = look_up()
     return xr.DataArray(first, dims=("cell", "alpha"))
 
 
@@ -244,7 +248,7 @@ class Repeats:
             {
                 name: _masked(da, once)
                 for name, da in ds.data_vars.items()
-                if {"cell", "alpha"} <= set(da.dims)
+                if {"cell", "alpha"} <= set(da.dims) and da.dtype.kind in "fOUT"
             }
         )
 
@@ -284,9 +288,9 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
     >>> compare(isoklx.open_sweep("data/sample")).redundant.sum()
     np.int64(2)
     """
-    labels = [*LABELS, *check_labels(by)]
-    schema.require(ds, ["run_id", "alpha", *labels, *MEASURED])
+    schema.require(ds, ["run_id", "alpha", *LABELS, *MEASURED])
     ds = restore_dims(ds)
+    labels = [*LABELS, *check_labels(by, ds)]
     shape = ds.sizes["cell"], ds.sizes["alpha"]
     # Contents that differ at a dose have different numbers there, more so with each look.
     label = _numbered(zip(*(ds[name].values.tolist() for name in labels), strict=True))

@@ -206,7 +206,8 @@ def survival_of(
         {"metric": metric, "cells": "distinct" if distinct else "all", "ended": ended},
     )
     for name, long_name in LONG_NAMES.items():
-        found[name].attrs = {"long_name": long_name, "units": "1"}
+        units = {} if name in found.coords else {"units": "1"}
+        found[name].attrs = {"long_name": long_name, **units}
     return found
 
 

@@ -14,7 +14,7 @@ from isoklx.errors import DatasetError, UsageError
 from isoklx.plot import palette
 from isoklx.plot.alive import alive
 from isoklx.stats.lifetimes import lifetimes
-from isoklx.stats.trajectories import normalise_kl, quantile, smooth
+from isoklx.stats.trajectories import bands, normalise_kl, quantile, smooth
 from tests.plot.panels import labels, lines_of, notes, panel, segments, title_of
 
 DEAD_RUN = "Qwen3.5-0.8B_directional_ablation_s0_w512"
@@ -37,17 +37,20 @@ def test_a_trajectory_changes_colour_at_the_fork_of_its_death(real: xr.Dataset) 
 
 def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
     grid = alive(real, threshold=0.75)
-    lives = lifetimes(real, threshold=0.75).isel(threshold=0)
+    lives = lifetimes(isoklx.distinct(real), threshold=0.75).isel(threshold=0)
     for alpha in real["alpha"].values:
         here = lives.sel(alpha=alpha)
         died, censored = int(here["died"].sum()), int(here["censored"].sum())
-        assert notes(panel(grid, alpha)) == f"n = 72\n{died} died, {censored} censored"
+        assert notes(panel(grid, alpha)) == f"n = 24\n{died} died, {censored} censored"
+    every = alive(real, threshold=0.75, distinct=False)
+    assert notes(panel(every, 2.0)).startswith("n = 72")
+    assert "n = 72 (24 distinct)" in title_of(grid)
 
 
 def test_every_end_before_the_window_has_a_tick_on_its_line(real: xr.Dataset) -> None:
     ax = panel(alive(real), 1.0)
     (ticks,) = (line for line in ax.lines if line.get_marker() == "|")
-    ends = real["gen_len"].sel(alpha=1.0).values.ravel()
+    ends = isoklx.distinct(real)["gen_len"].sel(alpha=1.0).values.ravel()
     assert sorted(ticks.get_xdata()) == sorted(ends[ends < 512] - 1)
     tips = {tuple(points[-1]) for points in lines_of(ax).get_segments()}
     assert (
@@ -57,7 +60,8 @@ def test_every_end_before_the_window_has_a_tick_on_its_line(real: xr.Dataset) ->
 
 def test_the_median_is_that_of_the_normalised_and_smoothed(real: xr.Dataset) -> None:
     ax = panel(alive(real, roll=9, calib_tokens=30), 4.0)
-    expected = quantile(smooth(normalise_kl(real, 30), 9).sel(alpha=4.0), 0.5)
+    own = normalise_kl(isoklx.distinct(real), 30)
+    expected = smooth(quantile(own, 0.5), 9).sel(alpha=4.0)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
 
 
@@ -65,7 +69,7 @@ def test_without_normalising_the_axis_is_in_nats(real: xr.Dataset) -> None:
     grid = alive(real, normalize=False)
     assert grid.axs[0, 0].get_ylabel() == "KL (nats)"
     assert alive(real).axs[0, 0].get_ylabel() == "KL / early p95"
-    expected = quantile(smooth(real["kl"], 65).sel(alpha=2.0), 0.5)
+    expected = bands(real, 0.5).sel(alpha=2.0)
     np.testing.assert_allclose(panel(grid, 2.0).lines[0].get_ydata(), expected)
     assert "p95" in title_of(alive(real))
     assert "p95" not in title_of(grid)
@@ -97,7 +101,7 @@ def test_a_trajectory_without_pmass_is_neither_alive_nor_dead(tmp_path: Path) ->
 def test_the_threshold_is_that_of_the_legend_and_the_counts(real: xr.Dataset) -> None:
     grid = alive(real, threshold=0.95, alphas=[2])
     assert "dead (pmass_eval < 0.95)" in labels(grid)
-    died = int(lifetimes(real, threshold=0.95)["died"].sel(alpha=2.0).sum())
+    died = int(lifetimes(isoklx.distinct(real), threshold=0.95)["died"].sel(alpha=2.0).sum())
     assert f"{died} died" in notes(panel(grid, 2.0))
 
 
@@ -112,8 +116,9 @@ def test_lines_and_medians_below_the_axis_are_told(real: xr.Dataset) -> None:
     grid = alive(real, normalize=False)
     said = notes(panel(grid, 0.0))
     bottom = grid.axs[0, 0].get_ylim()[0]
-    below = (smooth(real["kl"], 65).sel(alpha=0).max("token") < bottom).sum().item()
-    assert f"{below} of 72 below axis" in said
+    own = isoklx.distinct(real)["kl"]
+    below = (smooth(own, 65).sel(alpha=0).max("token") < bottom).sum().item()
+    assert f"{below} of 24 below axis" in said
     assert "median below axis" in said
     assert "below" not in notes(panel(grid, 2.0))
 
@@ -143,3 +148,14 @@ def test_without_any_pmass_nobody_can_be_called_alive(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_refused(sample_ds: xr.Dataset, options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         alive(sample_ds, **options)  # type: ignore[arg-type]
+
+
+def test_trajectories_that_cannot_be_paired_with_pmass_are_unknown(sample_ds: xr.Dataset) -> None:
+    flags = np.zeros_like(sample_ds.unpaired)
+    flags[:, sample_ds.alpha.values == 1] = 1
+    ds = sample_ds.assign(unpaired=(("cell", "alpha"), flags))
+    grid = alive(ds, alphas=[1, 2])
+    assert notes(panel(grid, 1.0)) == "no pmass"
+    assert len(segments(panel(grid, 1.0), palette.UNKNOWN)) > 0
+    assert notes(panel(grid, 2.0)).startswith("n = ")
+    assert "pmass unknown" in labels(grid)

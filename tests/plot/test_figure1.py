@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.lines import Line2D
@@ -17,7 +19,7 @@ from isoklx.plot import palette
 from isoklx.plot.figure1 import figure1
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.titles import ALPHA
-from isoklx.stats.trajectories import crossed, pmass_on_tokens, quantile, smooth
+from isoklx.stats.trajectories import bands, crossed, pmass_on_tokens, quantile, smooth
 from tests.plot.panels import bands_of, labels, lines_of, notes, panel, segments, title_of
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-9}
@@ -37,14 +39,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     return isoklx.open_sweep(root)
 
 
-def test_band_edges_are_those_of_the_oracle(real: xr.Dataset, oracle: Path) -> None:
-    grid = figure1(real, kind="fan", roll=65)
-    with xr.open_dataset(oracle / "bands.nc") as file:
-        expected = file["kl_quantile"].sel(roll=65).load()
+@pytest.mark.parametrize(
+    ("name", "which", "older"),
+    [
+        ("bands.nc", {}, {"edges": "repeat", "distinct": False}),
+        ("bands_shrink.nc", {"which": "all"}, {"distinct": False}),
+        ("bands_shrink.nc", {"which": "distinct"}, {}),
+    ],
+)
+def test_band_edges_are_those_of_the_oracle(
+    real: xr.Dataset, oracle: Path, name: str, which: dict[str, str], older: dict[str, Any]
+) -> None:
+    grid = figure1(real, kind="fan", **older)
+    with xr.open_dataset(oracle / name) as file:
+        expected = file["kl_quantile"].sel(roll=65, **which).load()
     for alpha in expected["alpha"].values:
         outer, inner = bands_of(panel(grid, alpha))
         for (x, lower, upper), (low, high) in ((outer, (0.1, 0.9)), (inner, (0.25, 0.75))):
-            np.testing.assert_array_equal(x, expected["token"])
+            np.testing.assert_array_equal(x, np.arange(512))
             np.testing.assert_allclose(lower, expected.sel(alpha=alpha, quantile=low), **CLOSE)
             np.testing.assert_allclose(upper, expected.sel(alpha=alpha, quantile=high), **CLOSE)
         median = panel(grid, alpha).lines[0].get_ydata()
@@ -63,7 +75,8 @@ def test_the_pmass_of_the_prompts_stands_in_and_is_named(real: xr.Dataset) -> No
 def test_the_pmass_of_the_questions_comes_first(sample_ds: xr.Dataset) -> None:
     grid = figure1(sample_ds)
     assert grid.axs[1, 0].get_ylabel() == "pmass"
-    expected = quantile(sample_ds["pmass"].sel(alpha=4.0), 0.9, ["cell", "question"])
+    own = isoklx.distinct(sample_ds)["pmass"]
+    expected = quantile(own.sel(alpha=4.0), 0.9, ["cell", "question"])
     ((_, _, upper),) = bands_of(panel(grid, 4.0, "pmass"))
     np.testing.assert_allclose(upper, expected)
 
@@ -82,15 +95,35 @@ def test_columns_are_doses_in_their_own_colours(sample_ds: xr.Dataset) -> None:
 
 def test_spaghetti_has_a_line_for_each_trajectory_and_their_median(real: xr.Dataset) -> None:
     grid = figure1(real, kind="spaghetti")
-    over = crossed(real)
-    smoothed = smooth(real["kl"], 65)
+    over = crossed(isoklx.distinct(real))
+    middle = bands(real, 0.5)
     for alpha in (0.5, 2.0):
         ax = panel(grid, alpha)
-        assert len(lines_of(ax).get_segments()) == 72
+        assert len(lines_of(ax).get_segments()) == 24
         assert len(segments(ax, palette.CROSSED)) == over.sel(alpha=alpha).sum()
         assert f"{over.sel(alpha=alpha).mean().item():.0%} crossed" in notes(ax)
-        median = ax.lines[0].get_ydata()
-        np.testing.assert_allclose(median, quantile(smoothed.sel(alpha=alpha), 0.5))
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), middle.sel(alpha=alpha))
+
+
+def test_a_panel_says_what_share_of_all_tokens_was_above_the_target(
+    real: xr.Dataset, oracle: Path
+) -> None:
+    doses = pd.read_csv(oracle / "doses.csv").query("method == 'all'").set_index("alpha")
+    grid = figure1(real, kind="spaghetti")
+    for alpha in (0.5, 1.0, 2.0):
+        share = doses.loc[alpha, "share_above"].iloc[0]
+        assert f"{share:.0%} of tokens above" in notes(panel(grid, alpha))
+
+
+def test_panels_of_other_numbers_of_trajectories_say_so(sample_ds: xr.Dataset) -> None:
+    assert "distinct" not in notes(panel(figure1(sample_ds), 1.0))
+    kl = sample_ds["kl"].copy(data=sample_ds["kl"].values.copy())
+    kl[:3, 3] = np.nan
+    fewer = sample_ds.assign(kl=kl, gen_len=sample_ds["gen_len"].where(kl.notnull().any("token")))
+    grid = figure1(fewer)
+    assert notes(panel(grid, 1.0)).startswith("n = 72 (")
+    assert notes(panel(grid, 2.0)).startswith("n = 96 (80 distinct)")
+    assert "n = 72\N{EN DASH}96" in title_of(grid)
 
 
 def test_each_line_of_the_spaghetti_is_a_smoothed_trajectory(sample_ds: xr.Dataset) -> None:
@@ -142,7 +175,7 @@ def test_rows_are_groups_and_what_was_not_run_says_so(small: xr.Dataset) -> None
     assert "mean_diff" in grid.axs[0, 0].get_ylabel()
     assert notes(panel(grid, 4.0, "kl of mean_diff")) == "not run"
     assert notes(panel(grid, 1.0, "pmass of mean_diff")) == "no pmass"
-    pca = quantile(small.query(cell="method == 'pca'")["kl"].sel(alpha=4.0), 0.5)
+    pca = bands(small.query(cell="method == 'pca'"), 0.5).sel(alpha=4.0)
     np.testing.assert_allclose(panel(grid, 4.0, "kl of pca").lines[0].get_ydata(), pca)
 
 
@@ -165,10 +198,10 @@ def test_a_panel_whose_median_is_out_of_sight_says_so(real: xr.Dataset) -> None:
 
 def test_lines_that_a_logarithmic_axis_cuts_off_are_counted(real: xr.Dataset) -> None:
     ax = panel(figure1(real, kind="spaghetti", log=True, alphas=[0, 4]), 0.0)
-    highest = smooth(real["kl"], 65).sel(alpha=0).max("token")
+    highest = smooth(isoklx.distinct(real)["kl"], 65).sel(alpha=0).max("token")
     below = int((highest < ax.get_ylim()[0]).sum())
-    assert 0 < below < 72
-    assert f"{below} of 72 below axis" in notes(ax)
+    assert 0 < below < 24
+    assert f"{below} of 24 below axis" in notes(ax)
 
 
 def test_the_share_that_crossed_stands_in_the_right_corner(real: xr.Dataset) -> None:
@@ -230,7 +263,8 @@ def test_the_title_counts_what_is_drawn(sample_ds: xr.Dataset) -> None:
     title = title_of(figure1(pca, roll=9))
     assert "smoothed over 9 tokens" in title
     assert "n = 32 (16 distinct)" in title
-    assert "smoothed" not in title_of(figure1(pca, roll=65)), "no trajectory is that long"
+    assert "smoothed over 9 tokens" in title_of(figure1(pca)), "an eighth of the window, odd"
+    assert "smoothed" not in title_of(figure1(pca, roll=1))
 
 
 @pytest.mark.parametrize(
@@ -306,3 +340,12 @@ def test_every_option_is_documented() -> None:
     doc = inspect.getdoc(figure1) or ""
     parameters = [name for name in inspect.signature(figure1).parameters if name != "ds"]
     assert all(name in doc for name in parameters)
+
+
+def test_lines_that_cannot_be_paired_with_pmass_are_grey(small: xr.Dataset) -> None:
+    flags = np.ones_like(small.unpaired)
+    ds = small.assign(unpaired=(("cell", "alpha"), flags))
+    grid = figure1(ds, kind="spaghetti", color_by_pmass=True)
+    shade = np.ma.masked_invalid(lines_of(panel(grid, 1.0)).get_array())
+    assert shade.mask.all()
+    assert "pmass unknown" in labels(grid)

@@ -82,12 +82,12 @@ def test_no_more_lines_are_drawn_than_tell_apart_and_what_is_said_is_of_all(
     monkeypatch.setattr("isoklx.plot.lines.MOST_LINES", 20)
     part = isoklx.plot.figure1(sample_ds, kind="spaghetti", alphas=[2], kl_only=True, roll=9)
     (all_lines,), (some_lines,) = (grid.axs[0, 0].collections for grid in (whole, part))
-    assert len(some_lines.get_paths()) == 2 * 8 < len(all_lines.get_paths()) == 12 * 8
+    assert len(some_lines.get_paths()) == 2 * 8 < len(all_lines.get_paths()) == 10 * 8
     np.testing.assert_array_equal(
         part.axs[0, 0].lines[0].get_ydata(), whole.axs[0, 0].lines[0].get_ydata()
     )
     notes = [[text.get_text() for text in grid.axs[0, 0].texts] for grid in (whole, part)]
-    assert "16 of 96 lines drawn" in notes[1][0]
+    assert "16 of 80 lines drawn" in notes[1][0]
     assert notes[0][0].splitlines()[0] == notes[1][0].splitlines()[0]  # the share that crossed
 
 
