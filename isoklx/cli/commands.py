@@ -55,7 +55,8 @@ def build(
     jobs : int, optional
         Processes that parse. Without it, one per core.
     force : bool
-        Parse every cell, whatever the file holds already.
+        Let what is at OUT not matter: parse every cell, and replace it, whoever wrote it. Without
+        it, only what build or convert wrote is replaced.
     scheduler : str, optional
         Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse the cells and
         write the Zarr store, all on storage that every one of them sees.
