@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from isoklx.cells.json_text import pretty
+from isoklx.cells.paths import as_path
 from isoklx.cells.simulated_rollouts import (
     LARGEST_KL,
     Draws,
@@ -212,7 +213,7 @@ def simulate(
     simulated-1B_pca_s0_w16
     ['calib.json', 'history.json', 'pmass.json', 'results.csv', 'trajectory.json']
     """
-    return [_write_cell(Path(root), spec, seed) for spec in (grid() if cells is None else cells)]
+    return [_write_cell(as_path(root), spec, seed) for spec in (grid() if cells is None else cells)]
 
 
 def _is_finite(text: float | str) -> bool:

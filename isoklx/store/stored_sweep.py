@@ -46,6 +46,8 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file")
+    if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
+        raise DatasetError(f"{path}: is a folder, not a built file; build makes one of a runs root")
     ds = upgraded(_zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path))
     try:
         _check(ds)

@@ -30,6 +30,7 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from isoklx.cells.cell import Cell
+from isoklx.cells.paths import as_path
 from isoklx.cells.roots import cell_folders
 from isoklx.cells.sources import CALIBRATION
 from isoklx.cells.termination import owing
@@ -88,7 +89,7 @@ class SweepBackend(BackendEntrypoint):
         >>> ds.kl.chunksizes["cell"][:3]
         (12,)
         """
-        root = Path(filename_or_obj)
+        root = as_path(filename_or_obj)
         spool = _Spool()
         reading = read_roots([root], spool.folder)
         for error in reading.skipped:
@@ -108,7 +109,7 @@ class SweepBackend(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | Path):
             return False
         try:
-            folders = cell_folders([Path(filename_or_obj)])
+            folders = cell_folders([as_path(filename_or_obj)])
         except BuildError:
             return False
         return any((folder / CALIBRATION).is_file() for folder in folders)

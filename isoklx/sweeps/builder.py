@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cells.atomic import workspace
 from isoklx.cells.cell import Cell, Choice
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.store import formats
 from isoklx.store.known_cells import known_cells
@@ -137,8 +138,8 @@ def build(
         raise UsageError(f"jobs is {jobs}; give at least 1")
     if jobs is not None and scheduler is not None:
         raise UsageError("jobs are of this machine, and a scheduler has its own; give one of both")
-    folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
-    target = _target(folders, None if out is None else Path(out), force)
+    folders = as_paths(roots)
+    target = _target(folders, None if out is None else as_path(out), force)
     if scheduler is not None:
         folders, target = [folder.absolute() for folder in folders], target.absolute()
     with (

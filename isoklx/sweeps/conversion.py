@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isoklx.cells.paths import as_path
 from isoklx.store import formats, stored_sweep
 from isoklx.store.known_cells import stored_cells
 
@@ -45,7 +46,7 @@ def convert(source: str | Path, target: str | Path, *, force: bool = False) -> P
     ...     convert(out, Path(folder) / "copy.nc").name
     'copy.nc'
     """
-    source, target = Path(source), Path(target)
+    source, target = as_path(source), as_path(target)
     formats.require_target(target, force=force)
     stored_sweep.read(source).close()  # says what is wrong with it, if anything is
     with stored_cells(source) as (cells, attributes):

@@ -14,6 +14,7 @@ from isoklx import schema
 from isoklx.cells import contradictions
 from isoklx.cells.cell import Cell, read_cell
 from isoklx.cells.dose_labels import positions
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.cells.roots import cell_folders
 from isoklx.errors import CellError
 from isoklx.store import stored_sweep
@@ -68,8 +69,8 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     ...     verify(file, "data/sample")
     []
     """
-    path = Path(path)
-    given = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
+    path = as_path(path)
+    given = as_paths(roots)
     folders = cell_folders(given) if given else None
     stored_sweep.read(path, chunks=None).close()
     # Of a store what it holds, and not the copy of its metadata.
