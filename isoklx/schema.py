@@ -17,7 +17,7 @@ from isoklx.errors import DatasetError
 if TYPE_CHECKING:
     import xarray as xr
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a reader of older files would misread a newer one."""
 
 CONVENTIONS = "CF-1.11, ACDD-1.3"
@@ -84,10 +84,12 @@ def _label(dim: str, dtype: str, long_name: str, **attrs: object) -> Variable:
     return Variable((dim,), dtype, long_name, units=None, attrs=attrs)
 
 
-def _flag(long_name: str, absent: str, present: str) -> Variable:
+def _flag(
+    long_name: str, absent: str, present: str, dims: tuple[str, ...] = ("cell",), **attrs: object
+) -> Variable:
     values = np.array([0, 1], dtype="int8")
-    attrs = {"flag_values": values, "flag_meanings": f"{absent} {present}"}
-    return Variable(("cell",), "int8", long_name, units=None, attrs=attrs)
+    flags = {"flag_values": values, "flag_meanings": f"{absent} {present}"}
+    return Variable(dims, "int8", long_name, units=None, attrs={**flags, **attrs})
 
 
 TRAJECTORY = ("cell", "alpha", "prompt", "token")
@@ -115,7 +117,7 @@ COORDINATES: Mapping[str, Variable] = {
     "model": _text("language model, as organisation/name"),
     "model_short": _text("language model, without its organisation"),
     "method": _text("method that made the steering vector"),
-    "seed": _label("cell", "int32", "random seed of the run"),
+    "seed": _label("cell", "int64", "random seed of the run"),
     "layer": _label("cell", "int32", "layer that the steering vector is added to"),
     "window": _label("cell", "int32", "length of the rollout", comment="In tokens."),
 }
@@ -161,7 +163,22 @@ DATA: Mapping[str, Variable] = {
         attrs={"comment": "As recorded; missing: not run."},
     ),
     "c_star": _summary(("cell",), "calibrated steering coefficient"),
-    "target_kl": _summary(("cell",), "p95 of KL that the calibration aims at", comment=NATS),
+    "target_kl": _summary(
+        ("cell",),
+        "statistic of KL that the calibration aims at",
+        comment=f"{NATS} See target_stat.",
+    ),
+    "target_stat": _text(
+        "statistic of KL that the calibration brings to target_kl",
+        comment="One of p95, rms and mean, over tokens and prompts.",
+    ),
+    "repetition": Variable(
+        ("cell", "alpha", "prompt"),
+        "float32",
+        "worst share of repeated 3-grams of tokens in any 128 of the rollout's tokens",
+        fill=float("nan"),
+        attrs={"comment": "As recorded; NaN where it was not."},
+    ),
     "coeff": _summary(DOSE, "steering coefficient", comment="As recorded, else alpha * c_star."),
     "kl_mean": _summary(
         DOSE,
@@ -184,6 +201,23 @@ DATA: Mapping[str, Variable] = {
     "calib_kl_max": _summary(BISECTION, "largest KL at that coefficient", comment=NATS),
     "has_kl": _flag("whether the cell has per-token KL", "absent", "present"),
     "has_pmass": _flag("whether the cell has pmass", "absent", "present"),
+    "unpaired": _flag(
+        "whether prompts of kl are not those of pmass_eval and gen_len",
+        "paired",
+        "unpaired",
+        DOSE,
+        comment="A run that left out rows of one does not say which row belongs to which prompt.",
+    ),
+    "calib_newer": _flag(
+        "whether the cell's calibration is newer than the results beside it",
+        "not_newer",
+        "newer",
+        comment="By the times of the files. Newer: the results may be those of an earlier run.",
+    ),
+    "measured_with": _text(
+        "what the cell was measured with",
+        comment="JSON, as recorded: versions, dtype, device and the like. Empty: not recorded.",
+    ),
     "source_hash": _text(
         "SHA-256 of the cell's source files",
         comment="Over name, size and bytes of each file, in the order of the cell format.",
@@ -192,6 +226,15 @@ DATA: Mapping[str, Variable] = {
 """Data variables."""
 
 VARIABLES: Mapping[str, Variable] = {**COORDINATES, **DATA}
+
+SINCE_VERSION_2: Mapping[str, object] = {
+    "target_stat": "p95",
+    "repetition": float("nan"),
+    "unpaired": 0,
+    "calib_newer": 0,
+    "measured_with": "",
+}
+"""Variables that a file of version 1 has not, and what they are there."""
 
 MEASURED = tuple(name for name, var in DATA.items() if var.measured)
 """The large arrays: what models measured, token by token or fork by fork."""

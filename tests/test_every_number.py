@@ -8,6 +8,7 @@ Read back by netCDF4 and json alone: no code of the project takes part after the
 import csv
 import json
 import math
+import shutil
 
 import netCDF4
 import numpy as np
@@ -16,7 +17,35 @@ import pytest
 import isoklx
 
 
-@pytest.fixture(scope="module", params=["real_root", "sample"])
+@pytest.fixture(scope="module")
+def newer(sample, tmp_path_factory):
+    """The sample with what newer runs write beside, and with a rollout that generated nothing."""
+    root = tmp_path_factory.mktemp("newer") / "runs"
+    shutil.copytree(sample, root)
+    for i, folder in enumerate(sorted(root.iterdir())):
+        added = {"seed": 2**40 + i, "target_stat": "rms", "measured_with": {"batch": i, "é": [1.5]}}
+        change(folder / "calib.json", lambda calib, added=added: calib.update(added))
+        change(folder / "pmass.json", with_repetition)
+        change(folder / "trajectory.json", lambda kl: kl["per_prompt_per_t_kl"]["1.0"].pop(2))
+        change(folder / "pmass.json", lambda pmass: pmass["gen_lens_eval"]["1.0"].__setitem__(2, 0))
+    return root
+
+
+def change(path, how):
+    content = json.loads(path.read_text())
+    how(content)
+    path.write_text(json.dumps(content))
+
+
+def with_repetition(pmass):
+    rows = pmass["gen_lens_eval"]
+    pmass["repetition_eval"] = {
+        alpha: [i / 128 for i, _ in enumerate(row)] for alpha, row in rows.items()
+    }
+    pmass["completed_alphas"] = [*rows]
+
+
+@pytest.fixture(scope="module", params=["real_root", "sample", "newer"])
 def root(request):
     return request.getfixturevalue(request.param)
 
@@ -53,6 +82,11 @@ def test_cells_are_the_folders(file, cells):
     for i, cell in enumerate(cells.values()):
         for name in ("model", "method", "seed", "layer", "window", "c_star", "target_kl"):
             assert file[name][i] == cell["calib"][name]
+        assert file["target_stat"][i] == cell["calib"].get("target_stat", "p95")
+        measured_with = json.loads(file["measured_with"][i] or "null")
+        assert measured_with == cell["calib"].get("measured_with")
+    assert not file["unpaired"][:].any()
+    assert not file["calib_newer"][:].any()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +98,7 @@ def test_cells_are_the_folders(file, cells):
         ("p_true", "pmass", "p_true"),
         ("gen_len", "pmass", "gen_lens_eval"),
         ("gen_len_qa", "pmass", "gen_lens_qa"),
+        ("repetition", "pmass", "repetition_eval"),
     ],
 )
 def test_every_number_is_under_its_labels_and_the_reverse(file, cells, root, variable, source, key):
@@ -71,15 +106,19 @@ def test_every_number_is_under_its_labels_and_the_reverse(file, cells, root, var
     alphas, forks = file["alpha"][:].tolist(), file["fork"][:].tolist()
     count = 0
     for i, cell in enumerate(cells.values()):
-        for alpha, rows in cell[source][key].items():
+        for alpha, rows in cell[source].get(key, {}).items():
+            lengths = cell["pmass"]["gen_lens_eval"][alpha]
+            silent = len(lengths) - len(rows) if variable == "kl" else 0
+            prompts = [j for j, length in enumerate(lengths) if length or not silent]
             for at, number in finite(rows):
-                where = [i, alphas.index(float(alpha)), *at]
+                prompt = prompts[at[0]] if silent else at[0]
+                where = [i, alphas.index(float(alpha)), prompt, *at[1:]]
                 if variable in ("pmass_eval", "pmass", "p_true"):
                     where[-1] = forks.index(cell["pmass"]["fork_points"][where[-1]])
                 assert stored[tuple(where)] == np.float32(number)
                 count += 1
     assert count == np.isfinite(stored).sum()
-    assert count > 0 or root.name != "sample"
+    assert count > 0 or root.name != "runs"
 
 
 def test_the_bisection_is_there_step_by_step(file, cells):

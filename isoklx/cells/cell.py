@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import csv
-import io
-import math
+import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isoklx.cells import measurements as m
-from isoklx.cells.sources import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY, Sources, Stamp
+from isoklx.cells.contents import Contents
+from isoklx.cells.sources import (
+    CALIBRATION,
+    HISTORY,
+    PMASS,
+    RESULTS,
+    TRAJECTORY,
+    Sources,
+    Stamp,
+    calibrated_later,
+    fingerprint,
+)
 from isoklx.errors import CellError
 
-_KL = "per_prompt_per_t_kl"
-_BISECTION = {
-    "calib_coeff": "coeff",
-    "calib_kl_mean": "kl_mean",
-    "calib_kl_p95": "kl_p95",
-    "calib_kl_max": "kl_max",
-}
-_DOSE = ("coeff", "kl_mean", "kl_p95", "kl_max")
+_TARGET_STATS = ("p95", "rms", "mean")
 
 
 Labels = Mapping[str, str | int]
@@ -43,7 +47,7 @@ class Cell:
     labels : mapping
         ``run_id``, ``model``, ``model_short``, ``method``, ``seed``, ``layer`` and ``window``.
     alpha : ndarray
-        float64, ascending: the alphas of any of its files.
+        float64, ascending: the doses of any of its files, each one once.
     fork : ndarray
         int32, rising: its own fork points, in tokens.
     data : mapping of str to ndarray
@@ -126,13 +130,13 @@ def read_cell(
     choice : Choice
         Which cells are wanted; by default every one.
     known_hash : str
-        The ``source_hash`` of a content that need not be parsed again.
+        The `isoklx.cells.sources.fingerprint` of what need not be parsed again.
 
     Returns
     -------
     Cell or Unread
         Unread when the cell is not wanted (its large files are not even opened), or when its
-        files have the known hash.
+        files are those that are known.
 
     Raises
     ------
@@ -148,27 +152,39 @@ def read_cell(
     with _naming(folder, ""):
         run_id = m.text(folder.name, "the folder's name")
     with _naming(folder, CALIBRATION):
-        labels, c_star, target_kl = _calibration(run_id, calib)
+        labels, settings = calibration(run_id, calib)
     if not choice.takes(labels):
         return Unread(labels, sources.stamps, wanted=False)
     sources.read(TRAJECTORY, PMASS, HISTORY, RESULTS)
     sources.settle()
-    source_hash = sources.digest()
-    if source_hash == known_hash:
+    settings["source_hash"] = source_hash = sources.digest()
+    settings["calib_newer"] = later = calibrated_later(sources.stamps)
+    if fingerprint(source_hash, later) == known_hash:
         return Unread(labels, sources.stamps, wanted=True)
-    reading = _Reading(int(labels["window"]), dtype)
+    contents = Contents(int(labels["window"]), dtype)
     for file, take in (
-        (TRAJECTORY, reading.trajectory),
-        (PMASS, reading.pmass),
-        (HISTORY, reading.history),
+        (TRAJECTORY, contents.trajectory),
+        (PMASS, contents.pmass),
+        (HISTORY, contents.history),
     ):
         parsed = sources.json(file)
         with _naming(folder, file):
             take(parsed)
     with _naming(folder, RESULTS):
-        reading.results(sources.bytes(RESULTS))
+        contents.results(sources.bytes(RESULTS))
     with _naming(folder, ""):
-        return reading.cell(sources, labels, c_star, target_kl, source_hash)
+        alpha, data = contents.arrays(settings)
+    return Cell(
+        folder=folder,
+        stamps=sources.stamps,
+        labels=labels,
+        alpha=alpha,
+        fork=contents.fork,
+        data=data,
+        shapes={name: np.shape(values) for name, values in data.items()},
+        dtype=dtype,
+        notes=tuple(contents.notes),
+    )
 
 
 @contextmanager
@@ -180,201 +196,35 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
         raise CellError(folder, file, str(error)) from error
 
 
-def _calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], float, float]:
+def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], dict[str, Any]]:
+    """Labels and settings of a run out of calib.json, or ValueError with the place and value."""
     calib = m.mapping(parsed, "the file")
     model = m.text(m.named(calib, "model"), "model")
     labels: dict[str, str | int] = {
         "run_id": run_id,
         "model": model,
-        "model_short": model.rpartition("/")[2] or model,
+        "model_short": _last_part(model),
         "method": m.text(m.named(calib, "method"), "method"),
-        "seed": m.whole(m.named(calib, "seed"), "seed"),
+        "seed": m.whole(m.named(calib, "seed"), "seed", m.INT64.min, m.INT64.max),
         "layer": m.whole(m.named(calib, "layer"), "layer"),
         "window": m.whole(m.named(calib, "window"), "window", least=1),
     }
-    c_star = m.finite(m.named(calib, "c_star"), "c_star")
-    target_kl = m.finite(m.named(calib, "target_kl"), "target_kl")
-    return labels, c_star, target_kl
+    settings: dict[str, Any] = {
+        name: m.finite(m.named(calib, name), name) for name in ("c_star", "target_kl")
+    }
+    target_stat = calib.get("target_stat", "p95")
+    if target_stat not in _TARGET_STATS:
+        allowed = ", ".join(_TARGET_STATS)
+        raise ValueError(f"target_stat is {m.shown(target_stat)}, not one of {allowed}")
+    settings["target_stat"] = target_stat
+    measured_with = calib.get("measured_with")
+    if measured_with is not None:
+        measured_with = json.dumps(m.mapping(measured_with, "measured_with"))
+    settings["measured_with"] = measured_with or ""
+    return labels, settings
 
 
-@dataclass
-class _Reading:
-    """A cell while its files are read, one {alpha: rows} per variable."""
-
-    window: int
-    dtype: str
-    fork: m.IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
-    rows: dict[str, dict[float, Any]] = field(default_factory=dict)
-    bisection: dict[str, m.FloatArray] = field(default_factory=dict)
-    recorded: dict[float, dict[str, float]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def trajectory(self, parsed: object) -> None:
-        self.rows["kl"] = {}
-        if parsed is None:
-            return
-        content = m.mapping(parsed, "the file")
-        if _KL not in content:
-            self.notes.append(f"{TRAJECTORY}: stale, it has no {_KL}")
-            return
-        for alpha, (place, rows) in m.by_alpha(content[_KL], _KL).items():
-            self.rows["kl"][alpha] = self._measured(TRAJECTORY, place, rows, self.window, cut=True)
-
-    def pmass(self, parsed: object) -> None:
-        lengths = {"gen_len": "gen_lens_eval", "gen_len_qa": "gen_lens_qa"}
-        self.rows |= {name: {} for name in ("pmass_eval", "pmass", "p_true", *lengths)}
-        if parsed is None:
-            return
-        content = m.mapping(parsed, "the file")
-        computed = content.get("computed", True)
-        if not isinstance(computed, bool):
-            raise ValueError(f"computed is {m.shown(computed)}, not true or false")
-        if not computed:
-            return
-        self.fork = m.rising(content.get("fork_points", []), "fork_points")
-        for name in ("pmass_eval", "pmass", "p_true"):
-            for alpha, (place, rows) in m.by_alpha(content.get(name, {}), name).items():
-                self.rows[name][alpha] = self._measured(PMASS, place, rows, self.fork.size)
-        for name, key in lengths.items():
-            for alpha, (place, items) in m.by_alpha(content.get(key, {}), key).items():
-                self.rows[name][alpha] = m.counts(items, place)
-
-    def history(self, parsed: object) -> None:
-        steps = [] if parsed is None else m.array(parsed, "the file")
-        for i, step in enumerate(steps):
-            m.mapping(step, f"[{i}]")
-        for name, key in _BISECTION.items():
-            column = [m.finite(m.named(s, key), f'[{i}]["{key}"]') for i, s in enumerate(steps)]
-            self.bisection[name] = np.array(column, dtype=np.float64)
-
-    def results(self, content: bytes | None) -> None:
-        if content is None:
-            return
-        text = content.decode("utf-8")
-        if text and not text.endswith("\n"):
-            raise ValueError("half written: the last line does not end")
-        lines = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None)
-        columns = list(lines.fieldnames or ())
-        if "alpha" not in columns:
-            raise ValueError("line 1 has no column alpha")
-        if len(columns) > len(set(columns)):
-            raise ValueError("line 1 names a column twice")
-        for line in lines:
-            place = f"line {lines.line_num}"
-            if "" in line or None in line.values():
-                raise ValueError(f"{place} has not as many values as line 1 has columns")
-            alpha = m.alpha_of(line["alpha"], f"{place}, alpha")
-            if alpha in self.recorded:
-                raise ValueError(f"{place} repeats alpha {alpha:g}")
-            self.recorded[alpha] = {
-                name: m.alpha_of(line[name], f"{place}, {name}")
-                for name in _DOSE
-                if line.get(name, "").lower() not in ("", "nan")
-            }
-
-    def cell(
-        self,
-        sources: Sources,
-        labels: Labels,
-        c_star: float,
-        target_kl: float,
-        source_hash: str,
-    ) -> Cell:
-        """Everything that was read, on the cell's own labels."""
-        alphas = sorted({alpha for rows in self.rows.values() for alpha in rows} | {*self.recorded})
-        alpha = np.array(alphas, dtype=np.float64)
-        kl = self._stacked("kl", alphas)
-        pmass = {name: self._stacked(name, alphas) for name in ("pmass_eval", "pmass", "p_true")}
-        recorded = self._stacked("gen_len", alphas, fill=-1)
-        data = {
-            "kl": kl,
-            **pmass,
-            "gen_len": _generated(
-                recorded, kl, prompts=[len(self.rows["kl"].get(a, ())) for a in alphas]
-            ),
-            "gen_len_qa": self._stacked("gen_len_qa", alphas, fill=-1),
-            "c_star": c_star,
-            "target_kl": target_kl,
-            **_doses(alpha, c_star, kl, [self.recorded.get(a, {}) for a in alphas]),
-            **self.bisection,
-            "has_kl": np.isfinite(kl).any(),
-            "has_pmass": any(np.isfinite(pmass[name]).any() for name in ("pmass_eval", "pmass")),
-            "source_hash": source_hash,
-        }
-        shapes = {name: np.shape(values) for name, values in data.items()}
-        notes = tuple(self.notes)
-        return Cell(
-            folder=sources.folder,
-            stamps=sources.stamps,
-            labels=labels,
-            alpha=alpha,
-            fork=self.fork,
-            data=data,
-            shapes=shapes,
-            dtype=self.dtype,
-            notes=notes,
-        )
-
-    def _measured(
-        self, file: str, place: str, rows: object, length: int, *, cut: bool = False
-    ) -> m.FloatArray:
-        exact = m.padded_rows(rows, place, length, cut=cut)
-        values = m.stored(exact, self.dtype)
-        lost = m.not_held(exact, values)
-        if lost.any():
-            row, column = np.argwhere(lost)[0]
-            self.notes.append(
-                f"{file}: float32 does not hold {place}[{row}][{column}] = {exact[row, column]:g} "
-                f"to within {m.FLOAT32_TOLERANCE:g} (one of {lost.sum()}); --dtype=float64 does"
-            )
-        return values
-
-    def _stacked(self, name: str, alphas: list[float], fill: float = math.nan) -> Any:
-        """One array (alpha, row, ...), as large as the largest of its rows."""
-        found = self.rows[name]
-        dims = 1 if name.startswith("gen_len") else 2
-        dtype = np.int32 if dims == 1 else np.dtype(self.dtype)
-        shapes = [values.shape for values in found.values()]
-        largest = tuple(map(max, *shapes, (0,) * dims)) if shapes else (0,) * dims
-        m.refuse_padding(
-            (len(alphas), *largest), sum(values.size for values in found.values()), name
-        )
-        out = np.full((len(alphas), *largest), fill, dtype=dtype)
-        for i, alpha in enumerate(alphas):
-            if alpha in found:
-                values = found[alpha]
-                out[i][tuple(map(slice, values.shape))] = values
-        return out
-
-
-def _generated(recorded: m.IntArray, kl: m.FloatArray, prompts: list[int]) -> m.IntArray:
-    """Tokens generated (alpha, prompt): as recorded, else up to the last finite KL.
-
-    `prompts` counts the rollouts at each alpha; beyond them nothing was run.
-    """
-    n_alpha, n_prompt, n_token = kl.shape
-    out = np.full((n_alpha, max(n_prompt, recorded.shape[1])), -1, dtype=np.int32)
-    last = np.max(np.isfinite(kl) * np.arange(1, n_token + 1), axis=2, initial=0)
-    ran = np.arange(n_prompt) < np.array(prompts, dtype=np.int32)[:, np.newaxis]
-    out[:, :n_prompt] = np.where(ran, last, -1)
-    known = out[:, : recorded.shape[1]]
-    np.copyto(known, recorded, where=recorded >= 0)
-    return out
-
-
-def _doses(
-    alpha: m.FloatArray, c_star: float, kl: m.FloatArray, recorded: list[dict[str, float]]
-) -> dict[str, m.FloatArray]:
-    """Per-alpha summaries: as recorded in results.csv, else computed from kl."""
-    out = {name: np.full(alpha.size, np.nan) for name in _DOSE}
-    out["coeff"] = alpha * c_star
-    for i, row in enumerate(recorded):
-        if not row.keys() >= {"kl_mean", "kl_p95", "kl_max"}:
-            values = kl[i][np.isfinite(kl[i])].astype(np.float64)
-            if values.size:
-                out["kl_mean"][i] = values.mean()
-                out["kl_p95"][i] = np.percentile(values, 95)
-                out["kl_max"][i] = values.max()
-        for name, value in row.items():
-            out[name][i] = value
-    return out
+def _last_part(model: str) -> str:
+    """What follows the last separator of a name or path, if anything does."""
+    parts = [part for part in re.split(r"[/\\]", model) if part.strip()]
+    return parts[-1] if parts else model

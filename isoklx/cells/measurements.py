@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from isoklx.cells.dose_labels import twice
+
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int32]
 
 INT32 = np.iinfo(np.int32)
+INT64 = np.iinfo(np.int64)
 FLOAT32_TOLERANCE = 1e-6
 """Largest relative error that storage in float32 may make without being reported."""
 
@@ -75,26 +78,31 @@ def text(value: object, place: str) -> str:
     return value
 
 
-def whole(value: object, place: str, least: int = INT32.min) -> int:
-    """A whole number that int32 holds."""
+def whole(value: object, place: str, least: int = INT32.min, most: int = INT32.max) -> int:
+    """A whole number, by default one that int32 holds."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{place} is {shown(value)}, not a whole number")
-    if not least <= value <= INT32.max:
-        raise ValueError(f"{place} is {shown(value)}, outside {least} to {INT32.max}")
+    if not least <= value <= most:
+        raise ValueError(f"{place} is {shown(value)}, outside {least} to {most}")
     return value
+
+
+def number(value: object, place: str) -> float:
+    """A number, NaN and infinity included."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{place} is {shown(value)}, not a number")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def finite(value: object, place: str) -> float:
     """A finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{place} is {shown(value)}, not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
+    out = number(value, place)
+    if not math.isfinite(out):
         raise ValueError(f"{place} is {shown(value)}, not a finite number")
-    return number
+    return out
 
 
 def by_alpha(value: object, place: str) -> dict[float, tuple[str, Any]]:
@@ -102,14 +110,14 @@ def by_alpha(value: object, place: str) -> dict[float, tuple[str, Any]]:
 
     Keys are labels: ``"1"`` and ``"1.0"`` are the same alpha, so one object cannot hold both.
     """
-    found: dict[float, tuple[str, Any]] = {}
-    for key, item in mapping(value, place).items():
-        alpha = alpha_of(key, f"a key of {place}")
-        here = f'{place}["{key}"]'
-        if alpha in found:
-            raise ValueError(f"{found[alpha][0]} and {here} are the same alpha, {alpha:g}")
-        found[alpha] = (here, item)
-    return found
+    items = mapping(value, place)
+    alphas = [alpha_of(key, f"a key of {place}") for key in items]
+    places = [f'{place}["{key}"]' for key in items]
+    again = twice(alphas)
+    if again is not None:
+        first, second = (places[i] for i in again)
+        raise ValueError(f"{first} and {second} are the same alpha, {alphas[again[1]]:g}")
+    return dict(zip(alphas, zip(places, items.values(), strict=True), strict=True))
 
 
 def alpha_of(key: str, place: str) -> float:
@@ -186,6 +194,16 @@ def counts(value: object, place: str) -> IntArray:
         for i, item in enumerate(items)
     )
     return np.fromiter(numbers, dtype=np.int32, count=len(items))
+
+
+def shares(value: object, place: str) -> FloatArray:
+    """A list of finite numbers as float64; NaN where one is null or NaN."""
+    items = array(value, place)
+    numbers = (
+        math.nan if item is None or item != item else finite(item, f"{place}[{i}]")  # noqa: PLR0124
+        for i, item in enumerate(items)
+    )
+    return np.fromiter(numbers, dtype=np.float64, count=len(items))
 
 
 def rising(value: object, place: str) -> IntArray:

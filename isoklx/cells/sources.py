@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +22,17 @@ PMASS = "pmass.json"
 HISTORY = "history.json"
 RESULTS = "results.csv"
 
+GENERATIONS = "gens.jsonl"
+"""One generation a line; texts are read on request."""
+
 FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
 """The files of a cell, in the order in which the hash takes them."""
 
 Stamp = tuple[int, int]
 """Size in bytes and time of change in nanoseconds: equal stamps mean equal content."""
+
+AT_ONCE = 2 * 10**9
+"""Nanoseconds within which files may have been written in any order, as copies of a folder are."""
 
 
 def stamps(folder: Path) -> dict[str, Stamp]:
@@ -38,6 +45,23 @@ def stamps(folder: Path) -> dict[str, Stamp]:
             continue  # reading it says what is wrong with it
         found[file] = (status.st_size, status.st_mtime_ns)
     return found
+
+
+def calibrated_later(found: Mapping[str, Stamp]) -> bool:
+    """Whether the calibration is newer than all results, which it would have made.
+
+    Examples
+    --------
+    >>> calibrated_later({"calib.json": (99, 60 * 10**9), "results.csv": (99, 0)})
+    True
+    """
+    results = [found[file][1] for file in (TRAJECTORY, PMASS, RESULTS) if file in found]
+    return bool(results) and found[CALIBRATION][1] > max(results) + AT_ONCE
+
+
+def fingerprint(source_hash: str, later: bool) -> str:
+    """All that a cell is read from: the content of its files, and `calibrated_later`."""
+    return f"{source_hash}{' later' * later}"
 
 
 @dataclass

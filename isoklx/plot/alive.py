@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from isoklx.errors import UsageError
 from isoklx.plot import palette
 from isoklx.plot.facets import (
     Grid,
@@ -37,7 +38,14 @@ from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
 from isoklx.plot.typesetting import typeset
 from isoklx.stats.lifetimes import lifetimes
-from isoklx.stats.trajectories import CALIB_TOKENS, ROLL, normalise_kl, quantile, smooth
+from isoklx.stats.trajectories import (
+    CALIB_TOKENS,
+    ROLL,
+    normalise_kl,
+    paired_pmass,
+    quantile,
+    smooth,
+)
 
 THRESHOLD = 0.75
 
@@ -55,7 +63,7 @@ def alive(
     ds: xr.Dataset,
     *,
     threshold: float = THRESHOLD,
-    calib_tokens: int = CALIB_TOKENS,
+    calib_tokens: int | None = None,
     normalize: bool = True,
     alphas: float | Sequence[float] | None = None,
     window: int | None = None,
@@ -74,8 +82,8 @@ def alive(
         A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
         `isoklx.survival`. Above a panel: of how many trajectories pmass is known, how many died,
         and how many ended before the window without having died.
-    calib_tokens : int
-        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`.
+    calib_tokens : int, optional
+        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`; by default 20.
     normalize : bool
         Whether to divide by it; otherwise the axis is in nats.
     alphas : float or sequence of float, optional
@@ -115,11 +123,16 @@ def alive(
     (1, 2)
     """
     check_ymax(kl_ymax)
+    if calib_tokens is not None and not normalize:
+        raise UsageError(f"calib_tokens={calib_tokens}: does nothing where KL is not normalised")
+    calib_tokens = CALIB_TOKENS if calib_tokens is None else calib_tokens
     ds = in_scope(ds, window=window, alphas=alphas)
     if normalize and alphas is None:
         ds = _that_can_be_normalised(ds, calib_tokens)
     kl = normalise_kl(ds, calib_tokens) if normalize else ds["kl"]
-    lives = lifetimes(ds, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    lives = lifetimes(ds.assign(pmass_eval=paired_pmass(ds)), "pmass_eval", threshold).isel(
+        threshold=0, drop=True
+    )
     drawn = ds.assign({"drawn": kl, **lives.data_vars})
     rows = groups(drawn, by)
     grid = facets(

@@ -55,7 +55,7 @@ def figure1(
     mark_t: int | None = None,
     color_by_pmass: bool = False,
     line_alpha: float | None = None,
-    line_lw: float = Strokes.line_lw,
+    line_lw: float | None = None,
     median_lw: float = Strokes.median_lw,
 ) -> Grid:
     """Draw KL per token and pmass at forks, one column of panels per dose.
@@ -93,8 +93,10 @@ def figure1(
         by `isoklx.pmass_on_tokens`; the lowest are drawn last.
     line_alpha : float, optional
         Opacity of a line of the spaghetti; by default the more lines, the less.
-    line_lw, median_lw : float
-        Widths of a line of the spaghetti and of the median, in points.
+    line_lw : float, optional
+        Width of a line of the spaghetti, in points; by default 0.6.
+    median_lw : float
+        Width of the median, in points.
 
     Returns
     -------
@@ -107,7 +109,8 @@ def figure1(
     DatasetError
         When `ds` is not a sweep, or has no per-token KL (or no pmass, to colour by).
     UsageError
-        When an option is out of range, a window or dose is not there, or a window must be chosen.
+        When an option is out of range, or of another kind of figure, a window or dose is not there,
+        or a window must be chosen.
 
     Examples
     --------
@@ -116,8 +119,15 @@ def figure1(
     >>> grid.axs.shape
     (2, 3)
     """
-    strokes = Strokes(line_alpha, line_lw, median_lw)
-    check_options(kind, roll=roll, kl_ymax=kl_ymax, color_by_pmass=color_by_pmass)
+    strokes = check_options(
+        kind,
+        roll=roll,
+        kl_ymax=kl_ymax,
+        color_by_pmass=color_by_pmass,
+        line_alpha=line_alpha,
+        line_lw=line_lw,
+        median_lw=median_lw,
+    )
     ds = in_scope(ds, window=window, alphas=alphas)
     if color_by_pmass and not ds["pmass_eval"].notnull().any():
         raise DatasetError(
@@ -160,21 +170,32 @@ def figure1(
 
 
 def check_options(
-    kind: str, *, roll: int, kl_ymax: float | Literal["auto"], color_by_pmass: bool
-) -> None:
-    """Refuse options that fit no sweep, before there is one.
+    kind: str,
+    *,
+    roll: int,
+    kl_ymax: float | Literal["auto"],
+    color_by_pmass: bool,
+    line_alpha: float | None,
+    line_lw: float | None,
+    median_lw: float,
+) -> Strokes:
+    """Refuse options that fit no sweep, before there is one; say how lines are drawn.
 
     Raises
     ------
     UsageError
-        When one is out of range, or two exclude each other.
+        When one is out of range, two exclude each other, or one would do nothing.
     """
     if kind not in get_args(Kind):
         raise UsageError(f"kind {kind!r}: give one of {', '.join(get_args(Kind))}")
     if color_by_pmass and kind != "spaghetti":
         raise UsageError(f"color_by_pmass colours single lines: choose kind spaghetti, not {kind}")
+    for name, value in (("line_alpha", line_alpha), ("line_lw", line_lw)):
+        if value is not None and kind != "spaghetti":
+            raise UsageError(f"{name} is of single lines: choose kind spaghetti, not {kind}")
     check_count("roll", roll)
     check_ymax(kl_ymax)
+    return Strokes(line_alpha, Strokes.line_lw if line_lw is None else line_lw, median_lw)
 
 
 def _draw_kl(

@@ -20,7 +20,7 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.stats.trajectories import crossed, pmass_on_tokens, quantile, smooth
+from isoklx.stats.trajectories import crossed, paired_pmass, pmass_on_tokens, quantile, smooth
 
 PMASS_LEVELS = 32
 """More shades than that nobody tells apart, and each makes more pieces of a line."""
@@ -48,7 +48,8 @@ def draw_spaghetti(
     -------
     Extent
     """
-    ds = in_memory_if_small(ds[["kl", "target_kl", "pmass_eval", "gen_len"]])
+    needed = ["kl", "target_kl", "pmass_eval", "gen_len", "unpaired"]
+    ds = in_memory_if_small(ds[[name for name in needed if name in ds]])
     of_all = xr.Dataset(
         {
             "crossed": crossed(ds),
@@ -86,7 +87,7 @@ def spaghetti_legend() -> list[Artist]:
 
 def unknown_legend(ds: xr.Dataset) -> list[Artist]:
     """What the grey of a line means, if any line has KL and no pmass."""
-    unknown = ds["gen_len"].notnull() & ds["pmass_eval"].isnull().all("fork")
+    unknown = ds["gen_len"].notnull() & paired_pmass(ds).isnull().all("fork")
     return [Line2D([], [], color=palette.UNKNOWN, label="pmass unknown")] if unknown.any() else []
 
 

@@ -86,7 +86,8 @@ def lifetimes(
         end : int32
             Index along ``fork`` (``token``) of the death, else of the last observation; -1 where
             there is none at all, as where the dose was not run. Observed is what is not NaN at
-            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN.
+            forks up to ``gen_len`` and at tokens before it, and anywhere where that is NaN or, of
+            prompts, the dose is ``unpaired`` (it may then be another rollout's).
         died : bool
             Whether `end` is a death.
         recovered : bool
@@ -124,7 +125,7 @@ def follow(
         For a threshold that is out of range, repeated, or missing for KL.
     """
     spec = METRICS[metric]
-    thresholds = _checked_thresholds(metric, spec, threshold)
+    thresholds = checked_thresholds(metric, threshold)
     fates = xr.apply_ufunc(
         _stacked_fates,
         ds[metric],
@@ -195,6 +196,8 @@ def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
     if not has.any():
         other = OTHER_PMASS.get(metric, "")
         raise absent(metric, other if other in ds and _cells_with(ds, other).any() else "")
+    if "unpaired" in ds and spec.unit == "prompt":
+        ds = ds.assign({spec.length: ds[spec.length].where(ds["unpaired"] == 0)})
     return ds.assign({spec.flag: ds[spec.flag].copy(data=has.astype(np.int8))})
 
 
@@ -218,9 +221,15 @@ def _stacked_fates(*args: Any, **kwargs: Any) -> npt.NDArray[np.int32]:
     return np.stack(first_crossing(*args, **kwargs), axis=-1)
 
 
-def _checked_thresholds(
-    metric: str, spec: Metric, threshold: float | Sequence[float] | None
-) -> list[float]:
+def checked_thresholds(metric: str, threshold: float | Sequence[float] | None) -> list[float]:
+    """The thresholds of a metric, its own by default.
+
+    Raises
+    ------
+    UsageError
+        When one is out of range, given twice or no number, or there is no default.
+    """
+    spec = METRICS[metric]
     if threshold is None:
         if not spec.default:
             raise UsageError(f"metric {metric!r} has no default threshold; give one, in nats")

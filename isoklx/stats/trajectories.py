@@ -253,8 +253,8 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     -------
     DataArray
         Dims of ``pmass_eval`` with ``token`` for ``fork``, and its dtype; lazy where ``kl`` or
-        ``pmass_eval`` is, in the chunks of ``kl``. NaN from ``gen_len`` on, and for a trajectory
-        without any finite fork or without ``gen_len``.
+        ``pmass_eval`` is, in the chunks of ``kl``. NaN from ``gen_len`` on, for a trajectory
+        without any finite fork or without ``gen_len``, and where `paired_pmass` is.
 
     Raises
     ------
@@ -273,7 +273,8 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     kl = _kl(ds)
     schema.require(ds, ["pmass_eval", "gen_len", "fork"])
     chunks = {dim: sizes for dim, sizes in kl.variable.chunksizes.items() if dim != "token"}
-    pmass = _rechunked(ds["pmass_eval"], chunks) if chunks else ds["pmass_eval"]
+    pmass = paired_pmass(ds)
+    pmass = _rechunked(pmass, chunks) if chunks else pmass
     line = _apply(
         interpolate,
         _whole_along(pmass, ["fork"]),
@@ -284,6 +285,38 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
         positions=kl["token"].values,
     ).assign_coords(token=kl["token"])
     return _renamed(line, "pmass_on_tokens", "pmass_eval, linear between the trajectory's forks")
+
+
+def paired_pmass(ds: xr.Dataset) -> xr.DataArray:
+    """Keep ``pmass_eval`` where it is known to be of the same prompts as ``kl``.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+
+    Returns
+    -------
+    DataArray
+        ``pmass_eval``, NaN at the doses of a cell that are ``unpaired``; lazy where it is.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` lacks ``pmass_eval``.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> ds = isoklx.open_sweep("data/sample")
+    >>> paired_pmass(ds).identical(ds.pmass_eval)
+    True
+    """
+    schema.require(ds, ["pmass_eval"])
+    if "unpaired" not in ds:
+        return ds["pmass_eval"]
+    pmass = ds["pmass_eval"]
+    return pmass.where(ds["unpaired"] == 0).transpose(*pmass.dims)
 
 
 def _kl(ds: xr.Dataset) -> xr.DataArray:

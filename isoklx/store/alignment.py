@@ -10,6 +10,8 @@ import numpy as np
 
 from isoklx import schema
 from isoklx.cells.cell import Cell
+from isoklx.cells.dose_labels import positions, union
+from isoklx.errors import BuildError
 
 
 @dataclass(frozen=True)
@@ -20,23 +22,32 @@ class Alignment:
     ----------
     labels : mapping of str to ndarray
         The index of every dimension but ``cell``, in the dtype of the schema: the ascending union
-        of the cells' alphas and fork points, and counts from 0 as long as the longest.
+        of the cells' doses and fork points, and counts from 0 as long as the longest.
     """
 
     labels: Mapping[str, Any]
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> Alignment:
-        """Return the labels that hold all of ``cells``; their order does not matter."""
+        """Return the labels that hold all of ``cells``; their order does not matter.
+
+        Raises
+        ------
+        BuildError
+            When doses of one cell cannot be told apart because others lie between them.
+        """
         lengths = dict.fromkeys(schema.DIMS, 0)
         for cell in cells:
             for name, shape in cell.shapes.items():
                 for dim, length in zip(schema.DATA[name].dims[1:], shape, strict=True):
                     lengths[dim] = max(lengths[dim], length)
         unions = {
-            "alpha": np.unique(np.concatenate([cell.alpha for cell in cells])),
+            "alpha": union(np.concatenate([cell.alpha for cell in cells])),
             "fork": np.unique(np.concatenate([cell.fork for cell in cells])),
         }
+        for cell in cells:
+            if np.unique(positions(unions["alpha"], cell.alpha)).size < cell.alpha.size:
+                raise BuildError(f"{cell.folder}: its alphas are too near to those of other cells")
         return cls(
             {
                 dim: unions.get(dim, np.arange(lengths[dim])).astype(schema.COORDINATES[dim].dtype)
@@ -52,19 +63,21 @@ class Alignment:
     def placed(self, name: str, cells: Sequence[Cell]) -> Any:
         """Return a data variable over ``cells``, its fill value wherever a cell has none."""
         var = schema.DATA[name]
-        if var.fill is None:
+        if var.dims == ("cell",) and var.fill is None:
             return np.array([cell.data[name] for cell in cells], dtype=var.dtype)
         dtype = measured_dtype(cells) if var.measured else var.dtype
-        out = np.full((len(cells), *self.shape(name)), var.fill, dtype=dtype)
+        fill = 0 if var.fill is None else var.fill  # a flag that is not up
+        out = np.full((len(cells), *self.shape(name)), fill, dtype=dtype)
         for i, cell in enumerate(cells):
             if cell.shapes[name] == out.shape[1:]:  # it has every label there is
                 out[i] = cell.data[name]
                 continue
-            own = {"alpha": cell.alpha, "fork": cell.fork}
+            own = {
+                "alpha": positions(self.labels["alpha"], cell.alpha),
+                "fork": np.searchsorted(self.labels["fork"], cell.fork),
+            }
             where: list[Any] = [
-                np.searchsorted(self.labels[dim], own[dim][:length])
-                if dim in own
-                else np.arange(length)
+                own[dim][:length] if dim in own else np.arange(length)
                 for dim, length in zip(var.dims[1:], cell.shapes[name], strict=True)
             ]
             out[(i, *np.ix_(*where))] = cell.data[name]

@@ -15,8 +15,9 @@ import numpy as np
 import isoklx
 from isoklx import schema
 from isoklx.cells.cell import Cell
+from isoklx.cells.dose_labels import positions
 from isoklx.errors import BuildError, DatasetError
-from isoklx.store import manifest
+from isoklx.store import manifest, versions
 from isoklx.store.formats import zarr_attributes
 
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError)
@@ -74,7 +75,8 @@ def stored_cells(path: Path) -> Iterator[tuple[list[Cell], Attributes]]:
     with _opened(path) as file:
         if not _holds_cells(file):
             raise DatasetError(f"{path}: not as isoklx build wrote it: it has no {manifest.GROUP}")
-        yield list(_cells(file).values()), file.attributes
+        version = {"schema_version": np.int32(schema.SCHEMA_VERSION)}
+        yield list(_cells(file).values()), {**file.attributes, **version}
 
 
 @dataclass(frozen=True)
@@ -149,26 +151,30 @@ class StoredArrays(Mapping[str, Any]):
 def _reusable(file: _File, dtype: str) -> bool:
     return (
         _holds_cells(file)
+        and file.attributes["schema_version"] == schema.SCHEMA_VERSION
         and file.attributes.get("creation_library_version") == isoklx.__version__
         and file.arrays["kl"].dtype == dtype
     )
 
 
 def _holds_cells(file: _File) -> bool:
-    needed = {*schema.VARIABLES, manifest.GROUP}
-    same_schema = file.attributes.get("schema_version") == schema.SCHEMA_VERSION
-    return same_schema and needed.issubset(file.names)
+    needed = versions.variables(file.attributes.get("schema_version")) | {manifest.GROUP}
+    return len(needed) > 1 and needed.issubset(file.names)
 
 
 def _cells(file: _File) -> dict[str, Cell]:
-    held = {name: file.arrays[name][:] for name in schema.VARIABLES if name not in schema.MEASURED}
+    small = [name for name in schema.VARIABLES if name not in schema.MEASURED]
+    held = {name: file.arrays[name][:] for name in small if name in file.names}
+    sizes = {dim: held[dim].size for dim in ("alpha", "prompt")} | {"cell": held["run_id"].size}
+    held |= versions.absent(set(small) - held.keys(), sizes)
     found: dict[str, Cell] = {}
     for index, line in enumerate(file.arrays[manifest.GROUP][manifest.VARIABLE][:]):
         entry = json.loads(line)
         shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
         alpha, fork = np.array(entry["alpha"]), np.array(entry["fork"], dtype=np.int32)
-        positions = {
-            "alpha": np.searchsorted(held["alpha"], alpha),
+        versions.complete(shapes, alpha.size)
+        places = {
+            "alpha": positions(held["alpha"], alpha),
             "fork": np.searchsorted(held["fork"], fork),
         }
         labels = {name: held[name][index] for name in schema.CELL_LABELS}
@@ -178,7 +184,7 @@ def _cells(file: _File) -> dict[str, Cell]:
             labels=labels,
             alpha=alpha.astype(np.float64),
             fork=fork,
-            data=StoredArrays(file.path, file.arrays, held, index, shapes, positions),
+            data=StoredArrays(file.path, file.arrays, held, index, shapes, places),
             shapes=shapes,
             dtype=entry["dtype"],
             notes=tuple(entry["notes"]),

@@ -13,6 +13,7 @@ from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.store.extras import need
 from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
+from isoklx.store.versions import upgraded
 
 LARGE = 256 * 2**20
 """Bytes of ``kl`` above which a file is opened dask-backed."""
@@ -40,11 +41,14 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
     Raises
     ------
     DatasetError
-        When the file is absent, damaged, not a sweep, or of a newer schema.
+        When the file is absent, damaged, not a sweep, or of a newer schema. A file of an older
+        one is given the form of the present one.
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file")
-    ds = _zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path)
+    if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
+        raise DatasetError(f"{path}: is a folder, not a built file; build makes one of a runs root")
+    ds = upgraded(_zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path))
     try:
         _check(ds)
     except DatasetError as error:

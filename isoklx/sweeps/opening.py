@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.errors import UsageError
 from isoklx.store import stored_sweep
 from isoklx.store.formats import is_zarr
@@ -62,8 +63,8 @@ def open_sweep(
     2
     """
     if not isinstance(path, str | Path):
-        return _open_all([Path(each) for each in path], chunks)
-    path = Path(path)
+        return _open_all(as_paths(path), chunks)
+    path = as_path(path)
     if path.is_dir() and not is_zarr(path):
         return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
     return stored_sweep.read(path, chunks)
@@ -93,9 +94,10 @@ def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
     Parameters
     ----------
     file : Path
-        As for `isoklx.open_sweep`; with a scheduler, a built file on storage that its workers see.
+        A file that build wrote, or a runs root.
     scheduler : str, optional
-        As for `connected`.
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; the file is
+        then a built one, on storage that all of them see.
 
     Yields
     ------
@@ -109,6 +111,7 @@ def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
     DatasetError, BuildError
         As `connected` and `isoklx.open_sweep`.
     """
+    file = as_path(file)
     if scheduler is None:
         with open_sweep(file) as ds:
             yield ds

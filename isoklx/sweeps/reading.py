@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from isoklx.cells.cell import EVERY, Cell, Choice, Labels
 from isoklx.cells.roots import cell_folders
-from isoklx.cells.sources import Stamp, stamps
+from isoklx.cells.sources import Stamp, fingerprint, stamps
 from isoklx.errors import BuildError, CellError
 from isoklx.sweeps.progress import progress
 from isoklx.sweeps.workers import Outcome, Task, perform_all
@@ -141,7 +141,9 @@ def _unchanged(found: Mapping[str, Stamp], cell: Cell | None) -> bool:
 
 
 def _hash(cell: Cell | None) -> str:
-    return "" if cell is None else str(cell.data["source_hash"])
+    if cell is None:
+        return ""
+    return fingerprint(str(cell.data["source_hash"]), bool(cell.data["calib_newer"]))
 
 
 def _processes(jobs: int | None, cells: int, size: int) -> int:

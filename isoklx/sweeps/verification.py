@@ -11,12 +11,16 @@ import numpy as np
 import xarray as xr
 
 from isoklx import schema
+from isoklx.cells import contradictions
 from isoklx.cells.cell import Cell, read_cell
+from isoklx.cells.dose_labels import positions
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.cells.roots import cell_folders
 from isoklx.errors import CellError
 from isoklx.store import stored_sweep
 from isoklx.store.alignment import Alignment
 from isoklx.store.formats import is_zarr
+from isoklx.store.versions import upgraded
 
 ROUNDING = 1e-6
 """How far beyond 1 a probability may be, that was summed in float32."""
@@ -31,7 +35,8 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     The file's own form and numbers: every variable of the schema with its dimensions, dtype, fill
     value and units; labels that ascend; probabilities within [0, 1]; ``gen_len`` where the last
     finite KL of each trajectory is; nothing measured beyond a rollout's end or its window; flags
-    that are true.
+    that are true; nothing that says that a cell's files are of two runs (``coeff`` is alpha *
+    ``c_star``, the bisection tried ``c_star``, the calibration is older than the results).
 
     With roots, also: the same cells; the hash of each cell's files; and every value, NaN included,
     equal to what `isoklx.cells.cell.read_cell`, the reader of a build, makes of the JSON now.
@@ -64,20 +69,22 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     ...     verify(file, "data/sample")
     []
     """
-    path = Path(path)
-    given = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
+    path = as_path(path)
+    given = as_paths(roots)
     folders = cell_folders(given) if given else None
     stored_sweep.read(path, chunks=None).close()
     # Of a store what it holds, and not the copy of its metadata.
     engine: dict[str, Any] = {"engine": "zarr", "consolidated": False} if is_zarr(path) else {}
-    with xr.open_dataset(path, decode_cf=False, **({"engine": "netcdf4"} | engine)) as ds:
+    with xr.open_dataset(path, decode_cf=False, **({"engine": "netcdf4"} | engine)) as opened:
+        ds = upgraded(opened)
         findings = [*_form(ds)]
         if findings:
             return findings  # nothing else can be relied upon
         try:
             findings += _labels(ds)
             for index in range(ds.sizes["cell"]):
-                findings += _numbers(ds.isel(cell=index).load())
+                cell = ds.isel(cell=index).load()
+                findings += [*_numbers(cell), *_contradictions(cell)]
             if folders is not None:
                 findings += _against(ds, folders)
         except UNREADABLE as error:
@@ -100,7 +107,7 @@ def _form(ds: xr.Dataset) -> Iterator[str]:
             yield f"{name} is {stored.dtype}, not {var.dtype}"
         if stored.attrs.get("units") != var.units:
             yield f"{name} has units {stored.attrs.get('units')!r}, not {var.units!r}"
-        fill = stored.attrs.get("_FillValue")
+        fill = stored.attrs.get("_FillValue", stored.encoding.get("_FillValue"))
         if str(fill) != str(var.fill):
             yield f"{name} has the fill value {fill}, not {var.fill}"
 
@@ -126,7 +133,7 @@ def _numbers(cell: xr.Dataset) -> Iterator[str]:
         yield f"{run_id}: window is {window}"
     if not np.isfinite(c_star):
         yield f"{run_id}: c_star is {c_star}"
-    for name in ("pmass_eval", "pmass", "p_true"):
+    for name in ("pmass_eval", "pmass", "p_true", "repetition"):
         values = cell[name].values
         yield from _first(
             cell, name, (values < 0) | (values > 1 + ROUNDING), "is {value:g}, not within 0 and 1"
@@ -140,6 +147,20 @@ def _numbers(cell: xr.Dataset) -> Iterator[str]:
             yield f"{run_id}: {name} is {flag}, and there is {'some' if there else 'none'}"
 
 
+def _contradictions(cell: xr.Dataset) -> Iterator[str]:
+    """What says that a cell's files are of two runs."""
+    run_id, c_star = cell["run_id"].item(), cell["c_star"].item()
+    expected = f"is {{value:g}}, which is not alpha * c_star, of c_star = {c_star:g}"
+    off = contradictions.coeff_mismatch(cell["coeff"].values, cell["alpha"].values, c_star)
+    yield from _first(cell, "coeff", off > contradictions.SAME_COEFFICIENT, expected)
+    tried = cell["calib_coeff"].values
+    known = np.isfinite(tried).any() and np.isfinite(c_star)
+    if known and not contradictions.was_tried(c_star, tried):
+        yield f"{run_id}: c_star is {c_star:g}, which no step of the bisection tried"
+    if cell["calib_newer"].item() == 1:
+        yield f"{run_id}: its calibration is newer than its results, which may be of an earlier run"
+
+
 def _lengths(cell: xr.Dataset, window: int) -> Iterator[str]:
     """Lengths of rollouts against what was measured along them."""
     for name in ("gen_len", "gen_len_qa"):
@@ -148,7 +169,8 @@ def _lengths(cell: xr.Dataset, window: int) -> Iterator[str]:
         yield from _first(cell, name, impossible, f"is {{value:g}}, not within 0 and {window}")
     finite, end = np.isfinite(cell["kl"].values), cell["gen_len"].values
     last = (finite * np.arange(1, finite.shape[-1] + 1)).max(axis=-1, initial=0)
-    wrong = (end != last) & (last > 0)
+    together = cell["unpaired"].values[:, np.newaxis] == 0
+    wrong = (end != last) & (last > 0) & together
     yield from _first(cell, "gen_len", wrong, "is {value:g}, and the last finite kl elsewhere")
     late = (cell["fork"].values > end[..., np.newaxis]) & (end[..., np.newaxis] >= 0)
     past = late & np.isfinite(cell["pmass_eval"].values)
@@ -195,13 +217,16 @@ def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
     if stored["source_hash"].item() != cell.data["source_hash"]:
         yield f"{run_id}: its files are not those that the file was built from (another SHA-256)"
         return
-    for name in (*cell.labels, "c_star", "target_kl"):
+    for name in (*cell.labels, "c_star", "target_kl", "target_stat", "measured_with"):
         value, own = stored[name].item(), {**cell.labels, **cell.data}[name]
         if value != own:
             yield f"{run_id}: {name} is {value!r}, and {own!r} in its folder"
     alignment = Alignment({dim: stored[dim].values for dim in schema.DIMS if dim != "cell"})
-    for dim, labels in (("alpha", cell.alpha), ("fork", cell.fork)):
-        if not np.isin(labels, stored[dim].values).all():
+    for dim, lacks in (
+        ("alpha", _lacks_dose(stored["alpha"].values, cell.alpha)),
+        ("fork", not np.isin(cell.fork, stored["fork"].values).all()),
+    ):
+        if lacks:
             yield f"{run_id}: the file lacks one of its labels along {dim}"
             return
     for name, var in schema.DATA.items():
@@ -215,6 +240,12 @@ def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
         for line in _first(stored, name, differs, "is {value:g}"):
             at = tuple(np.argwhere(differs)[0])
             yield f"{line}, and {expected[at]:g} in its folder"
+
+
+def _lacks_dose(labels: Any, doses: Any) -> bool:
+    if not labels.size:
+        return bool(doses.size)
+    return not schema.same_dose(labels[positions(labels, doses)], doses).all()
 
 
 def _equal(stored: Any, expected: Any) -> Any:

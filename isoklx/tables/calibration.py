@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
+from isoklx.cells import contradictions
 from isoklx.stats.repeats import repeated_cells
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.trajectories import quantile
@@ -25,6 +26,10 @@ TOLERANCE = 0.05
 
 HELD_OUT_RANGE = (0.7, 1.4)
 """Held-out p95 at alpha 1, in units of the target, of a calibration that carries over."""
+
+SUMMARIES = ("coeff", "kl_p95", "calib_coeff", "calib_kl_mean", "calib_kl_p95")
+FLAGS = ("target_stat", "calib_newer")
+"""What the table is made of, beside the measured arrays."""
 
 EQUAL = 1e-9
 """Where two numbers are compared, they are equal to this."""
@@ -55,14 +60,15 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
         calib_kl_p95
             p95 of KL at the last step of the bisection, in nats.
         converged : boolean
-            Whether that is within 0.05 nats of the target.
+            Whether that is within 0.05 nats of the target. Where ``target_stat`` is "mean" the mean
+            of KL is compared; where it is "rms", which the bisection does not record, it is NA.
         pinned : boolean
             Whether it is not, and ``c_star`` is at an end of what was tried: no coefficient tried
             was smaller, or none was larger, in magnitude. The bisection ran into its limit.
         heldout_kl_p95
             p95 of KL at alpha 1 on held-out prompts, in nats.
         heldout_in_range : boolean
-            Whether that is in [0.7, 1.4] times the target.
+            Whether that is in [0.7, 1.4] times the target; NA where the target is not a p95.
         kl_max_alpha0
             Largest per-token KL at alpha 0, in nats: rounding, if nothing was steered there.
         pmass_eval_alpha0, pmass_alpha0
@@ -72,6 +78,15 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
             Largest relative difference, over alphas, between ``kl_p95`` and the p95 of ``kl``
             itself; that of two values below 1e-6 nats is 0. It is 0 as well where the run had
             recorded none, because ``kl_p95`` then comes from ``kl``.
+        coeff_mismatch
+            Largest relative difference, over alphas, between ``coeff`` and alpha * ``c_star``:
+            0, unless the doses were run with another calibration.
+        c_star_tried : boolean
+            Whether a step of the bisection tried ``c_star``.
+        calib_newer : boolean
+            Whether the calibration is newer than the results beside it (by the times of the files
+            when they were read), which may then be those of an earlier run. NA for a cell without
+            results.
         repeats
             ``run_id`` of the first cell that this one repeats to the byte, empty where it repeats
             none: the rows with an empty one are the distinct cells.
@@ -89,7 +104,7 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     (True, False)
     """
     labels = [*CALIBRATION_LABELS, "c_star", "target_kl"]
-    measured = ["kl", "kl_p95", "calib_coeff", "calib_kl_p95"]
+    measured = ["kl", *SUMMARIES, *FLAGS]
     optional = [name for name in OPTIONAL if name in ds]
     schema.require(ds, [*labels, *measured, *optional, "alpha"])
     ds = with_absent(restore_dims(ds), OPTIONAL)
@@ -98,15 +113,19 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     target = table["target_kl"].to_numpy()
 
     table["calib_kl_p95"] = p95 = _last(found["calib_kl_p95"].values)
-    on_target = np.abs(p95 - target) <= TOLERANCE + EQUAL
+    stat = found["target_stat"].values.astype(str)
+    reached = np.select(
+        [stat == "p95", stat == "mean"], [p95, _last(found["calib_kl_mean"].values)], np.nan
+    )
+    on_target = np.abs(reached - target) <= TOLERANCE + EQUAL
     at_end = _at_an_end(table["c_star"].to_numpy(), found["calib_coeff"].values)
-    table["converged"] = _nullable(on_target, known=~np.isnan(p95))
-    table["pinned"] = _nullable(at_end & ~on_target, known=~np.isnan(p95))
+    table["converged"] = _nullable(on_target, known=~np.isnan(reached))
+    table["pinned"] = _nullable(at_end & ~on_target, known=~np.isnan(reached))
 
     table["heldout_kl_p95"] = held_out = _at(found["kl_p95"], 1).values
     lowest, highest = (factor * target for factor in HELD_OUT_RANGE)
     in_range = (held_out >= lowest - EQUAL) & (held_out <= highest + EQUAL)
-    table["heldout_in_range"] = _nullable(in_range, known=~np.isnan(held_out))
+    table["heldout_in_range"] = _nullable(in_range, known=~np.isnan(held_out) & (stat == "p95"))
 
     table["kl_max_alpha0"] = _at(found["kl_quantiles"].isel(quantile=1), 0).values
     for name in ("pmass_eval", "pmass"):
@@ -114,9 +133,23 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     table["kl_p95_mismatch"] = _largest_mismatch(
         found["kl_p95"].values, found["kl_quantiles"].isel(quantile=0).values
     )
+    _add_contradictions(table, found)
     first = {again: group[0] for group in repeated_cells(ds) for again in group[1:]}
     table["repeats"] = [first.get(run_id, "") for run_id in table["run_id"]]
     return table
+
+
+def _add_contradictions(table: pd.DataFrame, found: xr.Dataset) -> None:
+    """What says that a cell's files are of two runs."""
+    c_star, tried = found["c_star"].values, found["calib_coeff"].values
+    off = contradictions.coeff_mismatch(
+        found["coeff"].values, found["alpha"].values, c_star[:, np.newaxis]
+    )
+    table["coeff_mismatch"] = np.fmax.reduce(off, axis=-1, initial=np.nan)
+    was_tried = contradictions.was_tried(c_star, tried)
+    table["c_star_tried"] = _nullable(was_tried, known=np.isfinite(tried).any(axis=1))
+    results = np.isfinite(found["coeff"].values).any(axis=1)
+    table["calib_newer"] = _nullable(found["calib_newer"].values == 1, known=results)
 
 
 def _columns(ds: xr.Dataset, names: list[str]) -> pd.DataFrame:
@@ -125,7 +158,7 @@ def _columns(ds: xr.Dataset, names: list[str]) -> pd.DataFrame:
 
 def _reduced(ds: xr.Dataset, labels: list[str]) -> xr.Dataset:
     """All that the calibration table needs, without prompts and tokens, in memory."""
-    found = ds[[*labels, "kl_p95", "calib_coeff", "calib_kl_p95"]].assign(
+    found = ds[[*labels, *SUMMARIES, *FLAGS]].assign(
         kl_quantiles=quantile(ds["kl"], [0.95, 1], ["prompt", "token"]).transpose("cell", ...),
         pmass_eval_alpha0=_mean(_at(ds["pmass_eval"], 0), ["prompt", "fork"]),
         pmass_alpha0=_mean(_at(ds["pmass"], 0), ["question", "fork"]),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
+from isoklx.cells.paths import as_path
 from isoklx.stats.repeats import repeated_cells
 from isoklx.stats.selection import restore_dims
 from isoklx.store import formats
@@ -47,7 +48,7 @@ def describe(path: str | Path) -> str:
     >>> print(describe("data/sample").splitlines()[2])
     12 cells, 10 distinct
     """
-    path = Path(path)
+    path = as_path(path)
     with open_sweep(path) as opened:
         schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
         ds = restore_dims(opened)

@@ -47,7 +47,15 @@ class Read:
     values: dict[str, Any] = field(default_factory=dict)
     alphas: tuple[float, ...] = (0.5, 1.0)
     forks: tuple[int, ...] = (0, 2)
-    note: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def both(*changes: Change) -> Change:
+    def change(folder: Path) -> None:
+        for each in changes:
+            each(folder)
+
+    return change
 
 
 def row(text: str) -> Change:
@@ -112,6 +120,27 @@ def uneven(folder: Path) -> None:
 def uneven_alphas(folder: Path) -> None:
     content(TRAJECTORY, {KL: {"0.5": [[0.5] * 9_000], "1.0": [[0.5]] * 9_000}})(folder)
     calib("window", 10_000)(folder)
+
+
+def many_lengths(folder: Path) -> None:
+    content(TRAJECTORY, {KL: {"1.0": [[0.5] * 10_000]}})(folder)
+    content(PMASS, {"gen_lens_eval": {"1.0": [0] * 9_999 + [9]}})(folder)
+    calib("window", 10_000)(folder)
+
+
+def later(file: str, seconds: float) -> Change:
+    """Give a file a time after all others'."""
+
+    def change(folder: Path) -> None:
+        newest = max(path.stat().st_mtime for path in folder.iterdir())
+        os.utime(folder / file, (newest + seconds,) * 2)
+
+    return change
+
+
+def unswept_since(folder: Path) -> None:
+    unswept(folder)
+    later(CALIB, 3600)(folder)
 
 
 LONG = "m" * 300
@@ -213,7 +242,11 @@ SKIPPED: dict[str, Skipped] = {
             ("window", True, "window is true, not a whole number"),
             ("window", 10**12, "window is 1000000000000, outside"),
             ("seed", "0", "seed is '0', not a whole number"),
-            ("seed", 2**40, "seed is 1099511627776, outside"),
+            ("seed", 2**63, "seed is 9223372036854775808, outside"),
+            ("seed", -(2**63) - 1, "seed is -9223372036854775809, outside"),
+            ("target_stat", "max", "target_stat is 'max', not one of p95, rms, mean"),
+            ("target_stat", ["p95"], "target_stat is a list of 1, not one of"),
+            ("measured_with", "torch", "measured_with is 'torch', not an object"),
             ("layer", [3], "layer is a list of 1, not a whole number"),
             ("c_star", NAN, "c_star is nan, not a finite number"),
             ("c_star", float("inf"), "c_star is inf, not a finite number"),
@@ -283,6 +316,11 @@ SKIPPED: dict[str, Skipped] = {
     "an alpha in two spellings": Skipped(
         entry(TRAJECTORY, KL, "1", value=[]), TRAJECTORY, r'\["1.0"\] and .*\["1"\] are the same'
     ),
+    "an alpha one bit from another": Skipped(
+        entry(TRAJECTORY, KL, value={"0.3": [], "0.30000000000000004": []}),
+        TRAJECTORY,
+        r'\["0.3"\] and .*\["0.30000000000000004"\] are the same alpha, 0.3',
+    ),
     "an alpha -0 beside 0": Skipped(
         entry(TRAJECTORY, KL, value={"0": [], "-0.0": []}), TRAJECTORY, "are the same alpha, 0"
     ),
@@ -327,6 +365,33 @@ SKIPPED: dict[str, Skipped] = {
             ("beyond int32", 2**31, "2147483648, outside"),
         )
     },
+    **{
+        f"completed alphas {name}": Skipped(
+            entry(PMASS, "completed_alphas", value=value), PMASS, f"completed_alphas{reason}"
+        )
+        for name, value, reason in (
+            ("in an object", {}, " is an object, not a list"),
+            ("that are numbers", ["0.5", 1], r"\[1\] is 1, not a text"),
+            ("that are words", ["one"], r"\[0\] is 'one', not a finite number"),
+        )
+    },
+    **{
+        f"repetition {name}": Skipped(
+            entry(PMASS, "repetition_eval", value={"1.0": [0.5, value]}),
+            PMASS,
+            rf'repetition_eval\["1.0"\]\[1\] is {reason}',
+        )
+        for name, value, reason in (
+            ("as text", "0.5", "'0.5', not a number"),
+            ("infinite", float("inf"), "inf, not a finite number"),
+            ("true", True, "true, not a number"),
+        )
+    },
+    "lengths too many to place KL by": Skipped(
+        many_lengths,
+        "",
+        "kl has 10000 values in rows so uneven that they take 10000 x 10000 places",
+    ),
     "computed as text": Skipped(
         entry(PMASS, "computed", value="false"), PMASS, "computed is 'false', not true or false"
     ),
@@ -342,8 +407,8 @@ SKIPPED: dict[str, Skipped] = {
     "a step without p95": Skipped(
         entry(STEPS, 1, "kl_p95", value=None), STEPS, "kl_p95 is missing"
     ),
-    "a step with NaN": Skipped(
-        entry(STEPS, 1, "kl_max", value=NAN), STEPS, r'\[1\]\["kl_max"\] is nan, not a finite'
+    "a step with true": Skipped(
+        entry(STEPS, 1, "kl_max", value=True), STEPS, r'\[1\]\["kl_max"\] is true, not a number'
     ),
     "a step with text": Skipped(
         entry(STEPS, 0, "coeff", value="1"), STEPS, r'\[0\]\["coeff"\] is \'1\', not a number'
@@ -358,6 +423,7 @@ SKIPPED: dict[str, Skipped] = {
             ("has no alpha", "dose,coeff\n1.0,2.5\n", "line 1 has no column alpha"),
             ("has a column twice", "alpha,coeff,coeff\n1,2,3\n", "line 1 names a column twice"),
             ("has an alpha twice", "alpha,coeff\n1,2\n1.0,2\n", "line 3 repeats alpha 1"),
+            ("has a dose twice", "alpha\n1.0000000001\n2\n1\n", "line 4 repeats alpha 1"),
             ("has a short line", "alpha,coeff\n1\n", "line 2 has not as many values"),
             ("has a long line", "alpha,coeff\n1,2,3\n", "line 2 has not as many values"),
             ("has text", "alpha,coeff\n1,two\n", "line 2, coeff is 'two', not a finite number"),
@@ -407,23 +473,70 @@ READ: dict[str, Read] = {
     **{
         f"{key} is {value[:9]!r}": Read(calib(key, value), "as recorded", {key: value})
         for key, value in (
-            ("model", LONG),
-            ("model", ODD),
             ("method", ODD),
             ("method", "méthode 🌡️"),
-            ("model", "org/"),
+        )
+    },
+    **{
+        f"a model called {model[:12]!r}": Read(
+            calib("model", model),
+            "the last part that is not empty is its short name",
+            {"model": model, "model_short": short},
+        )
+        for model, short in (
+            (LONG, LONG),
+            (ODD, ODD.rpartition("\\")[2]),
+            ("org/", "org"),
+            ("/models/tiny//", "tiny"),
+            (r"C:\models\tiny", "tiny"),
+            ("C:\\models/tiny\\ ", "tiny"),
+            ("//", "//"),
         )
     },
     **{
         f"{key} is {value}": Read(calib(key, value), "as recorded", {key: value})
         for key, value in (
-            ("c_star", -1.5),
-            ("c_star", 0),
             ("target_kl", 10**6),
             ("seed", -1),
+            ("seed", 2**40),
+            ("seed", -(2**63)),
             ("window", 2**31 - 1),
+            ("target_stat", "rms"),
         )
     },
+    **{
+        f"c_star is {value}": Read(
+            calib("c_star", value),
+            "as recorded, and not what the results were made with",
+            {"c_star": value},
+            notes=(
+                rf"results.csv: coeff is 0.75 at alpha 0.5, where alpha x c_star is {value / 2:g}:",
+                f"history.json: no step tried c_star = {value}: of another run than calib.json",
+            ),
+        )
+        for value in (-1.5, 0)
+    },
+    "a c_star of another run that was tried here as well": Read(
+        calib("c_star", 1.0),
+        "as recorded",
+        {"c_star": 1.0},
+        notes=("coeff is 0.75 at alpha 0.5, where alpha x c_star is 0.5: of another run",),
+    ),
+    "a c_star that was rounded": Read(calib("c_star", 1.5001), "the same", {"c_star": 1.5001}),
+    "a calibration newer than the results": Read(
+        later(CALIB, 60),
+        "a rerun that died, perhaps",
+        {"calib_newer": 1},
+        notes=("calib.json: newer than the results beside it",),
+    ),
+    "a calibration as new as a copy makes it": Read(later(CALIB, 1), "files copied in any order"),
+    "a calibration newer than the bisection": Read(later(DOSES, 60), "the results are later"),
+    "what it was measured with": Read(
+        calib("measured_with", {"torch": "2.13", "batch": [8, None], "été": NAN}),
+        "JSON, as recorded",
+        {"measured_with": r'{"torch": "2.13", "batch": [8, null], "\u00e9t\u00e9": NaN}'},
+    ),
+    "measured with null": Read(spelt(CALIB, "{", '{"measured_with": null, '), "not recorded"),
     "keys of other programs": Read(calib("git", {"sha": [None, True]}), "they are passed over"),
     "calib.json alone": Read(
         unswept,
@@ -438,8 +551,23 @@ READ: dict[str, Read] = {
             "calib_kl_max": [],
         },
     ),
+    "calib.json alone, later than the others' results": Read(
+        unswept_since,
+        "there are no results that it could be newer than",
+        {
+            **NO_KL,
+            **NO_PMASS,
+            "has_pmass": 0,
+            "gen_len": [],
+            **{name: [] for name in ("coeff", "kl_p95", "kl_mean", "kl_max")},
+            **{f"calib_{name}": [] for name in ("coeff", "kl_mean", "kl_p95", "kl_max")},
+        },
+    ),
     "an old trajectory.json": Read(
-        stale, "there is no KL, and the report says why", NO_KL, note="stale, it has no per_prompt"
+        stale,
+        "there is no KL, and the report says why",
+        NO_KL,
+        notes=("stale, it has no per_prompt",),
     ),
     "KL that ends in null": Read(
         row("[1, 2, null, null]"),
@@ -461,7 +589,7 @@ READ: dict[str, Read] = {
         {"kl": [[[0.5, 0.25], [0.125]], []]},
     ),
     "nothing but NaN": Read(
-        content(TRAJECTORY, {KL: {"0.5": [[NAN] * 4], "1.0": [[NAN] * 4] * 2}}),
+        content(TRAJECTORY, {KL: {"0.5": [[NAN] * 4] * 2, "1.0": [[NAN] * 4] * 2}}),
         "no KL",
         NO_KL,
     ),
@@ -474,7 +602,9 @@ READ: dict[str, Read] = {
         row("[1e-60]"),
         "reported, and --dtype=float64 keeps it",
         {"kl": [[[0.5, 0.25], [0.125]], [[0], [5, 6]]]},
-        note=r'does not hold per_prompt_per_t_kl\["1.0"\]\[0\]\[0\] = 1e-60',
+        notes=(
+            r'does not hold per_prompt_per_t_kl\["1.0"\]\[0\]\[0\] = 1e-60.*dtype=float64 does',
+        ),
     ),
     "a negative alpha": Read(
         alpha_key("-1e0"),
@@ -494,15 +624,97 @@ READ: dict[str, Read] = {
         alphas=(-1.0, 0.5, 1.0),
     ),
     "an alpha in another spelling": Read(alpha_key("10e-1"), "the label is the number"),
+    "an alpha one bit from another file's": Read(
+        alpha_key("1.0000000000000002"), "the same dose, in its shorter spelling"
+    ),
     "more prompts in KL than in pmass": Read(
         entry(PMASS, "pmass_eval", value={"0.5": [[0.9, 0.8]], "1.0": [[0.6, 0.5]]}),
-        "pmass is missing at the others",
-        {"pmass_eval": [[[0.9, 0.8]], [[0.6, 0.5]]]},
+        "both are kept, and belong to no known prompt of each other",
+        {"pmass_eval": [[[0.9, 0.8]], [[0.6, 0.5]]], "unpaired": [1, 1]},
+        notes=(
+            "pmass.json: KL and pmass cannot be paired at alpha 0.5, 1: 2 rows of KL, 1 of pmass",
+        ),
     ),
     "more prompts in pmass than in KL": Read(
-        entry(TRAJECTORY, KL, value={"0.5": [[0.5, 0.25]], "1.0": [[1, 2, 3, 4]]}),
-        "KL is missing at the others",
-        {"kl": [[[0.5, 0.25]], [[1, 2, 3, 4]]]},
+        entry(TRAJECTORY, KL, value={"0.5": [[0.5, 0.25], [0.125]], "1.0": [[1, 2, 3, 4]]}),
+        "both are kept, and belong to no known prompt of each other",
+        {"kl": [[[0.5, 0.25], [0.125]], [[1, 2, 3, 4]]], "unpaired": [0, 1]},
+        notes=("cannot be paired at alpha 1: 1 rows of KL, 2 of pmass_eval",),
+    ),
+    "no row of KL for a rollout that generated nothing": Read(
+        both(
+            entry(TRAJECTORY, KL, "1.0", value=[[1, 2, 3, 4]]),
+            entry(PMASS, "gen_lens_eval", "1.0", value=[0, 4]),
+            entry(PMASS, "pmass_eval", "1.0", value=[[0.6], [0.4, 0.3]]),
+        ),
+        "the rows of KL belong to the others",
+        {
+            "kl": [[[0.5, 0.25], [0.125]], [[], [1, 2, 3, 4]]],
+            "gen_len": [[2, 1], [0, 4]],
+            "pmass_eval": [[[0.9, 0.8], [0.7, NAN]], [[0.6], [0.4, 0.3]]],
+        },
+    ),
+    "fewer rows of KL than rollouts that generated something": Read(
+        both(
+            entry(TRAJECTORY, KL, "1.0", value=[[1, 2, 3, 4]]),
+            entry(PMASS, "gen_lens_eval", "1.0", value=[0, 4, 2]),
+            entry(PMASS, "pmass_eval", "1.0", value=[[0.6], [0.4, 0.3], [0.2]]),
+        ),
+        "it is not known to which they belong",
+        {
+            "kl": [[[0.5, 0.25], [0.125]], [[1, 2, 3, 4]]],
+            "gen_len": [[2, 1], [0, 4, 2]],
+            "pmass_eval": [[[0.9, 0.8], [0.7, NAN]], [[0.6], [0.4, 0.3], [0.2]]],
+            "unpaired": [0, 1],
+        },
+        notes=("cannot be paired at alpha 1: 1 rows of KL, 3 of pmass_eval",),
+    ),
+    "pmass.json without trajectory.json": Read(
+        lambda folder: (folder / TRAJECTORY).unlink(),
+        "there is no KL",
+        NO_KL,
+        notes=("pmass.json: there is no trajectory.json beside it, and so no KL",),
+    ),
+    "completed alphas": Read(
+        entry(PMASS, "completed_alphas", value=["1", "0.50"]), "all of them, in other spellings"
+    ),
+    "an alpha that was not completed": Read(
+        entry(PMASS, "completed_alphas", value=["0.5"]),
+        "what there is of it is kept",
+        notes=("pmass.json: alpha 1 not finished, says completed_alphas",),
+    ),
+    "a dose that was being written": Read(
+        both(
+            entry(TRAJECTORY, KL, "2.0", value=[[1, 2], [3]]),
+            content(DOSES, f"{RESULTS}2.0,3.0,2.9,2.0,3.0\r\n"),
+            entry(PMASS, "completed_alphas", value=["0.5", "1.0"]),
+        ),
+        "what there is of it is read: pmass.json, the last to be written, has it not yet",
+        {
+            "kl": [[[0.5, 0.25], [0.125]], [[1, 2, 3, 4], [5, 6]], [[1, 2], [3]]],
+            "gen_len": [[2, 1], [4, 2], [2, 1]],
+            "coeff": [0.75, 1.5, 3.0],
+            "kl_p95": [0.4, 5.9, 2.9],
+            "kl_mean": [0.3, 3.5, 2.0],
+            "kl_max": [0.5, 6.0, 3.0],
+        },
+        alphas=(0.5, 1.0, 2.0),
+    ),
+    "no alpha that was completed": Read(
+        entry(PMASS, "completed_alphas", value=[]),
+        "what there is of them is kept",
+        notes=("pmass.json: alpha 0.5, 1 not finished, says completed_alphas",),
+    ),
+    "repetition": Read(
+        entry(PMASS, "repetition_eval", value={"1.0": [0.25, NAN]}),
+        "as recorded",
+        {"repetition": [[], [0.25]]},
+    ),
+    "repetition that float32 rounds to 0": Read(
+        entry(PMASS, "repetition_eval", value={"0.5": [1e-60]}),
+        "reported",
+        {"repetition": [[0], []]},
+        notes=(r'does not hold repetition_eval\["0.5"\]\[0\] = 1e-60 to within 1e-06 .one of 1.$',),
     ),
     "a fork beyond the window": Read(
         entry(PMASS, "fork_points", value=[0, 99]), "as recorded", forks=(0, 99)
@@ -541,6 +753,26 @@ READ: dict[str, Read] = {
         "a prompt without KL and pmass",
         {"gen_len": [[2, 1], [4, 2, 3]]},
     ),
+    **{
+        f"a step with {text}": Read(
+            spelt(STEPS, "3.0", text),
+            "that number is missing, and nothing else",
+            {"calib_kl_max": [2.0, NAN]},
+            notes=(rf'history.json: \[1\]\["kl_max"\] is {shown}, and is missing there$',),
+        )
+        for text, shown in (
+            ("NaN", "nan"),
+            ("-Infinity", "-inf"),
+            ("1e400", "inf"),
+            ("null", "null"),
+        )
+    },
+    "steps without a number": Read(
+        content(STEPS, [{**HISTORY[0], "kl_p95": NAN, "coeff": NAN}, HISTORY[1]]),
+        "missing",
+        {"calib_coeff": [NAN, 1.5], "calib_kl_p95": [NAN, 1.0]},
+        notes=(r'\[0\]\["coeff"\] is nan, and is missing there \(one of 2\)$',),
+    ),
     "an empty bisection": Read(
         content(STEPS, []),
         "no step was recorded",
@@ -571,6 +803,7 @@ READ: dict[str, Read] = {
             "calib_kl_p95": [0.9],
             "calib_kl_max": [2.0],
         },
+        notes=("no step tried c_star = 1.5",),
     ),
 }
 """By name, what is read, and what it means."""

@@ -28,6 +28,7 @@ RESULTS = "alpha,coeff,kl_p95,kl_mean,kl_max\r\n0.5,0.75,0.4,0.3,0.5\r\n1.0,1.5,
 
 VALUES: dict[str, Any] = {
     "model": "org/tiny",
+    "model_short": "tiny",
     "method": "pca",
     "seed": 0,
     "layer": 3,
@@ -50,6 +51,10 @@ VALUES: dict[str, Any] = {
     "calib_kl_max": [2.0, 3.0],
     "has_kl": 1,
     "has_pmass": 1,
+    "calib_newer": 0,
+    "target_stat": "p95",
+    "measured_with": "",
+    "repetition": [],
 }
 """By variable, along alpha = 0.5, 1.0, fork = 0, 2; what is not listed is missing."""
 

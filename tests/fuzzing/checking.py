@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +18,27 @@ from isoklx.cells.cell import Cell, read_cell
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import CellError
 from tests.fuzzing.mutations import Files
-from tests.fuzzing.oracle import Values, values_of
+from tests.fuzzing.oracle import Values, same, values_of
+from tests.handmade import NAN
 
 COMPUTED = ("kl_mean", "kl_p95", "kl_max", "coeff")
 """What is recorded or else computed, and so agrees but for the last digits."""
 
 Dims = Mapping[str, Sequence[str]]
+Value = dict[tuple[float, ...], float]
+
+NOTES = {
+    "rounded": "float32 does not hold",
+    "unpaired": "cannot be paired",
+    "no trajectory": "no trajectory.json beside it",
+    "not finished": "not finished",
+    "no number": "is missing there",
+    "coeff": "results.csv: coeff is",
+    "c_star": "no step tried",
+    "calib newer": "newer than the results",
+    "stale": "stale",
+}
+"""What the oracle calls a note, and how it is known."""
 
 
 def valid_cells() -> list[Files]:
@@ -38,7 +54,31 @@ def valid_cells() -> list[Files]:
     ]
     with TemporaryDirectory() as root:
         folders = simulate(root, specs)
-        return [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+        cells = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    return [*cells, newer(cells[0]), with_a_silent_rollout(cells[0])]
+
+
+def newer(files: Files) -> Files:
+    """The same cell with the keys that newer runs write."""
+    out = dict(files)
+    calib, pmass = (json.loads(files[name]) for name in ("calib.json", "pmass.json"))
+    calib |= {"target_stat": "mean", "measured_with": {"torch": "2.13", "batch": [8, 1.5]}}
+    pmass["completed_alphas"] = [*pmass["pmass_eval"]]
+    pmass["repetition_eval"] = {alpha: [0.25, NAN, 0.5] for alpha in pmass["pmass_eval"]}
+    out["calib.json"], out["pmass.json"] = (json.dumps(each).encode() for each in (calib, pmass))
+    return out
+
+
+def with_a_silent_rollout(files: Files) -> Files:
+    """The same cell where one rollout generated nothing, and so has no row of KL."""
+    out = dict(files)
+    kl, pmass = (json.loads(files[name]) for name in ("trajectory.json", "pmass.json"))
+    for rows in kl["per_prompt_per_t_kl"].values():
+        del rows[1]
+    for lengths in pmass["gen_lens_eval"].values():
+        lengths[1] = 0
+    out["trajectory.json"], out["pmass.json"] = (json.dumps(each).encode() for each in (kl, pmass))
+    return out
 
 
 def put(files: Files, folder: Path) -> Path:
@@ -57,12 +97,13 @@ def read(files: Files, root: Path) -> bool:
         check_report(error)
         return False
     assert isinstance(cell, Cell)
-    labels, values, rounded = values_of(folder)
+    labels, values, notes = values_of(folder)
     scalars = {**cell.labels, **{name: cell.data[name] for name in cell.data}}
     assert {name: scalars[name] for name in labels} == labels
-    assert any("float32 does not hold" in note for note in cell.notes) == rounded
+    said = {kind for note in cell.notes for kind, words in NOTES.items() if words in note}
+    assert said == notes | ({"stale"} & said)
     at = {"alpha": cell.alpha, "fork": cell.fork}
-    found = {name: present(cell.data[name], DIMS[name], at) for name in DIMS if name in cell.data}
+    found = {name: present(cell.data[name], name, at) for name in DIMS if name in cell.data}
     check(found, values)
     return True
 
@@ -81,10 +122,10 @@ def build(files: Files, root: Path, beside: Files, rng: Random) -> bool:
             assert {name: file[name][index] for name in labels} == labels
             at = {name: file[name][:] for name in ("alpha", "fork")}
             found = {
-                name: present(np.ma.filled(file[name][index].astype("f8"), np.nan), DIMS[name], at)
+                name: present(np.ma.filled(file[name][index].astype("f8"), np.nan), name, at)
                 for name in DIMS
             }
-            check(found, values)
+            check(found, {name: at_labels(values[name], name, at["alpha"]) for name in found})
     return folder.name in report.read
 
 
@@ -94,14 +135,26 @@ def check_report(error: CellError) -> None:
     assert len(error.reason) < 500
 
 
-def present(
-    values: Any, dims: Sequence[str], at: Mapping[str, Any]
-) -> dict[tuple[float, ...], float]:
-    """What is not missing, by labels."""
+def at_labels(values: Value, name: str, labels: Any) -> Value:
+    """A cell's values under the labels that its doses have in a file."""
+    if DIMS[name][0] != "alpha":
+        return values
+    out = {}
+    for at, value in values.items():
+        [label] = [float(label) for label in labels if same(label, at[0])]
+        out[label, *at[1:]] = value
+    return out
+
+
+def present(values: Any, name: str, at: Mapping[str, Any]) -> Value:
+    """What is not missing, by labels; of a flag, where it is up."""
     missing = values < 0 if values.dtype.kind == "i" else np.isnan(values)
+    if name == "unpaired":
+        missing = values == 0
     return {
         tuple(
-            float(at[dim][i]) if dim in at else int(i) for dim, i in zip(dims, where, strict=True)
+            float(at[dim][i]) if dim in at else int(i)
+            for dim, i in zip(DIMS[name], where, strict=True)
         ): float(values[tuple(where)])
         for where in np.argwhere(~missing)
     }
@@ -119,7 +172,7 @@ def check(found: Values, expected: Values) -> None:
 DIMS: Dims = {
     "kl": ("alpha", "prompt", "token"),
     **dict.fromkeys(("pmass_eval", "pmass", "p_true"), ("alpha", "row", "fork")),
-    **dict.fromkeys(("gen_len", "gen_len_qa"), ("alpha", "row")),
-    **dict.fromkeys(COMPUTED, ("alpha",)),
+    **dict.fromkeys(("gen_len", "gen_len_qa", "repetition"), ("alpha", "row")),
+    **dict.fromkeys((*COMPUTED, "unpaired"), ("alpha",)),
     **{f"calib_{name}": ("iteration",) for name in COMPUTED},
 }

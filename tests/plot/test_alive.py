@@ -143,3 +143,14 @@ def test_without_any_pmass_nobody_can_be_called_alive(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_refused(sample_ds: xr.Dataset, options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         alive(sample_ds, **options)  # type: ignore[arg-type]
+
+
+def test_trajectories_that_cannot_be_paired_with_pmass_are_unknown(sample_ds: xr.Dataset) -> None:
+    flags = np.zeros_like(sample_ds.unpaired)
+    flags[:, sample_ds.alpha.values == 1] = 1
+    ds = sample_ds.assign(unpaired=(("cell", "alpha"), flags))
+    grid = alive(ds, alphas=[1, 2])
+    assert notes(panel(grid, 1.0)) == "no pmass"
+    assert len(segments(panel(grid, 1.0), palette.UNKNOWN)) > 0
+    assert notes(panel(grid, 2.0)).startswith("n = ")
+    assert "pmass unknown" in labels(grid)

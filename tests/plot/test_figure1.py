@@ -306,3 +306,12 @@ def test_every_option_is_documented() -> None:
     doc = inspect.getdoc(figure1) or ""
     parameters = [name for name in inspect.signature(figure1).parameters if name != "ds"]
     assert all(name in doc for name in parameters)
+
+
+def test_lines_that_cannot_be_paired_with_pmass_are_grey(small: xr.Dataset) -> None:
+    flags = np.ones_like(small.unpaired)
+    ds = small.assign(unpaired=(("cell", "alpha"), flags))
+    grid = figure1(ds, kind="spaghetti", color_by_pmass=True)
+    shade = np.ma.masked_invalid(lines_of(panel(grid, 1.0)).get_array())
+    assert shade.mask.all()
+    assert "pmass unknown" in labels(grid)

@@ -105,3 +105,17 @@ def test_a_flag_that_says_no_cell_has_it_is_believed(sample_ds):
 def test_a_dataset_of_another_kind_is_refused():
     with pytest.raises(DatasetError, match="it has no pmass_eval, fork, gen_len"):
         lifetimes(xr.Dataset({"kl": ("x", [1.0])}))
+
+
+def test_lengths_of_another_rollout_end_nothing():
+    ds = small_sweep(
+        [[[[0.9, 0.9, 0.9], [0.9, 0.1, 0.9]]] * 2],
+        fork=[0, 4, 8],
+        gen_len=[[[1, 1], [1, 1]]],
+        kl=[[[[1, 2, 3], [4, 5, 6]]] * 2],
+    )
+    ds["unpaired"] = (("cell", "alpha"), np.array([[0, 1]], dtype="int8"))
+    assert lifetimes(ds).end.squeeze("threshold").values.tolist() == [[[0, 0], [2, 1]]]
+    assert lifetimes(ds, "kl", 3).died.values.tolist() == [[[[False, True], [True, True]]]]
+    one = lifetimes(ds.isel(cell=0, alpha=1)).end
+    assert one.squeeze(["threshold", "cell", "alpha"]).values.tolist() == [2, 1]

@@ -279,3 +279,34 @@ class TestPmassOnTokens:
     def test_a_single_fork_is_no_line(self, ds):
         with pytest.raises(UsageError, match="pmass_eval has no dimension 'fork'"):
             pmass_on_tokens(ds.isel(fork=2))
+
+
+UNPAIRED = {
+    "the sweep": lambda ds: ds,
+    "one cell": lambda ds: ds.isel(cell=0),
+    "one alpha": lambda ds: ds.sel(alpha=1.0),
+    "one trajectory": lambda ds: ds.isel(cell=0, alpha=4, prompt=1),
+}
+
+
+@pytest.mark.parametrize("choose", UNPAIRED.values(), ids=UNPAIRED)
+def test_pmass_is_beside_no_kl_of_other_prompts(sample_ds, choose):
+    flags = np.zeros_like(sample_ds.unpaired)
+    flags[0, sample_ds.alpha.values == 1] = 1
+    ds = choose(sample_ds.assign(unpaired=(("cell", "alpha"), flags)))
+    before, after = pmass_on_tokens(choose(sample_ds)), pmass_on_tokens(ds)
+    xr.testing.assert_identical(after, before.where(ds.unpaired == 0).transpose(*before.dims))
+    assert after.notnull().any() or ds.unpaired.all()
+    with dask.config.set(scheduler=computes_nothing):
+        lazy = pmass_on_tokens(ds.chunk({"token": 20}))
+    assert lazy.chunks
+    xr.testing.assert_identical(lazy.compute(), after)
+
+
+def test_a_selection_without_the_flag_is_taken_as_paired(sample_ds):
+    before = pmass_on_tokens(sample_ds)
+    xr.testing.assert_identical(pmass_on_tokens(sample_ds.drop_vars("unpaired")), before)
+
+
+def computes_nothing(*_, **__):
+    raise AssertionError("something was computed")

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from numpy.testing import assert_array_equal
 
 from isoklx.cells.cell import read_cell
+from isoklx.errors import BuildError
 from isoklx.store.alignment import Alignment, measured_dtype
 from tests.handmade import NAN, kl, make_cell
 
@@ -44,3 +46,43 @@ def test_one_wide_cell_makes_the_measured_arrays_wide(tmp_path):
     assert measured_dtype([narrow, narrow]) == "float32"
     assert measured_dtype([narrow, wide]) == "float64"
     assert Alignment.of([narrow, wide]).placed("kl", [narrow, wide]).dtype == np.float64
+
+
+def test_doses_one_bit_apart_are_one_label_across_cells_and_files(tmp_path):
+    cells = [
+        read_cell(make_cell(tmp_path, "a", trajectory=kl({"0.30000000000000004": [[1]]}))),
+        read_cell(
+            make_cell(
+                tmp_path,
+                "b",
+                trajectory=kl({"0.3": [[2]], "0.30000001": [[3]]}),
+                pmass={"fork_points": [0], "pmass_eval": {"0.30000000000000004": [[0.5]]}},
+            )
+        ),
+    ]
+    alignment = Alignment.of(cells)
+    assert alignment.labels["alpha"].tolist() == [0.3, 0.30000001]
+    assert_array_equal(alignment.placed("kl", cells)[:, :, 0, 0], [[1, NAN], [2, 3]])
+    assert_array_equal(alignment.placed("pmass_eval", cells)[1, :, 0, 0], [0.5, NAN])
+
+
+def test_doses_that_others_lie_between_are_refused_rather_than_joined(tmp_path):
+    # Each next one is the same dose as the one before, and the ends are not.
+    chain = ["1", "1.0000000009", "1.0000000018", "1.0000000027"]
+    cells = [
+        read_cell(make_cell(tmp_path, f"c{i}", trajectory=kl({a: [[1]], b: [[2]]})))
+        for i, (a, b) in enumerate([(chain[0], chain[2]), (chain[1], chain[3])])
+    ]
+    with pytest.raises(BuildError, match="c1: its alphas are too near to those of other cells"):
+        Alignment.of(cells)
+
+
+def test_a_flag_is_down_where_a_cell_has_no_such_dose(tmp_path):
+    both = {"fork_points": [0], "pmass_eval": {"1": [[0.5], [0.5]]}}
+    cells = [
+        read_cell(make_cell(tmp_path, "a", trajectory=kl({"1": [[1]]}), pmass=both)),
+        read_cell(make_cell(tmp_path, "b", trajectory=kl({"2": [[1]]}))),
+    ]
+    placed = Alignment.of(cells).placed("unpaired", cells)
+    assert placed.dtype == np.int8
+    assert placed.tolist() == [[1, 0], [0, 0]]

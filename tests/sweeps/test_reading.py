@@ -74,11 +74,22 @@ def test_a_known_cell_with_the_same_stamps_is_not_even_opened(three, read, monke
 
 def test_a_known_cell_with_new_stamps_is_compared_and_not_parsed(three, read, monkeypatch):
     known = {cell.folder.name: cell for cell in read(three).cells}
-    os.utime(three / "b" / "trajectory.json", ns=(1, 1))
-    monkeypatch.setattr("isoklx.cells.cell._Reading", None)
+    later = 10**18 * 2
+    os.utime(three / "b" / "trajectory.json", ns=(later, later))
+    monkeypatch.setattr("isoklx.cells.cell.Contents", None)
     reading = read(three, known=known)
     assert reading.reused == {"a": False, "b": True, "c": False}
-    assert reading.cells[1].stamps["trajectory.json"][1] == 1
+    assert reading.cells[1].stamps["trajectory.json"][1] == later
+
+
+def test_a_known_cell_whose_calibration_is_later_now_is_read_anew(three, read):
+    known = {cell.folder.name: cell for cell in read(three).cells}
+    os.utime(three / "b" / "trajectory.json", ns=(1, 1))
+    reading = read(three, known=known)
+    assert set(reading.reused) == {"a", "c"}
+    assert reading.cells[1].data["calib_newer"]
+    [note] = reading.cells[1].notes
+    assert note.startswith("calib.json: newer than the results")
 
 
 def test_a_known_cell_with_other_content_is_read_anew(three, read):

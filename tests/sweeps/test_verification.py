@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 
 import netCDF4
 import numpy as np
 import pytest
+from isoklx.cli.verify import verify as command
 
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
-from isoklx.cli.verify import verify as command
 from isoklx.errors import BuildError, DatasetError
 from isoklx.sweeps.verification import verify
 from tests.handmade import NAN, kl, make_cell
@@ -217,3 +219,87 @@ def test_the_command_prints_findings_and_fails(root, file, capsys):
     with pytest.raises(DatasetError, match=r"runs\.(nc|zarr): 1 finding$"):
         command(file)
     assert capsys.readouterr().out == "simulated-1B_pca_s1_w8: window is 0\n"
+
+
+TWO_RUNS = {
+    "coeff": (
+        ("coeff", (0, 3), 9.0),
+        r"s0_w8: coeff at alpha 1 is 9, which is not alpha \* c_star, of c_star = ",
+    ),
+    "c_star": (("c_star", 0, 99.0), "s0_w8: c_star is 99, which no step of the bisection tried"),
+    "time": (("calib_newer", 0, 1), "s0_w8: its calibration is newer than its results"),
+}
+
+
+@pytest.mark.parametrize(("planted", "finding"), TWO_RUNS.values(), ids=TWO_RUNS)
+def test_files_of_two_runs_are_found_without_the_roots(file, planted, finding):
+    change(file, *planted)
+    assert any(re.search(finding, line) for line in verify(file))
+
+
+def test_files_of_two_runs_are_found_in_a_file_that_is_true_to_them(tmp_path):
+    folder = make_cell(
+        tmp_path / "runs",
+        "a",
+        calib={"c_star": 2.0},
+        trajectory=kl({"0": [[0]], "1": [[1]]}),
+        history=[{"coeff": 1.5, "kl_mean": 1, "kl_p95": 1, "kl_max": 1}],
+        results="alpha,coeff\n0,0\n1,1.5\n",
+    )
+    os.utime(folder / "calib.json", (2 * 10**9,) * 2)
+    report = isoklx.build(tmp_path / "runs")
+    assert [note.split("a/")[1].split(":")[0] for note in report.notes] == [
+        "results.csv",
+        "history.json",
+        "calib.json",
+    ]
+    assert verify(report.out, tmp_path / "runs") == [
+        "a: coeff at alpha 1 is 1.5, which is not alpha * c_star, of c_star = 2",
+        "a: c_star is 2, which no step of the bisection tried",
+        "a: its calibration is newer than its results, which may be of an earlier run",
+    ]
+
+
+def test_lengths_of_rows_that_cannot_be_paired_are_not_compared_with_kl(tmp_path):
+    make_cell(
+        tmp_path / "runs",
+        trajectory=kl({"1": [[1, 2, 3], [4, 5]]}),
+        pmass={
+            "fork_points": [0],
+            "pmass_eval": {"1": [[0.5]] * 3},
+            "gen_lens_eval": {"1": [1, 4, 2]},
+        },
+    )
+    report = isoklx.build(tmp_path / "runs")
+    assert "cannot be paired" in report.notes[0]
+    assert verify(report.out, tmp_path / "runs") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "finding"),
+    [
+        (
+            "repetition",
+            (0, 1, 0),
+            1.5,
+            "repetition at alpha 1, prompt 0 is 1.5, not within 0 and 1",
+        ),
+        ("repetition", (0, 1, 0), 0.5, "repetition at alpha 1, prompt 0 is 0.5, and 0.25 in its"),
+        ("unpaired", (0, 1), 1, "unpaired at alpha 1 is 1, and 0 in its folder"),
+        ("measured_with", 0, "{}", """measured_with is '{}', and '{"torch": "2.13"}' in its"""),
+        ("target_stat", 0, "rms", "target_stat is 'rms', and 'mean' in its folder"),
+        ("seed", 0, 3, "seed is 3, and 1099511627776 in its folder"),
+        ("alpha", 0, 0.3000001, "the file lacks one of its labels along alpha"),
+    ],
+)
+def test_what_version_2_brought_is_compared_as_well(tmp_path, name, where, value, finding):
+    make_cell(
+        tmp_path / "runs",
+        calib={"target_stat": "mean", "measured_with": {"torch": "2.13"}, "seed": 2**40},
+        trajectory=kl({"0.30000000000000004": [[1]], "1": [[1]]}),
+        pmass={"repetition_eval": {"0.3": [0.75], "1": [0.25]}},
+    )
+    file = isoklx.build(tmp_path / "runs").out
+    assert verify(file, tmp_path / "runs") == []
+    change(file, name, where, value)
+    assert any(finding in line for line in verify(file, tmp_path / "runs"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) 
     row = one_cell(tmp_path)
     known = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl", "repeats"]
     unknown = row.drop(known)
-    assert len(unknown) == 9
+    assert len(unknown) == 12
     assert unknown.isna().all()
 
 
@@ -168,3 +169,35 @@ def test_dask_and_numpy_agree_and_numbers_are_reduced_at_once(sample_ds: xr.Data
     # All columns together, then pmass_eval and kl of cells that may be alike.
     assert len(computed) == 3
     pd.testing.assert_frame_equal(table, calibration_table(sample_ds), check_exact=True)
+
+
+def test_files_of_two_runs_are_columns(tmp_path: Path) -> None:
+    files: dict[str, Any] = {
+        "trajectory": kl({"0": [[0]], "1": [[1]], "2": [[2]]}),
+        "history": [step(1.0, 0.5), step(1.5, 1.0)],
+        "results": "alpha,coeff\n0,0\n1,1.5\n",
+    }
+    make_cell(tmp_path, "a_one_run", **files)
+    two = make_cell(tmp_path, "b_two_runs", calib={"c_star": 2.0}, **files)
+    os.utime(two / "calib.json", (2 * 10**9,) * 2)
+    make_cell(tmp_path, "c_no_bisection", trajectory=files["trajectory"])
+    table = calibration_table(isoklx.open_sweep(tmp_path))
+    assert table["coeff_mismatch"].tolist() == [0, 0.25, 0]
+    assert table["c_star_tried"].tolist() == [True, False, pd.NA]
+    assert table["calib_newer"].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("target_stat", "converged", "in_range"),
+    [("p95", False, False), ("mean", True, pd.NA), ("rms", pd.NA, pd.NA)],
+)
+def test_a_calibration_is_judged_by_the_statistic_that_it_aims_at(
+    tmp_path: Path, target_stat: str, converged: Any, in_range: Any
+) -> None:
+    row = one_cell(
+        tmp_path,
+        calib={"target_stat": target_stat},
+        history=[step(1.5, 2.0)],
+        results="alpha,kl_p95\n1,2\n",
+    )
+    assert [row["converged"], row["heldout_in_range"]] == [converged, in_range]

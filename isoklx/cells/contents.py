@@ -1,0 +1,279 @@
+"""What a cell's files hold, file by file, and the arrays that come of it together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from isoklx import schema
+from isoklx.cells import contradictions, derived, pairing
+from isoklx.cells import measurements as m
+from isoklx.cells.dose_labels import Alphas, positions, twice, union
+from isoklx.cells.sources import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY
+
+_KL = "per_prompt_per_t_kl"
+_BISECTION = {
+    "calib_coeff": "coeff",
+    "calib_kl_mean": "kl_mean",
+    "calib_kl_p95": "kl_p95",
+    "calib_kl_max": "kl_max",
+}
+
+
+@dataclass
+class Contents:
+    """A cell while its files are read, one {alpha: rows} per variable.
+
+    The methods that take a file raise ValueError with the place in it and the value.
+
+    Parameters
+    ----------
+    window : int
+        Tokens that a row of KL may have.
+    dtype : {"float32", "float64"}
+        Storage of the measured arrays.
+    """
+
+    window: int
+    dtype: str
+    has_trajectory: bool = False
+    fork: m.IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    rows: dict[str, dict[float, Any]] = field(default_factory=dict)
+    bisection: dict[str, m.FloatArray] = field(default_factory=dict)
+    recorded: dict[float, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def trajectory(self, parsed: object) -> None:
+        """Take in trajectory.json; None where there is none."""
+        self.rows["kl"] = {}
+        if parsed is None:
+            return
+        self.has_trajectory = True
+        content = m.mapping(parsed, "the file")
+        if _KL not in content:
+            self.notes.append(f"{TRAJECTORY}: stale, it has no {_KL}")
+            return
+        for alpha, (place, rows) in m.by_alpha(content[_KL], _KL).items():
+            self.rows["kl"][alpha] = self._measured(TRAJECTORY, place, rows, self.window, cut=True)
+
+    def pmass(self, parsed: object) -> None:
+        """Take in pmass.json, after trajectory.json."""
+        lengths = {"gen_len": "gen_lens_eval", "gen_len_qa": "gen_lens_qa"}
+        at_forks = ("pmass_eval", "pmass", "p_true")
+        self.rows |= {name: {} for name in (*at_forks, *lengths, "repetition")}
+        if parsed is None:
+            return
+        content = m.mapping(parsed, "the file")
+        if not self.has_trajectory:
+            self.notes.append(f"{PMASS}: there is no {TRAJECTORY} beside it, and so no KL")
+        computed = content.get("computed", True)
+        if not isinstance(computed, bool):
+            raise ValueError(f"computed is {m.shown(computed)}, not true or false")
+        if not computed:
+            return
+        self.fork = m.rising(content.get("fork_points", []), "fork_points")
+        for name in at_forks:
+            for alpha, (place, rows) in m.by_alpha(content.get(name, {}), name).items():
+                self.rows[name][alpha] = self._measured(PMASS, place, rows, self.fork.size)
+        for name, key in lengths.items():
+            for alpha, (place, items) in m.by_alpha(content.get(key, {}), key).items():
+                self.rows[name][alpha] = m.counts(items, place)
+        key = "repetition_eval"
+        for alpha, (place, items) in m.by_alpha(content.get(key, {}), key).items():
+            self.rows["repetition"][alpha] = self._held(PMASS, place, m.shares(items, place))
+        self._unfinished(content)
+
+    def _unfinished(self, content: Mapping[str, Any]) -> None:
+        """Name the doses that the run itself does not count among those that it completed."""
+        key = "completed_alphas"
+        if key not in content:
+            return
+        places = [(f"{key}[{i}]", item) for i, item in enumerate(m.array(content[key], key))]
+        completed = union([m.alpha_of(m.text(item, place), place) for place, item in places])
+        begun = union([a for name, rows in self.rows.items() if name != "kl" for a in rows])
+        if completed.size:
+            nearest = completed[positions(completed, begun)]
+            begun = begun[~schema.same_dose(nearest, begun)]
+        if begun.size:
+            self.notes.append(f"{PMASS}: alpha {_listed(begun)} not finished, says {key}")
+
+    def history(self, parsed: object) -> None:
+        """Take in history.json; a step that did not come out as a number is missing there."""
+        steps = [] if parsed is None else m.array(parsed, "the file")
+        for i, step in enumerate(steps):
+            m.mapping(step, f"[{i}]")
+        missing: list[str] = []
+        for name, key in _BISECTION.items():
+            column = np.full(len(steps), np.nan)
+            for i, step in enumerate(steps):
+                place, value = f'[{i}]["{key}"]', m.named(step, key)
+                column[i] = math.nan if value is None else m.number(value, place)
+                if not math.isfinite(column[i]):
+                    missing.append(f"{place} is {m.shown(value)}")
+                    column[i] = math.nan
+            self.bisection[name] = column
+        if missing:
+            more = f" (one of {len(missing)})" * (len(missing) > 1)
+            self.notes.append(f"{HISTORY}: {missing[0]}, and is missing there{more}")
+
+    def results(self, content: bytes | None) -> None:
+        """Take in results.csv."""
+        if content is None:
+            return
+        text = content.decode("utf-8")
+        if text and not text.endswith("\n"):
+            raise ValueError("half written: the last line does not end")
+        lines = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None)
+        columns = list(lines.fieldnames or ())
+        if "alpha" not in columns:
+            raise ValueError("line 1 has no column alpha")
+        if len(columns) > len(set(columns)):
+            raise ValueError("line 1 names a column twice")
+        recorded: list[tuple[float, str, dict[str, float]]] = []
+        for line in lines:
+            place = f"line {lines.line_num}"
+            if "" in line or None in line.values():
+                raise ValueError(f"{place} has not as many values as line 1 has columns")
+            alpha = m.alpha_of(line["alpha"], f"{place}, alpha")
+            row = {
+                name: m.alpha_of(line[name], f"{place}, {name}")
+                for name in derived.DOSE
+                if line.get(name, "").lower() not in ("", "nan")
+            }
+            recorded.append((alpha, place, row))
+        again = twice([alpha for alpha, _, _ in recorded])
+        if again is not None:
+            alpha, place, _ = recorded[again[1]]
+            raise ValueError(f"{place} repeats alpha {alpha:g}")
+        self.recorded = {alpha: row for alpha, _, row in recorded}
+
+    def arrays(self, settings: Mapping[str, Any]) -> tuple[Alphas, dict[str, Any]]:
+        """Return the cell's alphas, and the schema's data variables on its own labels."""
+        alpha = self._name_doses()
+        alphas = alpha.tolist()
+        unpaired = self._pair(alphas)
+        kl = self._stacked("kl", alphas)
+        pmass = {name: self._stacked(name, alphas) for name in ("pmass_eval", "pmass", "p_true")}
+        prompts = [len(self.rows["kl"].get(a, ())) for a in alphas]
+        recorded = [self.recorded.get(a, {}) for a in alphas]
+        data = {
+            **settings,
+            "kl": kl,
+            **pmass,
+            "gen_len": derived.generated(self._stacked("gen_len", alphas), kl, prompts),
+            "gen_len_qa": self._stacked("gen_len_qa", alphas),
+            "repetition": self._stacked("repetition", alphas),
+            **derived.doses(alpha, settings["c_star"], kl, recorded),
+            **self.bisection,
+            "has_kl": np.isfinite(kl).any(),
+            "has_pmass": any(np.isfinite(pmass[name]).any() for name in ("pmass_eval", "pmass")),
+            "unpaired": unpaired,
+        }
+        self._contradictions(alpha, data)
+        return alpha, data
+
+    def _name_doses(self) -> Alphas:
+        """Give each dose one label, however its files spell it."""
+        found = sorted({a for rows in (*self.rows.values(), self.recorded) for a in rows})
+        alpha = union(found)
+        if alpha.size < len(found):
+            named = alpha[positions(alpha, found)].tolist()
+            label = dict(zip(found, named, strict=True))
+            self.rows = {name: _relabelled(rows, label) for name, rows in self.rows.items()}
+            self.recorded = _relabelled(self.recorded, label)
+        return alpha
+
+    def _pair(self, alphas: list[float]) -> Any:
+        """Put KL at its prompts; the doses (int8 flags) of which that cannot be told."""
+        kl, pmass, lengths = (self.rows[name] for name in ("kl", "pmass_eval", "gen_len"))
+        unpaired = np.zeros(len(alphas), dtype=np.int8)
+        counts: list[tuple[int, int]] = []
+        for i, alpha in enumerate(alphas):
+            n_pmass = len(pmass.get(alpha, ()))
+            if alpha in kl and alpha in lengths and n_pmass in (0, lengths[alpha].size):
+                kl[alpha] = pairing.on_prompts(kl[alpha], lengths[alpha])
+            n_kl = len(kl.get(alpha, ()))
+            if pairing.unpaired(n_kl, n_pmass):
+                unpaired[i] = 1
+                counts.append((n_kl, n_pmass))
+        if counts:
+            at = _listed([alpha for alpha, flag in zip(alphas, unpaired, strict=True) if flag])
+            self.notes.append(
+                f"{PMASS}: KL and pmass cannot be paired at alpha {at}: "
+                f"{counts[0][0]} rows of KL, {counts[0][1]} of pmass_eval"
+            )
+        return unpaired
+
+    def _contradictions(self, alpha: Alphas, data: Mapping[str, Any]) -> None:
+        """Note what says that the files are of two runs."""
+        c_star, tried = data["c_star"], data["calib_coeff"]
+        off = contradictions.coeff_mismatch(data["coeff"], alpha, c_star)
+        if (off > contradictions.SAME_COEFFICIENT).any():
+            i = int(np.argmax(off > contradictions.SAME_COEFFICIENT))
+            self.notes.append(
+                f"{RESULTS}: coeff is {data['coeff'][i]:g} at alpha {alpha[i]:g}, where alpha x "
+                f"c_star is {alpha[i] * c_star:g}: of another run than {CALIBRATION}"
+            )
+        if np.isfinite(tried).any() and not contradictions.was_tried(c_star, tried):
+            self.notes.append(
+                f"{HISTORY}: no step tried c_star = {c_star:g}: of another run than {CALIBRATION}"
+            )
+        if data["calib_newer"]:
+            self.notes.append(
+                f"{CALIBRATION}: newer than the results beside it, which may be of an earlier run"
+            )
+
+    def _measured(
+        self, file: str, place: str, rows: object, length: int, *, cut: bool = False
+    ) -> m.FloatArray:
+        return self._held(file, place, m.padded_rows(rows, place, length, cut=cut), self.dtype)
+
+    def _held(
+        self, file: str, place: str, exact: m.FloatArray, dtype: str = "float32"
+    ) -> m.FloatArray:
+        """Values as they are stored, with a note of the first that is another number there."""
+        values = m.stored(exact, dtype)
+        lost = m.not_held(exact, values)
+        if lost.any():
+            first = tuple(np.argwhere(lost)[0])
+            at = "".join(f"[{i}]" for i in first)
+            advice = "; --dtype=float64 does" if exact.ndim > 1 else ""
+            self.notes.append(
+                f"{file}: float32 does not hold {place}{at} = {exact[first]:g} "
+                f"to within {m.FLOAT32_TOLERANCE:g} (one of {lost.sum()}){advice}"
+            )
+        return values
+
+    def _stacked(self, name: str, alphas: list[float]) -> Any:
+        """One array (alpha, row, ...), as large as the largest of its rows."""
+        found, var = self.rows[name], schema.DATA[name]
+        dims = len(var.dims) - 2
+        shapes = [values.shape for values in found.values()]
+        largest = tuple(map(max, *shapes, (0,) * dims)) if shapes else (0,) * dims
+        m.refuse_padding(
+            (len(alphas), *largest), sum(values.size for values in found.values()), name
+        )
+        dtype = self.dtype if var.measured else var.dtype
+        out = np.full((len(alphas), *largest), var.fill, dtype=dtype)
+        for i, alpha in enumerate(alphas):
+            if alpha in found:
+                values = found[alpha]
+                out[i][tuple(map(slice, values.shape))] = values
+        return out
+
+
+def _listed(alphas: Iterable[float]) -> str:
+    return ", ".join(f"{alpha:g}" for alpha in alphas)
+
+
+def _relabelled(rows: dict[float, Any], label: Mapping[float, float]) -> dict[float, Any]:
+    out = {label[alpha]: values for alpha, values in rows.items()}
+    if len(out) < len(rows):
+        raise ValueError("alphas differ so little that they cannot be told apart between files")
+    return out
