@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from isoklx import errors as errors
     from isoklx import plot as plot
     from isoklx.cells.simulator import simulate as simulate
+    from isoklx.cells.writing import write_cell as write_cell
     from isoklx.errors import BuildError as BuildError
     from isoklx.errors import CellError as CellError
     from isoklx.errors import DatasetError as DatasetError
     from isoklx.errors import IsoklxError as IsoklxError
     from isoklx.errors import UsageError as UsageError
+    from isoklx.measure.calibration import Calibration as Calibration
+    from isoklx.measure.calibration import calibrate as calibrate
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
     from isoklx.stats.repeats import distinct as distinct
     from isoklx.stats.repeats import repeated_cells as repeated_cells
+    from isoklx.stats.selection import select as select
     from isoklx.stats.survival import survival as survival
     from isoklx.stats.survival import survival_summary as survival_summary
     from isoklx.stats.trajectories import bands as bands
@@ -43,9 +47,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["errors", "plot"],
     submod_attrs={
         "cells.simulator": ["simulate"],
+        "cells.writing": ["write_cell"],
         "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
+        "measure.calibration": ["Calibration", "calibrate"],
         "stats.contrasts": ["survival_contrast"],
         "stats.repeats": ["distinct", "repeated_cells"],
+        "stats.selection": ["select"],
         "stats.survival": ["survival", "survival_summary"],
         "stats.trajectories": [
             "bands",

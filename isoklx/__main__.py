@@ -1,8 +1,21 @@
-"""``python -m isoklx``."""
+"""``python -m isoklx``, and the program ``isoklx``."""
 
+import signal
 import sys
 
-from isoklx.cli.main import main
+from isoklx.cells.termination import end_on_interrupt
+
+
+def main() -> int:
+    """Run the command line of this process; from the first moment on Ctrl-C is one line."""
+    end_on_interrupt()
+    from isoklx.cli.main import main as run  # takes a while
+
+    status = run()
+    # The work is done and said: all that Ctrl-C could still do is end a process that is ending.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -43,7 +43,7 @@ class Variable:
     long_name : str
         One line for an axis or a table heading.
     units : str or None
-        UDUNITS string; None for text and flags, which have none.
+        UDUNITS string; None for labels, text and flags, which have none.
     fill : float or int or None
         ``_FillValue`` on disk; None where every element is defined.
     measured : bool
@@ -79,6 +79,11 @@ def _text(long_name: str, **attrs: object) -> Variable:
     return Variable(("cell",), "str", long_name, units=None, attrs=attrs)
 
 
+def _label(dim: str, dtype: str, long_name: str, **attrs: object) -> Variable:
+    # Without units: xarray would write "generated token [1]" at an axis.
+    return Variable((dim,), dtype, long_name, units=None, attrs=attrs)
+
+
 def _flag(
     long_name: str, absent: str, present: str, dims: tuple[str, ...] = ("cell",), **attrs: object
 ) -> Variable:
@@ -92,31 +97,29 @@ DOSE = ("cell", "alpha")
 BISECTION = ("cell", "iteration")
 
 COORDINATES: Mapping[str, Variable] = {
-    "alpha": Variable(
-        ("alpha",),
+    "alpha": _label(
+        "alpha",
         "float64",
         "steering dose, in units of the calibrated coefficient",
-        attrs={"comment": "coeff = alpha * c_star"},
+        comment="coeff = alpha * c_star",
     ),
-    "prompt": Variable(("prompt",), "int32", "index of the held-out prompt"),
-    "token": Variable(("token",), "int32", "generated token"),
-    "fork": Variable(
-        ("fork",),
+    "prompt": _label("prompt", "int32", "index of the held-out prompt"),
+    "token": _label("token", "int32", "generated token"),
+    "fork": _label(
+        "fork",
         "int32",
         "token at which the rollout is interrupted and asked",
-        attrs={"comment": "In tokens. A cell has values at its own fork points only."},
+        comment="In tokens. A cell has values at its own fork points only.",
     ),
-    "question": Variable(("question",), "int32", "index of the yes/no question"),
-    "iteration": Variable(("iteration",), "int32", "step of the bisection"),
+    "question": _label("question", "int32", "index of the yes/no question"),
+    "iteration": _label("iteration", "int32", "step of the bisection"),
     "run_id": _text("name of the cell's folder", cf_role="timeseries_id"),
     "model": _text("language model, as organisation/name"),
     "model_short": _text("language model, without its organisation"),
     "method": _text("method that made the steering vector"),
-    "seed": Variable(("cell",), "int64", "random seed of the run"),
-    "layer": Variable(("cell",), "int32", "layer that the steering vector is added to"),
-    "window": Variable(
-        ("cell",), "int32", "length of the rollout", attrs={"comment": "In tokens."}
-    ),
+    "seed": _label("cell", "int64", "random seed of the run"),
+    "layer": _label("cell", "int32", "layer that the steering vector is added to"),
+    "window": _label("cell", "int32", "length of the rollout", comment="In tokens."),
 }
 """Index coordinates of the dimensions, then the labels of a cell."""
 
@@ -241,7 +244,7 @@ CELL_LABELS = tuple(name for name, var in COORDINATES.items() if var.dims == ("c
 
 
 def require(ds: xr.Dataset, names: Iterable[str]) -> None:
-    """Raise DatasetError, naming what is missing, unless ``ds`` has all of ``names``.
+    """Raise DatasetError, saying what is missing, unless ``ds`` has all of ``names`` whole.
 
     Parameters
     ----------
@@ -253,19 +256,46 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
     Raises
     ------
     DatasetError
-        When one is absent or has lost a dimension's name.
+        When one is absent, has a dimension that no sweep has (it was stacked or renamed), or lacks
+        one of which the sweep has no single label left (it was reduced away, as by a mean). A
+        dimension that choosing one label has dropped is not missed: `restore_dims` has it back.
 
     Examples
     --------
     >>> import xarray as xr
-    >>> require(xr.Dataset({"kl": ("cell", [0.5])}), ["kl", "c_star"])
+    >>> require(xr.Dataset({"kl": ("token", [0.5])}, {"token": [0]}), ["kl", "c_star"])
     Traceback (most recent call last):
     isoklx.errors.DatasetError: not an isoklx sweep: it has no c_star
+    >>> require(xr.Dataset({"kl": ("token", [0.5])}, {"token": [0]}), ["kl"])
+    Traceback (most recent call last):
+    isoklx.errors.DatasetError: not an isoklx sweep: kl has no dimension cell, alpha, prompt
     """
-    there = getattr(ds, "variables", ())  # whatever it is, what it lacks is the message
+    there = getattr(ds, "variables", {})  # whatever it is, what it lacks is the message
+    names = list(dict.fromkeys(names))
     missing = [name for name in names if name not in there]
     if missing:
         raise DatasetError(f"not an isoklx sweep: it has no {', '.join(missing)}")
+    for name in names:
+        if name not in VARIABLES:
+            continue
+        own, dims = there[name].dims, VARIABLES[name].dims
+        extra = [str(dim) for dim in own if dim not in dims]
+        if extra:
+            raise DatasetError(
+                f"not an isoklx sweep: {name} has the dimension {', '.join(extra)}, and none but "
+                f"{', '.join(dims)} are a sweep's"
+            )
+        lost = [dim for dim in dims if dim not in own and not is_single(ds, dim)]
+        if lost:
+            raise DatasetError(f"not an isoklx sweep: {name} has no dimension {', '.join(lost)}")
+
+
+def is_single(ds: xr.Dataset, dim: str) -> bool:
+    """Whether one label of a dimension was chosen, so that the dimension itself was dropped."""
+    if dim in ds.dims:
+        return False
+    labels = CELL_LABELS if dim == "cell" else (dim,)
+    return any(label in ds.variables and not ds.variables[label].dims for label in labels)
 
 
 def same_dose(a: Any, b: Any) -> Any:
@@ -290,5 +320,7 @@ def same_dose(a: Any, b: Any) -> Any:
     (True, False)
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity; 1e308 less -1e308
-        return (np.abs(a - b) <= SAME_DOSE * np.maximum(np.abs(a), np.abs(b))) | (a == b)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(a - b)
+    close = apart <= SAME_DOSE * np.maximum(np.abs(a), np.abs(b))
+    return (close & np.isfinite(apart)) | (a == b)

@@ -133,7 +133,7 @@ def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
 LARGE = {
     "figure --kind band": ["figure"],
     "survival": ["survival"],
-    "survival --metric kl": ["survival", "--metric", "kl", "--thresholds", "5"],
+    "survival --metric kl": ["survival", "--metric", "kl", "--threshold", "5"],
     "figure --kind spaghetti": ["figure", "--kind", "spaghetti"],
     "figure --color_by_pmass": ["figure", "--kind", "spaghetti", "--color_by_pmass"],
     "alive": ["alive"],

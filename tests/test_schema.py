@@ -1,5 +1,7 @@
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isoklx import schema
 from isoklx.errors import DatasetError
@@ -11,8 +13,8 @@ def test_every_variable_says_what_it_is(name):
     assert set(var.dims) <= set(schema.DIMS)
     assert var.attributes["long_name"]
     assert "nat" not in (var.units or "")  # UDUNITS reads nat as a pressure
-    if var.dtype != "str" and "flag_values" not in var.attrs:
-        assert var.units
+    measured = name in schema.DATA and var.dtype != "str" and "flag_values" not in var.attrs
+    assert bool(var.units) == measured  # xarray writes a label's units at the axis
 
 
 def test_no_coordinate_has_a_fill_value():
@@ -28,3 +30,41 @@ def test_ancillary_variables_exist():
 def test_a_foreign_dataset_is_told_what_it_lacks():
     with pytest.raises(DatasetError, match="not an isoklx sweep: it has no kl, c_star"):
         schema.require(xr.Dataset({"temperature": 1.0}), ["kl", "c_star"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "lacks"),
+    [
+        (lambda ds: ds.mean("prompt"), "kl has no dimension prompt"),
+        (lambda ds: ds.isel(prompt=0, drop=True), "kl has no dimension prompt"),
+        (lambda ds: ds.assign(kl=ds.kl.max("token")), "kl has no dimension token"),
+        (lambda ds: ds.rename(prompt="item"), "kl has the dimension item"),
+        (lambda ds: ds.rename(kl="KL"), "it has no kl"),
+        (lambda ds: ds.stack(sample=["cell", "prompt"]), "kl has the dimension sample"),
+    ],
+)
+def test_what_fits_no_sweep_is_told_what_it_lacks(sample_ds, spoil, lacks):
+    with pytest.raises(DatasetError, match=f"^not an isoklx sweep: {lacks}"):
+        schema.require(spoil(sample_ds), ["kl"])
+
+
+@pytest.mark.parametrize("dims", [["cell"], ["alpha"], ["prompt", "token"], list(schema.DIMS)])
+def test_a_dimension_that_one_label_was_chosen_of_is_not_missed(sample_ds, dims):
+    schema.require(sample_ds.isel(dict.fromkeys(dims, 0)), schema.VARIABLES)
+
+
+def test_only_what_is_asked_for_has_to_be_whole(sample_ds):
+    schema.require(sample_ds.assign(pmass=sample_ds.pmass.mean("question")), ["kl", "gen_len"])
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(finite, finite)
+def test_doses_are_the_same_within_a_billionth(a, b):
+    larger = max(abs(a), abs(b))
+    assert schema.same_dose(a, b) == (a == b or abs(a - b) <= 1e-9 * larger)
+    assert schema.same_dose(a, b) == schema.same_dose(b, a)
+    assert schema.same_dose(a, a)
+    assert not schema.same_dose(a, float("nan"))
+    assert not schema.same_dose(a, float("inf"))

@@ -1,8 +1,9 @@
-"""Writing a file whole or not at all, and leaving nothing else behind."""
+"""Writing a file, or a folder, whole or not at all, and leaving nothing else behind."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from isoklx.cells.termination import unwinding
+from isoklx.cells.termination import owing, unwinding
 from isoklx.errors import BuildError
 
 LOCK = "lock"
@@ -25,23 +26,24 @@ PROBE = 2**20
 def replacing(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside `path`, and put what was written there in its place.
 
-    `path` changes in one step, when the block has ended and the bytes are on disk. After any
-    failure what was there before is still there, and the temporary file is gone.
+    `path` changes when the block has ended: a file in one step, with its bytes on disk, and a
+    folder in two. After any failure what was there before is still there, and what was temporary is
+    gone. Where `path` is a symbolic link, it stays, and what it points to is replaced.
 
     Parameters
     ----------
     path : Path
-        The file to write; its folder exists.
+        The file to write, or the folder; the one that it lies in exists.
 
     Yields
     ------
     Path
-        Where the block writes a file.
+        Where the block writes a file, or makes a folder.
 
     Raises
     ------
     BuildError
-        When the file cannot be written, in the block or here.
+        When it cannot be written, in the block or here.
 
     Examples
     --------
@@ -58,16 +60,30 @@ def replacing(path: Path) -> Iterator[Path]:
         partial = folder / "partial"
         try:
             yield partial
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+            if partial.is_dir():
+                _exchange(partial, destination(path), folder / "old")
+            else:
+                with partial.open("rb+") as file:
+                    os.fsync(file.fileno())
+                partial.replace(destination(path))
         except (OSError, RuntimeError) as error:  # libnetcdf's own errors are RuntimeErrors
             raise _unwritten(path, error, partial) from error
 
 
+def destination(path: Path) -> Path:
+    """Where `path` leads, if it is a symbolic link; itself, if it is none.
+
+    Examples
+    --------
+    >>> destination(Path("/absent/table.csv"))
+    PosixPath('/absent/table.csv')
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextlib.contextmanager
 def workspace(path: Path) -> Iterator[Path]:
-    """Lend a folder beside `path`, on the same file system, to prepare `path` in.
+    """Lend a folder on the file system of `path`, beside it or what it links to, to prepare it in.
 
     It is gone afterwards, whatever happens in the block, SIGTERM and SIGHUP included. A process
     that was killed could not see to that: what it left is removed by the next one to prepare the
@@ -76,7 +92,7 @@ def workspace(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The file that is going to be written; its folder exists.
+        As for `replacing`.
 
     Yields
     ------
@@ -88,9 +104,9 @@ def workspace(path: Path) -> Iterator[Path]:
     BuildError
         When there is no room for it.
     """
-    with unwinding():
-        _remove_litter(path)
-        claim = _Claim(path)
+    claim = _Claim(path)
+    with unwinding(), owing(claim.give_up):
+        _remove_litter(destination(path))
         try:
             yield claim.make()
         finally:
@@ -118,8 +134,10 @@ class _Claim:
         return self._folder
 
     def _made(self) -> bool:
-        name = f".{self._path.name}.{secrets.token_hex(4)}.partial"
-        self._folder = self._path.with_name(name)
+        path = destination(self._path)
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        self._folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         self._folder.mkdir()
         lock = self._folder / LOCK
         try:
@@ -135,6 +153,23 @@ class _Claim:
         if self._lock is not None:
             lock, self._lock = self._lock, None
             os.close(lock)
+
+
+def _exchange(new: Path, path: Path, old: Path) -> None:
+    """Move `path` to `old` and `new` to `path`: no system does both in one step for folders."""
+
+    def put_back() -> None:
+        if old.exists() and not path.exists():
+            old.rename(path)
+
+    with owing(put_back):
+        try:
+            if path.is_dir():
+                path.rename(old)
+            new.rename(path)
+        except BaseException:  # a signal included
+            put_back()
+            raise
 
 
 def _remove_litter(path: Path) -> None:
@@ -184,7 +219,7 @@ def _unwritten(path: Path, error: Exception, partial: Path | None = None) -> Bui
     """Say why `path` was not written; libnetcdf has the wrong reason, or none, for a full disk."""
     if partial is not None:
         try:
-            with partial.open("ab") as file:
+            with (partial / "probe" if partial.is_dir() else partial).open("ab") as file:
                 file.write(bytes(PROBE))
         except OSError as found:
             error = found

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from isoklx.cells.summaries import Floats, float32, p95_over_prompts
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -186,21 +187,6 @@ def _trial(coeff: float, unsaturated_kl: Floats) -> dict[str, Any]:
         "per_t_p95": p95_over_prompts(kl).tolist(),
         "per_t_max": kl.max(axis=0).tolist(),
     }
-
-
-def p95_over_prompts(kl: Floats) -> Floats:
-    """Linear quantile over the first axis, NaN skipped; 0.0 where all is NaN, as recorded."""
-    ordered = np.sort(kl, axis=0)
-    position = 0.95 * np.maximum(np.isfinite(kl).sum(axis=0) - 1, 0)
-    below = np.floor(position).astype(np.int64)
-    above = np.ceil(position).astype(np.int64)
-    low, high = (np.take_along_axis(ordered, rank[np.newaxis], 0)[0] for rank in (below, above))
-    return np.nan_to_num(float32(low + (position - below) * (high - low)))
-
-
-def float32(values: npt.ArrayLike) -> Floats:
-    """Round to what float32 holds, in float64, whose text is the one of a measured value."""
-    return np.asarray(values, dtype=np.float32).astype(np.float64)
 
 
 def _stream(key: tuple[object, ...]) -> np.random.Generator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from isoklx.cells.json_text import pretty
+from isoklx.cells.paths import as_path
 from isoklx.cells.simulated_rollouts import (
     LARGEST_KL,
     Draws,
-    Floats,
     Rollouts,
     calibrate,
-    float32,
-    p95_over_prompts,
 )
+from isoklx.cells.summaries import RESULTS_HEADER, Floats, p95_over_prompts, results_line
 from isoklx.errors import UsageError
 
 Ending = Literal["nan", "null", "short"]
@@ -214,7 +213,7 @@ def simulate(
     simulated-1B_pca_s0_w16
     ['calib.json', 'history.json', 'pmass.json', 'results.csv', 'trajectory.json']
     """
-    return [_write_cell(Path(root), spec, seed) for spec in (grid() if cells is None else cells)]
+    return [_write_cell(as_path(root), spec, seed) for spec in (grid() if cells is None else cells)]
 
 
 def _is_finite(text: float | str) -> bool:
@@ -235,19 +234,19 @@ def _write_cell(root: Path, spec: CellSpec, seed: int) -> Path:
     draws = Draws((seed, spec.model, spec.method), drawn, spec.window)
     history = calibrate(draws, spec.window, spec.target_kl)
     c_star = history[-1]["coeff"]
-    (folder / "calib.json").write_text(_pretty(_calib(spec, c_star)))
+    (folder / "calib.json").write_text(pretty(_calib(spec, c_star)))
     if spec.lacks == "sweep":
         return folder
 
     prompts = _rollouts(spec, draws, "prompt", spec.prompts, c_star)
     questions = _rollouts(spec, draws, "question", spec.questions, c_star)
     kl = {key: rollouts.kl() for key, rollouts in prompts.items()}
-    (folder / "history.json").write_text(_pretty(history))
+    (folder / "history.json").write_text(pretty(history))
     for name, record in (
         ("trajectory.json", _trajectory(spec, prompts, kl)),
         ("pmass.json", _pmass(spec, prompts, questions)),
     ):
-        text = _pretty(record)
+        text = pretty(record)
         (folder / name).write_text(text.replace("NaN", "null") if spec.ending == "null" else text)
     (folder / "results.csv").write_text(_results(c_star, kl), newline="")
     return folder
@@ -344,25 +343,5 @@ def _pmass(
 
 
 def _results(c_star: float, kl: dict[str, Floats]) -> str:
-    lines = ["alpha,coeff,kl_p95,kl_mean,kl_max"]
-    for key, rows in kl.items():
-        finite = rows[np.isfinite(rows)]
-        numbers = [np.quantile(finite, 0.95), finite.mean(), finite.max()]
-        alpha = float(key)
-        row = [alpha, alpha * c_star, *float32(numbers).tolist()]
-        lines.append(",".join(map(repr, row)))
-    return "\r\n".join([*lines, ""])
-
-
-def _pretty(value: Any, depth: int = 0) -> str:
-    """The text of ``json.dumps(value, indent=2)``, rows of numbers at the C encoder's speed."""
-    if not isinstance(value, dict | list) or not value:
-        return json.dumps(value)
-    line = "\n" + "  " * (depth + 1)
-    end = "\n" + "  " * depth
-    if isinstance(value, dict):
-        items = (f"{json.dumps(key)}: {_pretty(item, depth + 1)}" for key, item in value.items())
-        return "{" + line + f",{line}".join(items) + end + "}"
-    if isinstance(value[0], dict | list):
-        return "[" + line + f",{line}".join(_pretty(item, depth + 1) for item in value) + end + "]"
-    return "[" + line + json.dumps(value, separators=(f",{line}", ": "))[1:-1] + end + "]"
+    lines = [results_line(float(key), c_star, rows) for key, rows in kl.items()]
+    return "\r\n".join([RESULTS_HEADER, *lines, ""])

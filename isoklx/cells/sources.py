@@ -22,6 +22,9 @@ PMASS = "pmass.json"
 HISTORY = "history.json"
 RESULTS = "results.csv"
 
+GENERATIONS = "gens.jsonl"
+"""One generation a line; texts are read on request."""
+
 FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
 """The files of a cell, in the order in which the hash takes them."""
 

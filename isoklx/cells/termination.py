@@ -1,16 +1,63 @@
-"""Told to stop by a signal: first tidy up, then stop."""
+"""Told to stop by a signal: first tidy up, then stop.
+
+Ctrl-C is two things. To a script or a notebook it is KeyboardInterrupt, raised wherever the process
+happens to be, and blocks end as after any error. A command cannot live with that: raised while a
+module is imported, or an object freed, it is printed as somebody else's traceback, or lost. So a
+command has what it owes done in the signal's handler, says one line, and is gone.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: what a shell reports for a program that the signal ended."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Those that end a process at once, unless somebody handles them. Ctrl-C raises by itself."""
+
+_owed: list[Callable[[], object]] = []
+
+
+def end_on_interrupt() -> None:
+    """From now on, have Ctrl-C do what is owed, say so in one line, and end this process.
+
+    Where Ctrl-C is ignored, as in what a script runs in the background, it stays ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+@contextmanager
+def owing(tidy: Callable[[], object]) -> Iterator[None]:
+    """Have something done if Ctrl-C ends the process in the block, which does not see it then.
+
+    Parameters
+    ----------
+    tidy : callable
+        Runs between any two steps of the block: it waits for no lock, and imports nothing. What is
+        owed last is done first.
+    """
+    _owed.append(tidy)
+    try:
+        yield
+    finally:
+        _owed.remove(tidy)
+
+
+def _end(*_: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tidying is not interrupted
+    for tidy in reversed(_owed):
+        with suppress(Exception):  # there is nothing left that could be done about it
+            tidy()
+    with suppress(OSError):
+        os.write(2, b"isoklx: interrupted\n")
+    os._exit(INTERRUPTED)  # and not by an exception, which anybody on the way could catch
 
 
 class _ToldToStop(BaseException):

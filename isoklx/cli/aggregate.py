@@ -1,37 +1,47 @@
-"""The command that does it all: from a runs root to Figure 1 and every table."""
+"""The command that does it all: from runs roots to Figure 1 and every table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from isoklx.cli.choosing import Scope, of_model, of_window
 from isoklx.cli.drawing import (
     Panels,
     Saving,
-    Scope,
     check,
     draw,
     draw_calibration,
     draw_figure1,
     draw_survival,
-    of_model,
-    say_written,
 )
 from isoklx.cli.option_groups import grouped
+from isoklx.cli.outputs import BOTH, FIGS, FIGURES, TABLES, Out, Target, say_written
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     import xarray as xr
 
+SEVERAL = "sweep.nc"
+"""The built file of several runs roots."""
+
+FILES = {
+    "table": TABLES,
+    **dict.fromkeys(("calibration", "survival"), BOTH),
+    **dict.fromkeys(("figure1", "alive"), FIGURES),
+}
+"""What is written, and the endings that it may have."""
+
 
 def _aggregate(
-    runs_root: Path,
-    *,
-    out: Path = Path("figs"),
+    *runs_roots: Path,
+    out: Out = FIGS,
+    threshold: tuple[float, ...] | None = None,
+    distinct: bool = True,
     spaghetti: bool = False,
     quantile_lines: bool = False,
     scheduler: str | None = None,
@@ -39,20 +49,26 @@ def _aggregate(
     panels: Panels,
     saving: Saving,
 ) -> None:
-    """Build a runs root, and write Figure 1, the headline table and all the rest.
+    """Build runs roots, and write Figure 1, the headline table and all the rest.
 
-    Writes into the folder OUT, and nothing into the runs root or beside it: the built file, which a
-    later run reuses; the headline, survival and calibration tables; Figure 1, and the figures of
-    survival, of trajectories alive and dead, and of the calibration. The headline table and the
-    calibration are over all cells; window, model and alphas choose what the rest is made of. Rows
-    of panels (--by) are those of Figure 1 and of the figure of alive and dead.
+    Writes into the folder OUT, and nothing into the runs roots or beside them: the built file,
+    which a later run reuses; the headline, survival and calibration tables; Figure 1, and the
+    figures of survival, of trajectories alive and dead, and of the calibration. The headline table
+    and the calibration are over all cells; window, model and alphas choose what the rest is made
+    of. What lies in OUT from an earlier run under a name of these files is named.
 
     Parameters
     ----------
-    runs_root : Path
-        Folder that holds one folder per cell.
-    out : Path
+    *runs_roots : Path
+        Folder that holds one folder per cell; several are built into one file. Or one file that
+        build wrote, which is taken as it is.
+    out : path
         Folder to write to; made if there is none.
+    threshold : tuple of float, optional
+        Of pmass, in (0, 1], by default 0.75: who is below it at a fork is dead. The figure of alive
+        and dead is at the first.
+    distinct : bool
+        Count every cell in survival, those too that repeat another one to the byte.
     spaghetti : bool
         The same as --kind spaghetti.
     quantile_lines : bool
@@ -64,47 +80,92 @@ def _aggregate(
     Examples
     --------
     $ isoklx aggregate outputs --out figs
-    $ isoklx aggregate outputs --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
+    $ isoklx aggregate runs_a runs_b --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
     $ isoklx aggregate --runs_root outputs --quantile_lines --format png,pdf
+    $ isoklx aggregate outputs.nc --by method --threshold 0.75,0.95
     """
-    import isoklx.sweeps.builder
     import isoklx.sweeps.opening
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
-    check(panels, saving)
-    report = isoklx.sweeps.builder.build(runs_root, _target(runs_root, out), scheduler=scheduler)
-    print(report)
-    with isoklx.sweeps.opening.opened(report.out, scheduler) as ds:
-        chosen = _chosen(ds, scope, panels.mark_t)
-        for what, write in _parts(ds, chosen, out, scope, panels, saving).items():
-            try:
-                say_written(write())
-            except DatasetError as error:
-                # A sweep without KL, or without pmass, still has the rest.
-                print(f"no {what}: {printable(error)}")
+    target = Target.of(out, ())
+    check(saving, target, panels)
+    said: list[str] = []
+    try:
+        file = _file(runs_roots, target.folder, scheduler, said)
+        with isoklx.sweeps.opening.opened(file, scheduler) as ds:
+            part = _chosen(ds, scope, panels, threshold)
+            parts = _parts(ds, part, target, scope, panels, saving, threshold, distinct)
+            written = _write(parts, said)
+    finally:
+        # At the end, for whoever reads may go away at any line of it.
+        print(*said, sep="\n", end="\n" * bool(said))
+    say_written(target, written, FILES)
+
+
+def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said: list[str]) -> Path:
+    """The file to open: the one that was given, or what is built of the roots."""
+    import isoklx.sweeps.builder
+    from isoklx.store.formats import is_zarr
+
+    built = [path for path in runs_roots if path.is_file() or is_zarr(path)]
+    if built and len(runs_roots) > 1:
+        raise UsageError(f"{built[0]}: is no folder of cells; give runs roots, or one built file")
+    if built:
+        return built[0]
+    out = _target(runs_roots, folder)
+    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler)
+    said.append(str(report))
+    return report.out
+
+
+def _write(parts: dict[str, Callable[[], list[Path]]], said: list[str]) -> list[Path]:
+    written = []
+    for what, write in parts.items():
+        try:
+            written += write()
+        except DatasetError as error:
+            # A sweep without KL, or without pmass, still has the rest.
+            said.append(f"no {what}: {printable(error)}")
+    return written
 
 
 def _parts(
-    ds: xr.Dataset, chosen: xr.Dataset, out: Path, scope: Scope, panels: Panels, saving: Saving
+    ds: xr.Dataset,
+    part: xr.Dataset,
+    target: Target,
+    scope: Scope,
+    panels: Panels,
+    saving: Saving,
+    threshold: Sequence[float] | None,
+    distinct: bool,
 ) -> dict[str, Callable[[], list[Path]]]:
     """What is written, in this order."""
     import isoklx.plot
     from isoklx.tables import captioned as captioned_tables
     from isoklx.tables.files import write_table
 
+    by = None if panels.by is None else (panels.by,)
+    deaths = ("pmass_eval", threshold, by, distinct)
+    folder = target.folder
+
     def alive() -> xr.plot.FacetGrid[xr.DataArray]:
-        return isoklx.plot.alive(chosen, window=scope.window, by=panels.by, roll=panels.roll)
+        options: dict[str, Any] = {"by": panels.by, "roll": panels.roll, "window": scope.window}
+        if threshold is not None:
+            options["threshold"] = threshold[0]
+        return isoklx.plot.alive(part, **options)
 
     return {
-        "headline table": lambda: write_table(captioned_tables.headline(ds), out, "table"),
+        "headline table": lambda: write_table(captioned_tables.headline(ds), folder, "table"),
         "calibration table": lambda: write_table(
-            captioned_tables.calibration(ds), out, "calibration"
+            captioned_tables.calibration(ds), folder, "calibration"
         ),
-        "survival table": lambda: write_table(captioned_tables.survival(chosen), out, "survival"),
-        "figure 1": lambda: draw_figure1(chosen, out, scope, panels, saving),
-        "survival figure": lambda: draw_survival(chosen, out, saving),
-        "alive figure": lambda: draw("alive", out, saving, alive),
-        "calibration figure": lambda: draw_calibration(ds, out, saving),
+        "survival table": lambda: write_table(
+            captioned_tables.survival(part, *deaths), folder, "survival"
+        ),
+        "figure 1": lambda: draw_figure1(part, target, scope, panels, saving),
+        "survival figure": lambda: draw_survival(part, target, saving, *deaths),
+        "alive figure": lambda: draw("alive", target, saving, alive),
+        "calibration figure": lambda: draw_calibration(ds, target, saving),
     }
 
 
@@ -119,43 +180,45 @@ def _of_kind(panels: Panels, *, spaghetti: bool, quantile_lines: bool) -> Panels
     return replace(panels, kind="fan") if quantile_lines else panels
 
 
-def _target(runs_root: Path, out: Path) -> Path:
+def _target(runs_roots: Sequence[Path], out: Path) -> Path:
     """The built file, in the folder of all that is written."""
-    root, folder = runs_root.resolve(), out.resolve()
-    if folder == root or root in folder.parents:
-        raise UsageError(f"{out}: is in the runs root, which stays as it is; choose another --out")
-    if not root.is_dir():
-        raise BuildError(f"{runs_root}: there is no such folder")
+    folder = out.resolve()
+    for runs_root in runs_roots:
+        root = runs_root.resolve()
+        if folder == root or root in folder.parents:
+            raise UsageError(
+                f"{out}: is in the runs root, which stays as it is; choose another --out"
+            )
+        if not root.is_dir():
+            raise BuildError(f"{runs_root}: there is no such folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
-    return out / f"{root.name}.nc"
+    return out / (f"{runs_roots[0].resolve().name}.nc" if len(runs_roots) == 1 else SEVERAL)
 
 
-def _chosen(ds: xr.Dataset, scope: Scope, mark_t: int | None) -> xr.Dataset:
+def _chosen(
+    ds: xr.Dataset, scope: Scope, panels: Panels, threshold: Sequence[float] | None
+) -> xr.Dataset:
     """What is drawn; a mistake in choosing it is found before anything but the file is written."""
-    import numpy as np
-
     from isoklx.plot.reference_lines import check_mark
-    from isoklx.plot.scope import in_scope
+    from isoklx.plot.scope import groups, in_scope
+    from isoklx.stats.lifetimes import checked_thresholds
     from isoklx.stats.selection import select_alphas
 
-    chosen = of_model(ds, scope.model_contains)
-    windows = np.unique(chosen["window"].values)
-    if scope.window is not None and scope.window not in windows:
-        raise UsageError(
-            f"--window {scope.window}: no cell has it; there is {', '.join(map(str, windows))}"
-        )
+    checked_thresholds("pmass_eval", threshold)
+    part = of_model(ds, scope.model_contains)
+    in_window = of_window(part, scope.window)
     with suppress(DatasetError):  # without KL there is no window and no dose to choose
-        drawn = in_scope(chosen, window=scope.window, alphas=scope.alphas)
-        if mark_t is not None:
-            check_mark(drawn, mark_t)
-    if scope.window is not None:
-        chosen = chosen.isel(cell=chosen["window"].values == scope.window)
-    if scope.alphas is None or not chosen.sizes["alpha"]:
-        return chosen
-    return select_alphas(chosen, scope.alphas)
+        drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
+        by: Any = panels.by  # what it may be, the function says
+        groups(drawn, by)
+        if panels.mark_t is not None:
+            check_mark(drawn, panels.mark_t)
+    if scope.alphas is None or not in_window.sizes["alpha"]:
+        return in_window
+    return select_alphas(in_window, scope.alphas)
 
 
 aggregate: Callable[..., None] = grouped(_aggregate)

@@ -1,7 +1,7 @@
 """The words of a command line, checked against a command's signature before anything runs.
 
 A command is a plain function. Its parameters without a default are written as they are, in order
-(``*roots`` takes one or more), or as a flag of their name; all others are flags. Every word is
+(``*roots`` takes one or more), or as a flag (``--root a,b``); all others are flags. Every word is
 understood or the whole line is refused with a UsageError.
 """
 
@@ -148,6 +148,13 @@ def canonical_words(command: Command, words: Sequence[str]) -> list[str]:
             placed.append(_checked(_place(known, len(placed), word, before), word))
             before = None
     _refuse_missing(known, len(placed), flags)
+    for each in known:
+        if each.variadic and each.name in flags:
+            placed = [_checked(each, text) for text in flags.pop(each.name).split(",")]
+            if any(map(_looks_like_flag, placed)):
+                raise UsageError(
+                    f"--{_flag_name(each)} takes paths, none of them with a hyphen first"
+                )
     return [*placed, *(f"--{name}={text}" for name, text in flags.items())]
 
 
@@ -194,7 +201,7 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
     """Find the flag that a word names and its value, which may be the first of ``rest``."""
     spelling, equals, text = word.partition("=")
     name = spelling.removeprefix("--").replace("-", "_")
-    flags = {each.name: each for each in known if not each.variadic}
+    flags = {_flag_name(each): each for each in known}
     negations = {
         f"no{bar}{each.name}": each for each in flags.values() if each.switch for bar in ("", "_")
     }
@@ -215,11 +222,16 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
     return _Given(flag, rest.popleft())
 
 
+def _flag_name(parameter: Parameter) -> str:
+    """As what it may be given: what has a place as well, and one of several words as ``--root``."""
+    return parameter.written.lower() if parameter.variadic else parameter.name
+
+
 def _unknown_flag(spelling: str, known: Sequence[Parameter], names: Sequence[str]) -> str:
     name = re.sub(r"^\W+", "", spelling).replace("-", "_")
     for each in known:
-        if each.variadic and name in (each.name, each.written.lower()):
-            return f"unknown flag {spelling}; {each.written} is written without a flag"
+        if each.flag and not each.switch and name in (each.type.item or each.type).choices:
+            return f"unknown flag {spelling}; did you mean {each.written} {name}?"
     guess = nearest(name, names)
     hint = f"did you mean --{guess}?" if guess else "--help lists the flags"
     return f"unknown flag {spelling}; {hint}"
@@ -271,7 +283,9 @@ def _refuse_missing(known: Sequence[Parameter], placed: int, flags: Mapping[str,
     places = [each for each in known if not each.flag]
     twice = [each for each in places[:placed] if each.name in flags]
     if twice:
-        raise UsageError(f"{twice[0].written} is given twice, as it is and as --{twice[0].name}")
+        raise UsageError(
+            f"{twice[0].written} is given twice, as it is and as --{_flag_name(twice[0])}"
+        )
     absent = [each for each in known if each.flag and each.required]
     missing = [each for each in [*places[placed:], *absent] if each.name not in flags]
     if missing:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
-from isoklx.terminal import printable
+from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.explanations import explained_by
+from isoklx.cli.outputs import FIGURES, Target
+from isoklx.errors import UsageError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,71 +22,33 @@ class Saving:
 
     Parameters
     ----------
-    format : tuple of str
-        Any of png, pdf, svg. In pdf and svg the many thin lines are pixels, all else is vectors.
+    format : tuple of str, optional
+        Any of png, pdf, svg; by default png, or that of the file. In pdf and svg the many thin
+        lines are pixels, all else is vectors.
     dpi : float, optional
         Dots per inch of what is pixels; without it the style's, or 200.
-    mplstyle : Path, optional
-        A matplotlib style sheet to draw with.
+    mplstyle : str, optional
+        A matplotlib style to draw with: a style sheet, or the name of a style, as ggplot.
     """
 
-    format: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
+    format: tuple[Literal["png", "pdf", "svg"], ...] | None = None
     dpi: float | None = None
-    mplstyle: Path | None = None
+    mplstyle: str | None = None
+
+    def formats(self, target: Target) -> Sequence[Literal["png", "pdf", "svg"]]:
+        """The formats of a figure that is written to `target`; none where that is a table."""
+        if target.name is not None:
+            return target.among(FIGURES)  # type: ignore[return-value]
+        return self.format or ("png",)
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Which part of a sweep is drawn.
-
-    Parameters
-    ----------
-    window : int, optional
-        Draw only the cells of this window, in tokens; needed where there are several.
-    model_contains : str
-        Draw only the cells whose model's name contains this.
-    alphas : tuple of float, optional
-        Doses to draw, in this order; by default all of them.
-    """
-
-    window: int | None = None
-    model_contains: str = ""
-    alphas: tuple[float, ...] | None = None
-
-
+@explained_by("isoklx.plot.figure1.figure1")
 @dataclass(frozen=True)
 class Panels:
-    """What Figure 1 shows.
-
-    Parameters
-    ----------
-    kind : {"band", "fan", "spaghetti"}
-        The median with p10 to p90; with p25 to p75 as well; or one line per trajectory, red where
-        its KL was above the target at any token.
-    by : {"method", "model_short", "seed"}, optional
-        A row of panels for each method, model or seed.
-    roll : int
-        Tokens of the moving mean.
-    kl_ymax : float or "auto"
-        Upper limit of KL in nats.
-    log : bool
-        Make the KL axis logarithmic.
-    kl_only : bool
-        Leave out pmass.
-    mark_t : int, optional
-        Token at which to draw a dotted line.
-    color_by_pmass : bool
-        Colour each line of a spaghetti by its own pmass at the token.
-    line_alpha : float, optional
-        Opacity of a line of the spaghetti; by default the more lines, the less.
-    line_lw : float
-        Width of a line of the spaghetti, in points.
-    median_lw : float
-        Width of the median, in points.
-    """
+    """What Figure 1 shows: the options of `isoklx.plot.figure1`, with its defaults."""
 
     kind: Literal["band", "fan", "spaghetti"] = "band"
-    by: Literal["method", "model_short", "seed"] | None = None
+    by: str | None = None
     roll: int = 65
     kl_ymax: float | Literal["auto"] = 6.0
     log: bool = False
@@ -91,12 +56,12 @@ class Panels:
     mark_t: int | None = None
     color_by_pmass: bool = False
     line_alpha: float | None = None
-    line_lw: float = 0.6
+    line_lw: float | None = None
     median_lw: float = 1.4
 
 
-def check(panels: Panels, saving: Saving) -> None:
-    """Refuse options that fit no sweep, before any work.
+def check(saving: Saving, target: Target | None, panels: Panels | None = None) -> None:
+    """Refuse options that fit no sweep, or do nothing together, before any work.
 
     Raises
     ------
@@ -104,29 +69,40 @@ def check(panels: Panels, saving: Saving) -> None:
         When one is out of range, or two exclude each other.
     """
     from isoklx.plot.figure1 import check_options
-    from isoklx.plot.lines import Strokes
     from isoklx.plot.saving import checked, style
 
-    Strokes(panels.line_alpha, panels.line_lw, panels.median_lw)
-    check_options(
-        panels.kind,
-        roll=panels.roll,
-        kl_ymax=panels.kl_ymax,
-        color_by_pmass=panels.color_by_pmass,
-    )
+    given = [each.name for each in fields(saving) if getattr(saving, each.name) is not None]
+    if given and target is None:
+        raise UsageError(f"--{given[0]} is of figures, and none is written; give --out as well")
+    if target is None:
+        return
+    formats = saving.formats(target)
+    if given and not formats:
+        raise UsageError(f"--{given[0]} is of figures, and {target} is none")
+    if saving.format is not None and set(saving.format) != set(formats):
+        raise UsageError(f"--format {','.join(saving.format)}: the format of {target} is its own")
+    if panels is not None:
+        check_options(**{name: getattr(panels, name) for name in CHECKED})
     with style(saving.mplstyle):
-        checked(saving.format, saving.dpi)
+        checked(formats, saving.dpi)
 
 
-def draw(stem: str, out: Path, saving: Saving, make: Callable[[], Any]) -> list[Path]:
+CHECKED = (
+    *("kind", "roll", "kl_ymax", "color_by_pmass"),
+    *("line_alpha", "line_lw", "median_lw"),
+)
+"""Options of `Panels` that may be impossible, whatever the sweep."""
+
+
+def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> list[Path]:
     """Make a figure in the style asked for, write it, and forget it.
 
     Parameters
     ----------
     stem : str
-        Name of the files without their suffix.
-    out : Path
-        Folder to write to; made if there is none.
+        Name of the files without their suffix, where `target` names none.
+    target : Target
+        Where to; nothing is made where that is a table.
     saving : Saving
         Formats, resolution and style.
     make : callable
@@ -142,29 +118,29 @@ def draw(stem: str, out: Path, saving: Saving, make: Callable[[], Any]) -> list[
     UsageError, DatasetError, BuildError
         As `make` and `isoklx.plot.saving.save` do.
     """
-    import matplotlib as mpl
-
-    mpl.use("agg")  # no window is ever opened, with or without a screen
+    formats = saving.formats(target)
+    if not formats:
+        return []
     import matplotlib.pyplot as plt
 
     from isoklx.plot.saving import save, style
 
     with style(saving.mplstyle):
         try:
-            return save(make(), out, stem, saving.format, saving.dpi)
+            return save(make(), target.folder, target.name or stem, formats, saving.dpi)
         finally:
             plt.close("all")
 
 
 def draw_figure1(
-    ds: xr.Dataset, out: Path, scope: Scope, panels: Panels, saving: Saving
+    ds: xr.Dataset, target: Target, scope: Scope, panels: Panels, saving: Saving
 ) -> list[Path]:
-    """Draw Figure 1 of a sweep to ``figure1`` in a folder."""
+    """Draw Figure 1 of a sweep, as ``figure1`` where the target names nothing else."""
     import isoklx.plot
 
     return draw(
         "figure1",
-        out,
+        target,
         saving,
         lambda: isoklx.plot.figure1(
             of_model(ds, scope.model_contains),
@@ -177,53 +153,28 @@ def draw_figure1(
 
 def draw_survival(
     ds: xr.Dataset,
-    out: Path,
+    target: Target,
     saving: Saving,
     metric: str = "pmass_eval",
-    thresholds: Sequence[float] | None = None,
+    threshold: Sequence[float] | None = None,
     by: Sequence[str] | None = None,
     distinct: bool = True,
 ) -> list[Path]:
-    """Draw the survival of a sweep to ``survival`` in a folder."""
+    """Draw the survival of a sweep, as ``survival`` where the target names nothing else."""
     import isoklx.plot
 
     return draw(
         "survival",
-        out,
+        target,
         saving,
         lambda: isoklx.plot.survival(
-            ds, metric=metric, threshold=thresholds, by=by, distinct=distinct
+            ds, metric=metric, threshold=threshold, by=by, distinct=distinct
         ),
     )
 
 
-def draw_calibration(ds: xr.Dataset, out: Path, saving: Saving) -> list[Path]:
-    """Draw the calibration of a sweep to ``calibration`` in a folder."""
+def draw_calibration(ds: xr.Dataset, target: Target, saving: Saving) -> list[Path]:
+    """Draw the calibration of a sweep, as ``calibration`` where the target names nothing else."""
     import isoklx.plot
 
-    return draw("calibration", out, saving, lambda: isoklx.plot.calibration(ds))
-
-
-def say_written(paths: Iterable[Path], stream: TextIO | None = None) -> None:
-    """Print what was written, one line a file; to standard output by default."""
-    for path in paths:
-        print(f"wrote {printable(path)}", file=stream)
-
-
-def of_model(ds: xr.Dataset, text: str) -> xr.Dataset:
-    """The cells whose model's name contains a text.
-
-    Raises
-    ------
-    UsageError
-        When there is none.
-    """
-    from isoklx import schema
-    from isoklx.errors import UsageError
-
-    schema.require(ds, ["model"])
-    chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
-    if text and not chosen.sizes["cell"]:
-        there = ", ".join(sorted(set(map(str, ds["model"].values))))
-        raise UsageError(f"no cell has a model containing {text!r}; there is {there}")
-    return chosen
+    return draw("calibration", target, saving, lambda: isoklx.plot.calibration(ds))

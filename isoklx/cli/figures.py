@@ -4,41 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from isoklx.cli.drawing import (
-    Panels,
-    Saving,
-    Scope,
-    check,
-    draw,
-    draw_figure1,
-    of_model,
-    say_written,
-)
+from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1
+from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
+from isoklx.cli.outputs import FIGS, FIGURES, Files, Out, Target, say_written
 
 
+@explained_by("isoklx.plot.figure1.figure1", "isoklx.sweeps.opening.opened", Files)
 def _figure(
     file: Path,
     *,
-    out: Path = Path("figs"),
+    out: Out = FIGS,
     scheduler: str | None = None,
     scope: Scope,
     panels: Panels,
     saving: Saving,
 ) -> None:
     """Draw Figure 1: KL per token and pmass at forks, one column of panels per dose.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    out : Path
-        Folder to write figure1 to; made if there is none.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
-        built file on storage that they see.
 
     Examples
     --------
@@ -48,20 +33,23 @@ def _figure(
     """
     import isoklx.sweeps.opening
 
-    check(panels, saving)
+    target = Target.of(out, FIGURES)
+    check(saving, target, panels)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        say_written(draw_figure1(ds, out, scope, panels, saving))
+        written = draw_figure1(ds, target, scope, panels, saving)
+    say_written(target, written, {"figure1": FIGURES})
 
 
+@explained_by("isoklx.plot.alive.alive", "isoklx.sweeps.opening.opened", Files)
 def _alive(
     file: Path,
     *,
     threshold: float = 0.75,
-    calib_tokens: int = 20,
+    calib_tokens: int | None = None,
     normalize: bool = True,
-    by: Literal["method", "model_short", "seed"] | None = None,
+    by: str | None = None,
     roll: int = 65,
-    out: Path = Path("figs"),
+    out: Out = FIGS,
     scheduler: str | None = None,
     scope: Scope,
     saving: Saving,
@@ -70,23 +58,8 @@ def _alive(
 
     Parameters
     ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    threshold : float
-        Dead from the first fork on with pmass below it.
-    calib_tokens : int
-        Tokens whose p95 a trajectory is divided by.
     normalize : bool
         Draw KL in nats as it is, not divided.
-    by : {"method", "model_short", "seed"}, optional
-        A row of panels for each method, model or seed.
-    roll : int
-        Tokens of the moving mean.
-    out : Path
-        Folder to write alive to; made if there is none.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
-        built file on storage that they see.
 
     Examples
     --------
@@ -96,23 +69,26 @@ def _alive(
     import isoklx.plot
     import isoklx.sweeps.opening
 
+    target = Target.of(out, FIGURES)
+    check(saving, target)
+    options: dict[str, Any] = {"by": by}  # what it may be, the function says
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         written = draw(
             "alive",
-            out,
+            target,
             saving,
             lambda: isoklx.plot.alive(
                 of_model(ds, scope.model_contains),
                 threshold=threshold,
                 calib_tokens=calib_tokens,
                 normalize=normalize,
-                by=by,
                 roll=roll,
                 window=scope.window,
                 alphas=scope.alphas,
+                **options,
             ),
         )
-        say_written(written)
+    say_written(target, written, {"alive": FIGURES})
 
 
 figure: Callable[..., None] = grouped(_figure)

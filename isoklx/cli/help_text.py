@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 
 from isoklx.cli.arguments import Command, Parameter, parameters
+from isoklx.cli.explanations import Explanation, explanation, explanation_of
 
 
 def overview(commands: Mapping[str, Command], doc: str | None) -> str:
@@ -40,15 +39,13 @@ def overview(commands: Mapping[str, Command], doc: str | None) -> str:
     <BLANKLINE>
     "isoklx COMMAND --help" explains a command, "isoklx --version" prints the version.
     """
-    sections = _sections(doc)
-    summaries = [
-        (name, _sections(each.__doc__)[""].split("\n\n")[0]) for name, each in commands.items()
-    ]
+    about = explanation_of(doc)
+    summaries = [(name, explanation_of(each.__doc__).summary) for name, each in commands.items()]
     return _page(
-        _paragraphs(sections[""]),
+        *_paragraphs(about),
         "usage: isoklx COMMAND ...",
         _table("commands", summaries, _column(summaries)),
-        _examples(sections),
+        _examples(about),
         _fill('"isoklx COMMAND --help" explains a command, "isoklx --version" prints the version.'),
     )
 
@@ -91,8 +88,8 @@ def command_help(name: str, command: Command) -> str:
     options:
       --strict  Refuse a file that breaks the conventions.
     """
-    sections = _sections(command.__doc__)
-    meanings = _meanings(sections.get("Parameters", ""))
+    about = explanation(command)
+    meanings = about.meanings
     known = parameters(command)
     arguments = [(each.written, meanings.get(each.name, "")) for each in known if not each.flag]
     options = [
@@ -103,10 +100,10 @@ def command_help(name: str, command: Command) -> str:
     column = _column([*arguments, *options])
     return _page(
         _usage(name, known),
-        _paragraphs(sections[""]),
+        *_paragraphs(about),
         _table("arguments", arguments, column),
         _table("options", options, column),
-        _examples(sections),
+        _examples(about),
     )
 
 
@@ -140,21 +137,6 @@ def _default(flag: Parameter) -> str:
     return f"[default: {','.join(str(value) for value in values)}]"
 
 
-def _sections(doc: str | None) -> dict[str, str]:
-    """Split a numpydoc docstring into its sections by title; what precedes them is ``""``."""
-    plain = inspect.cleandoc(doc or "").replace("`", "")
-    first, *rest = re.split(r"^(\w[\w ]*)\n-{3,}\n", plain, flags=re.MULTILINE)
-    return {"": first.strip(), **dict(zip(rest[::2], rest[1::2], strict=True))}
-
-
-def _meanings(section: str) -> dict[str, str]:
-    """Read a Parameters section: each name with its text, on one line."""
-    entries = re.split(r"^\*?(\w+) ?:.*\n", section, flags=re.MULTILINE)[1:]
-    return {
-        name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)
-    }
-
-
 def _width() -> int:
     return max(40, min(100, shutil.get_terminal_size().columns))
 
@@ -170,8 +152,8 @@ def _fill(text: str, indent: str = "", hanging: str | None = None) -> str:
     )
 
 
-def _paragraphs(text: str) -> str:
-    return "\n\n".join(_fill(each) for each in text.split("\n\n"))
+def _paragraphs(about: Explanation) -> list[str]:
+    return [_fill(each) for each in (about.summary, *about.details) if each]
 
 
 def _column(rows: Sequence[tuple[str, str]]) -> int:
@@ -190,14 +172,10 @@ def _table(title: str, rows: Sequence[tuple[str, str]], column: int) -> str:
     return "\n".join([f"{title}:", *lines]) if rows else ""
 
 
-def _examples(sections: Mapping[str, str]) -> str:
-    """Show the Examples section's command lines; those of Python are for other readers."""
-    lines = [
-        f"  {line.removeprefix('$ ')}"
-        for line in sections.get("Examples", "").splitlines()
-        if line.startswith("$ ")
-    ]
-    return "\n".join(["examples:", *lines]) if lines else ""
+def _examples(about: Explanation) -> str:
+    return "\n".join(
+        ["examples:", *(f"  {line}" for line in about.examples)] * bool(about.examples)
+    )
 
 
 def _page(*blocks: str) -> str:

@@ -108,17 +108,20 @@ def _call(name: str, words: Sequence[str]) -> None:
     import fire
     from fire.decorators import SetParseFn
 
+    from isoklx.cli.backend import without_screen
+
     for each in parameters(command):
         # Without a name it is the reader of what *roots takes.
         SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
-    with warnings.catch_warnings():
+    with without_screen(), warnings.catch_warnings():
         warnings.showwarning = _note
         fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
 
 
 def _note(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning, of a skipped cell for one, as the line that it is."""
-    print(f"isoklx: {printable(message)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # who does not listen does not stop the work
+        print(f"isoklx: {printable(message)}", file=sys.stderr)
 
 
 def _settle_output() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
-SECTION = "\nParameters\n----------\n"
+from isoklx.cli.explanations import explained_by
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -17,13 +17,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     Parameters
     ----------
     command : callable
-        A function with a numpydoc docstring. A parameter that is annotated with a dataclass is a
-        group: the dataclass has a default for every field, and a docstring that explains them.
+        A function with a numpydoc docstring. A parameter that is annotated with a dataclass, and
+        has no default, is a group: the dataclass has a default for every field, and a docstring
+        that explains them.
 
     Returns
     -------
     callable
-        The command with a flat signature and with the groups' explanations in its docstring.
+        The command with a flat signature, explained by the groups as well.
 
     Examples
     --------
@@ -40,9 +41,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     a.nc Saving(dpi=300)
     """
     hints = get_type_hints(command)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    signature = inspect.signature(command).parameters
+    groups: dict[str, Any] = {
+        name: hints[name]
+        for name, each in signature.items()
+        if is_dataclass(hints[name]) and each.default is each.empty
+    }
     parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
+    for name, parameter in signature.items():
         if name not in groups:
             parameters.append(parameter)
             continue
@@ -65,13 +71,6 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     del flat.__wrapped__  # whoever asks for the signature shall see the flat one
     flat.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
     flat.__annotations__ = {each.name: hints[each.name] for each in parameters} | {"return": None}
-    flat.__doc__ = _explained(command, list(groups.values()))
-    return flat
-
-
-def _explained(command: Callable[..., None], groups: list[Any]) -> str:
-    """The command's docstring, with what the groups say of their fields in its Parameters."""
-    before, _, after = inspect.cleandoc(command.__doc__ or "").partition("\n\nExamples\n")
-    entries = [inspect.cleandoc(group.__doc__ or "").partition(SECTION)[2] for group in groups]
-    examples = f"\n\nExamples\n{after}" if after else ""
-    return "\n".join([before, *entries]) + examples
+    # A group may extend another one, which explains its own fields.
+    classes = [each for group in groups.values() for each in group.__mro__ if is_dataclass(each)]
+    return explained_by(*(each for each in classes if isinstance(each, type)))(flat)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from isoklx.cli.drawing import Saving, draw_calibration, draw_survival, say_written
+from isoklx.cli.choosing import Cells, Scope, chosen
+from isoklx.cli.drawing import Saving, check, draw_calibration, draw_survival
+from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
+from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
 from isoklx.errors import UsageError
 from isoklx.terminal import printable
 
@@ -20,20 +24,29 @@ WIDTH = 100
 """Columns, where the output is no terminal."""
 
 
-def table(file: Path, *, out: Path | None = None, json: bool = False) -> None:
+@dataclass(frozen=True)
+class Delivery(Files):
+    """How a table reaches its reader.
+
+    Parameters
+    ----------
+    json : bool
+        Print the rows as JSON, with all digits, instead.
+    """
+
+    json: bool = False
+
+    def target(self, endings: Sequence[str]) -> Target | None:
+        """Where files with these endings are written, if they are."""
+        return None if self.out is None else Target.of(self.out, endings)
+
+
+@explained_by("isoklx.sweeps.opening.opened")
+def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
     """Print the calibrated coefficient by model, method and window: the headline table.
 
     Its mean, its standard deviation over seeds, their number, and the coefficient of variation.
     Cells that were calibrated and not swept count too.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    out : Path, optional
-        Folder to write table.csv and table.md to; made if there is none.
-    json : bool
-        Print the rows as JSON, with all digits, instead.
 
     Examples
     --------
@@ -44,20 +57,24 @@ def table(file: Path, *, out: Path | None = None, json: bool = False) -> None:
     import isoklx.sweeps.opening
     from isoklx.tables.captioned import headline
 
+    target = delivery.target(TABLES)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
-        _deliver("table", headline(ds), out, json=json)
+        rows = headline(chosen(ds, cells))
+        written = _write(rows, "table", target)
+    _print(rows, json=delivery.json)
+    _say(target, written, {"table": TABLES}, json=delivery.json)
 
 
+@explained_by("isoklx.stats.survival.survival", "isoklx.sweeps.opening.opened")
 def _survival(
     file: Path,
     *,
     metric: Literal["pmass_eval", "pmass", "kl"] = "pmass_eval",
-    thresholds: tuple[float, ...] | None = None,
+    threshold: tuple[float, ...] | None = None,
     by: tuple[str, ...] | None = None,
-    alphas: tuple[float, ...] | None = None,
     distinct: bool = True,
-    out: Path | None = None,
-    json: bool = False,
+    scope: Scope,
+    delivery: Delivery,
     scheduler: str | None = None,
     saving: Saving,
 ) -> None:
@@ -65,63 +82,46 @@ def _survival(
 
     Parameters
     ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    metric : {"pmass_eval", "pmass", "kl"}
-        What death is read from: pmass below the threshold at a fork, or KL at it or above.
-    thresholds : tuple of float, optional
-        In (0, 1] for pmass, by default 0.75; in nats for KL, where they must be given.
     by : tuple of str, optional
         Labels of a cell to group by: method, model_short, seed, window, ...
-    alphas : tuple of float, optional
-        Doses; all of them by default.
     distinct : bool
         Count every cell, those too that repeat another one to the byte.
-    out : Path, optional
-        Folder to write the table and the figure to; made if there is none.
-    json : bool
-        Print the rows as JSON, with all digits, instead.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; FILE is a
-        built file on storage that they see.
 
     Examples
     --------
     $ isoklx survival outputs.nc --by method
-    $ isoklx survival outputs.nc --thresholds 0.75,0.95 --alphas 1,2 --out tables
-    $ isoklx survival outputs.nc --metric kl --thresholds 5 --nodistinct
+    $ isoklx survival outputs.nc --threshold 0.75,0.95 --alphas 1,2 --out tables
+    $ isoklx survival outputs.nc --metric kl --threshold 5 --nodistinct --out deaths.pdf
     """
-    import isoklx.stats.selection
     import isoklx.sweeps.opening
     import isoklx.tables.captioned
 
+    target = delivery.target(BOTH)
+    check(saving, target)
+    no_figure = ""
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        doses = ds if alphas is None else isoklx.stats.selection.select_alphas(ds, alphas)
-        choice = (metric, thresholds, by, distinct)
-        _deliver("survival", isoklx.tables.captioned.survival(doses, *choice), out, json=json)
-        if out is not None:
-            try:
-                _say(draw_survival(doses, out, saving, *choice), json=json)
-            except UsageError as error:  # a table may differ in more things than a figure
-                print(f"no figure: {printable(error)}", file=sys.stderr if json else None)
+        part = chosen(ds, scope)
+        choice = (metric, threshold, by, distinct)
+        rows = isoklx.tables.captioned.survival(part, *choice)
+        written = _write(rows, "survival", target)
+        try:
+            written += [] if target is None else draw_survival(part, target, saving, *choice)
+        except UsageError as error:  # a table may differ in more things than a figure
+            if not written:
+                raise
+            no_figure = f"no figure: {printable(error)}"
+    _print(rows, json=delivery.json)
+    _say(target, written, {"survival": BOTH}, json=delivery.json)
+    if no_figure:
+        print(no_figure, file=sys.stderr if delivery.json else None)
 
 
-def _calibration(
-    file: Path, *, out: Path | None = None, json: bool = False, saving: Saving
-) -> None:
+@explained_by("isoklx.sweeps.opening.opened")
+def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving) -> None:
     """Print, cell by cell, whether the calibration can be trusted.
 
     Whether the bisection reached its target or ran into a limit, whether it holds on held-out
     prompts, whether the model is itself at alpha 0, and whether recorded numbers can be recomputed.
-
-    Parameters
-    ----------
-    file : Path
-        A file that build wrote, or a runs root.
-    out : Path, optional
-        Folder to write the table and the figure to; made if there is none.
-    json : bool
-        Print the rows as JSON, with all digits, instead.
 
     Examples
     --------
@@ -131,27 +131,45 @@ def _calibration(
     import isoklx.sweeps.opening
     import isoklx.tables.captioned
 
+    target = delivery.target(BOTH)
+    check(saving, target)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
-        _deliver("calibration", isoklx.tables.captioned.calibration(ds), out, json=json)
-        if out is not None:
-            _say(draw_calibration(ds, out, saving), json=json)
+        part = chosen(ds, cells)
+        rows = isoklx.tables.captioned.calibration(part)
+        written = _write(rows, "calibration", target)
+        written += [] if target is None else draw_calibration(part, target, saving)
+    _print(rows, json=delivery.json)
+    _say(target, written, {"calibration": BOTH}, json=delivery.json)
 
 
-def _deliver(name: str, table: Table, out: Path | None, *, json: bool) -> None:
-    """Print a table, write it if asked, and say what was written."""
+def _write(table: Table, name: str, target: Target | None) -> list[Path]:
+    """Write a table, if it is asked for."""
     from isoklx.tables.files import write_table
+
+    if target is None:
+        return []
+    return write_table(table, target.folder, target.name or name, target.among(TABLES))
+
+
+def _print(table: Table, *, json: bool) -> None:
+    """Print a table: last of all, for whoever reads may go away at any line of it."""
     from isoklx.tables.formats import as_json, as_text
 
     width = shutil.get_terminal_size((WIDTH, 0)).columns
-    print(as_json(table) if json else as_text(table, width) + "\n" * (out is not None))
-    if out is not None:
-        _say(write_table(table, out, name), json=json)
+    print(as_json(table) if json else as_text(table, width))
 
 
-def _say(paths: list[Path], *, json: bool) -> None:
+def _say(
+    target: Target | None, written: list[Path], files: dict[str, Sequence[str]], *, json: bool
+) -> None:
+    if target is None:
+        return
+    if not json:
+        print()
     # With --json, standard output is for a program to read.
-    say_written(paths, sys.stderr if json else sys.stdout)
+    say_written(target, written, files, sys.stderr if json else sys.stdout)
 
 
+table: Callable[..., None] = grouped(_table)
 survival: Callable[..., None] = grouped(_survival)
 calibration: Callable[..., None] = grouped(_calibration)

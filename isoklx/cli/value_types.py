@@ -1,6 +1,6 @@
 """Types of the values on the command line: what is accepted, and how it is named to the user.
 
-A command's parameters are annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``,
+A command's parameters are annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``, ``Out``,
 ``Literal[...]``, ``tuple[T, ...]`` (written with commas) and unions of these. Nothing is guessed: a
 text is a value of its parameter's type or it is refused.
 """
@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
+
+from isoklx.cli.outputs import Out
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class ValueType:
         Takes a text and returns its value; raises ValueError when the text is none.
     item : ValueType or None
         For a list, what its items are.
+    choices : tuple of str
+        All that there is, where that is a few words.
     """
 
     metavar: str
     meaning: str
     read: Callable[[str], Any]
     item: ValueType | None = None
+    choices: tuple[str, ...] = ()
 
 
 def value_type(annotation: object) -> ValueType:
@@ -83,7 +88,8 @@ def value_type(annotation: object) -> ValueType:
 
 def _choice(values: tuple[object, ...]) -> ValueType:
     texts = {str(value): value for value in values}
-    return ValueType("|".join(texts), _alternatives(list(texts)), partial(_look_up, texts))
+    meaning = _alternatives(list(texts))
+    return ValueType("|".join(texts), meaning, partial(_look_up, texts), choices=tuple(texts))
 
 
 def _either(types: list[ValueType]) -> ValueType:
@@ -130,10 +136,7 @@ def _read_text(text: str) -> str:
 
 
 def _read_path(text: str) -> Path:
-    # A hyphen means standard output elsewhere; no command here could mean it.
-    if text in ("", "-") or "\0" in text:
-        raise ValueError(text)
-    return Path(text)
+    return Out.read(text).path
 
 
 def _read_whole(text: str) -> int:
@@ -163,6 +166,7 @@ def _read_truth(text: str) -> bool:
 _SCALARS: dict[type, ValueType] = {
     str: ValueType("TEXT", "some text", _read_text),
     Path: ValueType("PATH", "a path", _read_path),
+    Out: ValueType("PATH", "a path", Out.read),
     int: ValueType("INT", "a whole number", _read_whole),
     float: ValueType("NUMBER", "a finite number", _read_number),
     bool: ValueType("true|false", "true or false", _read_truth),

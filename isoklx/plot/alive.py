@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from isoklx.errors import UsageError
 from isoklx.plot import palette
 from isoklx.plot.facets import (
     Grid,
@@ -33,8 +34,9 @@ from isoklx.plot.lines import (
     note_shown,
     shown,
 )
-from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import (
     CALIB_TOKENS,
@@ -61,11 +63,11 @@ def alive(
     ds: xr.Dataset,
     *,
     threshold: float = THRESHOLD,
-    calib_tokens: int = CALIB_TOKENS,
+    calib_tokens: int | None = None,
     normalize: bool = True,
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
     window: int | None = None,
-    by: By | None = None,
+    by: str | None = None,
     roll: int = ROLL,
     kl_ymax: float | Literal["auto"] = "auto",
     log: bool = True,
@@ -80,17 +82,18 @@ def alive(
         A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
         `isoklx.survival`. Above a panel: of how many trajectories pmass is known, how many died,
         and how many ended before the window without having died.
-    calib_tokens : int
-        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`.
+    calib_tokens : int, optional
+        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`; by default 20.
     normalize : bool
         Whether to divide by it; otherwise the axis is in nats.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses, in the order of the columns; by default all that were run, but those at which KL is 0
         throughout and cannot be normalised.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
-    by : {"method", "model_short", "seed"}, optional
-        Rows of panels for each method, model or seed; by default all cells are drawn together.
+    by : str, optional
+        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
+        each. By default all cells are drawn together.
     roll : int
         Tokens averaged, as for `isoklx.smooth`.
     kl_ymax : float or "auto"
@@ -120,6 +123,9 @@ def alive(
     (1, 2)
     """
     check_ymax(kl_ymax)
+    if calib_tokens is not None and not normalize:
+        raise UsageError(f"calib_tokens={calib_tokens}: does nothing where KL is not normalised")
+    calib_tokens = CALIB_TOKENS if calib_tokens is None else calib_tokens
     ds = in_scope(ds, window=window, alphas=alphas)
     if normalize and alphas is None:
         ds = _that_can_be_normalised(ds, calib_tokens)
@@ -145,6 +151,7 @@ def alive(
         put_legend(grid, _legend(drawn, threshold))
         over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
         put_title(grid, ds, f"KL(steered || base) per token{over}{how_smoothed(ds, roll)}")
+        typeset(grid.fig)
     return grid
 
 

@@ -20,7 +20,9 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocat
 from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
+from isoklx.plot.notebook import ShownOnce
 from isoklx.plot.palette import ink, method_styles, paper
+from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.selection import restore_dims
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
 
@@ -109,7 +111,7 @@ def calibration(ds: xr.Dataset) -> Figure:
     if cells["heldout"].notna().any():
         panels["heldout"] = lambda ax: _draw_heldout(ax, cells, rows)
 
-    figure = plt.figure(layout="constrained")
+    figure = plt.figure(layout="constrained", FigureClass=ShownOnce)
     places = _places(figure, list(panels), len(rows))
     for letter, (name, draw) in zip("abc", panels.items(), strict=False):
         ax = figure.add_subplot(places[name], label=name)
@@ -121,6 +123,7 @@ def calibration(ds: xr.Dataset) -> Figure:
     figure.suptitle(_heading(ds, cells, figure.get_figwidth()), fontsize="small")
     if "bisection" in panels:
         _name_models(figure, cells)
+    typeset(figure)
     return figure
 
 
@@ -239,7 +242,7 @@ def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     margin = 0.1 * (high - low) or 0.1 * abs(high) or 1
     ax.set_xlim(low - margin, high + margin)
     _draw_cells(ax, cells.assign(x=cells["c_star"], filled=True), rows)
-    ax.set_yticks(range(len(rows)), rows["label"])
+    ax.set_yticks(range(len(rows)), [tick_label(label) for label in rows["label"]])
     ax.tick_params(left=False)
     for label, colour, heading in zip(
         ax.get_yticklabels(), rows["colour"], rows["heading"], strict=True

@@ -29,8 +29,9 @@ from isoklx.plot.limits import Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.reference_lines import draw_mark, draw_target
-from isoklx.plot.scope import By, groups, how_smoothed, in_scope
+from isoklx.plot.scope import groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
+from isoklx.plot.typesetting import typeset
 from isoklx.stats.trajectories import ROLL, bands, check_count
 
 Kind = Literal["band", "fan", "spaghetti"]
@@ -44,9 +45,9 @@ def figure1(
     ds: xr.Dataset,
     *,
     kind: Kind = "band",
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
     window: int | None = None,
-    by: By | None = None,
+    by: str | None = None,
     roll: int = ROLL,
     kl_ymax: float | Literal["auto"] = 6.0,
     log: bool = False,
@@ -54,7 +55,7 @@ def figure1(
     mark_t: int | None = None,
     color_by_pmass: bool = False,
     line_alpha: float | None = None,
-    line_lw: float = Strokes.line_lw,
+    line_lw: float | None = None,
     median_lw: float = Strokes.median_lw,
 ) -> Grid:
     """Draw KL per token and pmass at forks, one column of panels per dose.
@@ -68,12 +69,13 @@ def figure1(
         and their median. Quantiles are taken over cells and prompts and then smoothed. In spaghetti
         each trajectory is smoothed, and is red if its raw KL was above its ``target_kl`` at any
         token.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses, in the order of the columns; by default all that were run.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
-    by : {"method", "model_short", "seed"}, optional
-        Rows of panels for each method, model or seed; by default all cells are drawn together.
+    by : str, optional
+        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
+        each. By default all cells are drawn together.
     roll : int
         Tokens averaged, as for `isoklx.smooth`.
     kl_ymax : float or "auto"
@@ -91,8 +93,10 @@ def figure1(
         by `isoklx.pmass_on_tokens`; the lowest are drawn last.
     line_alpha : float, optional
         Opacity of a line of the spaghetti; by default the more lines, the less.
-    line_lw, median_lw : float
-        Widths of a line of the spaghetti and of the median, in points.
+    line_lw : float, optional
+        Width of a line of the spaghetti, in points; by default 0.6.
+    median_lw : float
+        Width of the median, in points.
 
     Returns
     -------
@@ -105,7 +109,8 @@ def figure1(
     DatasetError
         When `ds` is not a sweep, or has no per-token KL (or no pmass, to colour by).
     UsageError
-        When an option is out of range, a window or dose is not there, or a window must be chosen.
+        When an option is out of range, or of another kind of figure, a window or dose is not there,
+        or a window must be chosen.
 
     Examples
     --------
@@ -114,8 +119,15 @@ def figure1(
     >>> grid.axs.shape
     (2, 3)
     """
-    strokes = Strokes(line_alpha, line_lw, median_lw)
-    check_options(kind, roll=roll, kl_ymax=kl_ymax, color_by_pmass=color_by_pmass)
+    strokes = check_options(
+        kind,
+        roll=roll,
+        kl_ymax=kl_ymax,
+        color_by_pmass=color_by_pmass,
+        line_alpha=line_alpha,
+        line_lw=line_lw,
+        median_lw=median_lw,
+    )
     ds = in_scope(ds, window=window, alphas=alphas)
     if color_by_pmass and not ds["pmass_eval"].notnull().any():
         raise DatasetError(
@@ -153,25 +165,37 @@ def figure1(
             handles += unknown_legend(ds)
         put_legend(grid, handles)
         put_title(grid, ds, f"KL(steered || base) per token{how_smoothed(ds, roll)}")
+        typeset(grid.fig)
     return grid
 
 
 def check_options(
-    kind: str, *, roll: int, kl_ymax: float | Literal["auto"], color_by_pmass: bool
-) -> None:
-    """Refuse options that fit no sweep, before there is one.
+    kind: str,
+    *,
+    roll: int,
+    kl_ymax: float | Literal["auto"],
+    color_by_pmass: bool,
+    line_alpha: float | None,
+    line_lw: float | None,
+    median_lw: float,
+) -> Strokes:
+    """Refuse options that fit no sweep, before there is one; say how lines are drawn.
 
     Raises
     ------
     UsageError
-        When one is out of range, or two exclude each other.
+        When one is out of range, two exclude each other, or one would do nothing.
     """
     if kind not in get_args(Kind):
         raise UsageError(f"kind {kind!r}: give one of {', '.join(get_args(Kind))}")
     if color_by_pmass and kind != "spaghetti":
         raise UsageError(f"color_by_pmass colours single lines: choose kind spaghetti, not {kind}")
+    for name, value in (("line_alpha", line_alpha), ("line_lw", line_lw)):
+        if value is not None and kind != "spaghetti":
+            raise UsageError(f"{name} is of single lines: choose kind spaghetti, not {kind}")
     check_count("roll", roll)
     check_ymax(kl_ymax)
+    return Strokes(line_alpha, Strokes.line_lw if line_lw is None else line_lw, median_lw)
 
 
 def _draw_kl(

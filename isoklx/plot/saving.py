@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from xarray.plot import FacetGrid
 
 from isoklx.cells.atomic import replacing
+from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError, UsageError
 
 Format = Literal["png", "pdf", "svg"]
@@ -21,7 +23,12 @@ Format = Literal["png", "pdf", "svg"]
 DPI = 200
 """Dots per inch, where neither the caller nor the style says."""
 
-MOST_DPI = 2400
+LEAST_DPI, MOST_DPI = 20, 2400
+"""Below, letters have no pixels left."""
+
+MOST_PIXELS = 2**16 - 1
+"""Of a side of an image, for the library that draws it."""
+
 
 IN_FILES: Any = {
     "pdf.fonttype": 42,  # many publishers refuse matplotlib's own choice, Type 3
@@ -37,7 +44,7 @@ UNDATED: dict[str, dict[str, Any]] = {
 
 def save(
     figure: Figure | FacetGrid[Any],
-    folder: Path,
+    folder: str | Path,
     stem: str,
     formats: Sequence[Format] = ("png",),
     dpi: float | None = None,
@@ -50,7 +57,7 @@ def save(
     ----------
     figure : Figure or FacetGrid
         What a function of `isoklx.plot` returned. It is not closed.
-    folder : Path
+    folder : path
         Where to; it is made if there is none.
     stem : str
         Name of the files without their suffix.
@@ -78,9 +85,13 @@ def save(
     ...     [path.name for path in save(Figure(), Path(folder), "empty", ["png", "pdf"])]
     ['empty.png', 'empty.pdf']
     """
-    dpi = checked(formats, dpi)
+    folder, dpi = as_path(folder), checked(formats, dpi)
     if isinstance(figure, FacetGrid):
         figure = figure.fig
+    longest = max(figure.get_size_inches())
+    if longest * dpi > MOST_PIXELS:
+        most = int(MOST_PIXELS / longest)
+        raise UsageError(f"dpi={dpi:g}: a figure of {longest:g} inches has at most {most}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,7 +100,15 @@ def save(
     for each in dict.fromkeys(formats):
         path = folder / f"{stem}.{each}"
         with replacing(path) as partial, mpl.rc_context(IN_FILES):
-            figure.savefig(partial, format=each, dpi=dpi, metadata=UNDATED[each])
+            try:
+                figure.savefig(partial, format=each, dpi=dpi, metadata=UNDATED[each])
+            except RuntimeError as error:
+                if not mpl.rcParams["text.usetex"]:
+                    raise
+                reason = str(error).splitlines()[0]
+                raise BuildError(
+                    f"{path}: the style asks for LaTeX (text.usetex): {reason}"
+                ) from error
         written.append(path)
     return written
 
@@ -112,33 +131,37 @@ def checked(formats: Sequence[str], dpi: float | None) -> float:
             raise UsageError(f"format {each!r}: give one of {', '.join(get_args(Format))}")
     if dpi is None:
         dpi = DPI if mpl.rcParams["savefig.dpi"] == "figure" else mpl.rcParams["savefig.dpi"]
-    if not 1 <= dpi <= MOST_DPI:
-        raise UsageError(f"dpi={dpi:g}: give dots per inch from 1 to {MOST_DPI}")
+    if not LEAST_DPI <= dpi <= MOST_DPI:
+        raise UsageError(f"dpi={dpi:g}: give dots per inch from {LEAST_DPI} to {MOST_DPI}")
     return float(dpi)
 
 
 @contextmanager
-def style(file: Path | None) -> Iterator[None]:
-    """Draw and save in the style of a file; afterwards all settings are as before.
+def style(sheet: str | Path | None) -> Iterator[None]:
+    """Draw and save in a style; afterwards all settings are as before.
 
     Parameters
     ----------
-    file : Path or None
-        A matplotlib style sheet; None changes nothing.
+    sheet : str or path, optional
+        A matplotlib style sheet, or the name of a style that matplotlib knows, such as ``ggplot``.
+        None changes nothing.
 
     Raises
     ------
     UsageError
-        Before anything is drawn, when the file is absent, or not a style sheet throughout.
+        Before anything is drawn, when it is neither, or not a style sheet throughout.
 
     Examples
     --------
-    >>> with style(Path("nowhere.mplstyle")):
+    >>> with style("ggplot"):
+    ...     mpl.rcParams["axes.grid"]
+    True
+    >>> with style("nowhere.mplstyle"):
     ...     pass
     Traceback (most recent call last):
     isoklx.errors.UsageError: nowhere.mplstyle: there is no such style file
     """
-    with mpl.rc_context(None if file is None else _settings(file)):
+    with mpl.rc_context(None if sheet is None else _settings(sheet)):
         yield
 
 
@@ -155,7 +178,30 @@ class _Complaints(logging.Handler):
             self.lines.append(int(said[1]))
 
 
-def _settings(file: Path) -> Any:
+def _settings(sheet: str | Path) -> Any:
+    """What a style sets, but for the backend, which is the caller's."""
+    named = _named(str(sheet))
+    settings = _read(as_path(sheet)) if named is None else named
+    return {name: settings[name] for name in settings if name != "backend"}
+
+
+def _named(name: str) -> Any:
+    """The settings of a style by its name; None where this is the name of a file."""
+    from matplotlib import style as styles
+
+    if name == "default":
+        return mpl.rcParamsDefault
+    if name in styles.library:
+        return styles.library[name]
+    file = as_path(name)
+    if file.exists() or file.suffix or len(file.parts) > 1:
+        return None
+    close = difflib.get_close_matches(name, styles.available, n=1)
+    hint = f"; did you mean {close[0]}?" if close else f": {', '.join(styles.available)}"
+    raise UsageError(f"{name}: neither a style sheet nor a style that matplotlib has{hint}")
+
+
+def _read(file: Path) -> Any:
     if not file.is_file():
         raise UsageError(f"{file}: there is no such style file")
     complaints = _Complaints()
@@ -176,4 +222,4 @@ def _settings(file: Path) -> Any:
         )
     if not settings:
         raise UsageError(f"{file}: not a matplotlib style sheet: it sets nothing")
-    return {name: settings[name] for name in settings if name != "backend"}
+    return settings

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats.selection import restore_dims, select_alphas
+from isoklx.plot.titles import label_name
+from isoklx.stats.groups import group_cells
+from isoklx.stats.selection import restore_dims, select_alphas, with_absent
 
-NEEDED = ("kl", "pmass", "pmass_eval", "gen_len", "target_kl", "has_kl", "fork")
-By = Literal["method", "model_short", "seed"]
+NEEDED = ("kl", "gen_len", "target_kl", "has_kl")
+OPTIONAL = ("pmass_eval", "pmass")
+"""What is drawn where it is there."""
+
+LABELS = ("run_id", "model", "model_short", "method", "seed", "window")
+"""What titles say, and what tells repeats."""
 
 
 def in_scope(
-    ds: xr.Dataset, *, window: int | None = None, alphas: Sequence[float] | None = None
+    ds: xr.Dataset, *, window: int | None = None, alphas: float | Sequence[float] | None = None
 ) -> xr.Dataset:
     """Keep the cells of one window that have per-token KL, and the doses that they were run at.
 
@@ -27,13 +32,14 @@ def in_scope(
         A sweep or any selection of it.
     window : int, optional
         In tokens; needed where the cells have several.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses, in the order of the panels; by default all that were run.
 
     Returns
     -------
     Dataset
-        With all dimensions of the schema; tokens and forks as far as the window goes.
+        With all dimensions of the schema; tokens and forks as far as the window goes. pmass that
+        the sweep lacks is NaN.
 
     Raises
     ------
@@ -42,35 +48,34 @@ def in_scope(
     UsageError
         When a window or dose is not there, or a window has to be chosen.
     """
-    schema.require(ds, [*NEEDED, *schema.CELL_LABELS])
-    ds = restore_dims(ds)
+    optional = [name for name in OPTIONAL if name in ds.variables]
+    schema.require(ds, [*NEEDED, *LABELS, "token", *(["fork"] if optional else []), *optional])
+    ds = with_absent(restore_dims(ds), OPTIONAL)
     ds = ds.isel(cell=np.flatnonzero(ds["has_kl"].values == 1))
     ran = ds["gen_len"].notnull().any(["cell", "prompt"]).values
     if not ran.any():
         raise DatasetError("no cell of this sweep has per-token KL, so there is nothing to draw")
     ds = _of_window(ds, window)
     if alphas is not None:
-        return select_alphas(ds, alphas).drop_duplicates("alpha")
+        return select_alphas(ds, alphas)
     return ds.isel(alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values)
 
 
-def groups(ds: xr.Dataset, by: By | None) -> dict[str, xr.Dataset]:
+def groups(ds: xr.Dataset, by: str | None) -> dict[str, xr.Dataset]:
     """The cells of each row of panels, by the label that they share; one group without `by`.
 
     Raises
     ------
     UsageError
-        When `by` is no label that rows can differ in.
+        When `by` is no label of a cell.
     """
     if by is None:
         return {"": ds}
-    if by not in get_args(By):
-        raise UsageError(f"by {by!r}: give one of {', '.join(get_args(By))}")
-    labels = ds[by].values
-    named = "seed {}" if by == "seed" else "{}"
+    found = group_cells(ds, by, np.ones(ds.sizes["cell"], dtype=bool))
+    code = found.code.values
     return {
-        named.format(label): ds.isel(cell=np.flatnonzero(labels == label))
-        for label in np.unique(labels)
+        label_name(by, label): ds.isel(cell=np.flatnonzero(code == i))
+        for i, label in enumerate(found.labels[by].values.tolist())
     }
 
 
@@ -90,8 +95,7 @@ def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
         there = ", ".join(map(str, windows))
         raise UsageError(f"window {window}: no cell with KL has it; there is {there}")
     chosen = windows[0] if window is None else window
-    return ds.isel(
-        cell=np.flatnonzero(ds["window"].values == chosen),
-        token=ds["token"].values < chosen,
-        fork=ds["fork"].values <= chosen,
+    ds = ds.isel(
+        cell=np.flatnonzero(ds["window"].values == chosen), token=ds["token"].values < chosen
     )
+    return ds.isel(fork=ds["fork"].values <= chosen) if "fork" in ds.variables else ds

@@ -18,6 +18,7 @@ from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import dose
+from isoklx.plot.typesetting import typeset
 from isoklx.stats import survival as survival_curves
 from isoklx.stats.lifetimes import METRICS, measured
 from isoklx.stats.selection import select_alphas
@@ -44,7 +45,7 @@ def survival(
     threshold: float | Sequence[float] | None = None,
     by: str | Sequence[str] | None = None,
     distinct: bool = True,
-    alphas: Sequence[float] | None = None,
+    alphas: float | Sequence[float] | None = None,
 ) -> FacetGrid[xr.Dataset]:
     """Draw Kaplan-Meier survival per dose, with 95% intervals and the numbers at risk.
 
@@ -55,7 +56,7 @@ def survival(
     metric, threshold, by, distinct
         As for `isoklx.survival`. There is a panel for each threshold and each group; a group
         without trajectories has none.
-    alphas : sequence of float, optional
+    alphas : float or sequence of float, optional
         Doses to draw; by default all that were run.
 
     Returns
@@ -82,7 +83,7 @@ def survival(
     (1, 2)
     """
     if alphas is not None:
-        ds = select_alphas(ds, sorted(set(alphas)))
+        ds = select_alphas(ds, np.sort(alphas, axis=None))
     curves = survival_curves.survival(ds, metric, threshold, by, distinct).compute()
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
     curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)
@@ -104,6 +105,7 @@ def survival(
         page.set_axes(ax, name)
         page.label_ends(ax, _draw_curves(ax, panel))
         page.count_at_risk(ax, panel)
+    typeset(grid.fig)
     return grid
 
 

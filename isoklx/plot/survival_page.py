@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from xarray.plot import FacetGrid
 
 from isoklx.plot.palette import dose_colours, small_print
-from isoklx.plot.titles import dose, literal, title, trajectories
+from isoklx.plot.titles import dose, label_name, literal, title, trajectories
 
 COLUMN, PAGE = 72 * 3.5, 72 * 7.0
 """Width of one panel and of several, as in a paper of two columns."""
@@ -220,7 +220,7 @@ class SurvivalPage:
         """Lines of a panel's title; none where there is but one value, which the heading says."""
         if self.curves[dim].size == 1:
             return []
-        text = literal(value) if isinstance(value, str) else f"{dim} {value:g}"
+        text = literal(label_name(str(dim), value.item()))
         return textwrap.wrap(text, int(self._panel_width / (LETTER * self._text)))
 
     def _heading(self, cells: xr.Dataset) -> str:

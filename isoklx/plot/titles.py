@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from isoklx import schema
 from isoklx.stats.repeats import count_trajectories
 from isoklx.stats.selection import restore_dims
 from isoklx.terminal import printable
@@ -57,6 +58,7 @@ def title(
     KL per token
     simulated-1B · pca · seed 0 · window 64 · 8 prompts · n = 8 (8 distinct)
     """
+    schema.require(ds, ["model_short", "method", "seed", "window", "gen_len"])
     ds = restore_dims(ds)
     prompts = ds["gen_len"].notnull().any("alpha").sum("prompt").values
     facts = [
@@ -85,6 +87,19 @@ def dose(alpha: float) -> str:
     True
     """
     return f"{ALPHA} = {alpha:g}"
+
+
+def label_name(name: str, label: object) -> str:
+    """Call a group of cells by its label: text by itself, a number with what it is.
+
+    Examples
+    --------
+    >>> label_name("method", "pca"), label_name("seed", 3), label_name("strength", 0.5)
+    ('pca', 'seed 3', 'strength 0.5')
+    """
+    if isinstance(label, str):
+        return label
+    return f"{name} {label:g}" if isinstance(label, float) else f"{name} {label}"
 
 
 def literal(text: object, longest: int = LONGEST_NAME) -> str:

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from isoklx import schema
 from isoklx.errors import UsageError
-from isoklx.stats.groups import check_label
+from isoklx.stats.groups import cell_labels, check_label
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.bootstrap import draw_units, replicate_survival
 from isoklx.stats.kernels.quantiles import nan_quantiles
@@ -41,7 +40,8 @@ def survival_contrast(
         A sweep or any selection of it. What is not compared is pooled: select a method first to
         compare its doses.
     by : str
-        ``"alpha"``, or a label of a cell such as ``"method"``, which is compared dose by dose.
+        ``"alpha"``, or a label of a cell such as ``"method"`` or one of the user's own, which is
+        compared dose by dose.
     metric, threshold, distinct
         As for `isoklx.survival`.
     replicates : int
@@ -106,10 +106,10 @@ def survival_contrast(
     >>> survival_contrast(ds, by="method").columns[:4].tolist()
     ['threshold', 'alpha', 'first', 'second']
     """
-    check_label(by, ["alpha", *schema.CELL_LABELS])
     if replicates < 1:
         raise UsageError(f"replicates={replicates}: give at least 1")
     whole = measured(ds, metric)
+    check_label(by, ["alpha", *cell_labels(whole)])
     spec = METRICS[metric]
     lives = follow(whole, metric, threshold).assign(first=first_of_repeats(whole)).compute()
     lives = _observed(lives, spec.unit)

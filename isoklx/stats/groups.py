@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from isoklx import schema
 from isoklx.errors import UsageError
 
 
@@ -44,7 +44,8 @@ def group_cells(
     ds : Dataset
         A sweep, with dimension ``cell``.
     by : str or sequence of str, optional
-        Labels of a cell, such as ``"method"``; by default all cells are one group.
+        Labels of a cell, such as ``"method"``, those too that were assigned as a coordinate of
+        ``cell``; by default all cells are one group.
     present : array (cell,), bool
         The cells whose labels make groups; the others are of any group.
 
@@ -59,24 +60,44 @@ def group_cells(
 
     Examples
     --------
-    >>> ds = xr.Dataset({"method": ("cell", ["pca", "mean_diff", "pca"])})
+    >>> ds = xr.Dataset(coords={"method": ("cell", ["pca", "mean_diff", "pca"])})
     >>> groups = group_cells(ds, "method", np.array([True, True, True]))
     >>> groups.labels["method"].values.tolist(), groups.code.values.tolist()
     (['mean_diff', 'pca'], [1, 0, 1])
     """
     names = [by] if isinstance(by, str) else list(by or [])
     for name in names:
-        check_label(name, schema.CELL_LABELS)
+        check_label(name, cell_labels(ds))
     if len(set(names)) < len(names):
         raise UsageError(f"by={','.join(names)}: give each label once")
     labels = {}
     codes = [np.zeros(present.shape, dtype=np.intp) for _ in names]
     for name, code in zip(names, codes, strict=True):
-        occurring, code[present] = np.unique(ds[name].values[present], return_inverse=True)
+        occurring, code[present] = _distinct(name, ds[name].values[present])
         labels[name] = xr.Variable((name,), occurring, ds[name].attrs)
     shape = tuple(label.size for label in labels.values())
     code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
     return Groups(labels, xr.DataArray(code, dims="cell"))
+
+
+def cell_labels(ds: xr.Dataset) -> list[str]:
+    """Name the labels of a cell: those of the schema, and those of the user's own.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep, with dimension ``cell``.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> cell_labels(xr.Dataset(coords={"seed": ("cell", [3]), "family": ("cell", ["old"])}))
+    ['seed', 'family']
+    """
+    return [str(name) for name, label in ds.coords.items() if label.dims == ("cell",)]
 
 
 def check_label(by: str, labels: Sequence[str]) -> None:
@@ -99,4 +120,13 @@ def check_label(by: str, labels: Sequence[str]) -> None:
     >>> check_label("method", ["method", "seed"])
     """
     if by not in labels:
-        raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels)}")
+        raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels) or 'none'}")
+
+
+def _distinct(name: str, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Any]:
+    """The different labels, ascending, and which of them each cell has."""
+    try:
+        occurring, code = np.unique(values, return_inverse=True)
+    except TypeError:
+        raise UsageError(f"cannot group by {name!r}: its labels are of several types") from None
+    return occurring, code

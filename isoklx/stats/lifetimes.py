@@ -125,7 +125,7 @@ def follow(
         For a threshold that is out of range, repeated, or missing for KL.
     """
     spec = METRICS[metric]
-    thresholds = _checked_thresholds(metric, spec, threshold)
+    thresholds = checked_thresholds(metric, threshold)
     fates = xr.apply_ufunc(
         _stacked_fates,
         ds[metric],
@@ -190,7 +190,7 @@ def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
     if metric not in METRICS:
         raise UsageError(f"unknown metric {metric!r}; give one of {', '.join(METRICS)}")
     spec = METRICS[metric]
-    schema.require(ds, [metric, spec.time, spec.length, spec.flag, *schema.CELL_LABELS])
+    schema.require(ds, [metric, spec.time, spec.length, spec.flag, "run_id", "window"])
     ds = restore_dims(ds)
     has = _cells_with(ds, metric)
     if not has.any():
@@ -221,9 +221,15 @@ def _stacked_fates(*args: Any, **kwargs: Any) -> npt.NDArray[np.int32]:
     return np.stack(first_crossing(*args, **kwargs), axis=-1)
 
 
-def _checked_thresholds(
-    metric: str, spec: Metric, threshold: float | Sequence[float] | None
-) -> list[float]:
+def checked_thresholds(metric: str, threshold: float | Sequence[float] | None) -> list[float]:
+    """The thresholds of a metric, its own by default.
+
+    Raises
+    ------
+    UsageError
+        When one is out of range, given twice or no number, or there is no default.
+    """
+    spec = METRICS[metric]
     if threshold is None:
         if not spec.default:
             raise UsageError(f"metric {metric!r} has no default threshold; give one, in nats")

@@ -151,7 +151,8 @@ def survival(
         {"metric": metric, "cells": "distinct" if distinct else "all"},
     )
     for name, long_name in LONG_NAMES.items():
-        curves[name].attrs = {"long_name": long_name, "units": "1"}
+        units = {} if name in curves.coords else {"units": "1"}
+        curves[name].attrs = {"long_name": long_name, **units}
     return curves
 
 

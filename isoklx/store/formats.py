@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isoklx.cells.atomic import destination
 from isoklx.cells.cell import Cell
 from isoklx.errors import UsageError
+from isoklx.store import manifest
 from isoklx.store.extras import need
 
 if TYPE_CHECKING:
@@ -18,8 +20,17 @@ if TYPE_CHECKING:
 NETCDF, ZARR = ".nc", ".zarr"
 
 
-def require_target(path: Path) -> None:
-    """Raise UsageError unless a sweep can be stored there: a mistake is found before any work."""
+def require_target(path: Path, *, force: bool = False) -> None:
+    """Raise UsageError unless a sweep may be stored there: a mistake is found before any work.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is to be stored.
+    force : bool
+        It may take the place of whatever file or store is there; otherwise only of what
+        `isoklx.build` or a conversion wrote.
+    """
     if path.suffix not in (NETCDF, ZARR):
         raise UsageError(f"{path}: the file's name must end in {NETCDF} or {ZARR}")
     if path.suffix == ZARR:
@@ -28,8 +39,33 @@ def require_target(path: Path) -> None:
         raise UsageError(f"{path}: is a folder; the file needs a name of its own")
     if path.suffix == ZARR and path.is_file():
         raise UsageError(f"{path}: is a file; a Zarr store is a folder")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
+    folder = (destination(path) if path.is_symlink() else path).parent
+    if not folder.is_dir():
+        raise UsageError(f"{path}: there is no folder {folder}")
+    if not force and path.exists() and not _may_go(path):
+        raise UsageError(
+            f"{path}: is there, and not known to be written by isoklx build; "
+            "move it, or --force replaces it"
+        )
+
+
+def _may_go(path: Path) -> bool:
+    """Whether a build or a conversion wrote what is there, which has a manifest, or nobody."""
+    if path.is_dir():
+        arrays = path / manifest.GROUP / manifest.VARIABLE
+        return any((arrays / file).is_file() for file in (".zarray", "zarr.json"))
+    if not path.is_file():
+        return False
+    if path.stat().st_size == 0:
+        return True
+    import netCDF4  # takes long
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            group = file.groups.get(manifest.GROUP)
+            return group is not None and manifest.VARIABLE in group.variables
+    except (OSError, RuntimeError):  # whatever it is
+        return False
 
 
 def write(

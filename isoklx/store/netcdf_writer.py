@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from isoklx.cells.atomic import replacing
 from isoklx.cells.cell import Cell
 from isoklx.store import manifest
 from isoklx.store.alignment import Alignment, cell_label, measured_dtype
+from isoklx.store.chunks import blocks, chunk_shape
 
 CHUNK = 64 * 2**10
 """Bytes that a chunk has at least, if there are cells enough."""
@@ -62,32 +63,6 @@ def write_cells(cells: Sequence[Cell], path: Path, attributes: Mapping[str, obje
         _fill(entries, np.array([manifest.entry_of(cell) for cell in cells]))
 
 
-def chunk_shape(shape: Sequence[int], itemsize: int, least: int = CHUNK) -> tuple[int, ...]:
-    """One dose of whole trajectories, over as many cells as make a chunk worth its overhead.
-
-    People slice by dose over all cells, or take a cell whole; a chunk that holds one dose of one
-    cell serves both without reading anything else. Tokens are never split: each statistic of a
-    trajectory needs all of it. Cells are joined only where one alone is smaller than `least`.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Lengths along cell, alpha, and what a trajectory has.
-    itemsize : int
-        Bytes of a value.
-    least : int
-        Bytes that a chunk is worth.
-
-    Examples
-    --------
-    >>> chunk_shape((9, 8, 32, 4096), 4), chunk_shape((90, 8, 8, 512), 4)
-    ((1, 1, 32, 4096), (4, 1, 8, 512))
-    """
-    cells, _, *trajectory = (max(length, 1) for length in shape)
-    size = itemsize * int(np.prod(trajectory))
-    return min(cells, max(least // size, 1)), 1, *trajectory
-
-
 def _create(file: netCDF4.Dataset, name: str, **options: Any) -> netCDF4.Variable[Any]:
     var = schema.VARIABLES[name]
     dtype = options.pop("dtype", str if var.dtype == "str" else var.dtype)
@@ -110,12 +85,12 @@ def _measured(file: netCDF4.Dataset, alignment: Alignment, cells: Sequence[Cell]
     dtype = measured_dtype(cells)
     for name in schema.MEASURED:
         shape = (len(cells), *alignment.shape(name))
-        chunks = chunk_shape(shape, np.dtype(dtype).itemsize)
+        chunks = chunk_shape(shape, np.dtype(dtype).itemsize, CHUNK)
         options = (
             {"zlib": True, "complevel": 1, "shuffle": True} if _padded(shape, name, cells) else {}
         )
         out = _create(file, name, dtype=dtype, chunksizes=chunks, **options)
-        for start, block in _blocks(cells, chunks[0]):
+        for start, block in blocks(cells, chunks[0]):
             values = alignment.placed(name, block)
             # What was never written is not stored, and reads as the fill value, NaN.
             for alpha in np.flatnonzero(np.isfinite(values).any(axis=(0, 2, 3))):
@@ -126,8 +101,3 @@ def _padded(shape: tuple[int, ...], name: str, cells: Sequence[Cell]) -> bool:
     """Whether padding is worth compressing: the grid's, not that of rollouts which ended early."""
     filled = sum(int(np.prod(cell.shapes[name])) for cell in cells)
     return filled < (1 - PADDING_WORTH_COMPRESSING) * int(np.prod(shape))
-
-
-def _blocks(cells: Sequence[Cell], length: int) -> Iterator[tuple[int, Sequence[Cell]]]:
-    for start in range(0, len(cells), length):
-        yield start, cells[start : start + length]

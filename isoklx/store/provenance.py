@@ -40,11 +40,10 @@ def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str,
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = " ".join(root.resolve().name for root in roots)
-    models = some(str(cell.labels["model_short"]) for cell in cells)
-    methods = some(str(cell.labels["method"]) for cell in cells)
+    labels = [cell.labels for cell in cells]
     return {
         "Conventions": schema.CONVENTIONS,
-        "title": f"iso-KL steering sweep of {models}: {methods}",
+        "title": title((each["model_short"] for each in labels), (e["method"] for e in labels)),
         "summary": SUMMARY,
         "keywords": "language models, activation steering, iso-KL calibration, KL divergence",
         "source": f"JSON of {len(cells)} runs under {names}",
@@ -54,6 +53,17 @@ def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str,
         "creation_library_version": isoklx.__version__,
         "schema_version": np.int32(schema.SCHEMA_VERSION),
     }
+
+
+def title(models: Iterable[object], methods: Iterable[object]) -> str:
+    """The title of a sweep.
+
+    Examples
+    --------
+    >>> title(["Qwen3.5-0.8B", "Qwen3.5-0.8B"], ["pca", "mean_diff"])
+    'iso-KL steering sweep of Qwen3.5-0.8B: mean_diff, pca'
+    """
+    return f"iso-KL steering sweep of {some(map(str, models))}: {some(map(str, methods))}"
 
 
 def some(names: Iterable[str], most: int = 4) -> str:

@@ -22,7 +22,7 @@ Chunks = Literal["auto"] | int | dict[Hashable, Any] | None
 
 
 def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
-    """Open what `isoklx.build` wrote, lazily.
+    """Open what `isoklx.build` wrote, or a selection of it that xarray wrote, lazily.
 
     Parameters
     ----------
@@ -35,7 +35,8 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
     Returns
     -------
     Dataset
-        With the file's variables, values decoded by xarray.
+        With the file's variables, values decoded by xarray; ``run_id`` is an index of ``cell``
+        unless a single cell was chosen.
 
     Raises
     ------
@@ -45,12 +46,16 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file")
+    if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
+        raise DatasetError(f"{path}: is a folder, not a built file; build makes one of a runs root")
     ds = upgraded(_zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path))
     try:
         _check(ds)
     except DatasetError as error:
         ds.close()
         raise DatasetError(f"{path}: {error}") from error
+    if ds["run_id"].dims:
+        ds = ds.set_xindex("run_id")
     return chunked(ds, chunks)
 
 
@@ -70,10 +75,11 @@ def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
         What is known of a cell stays in memory: it is small, and everything asks for it.
     """
     if chunks == "auto":
-        chunks = {} if ds["kl"].nbytes > LARGE else None
+        chunks = {} if "kl" in ds and ds["kl"].nbytes > LARGE else None
     if chunks is None:
         return ds
-    return ds.assign({name: _in_chunks(ds[name], chunks) for name in schema.MEASURED})
+    there = [name for name in schema.MEASURED if name in ds]
+    return ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
 
 
 def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataArray:
@@ -115,4 +121,8 @@ def _check(ds: xr.Dataset) -> None:
             f"written by a newer isoklx (schema {version}, this one reads up to "
             f"{schema.SCHEMA_VERSION}); upgrade isoklx to read it"
         )
-    schema.require(ds, schema.VARIABLES)
+    # A selection may lack anything else, and each function says what it needs.
+    if "run_id" not in ds.variables:
+        raise DatasetError("not an isoklx sweep: it has no run_id")
+    if not schema.DATA.keys() & ds.variables.keys():
+        raise DatasetError(f"not an isoklx sweep: it has none of {', '.join(schema.DATA)}")

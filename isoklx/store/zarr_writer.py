@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ import xarray as xr
 import zarr
 
 from isoklx import schema
-from isoklx.cells.atomic import workspace
+from isoklx.cells.atomic import replacing
 from isoklx.cells.cell import Cell
-from isoklx.errors import BuildError
 from isoklx.store import manifest
 from isoklx.store.alignment import Alignment, measured_dtype
 from isoklx.store.assembly import assemble
-from isoklx.store.netcdf_writer import chunk_shape
+from isoklx.store.chunks import blocks, chunk_shape
 from isoklx.store.spool import without_held
 
 CHUNK = 2**20
@@ -97,34 +95,9 @@ def write_cells(
         When the store cannot be written; what was there before is untouched.
     """
     cells = sorted(cells, key=lambda cell: cell.labels["run_id"])
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         shapes = _create(cells, partial, attributes)
         write_blocks(_blocks(cells, partial, shapes))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Lend a path for a folder, and put what was written there in the place of ``path``."""
-    with workspace(path) as folder:
-        partial, old = folder / "partial", folder / "old"
-        try:
-            yield partial
-            _exchange(partial, path, old)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BuildError(f"{path}: cannot be written: {reason}") from error
-
-
-def _exchange(new: Path, path: Path, old: Path) -> None:
-    """Move ``path`` to ``old`` and ``new`` to ``path``: no system does both in one step."""
-    try:
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except BaseException:  # a signal included
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
 
 
 def _create(
@@ -134,7 +107,7 @@ def _create(
     ds = assemble(cells, _unwritten).assign_attrs(attributes)
     encoding: dict[str, dict[str, Any]] = {}
     for name, var in schema.VARIABLES.items():
-        encoding[name] = {} if var.fill is None else {"_FillValue": var.fill}
+        encoding[name] = {"_FillValue": var.fill}  # None is none, and not xarray's own
         if not var.measured and var.dtype != "str":
             encoding[name]["dtype"] = var.dtype
         if var.measured:
@@ -159,5 +132,5 @@ def _blocks(
         length = chunks[name][0]
         if not np.prod(alignment.shape(name)):
             continue
-        for start in range(0, len(cells), length):
-            yield Block(store, alignment, name, start, light[start : start + length])
+        for start, side_by_side in blocks(light, length):
+            yield Block(store, alignment, name, start, side_by_side)

@@ -11,11 +11,15 @@ computed, and a run that goes on meanwhile changes nothing.
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +30,11 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from isoklx.cells.cell import Cell
+from isoklx.cells.paths import as_path
 from isoklx.cells.roots import cell_folders
 from isoklx.cells.sources import CALIBRATION
-from isoklx.errors import BuildError
+from isoklx.cells.termination import owing
+from isoklx.errors import BuildError, DatasetError
 from isoklx.store.alignment import Alignment, measured_dtype
 from isoklx.store.assembly import assemble
 from isoklx.store.provenance import global_attributes
@@ -83,7 +89,7 @@ class SweepBackend(BackendEntrypoint):
         >>> ds.kl.chunksizes["cell"][:3]
         (12,)
         """
-        root = Path(filename_or_obj)
+        root = as_path(filename_or_obj)
         spool = _Spool()
         reading = read_roots([root], spool.folder)
         for error in reading.skipped:
@@ -103,7 +109,7 @@ class SweepBackend(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | Path):
             return False
         try:
-            folders = cell_folders([Path(filename_or_obj)])
+            folders = cell_folders([as_path(filename_or_obj)])
         except BuildError:
             return False
         return any((folder / CALIBRATION).is_file() for folder in folders)
@@ -118,12 +124,42 @@ class _Spool:
     """A temporary folder, gone at the latest when nothing refers to it any more."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="isoklx-"))
-        self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder = Path(tempfile.gettempdir(), f"isoklx-{secrets.token_hex(8)}")
+        tidy = partial(shutil.rmtree, self.folder, ignore_errors=True)
+        end = ExitStack()
+        end.enter_context(owing(tidy))
+        end.callback(tidy)
+        self.folder.mkdir(mode=0o700)
+        self.remove = weakref.finalize(self, end.close)
 
-    def __reduce__(self) -> tuple[type[object], tuple[()]]:
-        # What another process is sent reads from the folder, and must not remove it.
-        return object, ()
+    def __deepcopy__(self, _: dict[int, Any]) -> _Spool:
+        return self  # it is only read from
+
+    def __reduce__(self) -> tuple[Callable[[Path], _Spool], tuple[Path]]:
+        return _another, (self.folder,)
+
+
+def _another(folder: Path) -> _Spool:
+    """A spool with the files of one that may go at any time: it is of another process, perhaps."""
+    spool = _Spool()
+    try:
+        for file in folder.iterdir():
+            _link(file, spool.folder / file.name)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"a pickled runs root, whose arrays lay in {folder} for as long as it was open: pickle "
+            "what load() returns, or build a file and open that"
+        ) from error
+    return spool
+
+
+def _link(file: Path, copy: Path) -> None:
+    try:
+        os.link(file, copy)
+    except FileNotFoundError:
+        raise
+    except OSError:  # not every file system knows links
+        shutil.copyfile(file, copy)
 
 
 class _MeasuredArray(BackendArray):
@@ -136,6 +172,10 @@ class _MeasuredArray(BackendArray):
         self.cells = [without_held(cell) for cell in cells]
         self.shape = (len(cells), *alignment.shape(name))
         self.dtype = np.dtype(measured_dtype(cells))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.cells = [_in(self.spool.folder, cell) for cell in self.cells]
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         outer = indexing.IndexingSupport.OUTER
@@ -153,6 +193,12 @@ class _MeasuredArray(BackendArray):
         for to, i in enumerate(np.atleast_1d(chosen)):
             out[to] = _taken(self.alignment.placed(self.name, [self.cells[i]])[0], others)
         return out if chosen.ndim else out[0]
+
+
+def _in(folder: Path, cell: Cell) -> Cell:
+    """The cell with its arrays in that folder, under the same name."""
+    data: Any = cell.data
+    return replace(cell, data=replace(data, path=folder / data.path.name))
 
 
 def _lazy(spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cells.atomic import workspace
 from isoklx.cells.cell import Cell, Choice
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.store import formats
 from isoklx.store.known_cells import known_cells
@@ -90,7 +91,7 @@ def build(
         Folders with one folder per cell.
     out : path, optional
         What to write: a netCDF file, ending in ``.nc``, or a Zarr store, ending in ``.zarr``. By
-        default ``ROOT.nc`` beside a single root.
+        default ``ROOT.nc`` beside a single root. Of a symbolic link, what it points to is replaced.
     window : int, optional
         Only cells of this window, in tokens.
     model_contains : str
@@ -103,7 +104,8 @@ def build(
     jobs : int, optional
         Processes that parse; by default one per core.
     force : bool
-        Parse every cell, whatever the file holds.
+        Let what is at `out` not matter: parse every cell, whatever it holds, and replace it,
+        whoever wrote it. Otherwise only what a build or a conversion wrote is replaced.
     scheduler : str, optional
         Address of a dask.distributed scheduler, as ``tcp://HOST:PORT``, whose workers parse the
         cells and write a Zarr store (a netCDF file is written here). Roots and `out` are on
@@ -120,7 +122,8 @@ def build(
         When there is no cell, two share a name, a cell cannot be read and `strict` is set, no
         scheduler answers, or the file cannot be written. What was at `out` before is untouched.
     UsageError
-        When `out` is no possible target, or needs a package that is not installed.
+        When `out` is no possible target, holds what `isoklx.build` did not write, or needs a
+        package that is not installed.
 
     Examples
     --------
@@ -135,8 +138,8 @@ def build(
         raise UsageError(f"jobs is {jobs}; give at least 1")
     if jobs is not None and scheduler is not None:
         raise UsageError("jobs are of this machine, and a scheduler has its own; give one of both")
-    folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
-    target = _target(folders, None if out is None else Path(out))
+    folders = as_paths(roots)
+    target = _target(folders, None if out is None else as_path(out), force)
     if scheduler is not None:
         folders, target = [folder.absolute() for folder in folders], target.absolute()
     with (
@@ -204,17 +207,26 @@ def _differs(
     return any(before.get(name) != value for name, value in attributes.items() if name not in DATED)
 
 
-def _target(roots: list[Path], out: Path | None) -> Path:
+def _target(roots: list[Path], out: Path | None, force: bool) -> Path:
     """Where to write; a mistake is found before anything is read."""
     if not roots:
         raise UsageError("no runs root was given")
     if out is None:
         if len(roots) > 1:
             raise UsageError("several runs roots have no common default: name the file with --out")
-        root = roots[0].resolve()
-        out = root.with_name(f"{root.name}.nc")
-    formats.require_target(out)
+        out = _beside(roots[0])
+    formats.require_target(out, force=force)
     return out
+
+
+def _beside(root: Path) -> Path:
+    """ROOT.nc beside a root: beside the link, if it is one."""
+    named = root.absolute()
+    if named.name in ("", ".."):
+        named = named.resolve()
+    if not named.name:
+        raise UsageError(f"{root}: has no name that the file could have; name it with --out")
+    return named.with_name(f"{named.name}.nc")
 
 
 def _cells(count: int) -> str:

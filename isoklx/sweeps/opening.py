@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import xarray as xr
 
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.errors import UsageError
 from isoklx.store import stored_sweep
 from isoklx.store.formats import is_zarr
@@ -15,15 +16,20 @@ from isoklx.sweeps.backend import SweepBackend
 from isoklx.sweeps.scheduler import connected
 
 
-def open_sweep(path: str | Path, *, chunks: stored_sweep.Chunks = "auto") -> xr.Dataset:
-    """Open a built file, or read a runs root directly.
+def open_sweep(
+    path: str | Path | Sequence[str | Path], *, chunks: stored_sweep.Chunks = "auto"
+) -> xr.Dataset:
+    """Open a built file or a runs root, or several of them as one sweep.
 
     Parameters
     ----------
-    path : str or Path
-        What `isoklx.build` wrote, netCDF or Zarr, or a runs root (a folder of cells). The cells of
-        a root are parsed once, here; their large arrays then wait in a temporary folder until
-        they are asked for (see `isoklx.backend`).
+    path : str or Path, or sequence of them
+        What `isoklx.build` wrote, netCDF or Zarr; a selection of that, saved by xarray; or a runs
+        root (a folder of cells). The cells of a root are parsed once, here; their large arrays then
+        wait in a temporary folder until they are asked for (see `isoklx.backend`). Of several,
+        labels align the cells, and parts of one cell (the same files) become one again. Cells of
+        one name that are of different files stay two, each called as ``dense/pca_s0_w512``, after
+        the sweep that it is of.
     chunks : "auto", int, dict or None
         As for `xarray.open_dataset`. By default arrays are dask-backed when ``kl`` is larger than
         256 MiB, in the file's own chunks; those of a root are single cells.
@@ -38,6 +44,8 @@ def open_sweep(path: str | Path, *, chunks: stored_sweep.Chunks = "auto") -> xr.
     ------
     DatasetError
         When the file is absent, damaged, not a sweep, or written by a newer isoklx.
+    UsageError
+        When the sequence is empty.
     BuildError
         When the folder holds no cell, or none that can be read.
 
@@ -54,10 +62,29 @@ def open_sweep(path: str | Path, *, chunks: stored_sweep.Chunks = "auto") -> xr.
     >>> ds.query(cell="method == 'pca' and seed == 0").sizes["cell"]
     2
     """
-    path = Path(path)
+    if not isinstance(path, str | Path):
+        return _open_all(as_paths(path), chunks)
+    path = as_path(path)
     if path.is_dir() and not is_zarr(path):
         return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
-    return stored_sweep.read(path, chunks).set_xindex("run_id")
+    return stored_sweep.read(path, chunks)
+
+
+def _open_all(paths: list[Path], chunks: stored_sweep.Chunks) -> xr.Dataset:
+    if not paths:
+        raise UsageError("nothing to open: give at least one file or runs root")
+    if len(paths) == 1:
+        return open_sweep(paths[0], chunks=chunks)
+    from isoklx.sweeps.combining import combine
+
+    with ExitStack() as stack:
+        sweeps = {path: stack.enter_context(open_sweep(path, chunks={})) for path in paths}
+        ds = combine(sweeps)
+        large = "kl" in ds and ds["kl"].nbytes > stored_sweep.LARGE
+        if chunks is None or (chunks == "auto" and not large):
+            return ds.load()
+        ds.set_close(stack.pop_all().close)
+    return ds if chunks == "auto" else stored_sweep.chunked(ds, chunks)
 
 
 @contextmanager
@@ -67,9 +94,10 @@ def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
     Parameters
     ----------
     file : Path
-        As for `isoklx.open_sweep`; with a scheduler, a built file on storage that its workers see.
+        A file that build wrote, or a runs root.
     scheduler : str, optional
-        As for `connected`.
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; the file is
+        then a built one, on storage that all of them see.
 
     Yields
     ------
@@ -83,6 +111,7 @@ def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
     DatasetError, BuildError
         As `connected` and `isoklx.open_sweep`.
     """
+    file = as_path(file)
     if scheduler is None:
         with open_sweep(file) as ds:
             yield ds

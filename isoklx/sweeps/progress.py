@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from isoklx.cells.termination import owing
+
 Item = TypeVar("Item")
 
 WIDTH = 30
@@ -30,16 +32,22 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         yield from items
         return
     drawn = 0.0
-    try:
-        _draw(0, total, what)
-        for done, item in enumerate(items, start=1):
-            if time.monotonic() - drawn > INTERVAL:
-                drawn = time.monotonic()
-                _draw(done, total, what)
-            yield item
-    finally:
-        sys.stderr.write("\r\033[K")  # the line was ours: leave none of it behind
-        sys.stderr.flush()
+    with owing(_clear):
+        try:
+            _draw(0, total, what)
+            for done, item in enumerate(items, start=1):
+                if time.monotonic() - drawn > INTERVAL:
+                    drawn = time.monotonic()
+                    _draw(done, total, what)
+                yield item
+        finally:
+            _clear()
+
+
+def _clear() -> None:
+    """Leave nothing behind of the line, which was ours."""
+    sys.stderr.write("\r\033[K")
+    sys.stderr.flush()
 
 
 def _draw(done: int, total: int, what: str) -> None:

@@ -14,6 +14,7 @@ from isoklx import schema
 from isoklx.cells import contradictions
 from isoklx.cells.cell import Cell, read_cell
 from isoklx.cells.dose_labels import positions
+from isoklx.cells.paths import as_path, as_paths
 from isoklx.cells.roots import cell_folders
 from isoklx.errors import CellError
 from isoklx.store import stored_sweep
@@ -68,12 +69,13 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     ...     verify(file, "data/sample")
     []
     """
-    path = Path(path)
-    given = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
+    path = as_path(path)
+    given = as_paths(roots)
     folders = cell_folders(given) if given else None
     stored_sweep.read(path, chunks=None).close()
-    engine = "zarr" if is_zarr(path) else "netcdf4"
-    with xr.open_dataset(path, engine=engine, decode_cf=False) as opened:
+    # Of a store what it holds, and not the copy of its metadata.
+    engine: dict[str, Any] = {"engine": "zarr", "consolidated": False} if is_zarr(path) else {}
+    with xr.open_dataset(path, decode_cf=False, **({"engine": "netcdf4"} | engine)) as opened:
         ds = upgraded(opened)
         findings = [*_form(ds)]
         if findings:
@@ -92,8 +94,11 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
 
 def _form(ds: xr.Dataset) -> Iterator[str]:
     """Variables as the schema has them."""
-    wide = ds["kl"].dtype == np.float64
+    wide = "kl" in ds and ds["kl"].dtype == np.float64
     for name, var in schema.VARIABLES.items():
+        if name not in ds.variables:
+            yield f"{name} is missing"
+            continue
         stored = ds[name]
         dtype = "O" if var.dtype == "str" else "float64" if var.measured and wide else var.dtype
         if stored.dims != var.dims:

@@ -2,7 +2,8 @@
 
 A worker is this interpreter run afresh, fed through its standard input. That, and not
 multiprocessing, because a build may be called from any script, notebook or thread: nothing of the
-caller is imported again, and nothing of it is forked.
+caller is imported again, and nothing of it is forked. loky promises as much, but its workers print
+tracebacks at Ctrl-C, one that is killed takes the others' cells with it, and no build was faster.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
 from isoklx.cells.cell import Cell, Choice, Unread, read_cell
+from isoklx.cells.termination import owing
 from isoklx.errors import BuildError, CellError
 from isoklx.store.spool import spooled
 
@@ -33,6 +36,8 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": s
 Outcome = Cell | Unread | CellError | BuildError
 """What became of a cell; a BuildError is about the spool, and so about the whole build."""
 
+SERVE = "import sys; sys.path[:] = sys.argv[1:]; from isoklx.sweeps.workers import serve; serve()"
+"""What a worker runs: with the path of this process, it imports what this process would."""
 
 Batch = Sequence["Task"]
 Waiting = deque[tuple[Batch, "Future[list[Outcome]]"]]
@@ -99,23 +104,36 @@ def perform_all(tasks: Sequence[Task], jobs: int, size: int) -> Generator[Outcom
     small = each < BATCH
     waiting: Waiting = deque((part, Future()) for part in _batched(tasks, max(BATCH // each, 1)))
     futures = [future for _, future in waiting]
-    workers = [_Worker() for _ in range(jobs - 1 if small else jobs)]
-    threads = [Thread(target=_perform_waiting, args=(waiting, one.perform)) for one in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        for future in futures:
-            while small and not future.done() and _perform_next(waiting, _perform_here):
-                pass
-            yield from future.result()
-    finally:
-        waiting.clear()
-        for worker in workers:
-            worker.kill()
-        for thread in threads:
-            thread.join()
-        for worker in workers:
-            worker.close()
+    workers: list[_Worker] = []
+    threads: list[Thread] = []
+    with owing(partial(_kill, workers)):
+        try:
+            for _ in range(jobs - 1 if small else jobs):
+                workers.append(_Worker())
+                thread = Thread(target=_perform_waiting, args=(waiting, workers[-1].perform))
+                thread.start()
+                threads.append(thread)
+            for future in futures:
+                while small and not future.done() and _perform_next(waiting, _perform_here):
+                    pass
+                yield from future.result()
+        finally:
+            waiting.clear()
+            for worker in workers:
+                worker.kill()
+            for thread in threads:
+                thread.join()
+            for worker in workers:
+                worker.close()
+
+
+def _kill(workers: Sequence[_Worker]) -> None:
+    """End every worker, so that none writes any more; threads that wait for one hold locks."""
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        with suppress(ChildProcessError):
+            os.waitpid(worker.pid, 0)
 
 
 def _batched(tasks: Sequence[Task], length: int) -> Iterator[Batch]:
@@ -153,14 +171,22 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        here = str(Path(__file__).parents[1])
-        path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from isoklx.sweeps.workers import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**KEEP_MEMORY, **os.environ, "PYTHONPATH": path},
-        )
+        # Ctrl-C is for the process that was started, and Python prints it where it imports: what is
+        # blocked here is blocked in the worker, from its first instruction to its last.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program and path
+                [sys.executable, "-c", SERVE, *(p for p in sys.path if isinstance(p, str))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**KEEP_MEMORY, **os.environ},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def perform(self, batch: Batch) -> list[Outcome]:
         """Perform a batch; what a worker dies of does not concern the rest of it."""
@@ -204,7 +230,6 @@ class _Worker:
 
 def serve() -> None:
     """Perform the batches that come in, until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started
     while True:
         try:
             batch = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own process

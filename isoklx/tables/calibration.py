@@ -12,11 +12,14 @@ import xarray as xr
 from isoklx import schema
 from isoklx.cells import contradictions
 from isoklx.stats.repeats import repeated_cells
-from isoklx.stats.selection import SAME_ALPHA, restore_dims
+from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.trajectories import quantile
 
 CALIBRATION_KEYS = ("run_id",)
 CALIBRATION_LABELS = (*CALIBRATION_KEYS, "model_short", "method", "seed", "window")
+
+OPTIONAL = ("pmass_eval", "pmass")
+"""What its columns are empty without."""
 
 TOLERANCE = 0.05
 """Nats by which a bisection may miss its target; what it stops at."""
@@ -101,9 +104,11 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
     (True, False)
     """
     labels = [*CALIBRATION_LABELS, "c_star", "target_kl"]
-    measured = ["kl", "pmass_eval", "pmass", *SUMMARIES, *FLAGS]
-    schema.require(ds, [*labels, *measured, *schema.DIMS[1:]])
-    found = _reduced(restore_dims(ds), labels)
+    measured = ["kl", *SUMMARIES, *FLAGS]
+    optional = [name for name in OPTIONAL if name in ds]
+    schema.require(ds, [*labels, *measured, *optional, "alpha"])
+    ds = with_absent(restore_dims(ds), OPTIONAL)
+    found = _reduced(ds, labels)
     table = _columns(found, labels)
     target = table["target_kl"].to_numpy()
 
@@ -163,8 +168,9 @@ def _reduced(ds: xr.Dataset, labels: list[str]) -> xr.Dataset:
 
 def _at(da: xr.DataArray, alpha: float) -> xr.DataArray:
     """One dose; NaN in a sweep that has it not."""
-    near = da.reindex(alpha=[float(alpha)], method="nearest", tolerance=SAME_ALPHA)
-    return near.isel(alpha=0, drop=True)
+    same = np.flatnonzero(schema.same_dose(da["alpha"].values, alpha))
+    there = da.isel(alpha=same) if same.size else da.reindex(alpha=[float(alpha)])
+    return there.isel(alpha=0, drop=True)
 
 
 def _mean(da: xr.DataArray, dims: list[str]) -> xr.DataArray:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
+from isoklx import schema
+from isoklx.cells.paths import as_path
 from isoklx.stats.repeats import repeated_cells
+from isoklx.stats.selection import restore_dims
 from isoklx.store import formats
 from isoklx.sweeps.opening import open_sweep
 from isoklx.terminal import printable
 
 WIDTH = 100
 MOST_ROWS = 12
+KEYS = ("model", "method", "window")
 
 
 def describe(path: str | Path) -> str:
@@ -42,13 +48,16 @@ def describe(path: str | Path) -> str:
     >>> print(describe("data/sample").splitlines()[2])
     12 cells, 10 distinct
     """
-    path = Path(path)
-    with open_sweep(path) as ds:
-        repeats = repeated_cells(ds)  # compares the cells, which is worth doing once
+    path = as_path(path)
+    with open_sweep(path) as opened:
+        schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
+        ds = restore_dims(opened)
+        # Compares the cells, which is worth doing once.
+        repeats = repeated_cells(ds) if "kl" in ds and "pmass_eval" in ds else []
         n = ds.sizes["cell"]
         n_distinct = n - sum(len(group) - 1 for group in repeats)
         lines = [
-            printable(ds.attrs["title"]),
+            printable(ds.attrs.get("title", "a selection without a title")),
             "",
             f"{n} cells, {n_distinct} distinct",
             *_cells(ds),
@@ -62,9 +71,8 @@ def describe(path: str | Path) -> str:
 def _cells(ds: xr.Dataset) -> list[str]:
     """A table of cells by model, method and window."""
     labels = ds[["model", "method", "window", "seed", "layer"]].reset_coords().to_dataframe()
-    keys = ["model", "method", "window"]
     rows = [("model", "method", "window", "cells", "seeds", "layer")]
-    for key, group in labels.groupby(keys):
+    for key, group in labels.groupby(list(KEYS)):
         seeds, layers = (_numbers(sorted(set(group[name]))) for name in ("seed", "layer"))
         model, method, window = map(printable, key)
         rows.append((model, method, window, str(len(group)), seeds, layers))
@@ -81,19 +89,32 @@ def _cells(ds: xr.Dataset) -> list[str]:
 
 def _labels(ds: xr.Dataset) -> list[str]:
     return [
-        _entry("alphas", _numbers(ds.alpha.values) or "none, calibrated only"),
+        _entry("alphas", _numbers(_along(ds, "alpha")) or "none, calibrated only"),
         _entry("windows", f"{_numbers(np.unique(ds.window))} tokens"),
-        _entry("tokens", f"{ds.sizes['token']} in the longest row"),
-        _entry("prompts", f"{ds.sizes['prompt']}, and {ds.sizes['question']} yes/no questions"),
-        _entry("forks", _numbers(ds.fork.values) or "none"),
+        _entry("tokens", f"{_along(ds, 'token').size} in the longest row"),
+        _entry(
+            "prompts",
+            f"{_along(ds, 'prompt').size}, and {_along(ds, 'question').size} yes/no questions",
+        ),
+        _entry("forks", _numbers(_along(ds, "fork")) or "none"),
     ]
+
+
+def _along(ds: xr.Dataset, dim: str) -> npt.NDArray[Any]:
+    """The labels of a dimension; none where a selection has left it out."""
+    return np.asarray(ds[dim].values if dim in ds.variables else np.empty(0))
 
 
 def _present(ds: xr.Dataset) -> list[str]:
     """The share of each measured array that has a number, and in how many cells."""
     lines = []
     for name in ("kl", "pmass_eval", "pmass"):
-        size, count = ds[name].size, ds[name].count(ds[name].dims[1:]).values
+        if name not in ds or "cell" not in ds[name].dims:
+            continue
+        size, count = (
+            ds[name].size,
+            ds[name].count([dim for dim in ds[name].dims if dim != "cell"]).values,
+        )
         share = f"{100 * count.sum() / size:.0f}% of {size} values" if size else "no values"
         cells = np.count_nonzero(count)
         lines.append(_entry(name, f"{share}, in {cells} of {ds.sizes['cell']} cells"))
@@ -113,9 +134,8 @@ def _origin(ds: xr.Dataset, path: Path) -> list[str]:
     else:
         what = f"{'Zarr store, ' if path.is_dir() else ''}{formats.size(path) / 1e6:.1f} MB"
     return [
-        _entry("file", f"{path} ({what}, schema {ds.attrs['schema_version']})"),
-        _entry("source", ds.attrs["source"]),
-        _entry("history", ds.attrs["history"]),
+        _entry("file", f"{path} ({what}, schema {ds.attrs.get('schema_version', 'unknown')})"),
+        *(_entry(name, ds.attrs[name]) for name in ("source", "history") if name in ds.attrs),
     ]
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from isoklx.cells.atomic import replacing
+from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError
 from isoklx.tables.formats import Table, as_csv, as_markdown
 
+WRITERS = {"csv": as_csv, "md": as_markdown}
 
-def write_table(table: Table, folder: Path, name: str) -> list[Path]:
+
+def write_table(
+    table: Table,
+    folder: str | Path,
+    name: str,
+    formats: Sequence[str] = ("csv", "md"),
+) -> list[Path]:
     """Write a table as comma-separated values and as Markdown.
 
     Each file is replaced as a whole or left as it was.
@@ -18,15 +27,17 @@ def write_table(table: Table, folder: Path, name: str) -> list[Path]:
     ----------
     table : Table
         The table.
-    folder : Path
+    folder : path
         Where to; it is made if there is none.
     name : str
         Name of the files without their suffix.
+    formats : sequence of {"csv", "md"}
+        Suffixes of those to write.
 
     Returns
     -------
     list of Path
-        ``name.csv`` and ``name.md`` in `folder`, in UTF-8.
+        ``name.csv`` and ``name.md`` in `folder`, in UTF-8, in the order of `formats`.
 
     Raises
     ------
@@ -42,14 +53,17 @@ def write_table(table: Table, folder: Path, name: str) -> list[Path]:
     ...     [path.name for path in write_table(table, Path(folder) / "tables", "table")]
     ['table.csv', 'table.md']
     """
+    folder = as_path(folder)
+    if not formats:
+        return []
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be made a folder: {error.strerror}") from error
     written = []
-    for suffix, text in ((".csv", as_csv(table)), (".md", as_markdown(table))):
-        path = folder / f"{name}{suffix}"
+    for each in formats:
+        path = folder / f"{name}.{each}"
         with replacing(path) as partial:
-            partial.write_bytes(text.encode())
+            partial.write_bytes(WRITERS[each](table).encode())
         written.append(path)
     return written

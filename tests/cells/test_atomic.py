@@ -67,6 +67,72 @@ def test_what_cannot_be_written_is_one_line_that_names_it(
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
 
 
+@pytest.fixture
+def link(tmp_path: Path) -> Path:
+    """A symbolic link to a file in another folder, by a relative path."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "here" / "a.csv"
+    link.symlink_to("../there/b.csv")
+    return link
+
+
+@pytest.mark.parametrize("old", ["old", None], ids=["to a file", "to nothing yet"])
+def test_a_symbolic_link_stays_and_the_file_that_it_points_to_is_replaced(
+    link: Path, tmp_path: Path, old: str | None
+) -> None:
+    target = tmp_path / "there" / "b.csv"
+    if old is not None:
+        target.write_text(old)
+    with replacing(link) as partial:
+        partial.write_text("new")
+        assert partial.parents[1] == target.parent  # so that the exchange is one step
+        assert target.exists() == (old is not None)
+    assert link.is_symlink()
+    assert not target.is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(tmp_path.glob("*/*")) == [link, target]
+
+
+def test_a_failure_behind_a_symbolic_link_names_the_link_and_leaves_the_old_file(
+    link: Path, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        with replacing(link):
+            raise OSError(28, "No space left")
+
+    (tmp_path / "there" / "b.csv").write_text("old")
+    with pytest.raises(BuildError, match=r"here/a\.csv: cannot be written: No space left"):
+        fail()
+    assert link.read_text() == "old"
+    assert len([*tmp_path.glob("*/*")]) == 2
+
+
+def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").symlink_to("b.csv")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    with pytest.raises(BuildError, match=r"a\.csv: cannot be written: Too many levels"):
+        write(tmp_path / "a.csv", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "b.csv"}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, linked: bool) -> None:
+    target = tmp_path / "store"
+    path = tmp_path / "link" if linked else target
+    if linked:
+        path.symlink_to("store")
+    target.mkdir()
+    (target / "old").touch()
+    with replacing(path) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+        assert [each.name for each in target.iterdir()] == ["old"]
+    assert [each.name for each in target.iterdir()] == ["new"]
+    assert path.is_symlink() == linked
+    assert len([*tmp_path.iterdir()]) == 1 + linked
+
+
 def abandoned(path: Path) -> Path:
     """What a process that was killed while it prepared `path` leaves behind."""
     folder = path.with_name(f".{path.name}.0123abcd.partial")

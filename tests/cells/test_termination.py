@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isoklx.cells.termination import SIGNALS, unwinding
+from isoklx.cells.termination import INTERRUPTED, SIGNALS, unwinding
 
 SCRIPT = """
 import os, signal, sys
@@ -62,3 +62,64 @@ def test_nothing_is_changed_afterwards_or_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert inside == [signal.SIG_DFL]
+
+
+def interrupted(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that interrupts itself in a block that owes something."""
+    lines = [
+        "import os, signal, subprocess, sys",
+        "from pathlib import Path",
+        "from isoklx.cells.termination import end_on_interrupt, owing",
+        f"place = Path({str(folder)!r})",
+        *body.splitlines(),
+    ]
+    return subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+
+
+def test_ctrl_c_does_what_is_owed_the_last_first_and_says_one_line(tmp_path: Path) -> None:
+    body = """
+def note(what):
+    with (place / "notes").open("a") as file:
+        file.write(what)
+    os.kill(os.getpid(), signal.SIGINT)  # impatience changes nothing
+end_on_interrupt()
+with owing(lambda: note("never")):
+    pass
+try:
+    with owing(lambda: note("first")), owing(lambda: 1 / 0), owing(lambda: note("last ")):
+        os.kill(os.getpid(), signal.SIGINT)
+except BaseException:
+    note("seen")
+"""
+    done = interrupted(tmp_path, body)
+    assert (done.returncode, done.stdout) == (INTERRUPTED, "")
+    assert done.stderr == "isoklx: interrupted\n"
+    assert (tmp_path / "notes").read_text() == "last first"
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    body = """
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+end_on_interrupt()
+os.kill(os.getpid(), signal.SIGINT)
+print("went on")
+"""
+    done = interrupted(tmp_path, body)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
+@pytest.mark.parametrize("raised", ["in a destructor", "in an import"])
+def test_ctrl_c_is_not_lost_where_an_exception_would_be(tmp_path: Path, raised: str) -> None:
+    (tmp_path / "module.py").write_text(
+        "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept: pass"
+    )
+    body = """
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+end_on_interrupt()
+""" + ("Freed()" if raised == "in a destructor" else "sys.path.append(str(place)); import module")
+    done = interrupted(tmp_path, body)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "isoklx: interrupted\n")

@@ -2,6 +2,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import isoklx
 from isoklx.cli.main import main
@@ -124,6 +125,8 @@ def test_several_windows_need_one_to_be_chosen_and_are_listed(tmp_path, capsys):
         ["--line_alpha", "2"],
         ["--roll", "0"],
         ["--dpi", "0"],
+        ["--line_lw", "1"],
+        ["--out", "figs.pdf"],
         ["--mplstyle", "nowhere.mplstyle"],
     ],
 )
@@ -140,6 +143,8 @@ def test_an_option_that_fits_no_sweep_is_refused_before_any_work(sample, tmp_pat
         (["--model_contains", "huge"], "huge"),
         (["--window", "32"], "--window 32: no cell has it; there is 64"),
         (["--mark_t", "99"], "from 0 to 64"),
+        (["--by", "methd"], "methd"),
+        (["--threshold", "2"], "threshold 2 for pmass_eval: give one in (0, 1]"),
     ],
 )
 def test_a_choice_that_is_not_there_is_one_line_and_writes_no_table(
@@ -168,3 +173,68 @@ def test_an_absent_root_is_one_line(tmp_path, capsys):
     assert main(["aggregate", str(tmp_path / "outptus")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
     assert not (tmp_path / "here" / "figs").exists()
+
+
+def test_several_roots_are_built_into_one_file(sample, tmp_path, capsys):
+    roots = []
+    for half in ("1B", "8B"):
+        roots.append(tmp_path / half)
+        roots[-1].mkdir()
+        for cell in sample.glob(f"*{half}*"):
+            (roots[-1] / cell.name).symlink_to(cell)
+    assert main(["aggregate", *map(str, roots), "--kl_only"]) == 0
+    figs = tmp_path / "here" / "figs"
+    assert names(figs) == sorted([*TABLES, *FIGURES, "sweep.nc"])
+    built, whole = isoklx.open_sweep(figs / "sweep.nc"), isoklx.open_sweep(sample)
+    assert built.run_id.values.tolist() == whole.run_id.values.tolist()
+    assert main(["aggregate", "--runs_root", ",".join(map(str, roots)), "--kl_only"]) == 0
+    assert "12 unchanged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_a_built_file_is_taken_as_it_is(sample, tmp_path, capsys, ending):
+    built = isoklx.build(sample, tmp_path / f"x.{ending}").out
+    assert main(["aggregate", str(built), "--kl_only"]) == 0
+    assert names(tmp_path / "here" / "figs") == sorted([*TABLES, *FIGURES])
+    assert capsys.readouterr().out.startswith("wrote figs/table.csv\n")
+
+
+def test_a_built_file_among_roots_is_one_line(sample, tmp_path, capsys):
+    built = isoklx.build(sample, tmp_path / "x.nc").out
+    assert main(["aggregate", str(sample), str(built)]) == 2
+    assert "give runs roots, or one built file" in capsys.readouterr().err
+    assert not (tmp_path / "here" / "figs").exists()
+
+
+def test_a_figure_of_an_earlier_run_is_named_where_this_one_made_none(sample, tmp_path, capsys):
+    assert main(["aggregate", str(sample), "--format", "png,svg"]) == 0
+    capsys.readouterr()
+    make_cell(tmp_path / "runs")
+    assert main(["aggregate", str(tmp_path / "runs")]) == 0
+    old = {line for line in capsys.readouterr().out.splitlines() if "not of this run" in line}
+    left = ["survival.csv", "survival.md", *FIGURES[:3]]
+    left += [name.replace("png", "svg") for name in FIGURES]
+    assert old == {f"not of this run: figs/{name}" for name in left}
+
+
+def test_death_is_the_same_thing_in_the_table_and_both_figures(sample, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("isoklx.plot.alive", lambda *_, **options: seen.append(options) or Figure())
+    words = ["--threshold", "0.9,0.95", "--by", "method", "--nodistinct", "--kl_only"]
+    assert main(["aggregate", str(sample), *words]) == 0
+    (options,) = seen
+    assert (options["threshold"], options["by"]) == (0.9, "method")
+    table = pd.read_csv(tmp_path / "here" / "figs" / "survival.csv")
+    expected = isoklx.survival_summary(
+        isoklx.open_sweep(sample), threshold=[0.9, 0.95], by=["method"], distinct=False
+    )
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+
+
+def test_files_are_written_before_anything_is_printed(sample, tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", gone)
+    assert main(["aggregate", str(sample), "--kl_only"]) == 141
+    assert names(tmp_path / "here" / "figs") == sorted([*TABLES, *FIGURES, "sample.nc"])

@@ -115,8 +115,18 @@ def test_what_has_a_place_is_given_once() -> None:
     assert refusal(figure, "a.nc --file b.nc") == "FILE is given twice, as it is and as --file"
 
 
-def test_what_takes_all_remaining_words_is_not_a_flag() -> None:
-    assert refusal(build, "--roots x").endswith("; ROOT is written without a flag")
+def test_what_takes_all_remaining_words_may_be_written_as_a_flag_with_commas() -> None:
+    assert canonical_words(build, ["--root", "a,b", "--strict"]) == ["a", "b", "--strict=true"]
+    assert canonical_words(build, ["--root=a"]) == ["a"]
+    assert refusal(build, "--roots x") == "unknown flag --roots; did you mean --root?"
+    assert refusal(build, "a --root b") == "ROOT is given twice, as it is and as --root"
+    assert refusal(build, "--root a,,b") == "ROOT takes a path, not ''"
+    assert refusal(build, "--root=a,-x") == "--root takes paths, none of them with a hyphen first"
+
+
+@pytest.mark.parametrize("word", ["--fan", "--fan=1"])
+def test_a_value_that_is_taken_for_a_flag_is_told_its_flag(word: str) -> None:
+    assert refusal(figure, f"a.nc {word}") == "unknown flag --fan; did you mean --kind fan?"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import matplotlib.pyplot as plt
 import pytest
 
 import isoklx.plot
-from isoklx.cli.drawing import Panels, Saving, Scope, draw, draw_figure1, of_model
+from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.drawing import Panels, Saving, draw, draw_figure1
+from isoklx.cli.outputs import Target
 from isoklx.errors import UsageError
 
 
@@ -17,7 +19,7 @@ def test_the_options_of_figure_1_are_those_of_the_function_with_its_defaults():
 
 
 def test_nothing_stays_open_after_a_figure_is_written(tmp_path):
-    written = draw("a", tmp_path / "new", Saving(("png", "svg")), lambda: plt.subplots()[0])
+    written = draw("a", Target(tmp_path / "new"), Saving(("png", "svg")), lambda: plt.subplots()[0])
     assert [path.name for path in written] == ["a.png", "a.svg"]
     assert not plt.get_fignums()
 
@@ -31,7 +33,7 @@ def test_a_style_sheet_reaches_the_figure(tmp_path):
         seen.append(figure.get_size_inches().tolist())
         return figure
 
-    draw("a", tmp_path, Saving(mplstyle=tmp_path / "wide.mplstyle"), make)
+    draw("a", Target(tmp_path), Saving(mplstyle=str(tmp_path / "wide.mplstyle")), make)
     assert seen == [[7.0, 1.0]]
 
 
@@ -42,7 +44,7 @@ def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
         lambda ds, **options: seen.update(options, n=ds.sizes["cell"]) or plt.figure(),
     )
     scope = Scope(window=64, model_contains="1B", alphas=(1.0,))
-    draw_figure1(sample_ds, tmp_path, scope, Panels(kind="fan", roll=9, mark_t=3), Saving())
+    draw_figure1(sample_ds, Target(tmp_path), scope, Panels(kind="fan", roll=9, mark_t=3), Saving())
     assert seen["n"] == 6
     assert (seen["window"], seen["alphas"]) == (64, (1.0,))
     assert (seen["kind"], seen["roll"], seen["mark_t"]) == ("fan", 9, 3)

@@ -12,7 +12,7 @@ def names(folder):
     [
         ("figure", ["--kind", "spaghetti", "--color_by_pmass", "--alphas", "1,2"]),
         ("figure", ["--log", "--kl_ymax", "auto", "--mark_t", "20", "--by", "method", "--kl_only"]),
-        ("alive", ["--threshold", "0.9", "--nonormalize", "--calib_tokens", "10", "--alphas", "1"]),
+        ("alive", ["--threshold", "0.9", "--nonormalize", "--alphas", "1"]),
     ],
 )
 def test_a_figure_is_written_and_said(sample, tmp_path, capsys, command, words):
@@ -39,7 +39,13 @@ def test_a_figure_comes_in_several_formats(sample, tmp_path):
         (["--roll", "0"], "roll"),
         (["--format", "gif"], "png, pdf or svg"),
         (["--dpi", "0"], "dpi=0"),
+        (["--dpi", "5"], "dpi=5: give dots per inch from 20 to 2400"),
         (["--color_by_pmass"], "color_by_pmass colours single lines"),
+        (["--line_lw", "2"], "line_lw is of single lines: choose kind spaghetti, not band"),
+        (["--line_alpha=1", "--kind", "fan"], "line_alpha is of single lines: choose kind"),
+        (["--spaghetti"], "unknown flag --spaghetti; did you mean --kind spaghetti?"),
+        (["--png"], "unknown flag --png; did you mean --format png?"),
+        (["--mplstyle", "ggplto"], "neither a style sheet nor a style that matplotlib has"),
         (["--alphas", "0.5", "1.0"], "--alphas 0.5,1.0"),
     ],
 )
@@ -48,3 +54,18 @@ def test_wrong_use_is_one_line_and_leaves_nothing(sample, tmp_path, capsys, word
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
     assert not list(tmp_path.glob("figs/*"))
+
+
+def test_a_divisor_where_nothing_is_divided_is_refused(sample, tmp_path, capsys):
+    words = ["--nonormalize", "--calib_tokens", "10", "--out", str(tmp_path / "figs")]
+    assert main(["alive", str(sample), *words]) == 2
+    assert "calib_tokens=10: does nothing" in capsys.readouterr().err
+    assert not (tmp_path / "figs").exists()
+
+
+def test_a_style_may_be_given_by_its_name(sample, tmp_path):
+    words = ["--alphas", "1", "--kl_only", "--out", str(tmp_path)]
+    assert main(["figure", str(sample), *words]) == 0
+    plain = (tmp_path / "figure1.png").read_bytes()
+    assert main(["figure", str(sample), *words, "--mplstyle", "ggplot"]) == 0
+    assert (tmp_path / "figure1.png").read_bytes() != plain

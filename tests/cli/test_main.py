@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import inspect
 import io
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +20,7 @@ import isoklx
 from isoklx.cli import main as cli
 from isoklx.cli.arguments import canonical_words, parameters
 from isoklx.cli.commands import COMMANDS
+from isoklx.cli.explanations import explanation
 from isoklx.errors import BuildError, UsageError
 from tests.handmade import make_cell
 
@@ -206,10 +205,10 @@ def real_commands() -> list[str]:
 
 @pytest.mark.parametrize("name", real_commands())
 def test_every_parameter_of_a_real_command_is_readable_and_explained(name: str) -> None:
-    doc = inspect.getdoc(COMMANDS[name]) or ""
+    meanings = explanation(COMMANDS[name]).meanings
     for each in parameters(COMMANDS[name]):
         assert each.type.metavar
-        assert re.search(rf"^\*?{each.name} : .+\n    \S", doc, re.MULTILINE), each.written
+        assert meanings[each.name], each.written
 
 
 @pytest.mark.parametrize("topic", ["", *real_commands()])
@@ -411,6 +410,16 @@ def test_a_root_that_is_not_there_is_failed_work(tmp_path: Path) -> None:
     result = isoklx_process("build", str(tmp_path / "none"))
     assert result.returncode == 1
     assert result.stderr == f"isoklx build: {tmp_path / 'none'}: there is no such folder\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_warning_that_cannot_be_shown_does_not_stop_the_work(tmp_path):
+    make_cell(tmp_path / "runs", "a")
+    make_cell(tmp_path / "runs", "b", pmass="[")
+    with Path("/dev/full").open("w") as full:
+        words = ["table", str(tmp_path / "runs"), "--out", str(tmp_path / "x.csv")]
+        assert isoklx_process(*words, stderr=full).returncode == 0
+    assert (tmp_path / "x.csv").is_file()
 
 
 def test_a_skipped_cell_of_a_runs_root_is_one_line(tmp_path):

@@ -93,7 +93,7 @@ def test_a_built_file_gives_the_same_table_as_its_root(
 def test_survival_options_choose_rows_and_groups(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--thresholds 0.5,0.95 --by method,seed --alphas 1,2 --metric pmass --nodistinct"
+    words = "--threshold 0.5,0.95 --by method,seed --alphas 1,2 --metric pmass --nodistinct"
     rows = json.loads(output(capsys, "survival", sample, "--json", *words.split()))
     assert list(rows[0])[:4] == ["threshold", "method", "seed", "alpha"]
     assert len(rows) == 2 * 3 * 2 * 2
@@ -106,7 +106,7 @@ def test_survival_options_choose_rows_and_groups(
     ("words", "status", "message"),
     [
         ("--alphas 0.3", 2, "no alpha 0.3 in this sweep; it has 0, 0.25, 0.5, 1, 2, 4"),
-        ("--thresholds 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
+        ("--threshold 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
         ("--metric kl", 2, "metric 'kl' has no default threshold; give one, in nats"),
         ("--by methd", 2, "cannot group by 'methd'"),
         ("--metric nonsense", 2, "--metric takes pmass_eval, pmass or kl, not 'nonsense'"),
@@ -121,13 +121,30 @@ def test_wrong_use_of_survival_is_one_line(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_in_the_place_of_the_folder_is_one_line(
-    name: str, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_cells_of_a_table_are_chosen_by_window_and_model(
+    name: str, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "out").touch()
-    assert cli.main([name, str(sample), "--out", str(tmp_path / "out")]) == 1
-    expected = f"isoklx {name}: {tmp_path / 'out'}: cannot be made a folder: File exists\n"
-    assert capsys.readouterr().err == expected
+    whole = json.loads(output(capsys, name, sample, "--json"))
+    part = json.loads(
+        output(capsys, name, sample, "--json", "--window", 64, "--model_contains", "8B")
+    )
+    assert 0 < len(part) <= len(whole)
+    assert all("8B" in row.get("model_short", "8B") for row in part)
+    error = output(capsys, name, sample, "--window", 32, status=2)
+    assert error == f"isoklx {name}: --window 32: no cell has it; there is 64\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_written_before_anything_is_printed(
+    name: str, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", gone)
+    assert cli.main([name, str(sample), "--out", str(tmp_path)]) == cli.PIPE_CLOSED
+    figure = [] if name == "table" else [f"{name}.png"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.md", *figure}
 
 
 def test_a_sweep_that_was_calibrated_only_has_tables_and_no_survival(

@@ -99,6 +99,33 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path: Path) -> N
     assert not (tmp_path / "figs").exists()
 
 
+def test_more_pixels_than_an_image_can_have_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="dpi=2000: a figure of 40 inches has at most 1638"):
+        save(Figure(figsize=(40, 2)), tmp_path / "figs", "wide", dpi=2000)
+    assert not (tmp_path / "figs").exists()
+
+
+@pytest.mark.parametrize("name", ["ggplot", "default", "dark_background"])
+def test_a_style_may_be_one_of_matplotlib_s_own(name: str) -> None:
+    before = dict(mpl.rcParams)
+    with style(name), mpl.rc_context():
+        mpl.style.use(name)
+        wanted = dict(mpl.rcParams)
+    with style(name):
+        assert dict(mpl.rcParams) == wanted
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_name_that_is_no_style_is_told_the_nearest() -> None:
+    with (
+        pytest.raises(UsageError, match=r"ggplto: neither .*; did you mean ggplot\?"),
+        style("ggplto"),
+    ):
+        pass
+    with pytest.raises(UsageError, match=r"neither .*: Solarize_Light2, "), style("qqqqqqqq"):
+        pass
+
+
 def test_a_style_holds_inside_and_not_after(tmp_path: Path) -> None:
     sheet = tmp_path / "wide.mplstyle"
     sheet.write_text("lines.linewidth: 7\nbackend: pdf\n")

@@ -72,5 +72,37 @@ def test_groups_hold_each_cell_once(sample_ds: xr.Dataset) -> None:
     rows = groups(sample_ds, "seed")
     assert list(rows) == ["seed 0", "seed 1"]
     assert sum(cells.sizes["cell"] for cells in rows.values()) == sample_ds.sizes["cell"]
-    with pytest.raises(UsageError, match=r"by 'layer'.*method"):
-        groups(sample_ds, "layer")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"by 'lajer'.*method"):
+        groups(sample_ds, "lajer")  # type: ignore[arg-type]
+
+
+def test_one_dose_needs_no_list(sample_ds: xr.Dataset) -> None:
+    assert in_scope(sample_ds, alphas=2).alpha.values.tolist() == [2]
+    assert isoklx.plot.figure1(sample_ds, alphas=2).axs.shape[1] == 1
+    assert isoklx.plot.alive(sample_ds, alphas=2).axs.shape[1] == 1
+    (line,) = isoklx.plot.survival(sample_ds, alphas=2).axs.flat[0].texts[:1]
+    assert line.get_text().endswith("= 2")
+
+
+@pytest.mark.parametrize("by", ["layer", "family", "strength"])
+def test_rows_and_groups_differ_in_any_label_of_a_cell(sample_ds: xr.Dataset, by: str) -> None:
+    ds = sample_ds.assign_coords(
+        layer=("cell", [3, 7] * 6),
+        family=("cell", ["old", "new"] * 6),
+        strength=("cell", [0.5] * 12),
+    )
+    expected = {
+        "layer": ["layer 3", "layer 7"],
+        "family": ["new", "old"],
+        "strength": ["strength 0.5"],
+    }
+    assert list(groups(ds, by)) == expected[by]
+    labels = sorted(set(ds[by].values.tolist()))
+    assert isoklx.survival(ds, by=by)[by].values.tolist() == labels
+    assert set(isoklx.survival_summary(ds, by=by)[by]) == set(labels)
+    if len(labels) == 2:
+        contrast = isoklx.survival_contrast(ds, by=by, replicates=2)
+        assert set(contrast["first"]) == {labels[0]}
+        assert isoklx.plot.survival(ds, by=by, alphas=1).axs.size == 2
+    rows = isoklx.plot.figure1(ds, by=by, alphas=1, kl_only=True).axs[:, 0]
+    assert [ax.get_ylabel().split("\n")[0] for ax in rows] == expected[by]

@@ -9,9 +9,10 @@ from isoklx.stats.groups import group_cells
 @pytest.fixture
 def cells():
     return xr.Dataset(
-        {
+        coords={
             "method": ("cell", ["b", "a", "b", "c"]),
             "model_short": ("cell", ["x", "x", "y", "z"]),
+            "rank": ("cell", [0.5, 2.0, 0.5, np.nan]),
         }
     )
 
@@ -42,7 +43,7 @@ def test_cells_that_are_not_present_make_no_group(cells):
 @pytest.mark.parametrize(
     ("by", "message"),
     [
-        ("metod", "cannot group by 'metod'; give one of run_id, model, model_short, method"),
+        ("metod", "cannot group by 'metod'; give one of method, model_short, rank"),
         (["method", "alpha"], "cannot group by 'alpha'"),
         (["method", "method"], "by=method,method: give each label once"),
     ],
@@ -50,3 +51,15 @@ def test_cells_that_are_not_present_make_no_group(cells):
 def test_groups_that_do_not_exist_are_refused(cells, by, message):
     with pytest.raises(UsageError, match=message):
         group_cells(cells, by, ALL)
+
+
+def test_a_label_of_the_users_own_makes_groups(cells):
+    groups = group_cells(cells, "rank", ALL)
+    np.testing.assert_array_equal(groups.labels["rank"].values, [0.5, 2, np.nan])
+    assert groups.code.values.tolist() == [0, 1, 0, 2]
+
+
+def test_labels_of_several_types_are_refused(cells):
+    mixed = cells.assign_coords(mixed=("cell", np.array([1, "a", None, 2], dtype=object)))
+    with pytest.raises(UsageError, match="cannot group by 'mixed': its labels are of several"):
+        group_cells(mixed, "mixed", ALL)

@@ -1,14 +1,158 @@
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
+import isoklx
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats.selection import restore_dims, select_alphas
+from isoklx.stats.selection import restore_dims, select, select_alphas
+from tests.small_sweeps import small_sweep
+
+RUN_ID = "simulated-1B_pca_s0_w64"
+
+
+@pytest.fixture
+def own(sample_ds):
+    """A sweep with labels that its user has assigned."""
+    n = sample_ds.sizes["cell"]
+    return sample_ds.assign_coords(
+        family=("cell", ["old", "new"] * (n // 2)), strength=("cell", np.arange(n) / 10)
+    )
+
+
+def test_sel_by_method_chooses_nothing_and_select_does(sample_ds):
+    assert sample_ds.sel(method="pca").sizes == sample_ds.sizes  # the trap
+    assert set(select(sample_ds, method="pca").method.values) == {"pca"}
+
+
+def test_cells_are_those_that_have_every_label(sample_ds):
+    chosen = select(sample_ds, method=["pca", "mean_diff"], seed=0, model_short="simulated-8B")
+    expected = sample_ds.query(
+        cell="method in ['pca', 'mean_diff'] and seed == 0 and model_short == 'simulated-8B'"
+    )
+    xr.testing.assert_identical(chosen, expected)
+
+
+def test_one_value_of_an_index_drops_its_dimension_as_sel_does(sample_ds):
+    xr.testing.assert_identical(select(sample_ds, alpha=1), sample_ds.sel(alpha=1.0))
+    xr.testing.assert_identical(select(sample_ds, run_id=RUN_ID), sample_ds.sel(run_id=RUN_ID))
+    assert select(sample_ds, method="pca", run_id=RUN_ID).kl.dims == ("alpha", "prompt", "token")
+
+
+def test_a_label_that_is_no_index_keeps_its_dimension(sample_ds):
+    chosen = select(sample_ds, model_short="simulated-1B", method="pca", seed=0)
+    assert chosen.run_id.values.tolist() == [RUN_ID]
+
+
+def test_several_values_of_an_index_come_in_the_order_asked_for_and_once(sample_ds):
+    assert select(sample_ds, alpha=[2, 0.25, 2.0]).alpha.values.tolist() == [2, 0.25]
+    names = sample_ds.run_id.values[[3, 1]]
+    assert select(sample_ds, run_id=names).run_id.values.tolist() == names.tolist()
+    kept = select(sample_ds, method=["pca", "mean_diff"])
+    assert kept.run_id.values.tolist() == sorted(kept.run_id.values)
+
+
+def test_a_slice_includes_both_ends(sample_ds):
+    chosen = select(sample_ds, token=slice(3, 5), alpha=slice(0.1 + 0.2 - 0.05, None))
+    assert chosen.token.values.tolist() == [3, 4, 5]
+    assert chosen.alpha.values.min() == 0.25
+
+
+def test_labels_of_the_users_own_are_labels(own):
+    assert set(select(own, family="new").family.values) == {"new"}
+    assert select(own, strength=[0.1 + 0.2]).strength.values.tolist() == [0.3]
+
+
+def test_results_are_chosen_from_alike(sample_ds):
+    curves = isoklx.survival(sample_ds, by="method", threshold=[0.5, 0.75])
+    chosen = select(curves, method="pca", threshold=0.75, ci_bound="lower")
+    assert chosen.survival.dims == ("alpha", "fork")
+    xr.testing.assert_identical(
+        chosen.survival.drop_vars("ci_bound"),
+        curves.survival.loc[{"method": "pca", "threshold": 0.75}],
+    )
+
+
+def test_an_array_is_chosen_from_as_a_dataset_is(sample_ds):
+    xr.testing.assert_identical(
+        select(sample_ds.kl, method="pca", alpha=2), select(sample_ds, method="pca", alpha=2).kl
+    )
+
+
+def test_of_one_chosen_cell_the_labels_can_still_be_asked_for(sample_ds):
+    one = sample_ds.sel(run_id=RUN_ID, alpha=1.0)
+    xr.testing.assert_identical(select(one, method="pca", alpha=1), one)
+    with pytest.raises(UsageError, match=r"^no method 'x'; there is pca$"):
+        select(one, method="x")
+
+
+def test_what_is_lazy_stays_lazy(sample):
+    def explode(block):
+        raise AssertionError("computed")
+
+    ds = isoklx.open_sweep(sample, chunks={})
+    ds["kl"] = ds.kl.copy(data=ds.kl.data.map_blocks(explode, dtype=ds.kl.dtype, meta=ds.kl.data))
+    chosen = select(ds, method="pca", alpha=[1, 2], token=slice(0, 9))
+    assert chosen.kl.chunks is not None
+    assert chosen.kl.shape[-1] == 10
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"metod": "pca"}, "no label 'metod'; there is alpha, prompt, token, fork, .*method"),
+        ({"method": "pcb"}, "no method 'pcb'; there is directional_ablation, mean_diff, pca"),
+        ({"seed": [0, 7, 9]}, "no seed 7, 9; there is 0, 1"),
+        ({"seed": "0"}, "no seed '0'; there is 0, 1"),
+        ({"alpha": [1, 0.3, float("nan")]}, "no alpha 0.3, nan; there is 0, 0.25, .*"),
+        ({"alpha": slice(9, None)}, "no alpha within 9 and None; there is 0, 0.25, .*"),
+        ({"seed": []}, "no seed given; there is 0, 1"),
+        ({"token": slice(0, 8, 2)}, "token=.*: give a slice without a step"),
+        ({"token": slice("a", 8)}, "token=.*: its labels are 0, 1, 2, .* and 40 more"),
+        (
+            {"run_id": [RUN_ID], "method": "mean_diff"},
+            f"no run_id '{RUN_ID}' with method 'mean_diff'; there is simulated-1B_mean_diff_s0_w64",
+        ),
+    ],
+)
+def test_what_is_not_there_is_an_error_that_names_what_is(sample_ds, labels, message):
+    with pytest.raises(UsageError, match=f"^{message}"):
+        select(sample_ds, **labels)
+
+
+def test_a_value_that_no_cell_has_with_the_others_is_named_with_those_that_do():
+    ds = small_sweep(np.ones((3, 1, 1, 1)), fork=[4], method=["a", "a", "b"], seed=[0, 1, 0])
+    assert select(ds, method=["a", "b"], seed=[0, 1]).sizes["cell"] == 3
+    with pytest.raises(UsageError, match=r"^no seed 1 with method 'b'; there is 0$"):
+        select(ds, method="b", seed=[0, 1])
+
+
+@given(st.data())
+def test_what_is_chosen_is_what_a_plain_loop_chooses(data):
+    n = data.draw(st.integers(1, 6))
+    methods = data.draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n))
+    seeds = data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
+    ds = small_sweep(np.ones((n, 1, 1, 1)), fork=[4], method=methods, seed=seeds)
+    some_methods = data.draw(st.lists(st.sampled_from("abc"), min_size=1, unique=True))
+    some_seeds = data.draw(st.lists(st.integers(0, 2), min_size=1, unique=True))
+    expected = [
+        f"cell{i}" for i in range(n) if methods[i] in some_methods and seeds[i] in some_seeds
+    ]
+    found = [int(name[4:]) for name in expected]
+    if {methods[i] for i in found} == set(some_methods) and {seeds[i] for i in found} == set(
+        some_seeds
+    ):
+        assert select(ds, method=some_methods, seed=some_seeds).run_id.values.tolist() == expected
+    else:
+        with pytest.raises(UsageError, match="there is"):
+            select(ds, method=some_methods, seed=some_seeds)
 
 
 def test_alphas_are_selected_in_the_order_asked_for(sample_ds):
     assert select_alphas(sample_ds, [2, 0.25]).alpha.values.tolist() == [2, 0.25]
+    assert select_alphas(sample_ds, 2).alpha.values.tolist() == [2]
 
 
 def test_an_alpha_that_rounding_moved_is_still_that_alpha(sample_ds):
@@ -17,12 +161,12 @@ def test_an_alpha_that_rounding_moved_is_still_that_alpha(sample_ds):
 
 def test_an_alpha_that_is_not_there_is_refused_with_those_that_are(sample_ds):
     known = ", ".join(f"{alpha:g}" for alpha in sample_ds.alpha.values)
-    with pytest.raises(UsageError, match=f"^no alpha 0.3, 7 in this sweep; it has {known}$"):
+    with pytest.raises(UsageError, match=f"^no alpha 0.3, 7; there is {known}$"):
         select_alphas(sample_ds, [0.3, 1, 7])
 
 
 def test_a_sweep_without_alphas_says_so(sample_ds):
-    with pytest.raises(UsageError, match="it has none"):
+    with pytest.raises(UsageError, match="there is none"):
         select_alphas(sample_ds.isel(alpha=[]), [1])
 
 
@@ -35,10 +179,25 @@ def test_a_dataset_without_alpha_is_refused():
 def test_dropped_dimensions_come_back(sample_ds, dims):
     whole = restore_dims(sample_ds.isel(dict.fromkeys(dims, 1)))
     for name in sample_ds.variables:
-        assert set(whole[name].dims) == set(schema.VARIABLES[name].dims), name
+        assert whole[name].dims == schema.VARIABLES[name].dims, name
     xr.testing.assert_equal(
         whole.drop_vars("run_id"), sample_ds.isel({dim: [1] for dim in dims}).drop_vars("run_id")
     )
+
+
+def test_labels_of_the_users_own_come_back_to_the_one_cell(own):
+    assert restore_dims(own.isel(cell=3)).strength.dims == ("cell",)
+    assert restore_dims(own.isel(alpha=3)).strength.dims == ("cell",)
+
+
+def test_dimensions_in_another_order_come_back_in_their_own(sample_ds):
+    turned = sample_ds.transpose(*reversed(schema.DIMS))
+    xr.testing.assert_identical(restore_dims(turned), sample_ds)
+
+
+def test_what_fits_no_sweep_is_left_to_who_needs_it(sample_ds):
+    averaged = sample_ds.mean("prompt", keep_attrs=True)
+    xr.testing.assert_identical(restore_dims(averaged), averaged)
 
 
 def test_a_whole_sweep_stays_as_it_is(sample_ds):

@@ -138,15 +138,3 @@ def test_a_file_that_is_open_keeps_serving_its_old_content(tmp_path):
         assert old.kl.values.tolist() == [[[[1, 2]]]]
     with isoklx.open_sweep(tmp_path / "a.nc") as new:
         assert new.kl.values.tolist() == [[[[3, 4]]]]
-
-
-@pytest.mark.parametrize(
-    ("shape", "chunks"),
-    [
-        ((9, 5, 8, 512), (4, 1, 8, 512)),
-        ((9, 8, 32, 4096), (1, 1, 32, 4096)),
-        ((2, 0, 0, 0), (2, 1, 1, 1)),
-    ],
-)
-def test_a_chunk_is_one_dose_of_whole_trajectories(shape, chunks):
-    assert netcdf_writer.chunk_shape(shape, 4) == chunks

@@ -43,7 +43,7 @@ def test_a_file_that_is_no_netcdf_is_one_line(tmp_path, content):
 
 def test_a_foreign_netcdf_is_told_what_it_lacks(tmp_path):
     xr.Dataset({"temperature": ("x", [1.0])}).to_netcdf(tmp_path / "a.nc")
-    with pytest.raises(DatasetError, match=r"a\.nc: not an isoklx sweep: it has no alpha, "):
+    with pytest.raises(DatasetError, match=r"a\.nc: not an isoklx sweep: it has no run_id"):
         stored_sweep.read(tmp_path / "a.nc")
 
 

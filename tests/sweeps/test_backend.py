@@ -1,6 +1,9 @@
 import gc
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 import isoklx
 from isoklx import schema
 from isoklx.cells import sources
-from isoklx.errors import BuildError
+from isoklx.errors import BuildError, DatasetError
 from isoklx.store.spool import SpooledArrays
 from isoklx.sweeps import backend
 from isoklx.sweeps.backend import SweepBackend
@@ -182,10 +185,70 @@ class TestSpool:
         gc.collect()
         assert not list(temporary.iterdir())
 
-    def test_a_copy_in_another_process_reads_from_it_and_does_not_remove_it(self, root, temporary):
-        ds = isoklx.open_sweep(root, chunks={})
-        copy = pickle.loads(pickle.dumps(ds))
-        xr.testing.assert_equal(copy, ds)
+    @pytest.mark.parametrize("chunks", [None, {}])
+    def test_what_was_pickled_outlives_the_original_and_leaves_nothing(
+        self, root, temporary, chunks
+    ):
+        ds = isoklx.open_sweep(root, chunks=chunks)
+        expected, pickled = ds.compute(), pickle.dumps(ds)
+        assert len(pickled) < 10**6
+        copy = pickle.loads(pickled)
+        ds.close()
+        del ds
+        gc.collect()
+        xr.testing.assert_identical(copy.compute(), expected)
         del copy
         gc.collect()
-        assert list(temporary.iterdir())
+        assert not list(temporary.iterdir())
+
+    @pytest.mark.parametrize("chunks", [None, {}])
+    def test_another_process_loads_what_was_pickled(self, root, temporary, chunks):
+        ds = isoklx.open_sweep(root, chunks=chunks)
+        expected = float(ds.kl.sum())
+        there = load_elsewhere(ds, "print(float(ds.kl.sum()))")
+        assert (there.stdout.decode(), there.stderr) == (f"{expected}\n", b"")
+        assert len(list(temporary.iterdir())) == 1
+
+    @pytest.mark.parametrize("chunks", [None, {}])
+    def test_what_was_pickled_by_a_process_that_has_ended_is_one_line_at_once(
+        self, root, temporary, chunks
+    ):
+        code = f"import isoklx, pickle, sys; ds = isoklx.open_sweep({str(root)!r}, chunks={chunks})"
+        code += "; sys.stdout.buffer.write(pickle.dumps(ds))"
+        pickled = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        ).stdout
+        with pytest.raises(DatasetError, match=r"a pickled runs root, whose arrays lay in .*load"):
+            pickle.loads(pickled)
+        assert not list(temporary.iterdir())
+
+    def test_a_file_system_without_links_is_copied_on(self, root, monkeypatch):
+        def refuse(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        ds = isoklx.open_sweep(root)
+        monkeypatch.setattr(os, "link", refuse)
+        xr.testing.assert_identical(pickle.loads(pickle.dumps(ds)).load(), ds.load())
+
+    def test_a_deep_copy_keeps_it(self, root, temporary):
+        ds = isoklx.open_sweep(root)
+        expected = ds.compute()
+        copy = ds.copy(deep=True)
+        del ds
+        gc.collect()
+        assert len(list(temporary.iterdir())) == 1
+        xr.testing.assert_identical(copy.load(), expected)
+
+
+def load_elsewhere(ds, then):
+    """Unpickle a Dataset in a process of its own."""
+    code = f"import pickle, sys; ds = pickle.load(sys.stdin.buffer); {then}"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(ds),
+        capture_output=True,
+        check=True,
+    )

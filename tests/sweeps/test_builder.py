@@ -7,6 +7,7 @@ import xarray as xr
 
 import isoklx
 from isoklx.errors import BuildError, UsageError
+from isoklx.store import formats
 from isoklx.store.provenance import DATED
 from tests.handmade import NAN, kl, make_cell, write
 
@@ -59,7 +60,7 @@ def test_strict_writes_nothing_when_a_cell_is_skipped(root, tmp_path):
     with pytest.raises(
         BuildError, match=r"nothing written: 1 cell cannot be read: .*c/pmass\.json"
     ):
-        isoklx.build(root, strict=True)
+        isoklx.build(root, strict=True, force=True)
     assert (tmp_path / "runs.nc").read_text() == "what was there before"
 
 
@@ -194,14 +195,89 @@ class TestIncremental:
         assert report.unchanged == ("a", "b")
         assert isoklx.open_sweep(tmp_path / "a.nc").source == "JSON of 2 runs under copy"
 
-    @pytest.mark.parametrize("content", [b"", b"not netCDF", None])
-    def test_what_is_no_sweep_is_replaced(self, root, tmp_path, content):
-        if content is None:
-            xr.Dataset({"temperature": 1.0}).to_netcdf(tmp_path / "runs.nc")
+
+class TestWhatIsThere:
+    """Only what a build or a conversion wrote is replaced, unless force says otherwise."""
+
+    @pytest.fixture(params=["netCDF", "text", "selection", "store"])
+    def foreign(self, request, root, tmp_path):
+        """What isoklx did not write, under a name that a build would take."""
+        path = tmp_path / "precious.nc"
+        if request.param == "netCDF":
+            xr.Dataset({"temperature": 1.0}).to_netcdf(path)
+        elif request.param == "text":
+            path.write_text("a thesis")
+        elif request.param == "selection":
+            with isoklx.open_sweep(root) as ds:
+                ds.isel(cell=[0]).to_netcdf(path)
         else:
-            (tmp_path / "runs.nc").write_bytes(content)
-        assert isoklx.build(root).unchanged == ()
+            pytest.importorskip("zarr", reason="needs the extra zarr")
+            path = tmp_path / "precious.zarr"
+            xr.Dataset({"temperature": 1.0}).to_zarr(path, zarr_format=2)
+        return path
+
+    def test_it_is_refused_before_anything_is_read(self, foreign, tmp_path):
+        before = contents(foreign)
+        with pytest.raises(UsageError, match=r"precious.*not known to be written by.*--force"):
+            isoklx.build(tmp_path / "no such root", foreign)
+        assert contents(foreign) == before
+
+    def test_force_replaces_it(self, foreign, root):
+        assert isoklx.build(root, foreign, force=True).written
+        assert isoklx.build(root, foreign).unchanged == ("a", "b")
+
+    def test_an_empty_file_is_nobodys(self, root, tmp_path):
+        (tmp_path / "runs.nc").touch()
+        assert isoklx.build(root).written
         assert stored(tmp_path / "runs.nc") == ["a", "b"]
+
+    def test_an_older_build_is_replaced(self, root):
+        out = isoklx.build(root).out
+        with netCDF4.Dataset(out, "a") as file:
+            file.setncattr("schema_version", 0)
+        assert isoklx.build(root).unchanged == ()
+
+
+def contents(path):
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    return [(file, file.read_bytes()) for file in files]
+
+
+class TestLinks:
+    """Symbolic links are kept, and lead to what is read and written."""
+
+    def test_the_default_stands_beside_the_link_to_a_root(self, root, tmp_path, monkeypatch):
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "today").symlink_to(root)
+        assert isoklx.build(tmp_path / "here" / "today").out == tmp_path / "here" / "today.nc"
+        monkeypatch.chdir(root / "a")
+        assert isoklx.build("..").out == tmp_path / "runs.nc"
+        monkeypatch.chdir(root)
+        assert isoklx.build(".").out == tmp_path / "runs.nc"
+
+    def test_a_root_without_a_name_needs_one_for_the_file(self):
+        with pytest.raises(UsageError, match="name it with --out"):
+            isoklx.build("/")
+
+    @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+    def test_an_output_that_is_a_link_stays_one(self, root, tmp_path, suffix):
+        pytest.importorskip("zarr", reason="needs the extra zarr")
+        (tmp_path / "there").mkdir()
+        link = tmp_path / f"a{suffix}"
+        link.symlink_to(f"there/b{suffix}")
+        for turn in range(2):
+            report = isoklx.build(root, link, force=bool(turn))
+            assert (report.out, report.written) == (link, True)
+        assert not isoklx.build(root, link).written
+        assert link.is_symlink()
+        assert [path.name for path in (tmp_path / "there").iterdir()] == [f"b{suffix}"]
+        assert isoklx.open_sweep(tmp_path / "there" / f"b{suffix}").run_id.size == 2
+        assert f"{formats.size(link) / 1e6:.1f} MB" in str(report)
+
+    def test_a_link_into_a_folder_that_is_not_there_is_one_line(self, root, tmp_path):
+        (tmp_path / "a.nc").symlink_to("absent/b.nc")
+        with pytest.raises(UsageError, match=r"a\.nc: there is no folder .*absent$"):
+            isoklx.build(root, tmp_path / "a.nc")
 
 
 @pytest.mark.parametrize("jobs", [2, 3])

@@ -66,3 +66,15 @@ def test_what_build_did_not_write_is_refused(root, tmp_path):
     with pytest.raises(UsageError, match=r"must end in \.nc or \.zarr"):
         convert(tmp_path / "derived.nc", tmp_path / "a.h5")
     assert not (tmp_path / "a.zarr").exists()
+
+
+def test_only_what_build_wrote_is_replaced_without_force(root, tmp_path):
+    built = isoklx.build(root, tmp_path / "a.nc").out
+    xr.Dataset({"temperature": 1.0}).to_netcdf(tmp_path / "precious.nc")
+    with pytest.raises(UsageError, match=r"precious\.nc: .*not known to be written by"):
+        convert(built, tmp_path / "precious.nc")
+    with xr.open_dataset(tmp_path / "precious.nc") as ds:
+        assert ds.temperature == 1
+    for force in (True, False):
+        convert(built, tmp_path / "precious.nc", force=force)
+        assert isoklx.open_sweep(tmp_path / "precious.nc").run_id.size == 3

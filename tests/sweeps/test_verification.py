@@ -8,13 +8,20 @@ import shutil
 import netCDF4
 import numpy as np
 import pytest
+from isoklx.cli.verify import verify as command
 
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
-from isoklx.cli.verify import verify as command
 from isoklx.errors import BuildError, DatasetError
 from isoklx.sweeps.verification import verify
 from tests.handmade import NAN, kl, make_cell
+
+try:
+    import zarr
+except ImportError:
+    zarr = None
+
+SUFFIXES = ["nc"] if zarr is None else ["nc", "zarr"]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,8 @@ def built(tmp_path_factory):
     specs = [CellSpec(**shape, seed=0, ends_early=0.9), CellSpec(**shape, seed=1, lacks="sweep")]
     simulate(folder / "runs", specs)
     isoklx.build(folder / "runs")
+    if zarr is not None:
+        isoklx.build(folder / "runs", folder / "runs.zarr")
     return folder
 
 
@@ -33,12 +42,25 @@ def root(built, tmp_path):
     return shutil.copytree(built / "runs", tmp_path / "runs")
 
 
+@pytest.fixture(params=["nc", "zarr"])
+def file(request, built, tmp_path):
+    name = f"runs.{request.param}"
+    if request.param == "nc":
+        return shutil.copy(built / name, tmp_path / name)
+    if zarr is None:
+        pytest.skip("needs the extra zarr")
+    return shutil.copytree(built / name, tmp_path / name)
+
+
 @pytest.fixture
-def file(built, tmp_path):
+def netcdf(built, tmp_path):
     return shutil.copy(built / "runs.nc", tmp_path / "runs.nc")
 
 
 def change(file, name, where, value):
+    if file.is_dir():
+        zarr.open_array(file / name, mode="r+")[where] = value
+        return
     with netCDF4.Dataset(file, "a") as opened:
         opened.set_auto_maskandscale(False)
         opened[name][where] = value
@@ -49,17 +71,19 @@ def test_a_file_of_its_roots_has_no_finding(root, file):
     assert verify(file, [root]) == []
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_measured_sweep_has_no_finding(real_root, tmp_path, dtype):
-    isoklx.build(real_root, tmp_path / "a.nc", dtype=dtype)
-    assert verify(tmp_path / "a.nc", [real_root]) == []
+def test_the_measured_sweep_has_no_finding(real_root, tmp_path, dtype, suffix):
+    out = isoklx.build(real_root, tmp_path / f"a.{suffix}", dtype=dtype).out
+    assert verify(out, [real_root]) == []
 
 
-def test_cells_of_any_mix_have_no_finding(tmp_path):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_cells_of_any_mix_have_no_finding(tmp_path, suffix):
     make_cell(tmp_path / "x", "a", trajectory=kl({"1": [[1, NAN, 3], []], "2": []}))
     make_cell(tmp_path / "y", "b", pmass={"fork_points": [1, 3], "pmass_eval": {"4": [[1, NAN]]}})
     roots = [tmp_path / "x", tmp_path / "y"]
-    assert verify(isoklx.build(roots, tmp_path / "a.nc").out, roots) == []
+    assert verify(isoklx.build(roots, tmp_path / f"a.{suffix}").out, roots) == []
 
 
 PLANTED = {
@@ -142,7 +166,8 @@ def test_labels_that_the_file_lacks_are_found(root, file, dim, label):
     assert lack in verify(file, [root])
 
 
-def test_another_form_is_all_that_is_told(file):
+def test_another_form_is_all_that_is_told(netcdf):
+    file = netcdf
     with netCDF4.Dataset(file, "a") as opened:
         opened.renameVariable("layer", "old")
         opened.createVariable("layer", "f8", ("alpha",))
@@ -151,12 +176,20 @@ def test_another_form_is_all_that_is_told(file):
     assert verify(file) == [
         "layer has dimensions ('alpha',), not ('cell',)",
         "layer is float64, not int32",
-        "layer has units None, not '1'",
         "kl has units 'nat', not '1'",
     ]
 
 
-def test_a_truncated_file_is_one_line(file):
+@pytest.mark.skipif(zarr is None, reason="needs the extra zarr")
+def test_a_fill_value_on_a_label_is_found(built, tmp_path):
+    store = shutil.copytree(built / "runs.zarr", tmp_path / "runs.zarr")
+    array = store / "alpha" / ".zarray"
+    array.write_text(json.dumps(json.loads(array.read_text()) | {"fill_value": "NaN"}))
+    assert verify(store) == ["alpha has the fill value nan, not None"]
+
+
+def test_a_truncated_file_is_one_line(netcdf):
+    file = netcdf
     whole = file.read_bytes()
     for length in (0, 8, 1000, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:length])
@@ -183,7 +216,7 @@ def test_the_command_prints_findings_and_fails(root, file, capsys):
     command(file)
     assert capsys.readouterr().out == f"{file}: no finding, not compared with a root\n"
     change(file, "window", 1, 0)
-    with pytest.raises(DatasetError, match=r"runs\.nc: 1 finding$"):
+    with pytest.raises(DatasetError, match=r"runs\.(nc|zarr): 1 finding$"):
         command(file)
     assert capsys.readouterr().out == "simulated-1B_pca_s1_w8: window is 0\n"
 

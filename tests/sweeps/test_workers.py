@@ -3,12 +3,14 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from isoklx.cells.cell import EVERY, Cell
 from isoklx.errors import CellError
 from isoklx.sweeps.workers import Task, _Worker, perform, perform_all
+from tests.conftest import PROJECT
 from tests.handmade import kl, make_cell
 
 
@@ -22,7 +24,7 @@ def task(tmp_path):
 def test_a_worker_that_dies_costs_its_cell_and_neither_the_batch_nor_the_build(task):
     worker = _Worker()
     try:
-        os.kill(worker._process.pid, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
         first, *others = worker.perform([task, task, task])
         assert isinstance(first, CellError)
         assert "the process that read it ended (-9)" in str(first)
@@ -77,6 +79,33 @@ def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
     worker.stdout.close()
     _, said = worker.communicate(pickle.dumps([task]))
     assert said == b""
+
+
+def test_a_script_without_a_main_guard_builds_from_a_folder_with_modules_of_its_own(tmp_path):
+    for i in range(4):
+        make_cell(tmp_path / "runs", f"c{i}", trajectory=kl({"1": [[0.5]]}))
+    (tmp_path / "pickle.py").write_text("raise SystemExit('this module is somebody else\\'s')")
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts" / "script.py"
+    project = str(PROJECT)  # known to nobody but this script
+    script.write_text(
+        f"import sys; sys.path.append({project!r})\n"
+        "import isoklx; print(isoklx.build('runs', jobs=3).read)"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("('c0', 'c1', 'c2', 'c3')\n", "")
+
+
+def test_no_worker_hears_ctrl_c_from_its_first_instruction_on():
+    for moment in (0, 0.02, 0.1, 0.3):
+        worker = _Worker()
+        time.sleep(moment)
+        os.kill(worker.pid, signal.SIGINT)
+        worker._process.stdin.close()
+        assert worker._process.wait() == 0
+        worker.close()
 
 
 def test_a_cell_too_large_for_memory_is_an_error_of_that_cell(task, monkeypatch):

@@ -1,0 +1,44 @@
+"""Commands save figures and show none: what is said of a backend is not meant for them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+VARIABLE = "MPLBACKEND"
+
+
+@contextmanager
+def without_screen() -> Iterator[None]:
+    """Have figures drawn without a screen, whatever the environment or a matplotlibrc says.
+
+    A notebook gives what it starts a backend of its own, which matplotlib refuses elsewhere at its
+    import. Afterwards the environment is as it was.
+
+    Examples
+    --------
+    >>> import os
+    >>> with without_screen():
+    ...     os.environ["MPLBACKEND"]
+    'agg'
+    """
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "agg"
+    log = logging.getLogger("matplotlib")
+    log.addFilter(_says_nothing_of_a_backend)
+    try:
+        if "matplotlib" in sys.modules:
+            sys.modules["matplotlib"].use("agg")
+        yield
+    finally:
+        log.removeFilter(_says_nothing_of_a_backend)
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def _says_nothing_of_a_backend(record: logging.LogRecord) -> bool:
+    return "backend: " not in record.getMessage()

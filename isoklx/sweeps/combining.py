@@ -1,0 +1,202 @@
+"""Several sweeps as one: labels align them, as they align the cells of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import DatasetError
+from isoklx.stats.selection import restore_dims
+from isoklx.store.provenance import title
+
+Key = tuple[str, str]
+"""What makes a cell: its ``run_id``, and the hash of its files."""
+
+
+def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
+    """Put sweeps together, whatever part of one each of them is.
+
+    Parameters
+    ----------
+    sweeps : mapping of Path to Dataset
+        What was opened, by where it lies.
+
+    Returns
+    -------
+    Dataset
+        Every cell of every sweep, ascending by ``run_id``, over the union of their labels; doses
+        that differ by at most 1e-9 relative are one. Parts of one cell (the same ``run_id`` and
+        ``source_hash``) are one cell again. Two cells of one name that were made of different
+        files are two: the name of its sweep stands before each, as in ``dense/pca_s0_w512``. Lazy
+        where a sweep is. Variables of the schema that one sweep lacks are missing there, as NaN or
+        empty text; other variables are those that all of them have.
+
+    Raises
+    ------
+    DatasetError
+        When one of them has lost what aligns it.
+    """
+    paths, parts = list(sweeps), [_whole(path, ds) for path, ds in sweeps.items()]
+    parts = _aligned([part.drop_indexes("run_id", errors="ignore") for part in parts])
+    groups: dict[tuple[int, ...], list[Key]] = {}
+    places = _places(paths, parts)
+    for key, place in places.items():
+        groups.setdefault(tuple(place), []).append(key)
+    pieces = []
+    for members, keys in groups.items():
+        same = [parts[i].isel(cell=[places[key][i] for key in keys]) for i in members]
+        run_ids = [_called(key, places, paths) for key in keys]
+        pieces.append(reduce(_completed, same).assign_coords(run_id=("cell", run_ids)))
+    ds = xr.concat(
+        pieces,
+        "cell",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    order = np.argsort(ds["run_id"].values, kind="stable")
+    if (np.diff(order) != 1).any():
+        ds = ds.isel(cell=order)
+    for name in schema.VARIABLES.keys() & ds.variables.keys():
+        ds[name].attrs = dict(parts[0][name].attrs)
+    return ds.set_xindex("run_id").assign_attrs(_attributes(ds, list(sweeps.values())))
+
+
+def _whole(path: Path, ds: xr.Dataset) -> xr.Dataset:
+    """A sweep with all dimensions of what it has."""
+    try:
+        schema.require(ds, [name for name in schema.VARIABLES if name in ds.variables])
+        whole = restore_dims(ds)
+        schema.require(whole, [dim for dim in schema.DIMS if dim in whole.dims and dim != "cell"])
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    return whole
+
+
+def _aligned(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """Parts with the same variables and labels, but for their cells."""
+    labels = {
+        dim: _union(dim, [part[dim].values for part in parts if dim in part.variables])
+        for dim in schema.DIMS
+        if dim != "cell" and any(dim in part.variables for part in parts)
+    }
+    shared = set.intersection(*(set(part.variables) for part in parts))
+    some = {str(name) for part in parts for name in part.variables if _may_lack(str(name))}
+    return [_at_labels(part, labels, {*shared, *some, *labels}, some) for part in parts]
+
+
+def _at_labels(
+    part: xr.Dataset, labels: Mapping[str, npt.NDArray[Any]], kept: set[Any], some: set[str]
+) -> xr.Dataset:
+    """One part at the labels of all, with the variables that are kept."""
+    part = part.drop_vars(part.variables.keys() - kept)
+    if "alpha" in part.variables:
+        part = part.assign_coords(alpha=_canonical(part["alpha"], labels["alpha"]))
+    missing = {name: "" if da.dtype.kind in "OUT" else np.nan for name, da in part.items()}
+    own = {dim: values for dim, values in labels.items() if dim in part.dims}
+    part = part.reindex(own, fill_value=missing)
+    part = part.assign_coords({dim: labels[dim] for dim in labels.keys() - own.keys()})
+    return part.assign({name: _nothing(part, name) for name in some - part.data_vars.keys()})
+
+
+def _may_lack(name: str) -> bool:
+    """Whether a variable has a word for what is missing: NaN, or an empty text."""
+    var = schema.DATA.get(name)
+    return var is not None and (var.fill is not None or var.dtype == "str")
+
+
+def _nothing(part: xr.Dataset, name: str) -> xr.Variable:
+    var = schema.DATA[name]
+    shape = [part.sizes[dim] for dim in var.dims]
+    missing: Any = "" if var.dtype == "str" else np.float32("nan") if var.measured else np.nan
+    nothing = np.broadcast_to(missing, shape)
+    return xr.Variable(var.dims, nothing, var.attributes)
+
+
+def _union(dim: str, labels: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    union = np.unique(np.concatenate(labels))
+    if dim != "alpha" or not union.size:
+        return union.astype(labels[0].dtype)
+    new = np.append(True, ~schema.same_dose(union[1:], union[:-1]))
+    groups = np.split(union, np.flatnonzero(new)[1:])
+    # 0.3, and not 0.30000000000000004
+    return np.array([min(group, key=lambda dose: len(repr(float(dose)))) for group in groups])
+
+
+def _canonical(alpha: xr.DataArray, union: npt.NDArray[Any]) -> xr.DataArray:
+    """The doses of one part, as the union writes them."""
+    same = schema.same_dose(alpha.values[:, np.newaxis], union)
+    return alpha.copy(data=union[same.argmax(axis=1)])
+
+
+def _places(paths: Sequence[Path], parts: Sequence[xr.Dataset]) -> dict[Key, dict[int, int]]:
+    """Where each cell is: in which parts, and as which of their cells."""
+    places: dict[Key, dict[int, int]] = {}
+    for i, part in enumerate(parts):
+        run_ids = part["run_id"].values.tolist()
+        # Without a hash nothing says that two cells are one.
+        there = "source_hash" in part
+        hashes = part["source_hash"].values.tolist() if there else [""] * len(run_ids)
+        for index, (run_id, known) in enumerate(zip(run_ids, hashes, strict=True)):
+            place = places.setdefault((run_id, known or f"part {i}"), {})
+            if i in place:
+                raise DatasetError(f"{paths[i]}: two cells are called {run_id}")
+            place[i] = index
+    return places
+
+
+def _called(key: Key, places: Mapping[Key, Mapping[int, int]], paths: Sequence[Path]) -> str:
+    """Name of a cell, with that of its sweep where another one has the same."""
+    run_id, _ = key
+    others = [place for other, place in places.items() if other[0] == run_id]
+    if len(others) == 1:
+        return run_id
+    return f"{_names(paths)[min(places[key])]}/{run_id}"
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The shortest names that tell files and folders apart."""
+    full = [path.resolve() for path in paths]
+    longest = max(len(path.parts) for path in full)
+    for parts in range(1, longest + 1):
+        for some in ([path.with_suffix("") for path in full], full):
+            names = ["/".join(path.parts[-parts:]) for path in some]
+            if len(set(names)) == len(names):
+                return names
+    return [str(path) for path in paths]
+
+
+def _completed(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Some cells, with what another part of the same cells has of them."""
+    completed = {}
+    for name, da in part.data_vars.items():
+        mine, theirs = da.variable, other[name].variable.transpose(*da.dims)
+        if da.dtype.kind in "fOUT":
+            known = mine.notnull() if da.dtype.kind == "f" else mine != ""
+            completed[name] = mine.where(known, theirs)  # type: ignore[no-untyped-call]
+    return part.assign(completed)
+
+
+def _attributes(ds: xr.Dataset, sweeps: Sequence[xr.Dataset]) -> dict[str, object]:
+    """Global attributes of the first, and whatever the others say otherwise of their origin."""
+    attributes = dict(sweeps[0].attrs)
+    for name, between in (("source", "; "), ("history", "\n")):
+        said = _distinct(sweep.attrs.get(name, "") for sweep in sweeps)
+        if said:
+            attributes[name] = between.join(said)
+    if len(_distinct(sweep.attrs.get("title", "") for sweep in sweeps)) > 1 and "model_short" in ds:
+        attributes["title"] = title(ds["model_short"].values, ds["method"].values)
+    return attributes
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]

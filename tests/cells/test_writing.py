@@ -1,0 +1,581 @@
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sys
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import isoklx
+from isoklx.cells.cell import Cell, read_cell
+from isoklx.cells.claim import claimed
+from isoklx.cells.writing import recorded, write_cell
+from isoklx.errors import BuildError, CellError, UsageError
+from tests.cells.measured import ALPHAS, CALIB, FORKS, HISTORY, WINDOW, arrays, contents, written
+
+NAME = "toy-1B_mean_diff_s0_w12"
+BATCHES = [[0.0, 1.0], [0.5], [2.0]]
+FEW = [[0.0, 1.0], [0.5]]
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.cells.test_writing"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "outputs" / NAME
+
+
+def read(folder: Path) -> Cell:
+    cell = read_cell(folder)
+    assert isinstance(cell, Cell)
+    assert cell.notes == ()
+    return cell
+
+
+# What is written is what is read
+
+
+def test_every_array_is_read_back_exactly_and_without_a_note(folder: Path) -> None:
+    given = arrays(ALPHAS)
+    assert write_cell(folder, CALIB, history=HISTORY, **given) == ALPHAS
+    cell = read(folder)
+    assert cell.alpha.tolist() == ALPHAS
+    assert cell.fork.tolist() == FORKS
+    for name in ("kl", "pmass_eval", "pmass", "p_true"):
+        assert cell.data[name].dtype == np.float32
+        np.testing.assert_array_equal(cell.data[name], given[name])
+    for name in ("gen_len", "gen_len_qa"):
+        np.testing.assert_array_equal(cell.data[name], given[name])
+    np.testing.assert_array_equal(cell.data["coeff"], np.array(ALPHAS) * CALIB["c_star"])
+    np.testing.assert_array_equal(cell.data["calib_coeff"], [s["coeff"] for s in HISTORY])
+    for i, kl in enumerate(given["kl"]):
+        tokens = kl[np.isfinite(kl)].astype(float)
+        expected = {"p95": np.percentile(tokens, 95), "mean": tokens.mean(), "max": tokens.max()}
+        for name, value in expected.items():
+            assert cell.data[f"kl_{name}"][i] == pytest.approx(value, rel=1e-6)
+    assert not {path.name for path in folder.parent.iterdir()} - {NAME}
+
+
+def test_a_build_of_it_has_no_note_and_skips_nothing(folder: Path, tmp_path: Path) -> None:
+    written(folder)
+    report = isoklx.build(folder.parent, tmp_path / "out.nc")
+    assert (list(report.notes), list(report.skipped)) == ([], [])
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, WINDOW)),
+    seed=st.integers(0, 2**32 - 1),
+    broken=st.floats(0, 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_measured_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: tuple[int, int, int],
+    seed: int,
+    broken: float,
+) -> None:
+    rng = np.random.default_rng(seed)
+    kl = rng.standard_normal(shape).astype(np.float32) * 10.0 ** rng.integers(-30, 30)
+    kl = kl.astype(np.float32)
+    lengths = rng.integers(0, shape[2] + 1, shape[:2])
+    kl[(np.arange(shape[2]) >= lengths[..., np.newaxis]) | (rng.uniform(size=shape) < broken)] = (
+        np.nan
+    )
+    folder = tmp_path_factory.mktemp("root") / NAME
+    alphas = rng.uniform(-4, 4, shape[0]).tolist()
+    write_cell(
+        folder,
+        CALIB,
+        alphas=alphas,
+        kl=kl,
+        gen_len=lengths,
+        forks=[0],
+        pmass_eval=np.where(rng.uniform(size=(*shape[:2], 1)) < broken, np.nan, 0.5),
+    )
+    cell = read(folder)
+    order = np.argsort(alphas)
+    np.testing.assert_array_equal(cell.alpha, np.array(alphas)[order])
+    np.testing.assert_array_equal(cell.data["gen_len"], lengths[order])
+    width = cell.data["kl"].shape[2]
+    np.testing.assert_array_equal(cell.data["kl"], kl[order][..., :width])
+    assert np.isnan(kl[..., width:]).all()
+
+
+def test_the_files_have_the_keys_of_measured_ones(folder: Path, real_root: Path) -> None:
+    written(folder)
+    real = real_root / "Qwen3.5-0.8B_pca_s0_w512"
+    added = {"pmass.json": {"repetition_eval", "completed_alphas"}}
+    left_out = {"pmass.json": {"debug_first"}}
+    for file in ("trajectory.json", "pmass.json"):
+        mine, measured = (json.loads((each / file).read_text()) for each in (folder, real))
+        assert set(mine) - added.get(file, set()) == set(measured) - left_out.get(file, set())
+    csv = [(each / "results.csv").read_bytes().split(b"\n")[0] for each in (folder, real)]
+    assert csv[0].strip() == csv[1].strip()
+    assert set(json.loads((real / "calib.json").read_text())) <= set(
+        json.loads((folder / "calib.json").read_text())
+    )
+
+
+def test_numbers_that_are_json_everywhere_are_written_where_a_rollout_ended(folder: Path) -> None:
+    given = arrays([1.0])
+    write_cell(folder, CALIB, **given)
+    rows = json.loads((folder / "trajectory.json").read_text())["per_prompt_per_t_kl"]["1.0"]
+    assert [len(row) for row in rows] == given["gen_len"][0].tolist()
+    assert "NaN" not in (folder / "trajectory.json").read_text()
+
+
+def test_what_pmass_says_besides_numbers_is_there(folder: Path) -> None:
+    given = arrays(ALPHAS)
+    write_cell(folder, CALIB, **given)
+    pmass = json.loads((folder / "pmass.json").read_text())
+    assert pmass["completed_alphas"] == ["0.0", "0.5", "1.0", "2.0"]
+    assert pmass["computed"] is True
+    assert pmass["questions"] == given["questions"]
+    assert pmass["prefill"] == given["prefill"]
+    assert pmass["schema"] == given["schema"]
+    assert pmass["answer_label"]["1.0"] == [[True] * 4, [False] * 4]
+    assert pmass["argmax_str"]["1.0"] == given["answers"]["argmax_str"][2].tolist()
+    assert pmass["was_thinking"]["1.0"] == []
+    np.testing.assert_array_equal(
+        np.array([pmass["repetition_eval"][repr(a)] for a in ALPHAS], dtype=np.float32),
+        given["repetition"],
+    )
+
+
+def test_generations_are_lines_in_the_order_of_the_doses(folder: Path) -> None:
+    written(folder, BATCHES)
+    lines = (folder / "gens.jsonl").read_text().split("\n")
+    assert lines.pop() == ""
+    found = [json.loads(line) for line in lines]
+    assert [line["alpha"] for line in found] == [a for a in ALPHAS for _ in range(3)]
+    assert [line["prompt_idx"] for line in found] == [0, 1, 2] * len(ALPHAS)
+    assert found[2]["token_ids"] == list(range(found[2]["gen_len"]))
+
+
+def test_without_questions_or_pmass_the_cell_says_so(folder: Path) -> None:
+    given = arrays([0.0, 1.0])
+    for name in ("pmass", "p_true", "gen_len_qa", "answers"):
+        del given[name]
+    write_cell(folder, CALIB, **given)
+    assert read(folder).data["has_pmass"]
+    assert json.loads((folder / "pmass.json").read_text())["pmass"] == {"0.0": [], "1.0": []}
+    other = folder.with_name("other")
+    write_cell(other, CALIB, alphas=[0.0, 1.0], kl=given["kl"])
+    cell = read(other)
+    assert not cell.data["has_pmass"]
+    np.testing.assert_array_equal(cell.data["kl"], given["kl"])
+    assert json.loads((other / "pmass.json").read_text())["computed"] is False
+
+
+def test_a_cell_without_doses_is_calibrated_and_not_yet_swept(folder: Path) -> None:
+    assert write_cell(folder, CALIB, history=HISTORY) == []
+    assert set(contents(folder)) == {"calib.json", "history.json"}
+    assert read(folder).data["calib_coeff"].size == 2
+    assert recorded(folder, CALIB).alphas == []
+
+
+def test_arrays_of_other_libraries_and_plain_lists_are_taken(folder: Path) -> None:
+    torch = pytest.importorskip("torch")
+    kl = [[[0.5, 0.25]]]
+    write_cell(folder, CALIB, alphas=[np.float32(0.5)], kl=torch.tensor(kl), gen_len=[[2]])
+    write_cell(folder, CALIB | {"seed": np.int64(0)}, alphas=[1], kl=kl)
+    np.testing.assert_array_equal(read(folder).data["kl"], np.array([kl[0], kl[0]]))
+    with pytest.raises(UsageError, match="kl is no array of numbers: Can't call numpy"):
+        write_cell(folder, CALIB, alphas=[2], kl=torch.tensor(kl, requires_grad=True))
+
+
+def test_what_it_calibrated_can_be_written_as_it_is(folder: Path) -> None:
+    found = isoklx.calibrate(lambda c: np.array([[(c / 3) ** 2, np.nan]]), start=1.0)
+    write_cell(folder, CALIB | {"c_star": found.c_star}, history=found.history)
+    np.testing.assert_array_equal(
+        read(folder).data["calib_coeff"], [step["coeff"] for step in found.history]
+    )
+
+
+# Batch by batch
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_batches_in_any_order_make_the_same_bytes(folder: Path, order: tuple[int, ...]) -> None:
+    whole = contents(written(folder.with_name("whole")))
+    assert contents(written(folder, [BATCHES[i] for i in order])) == whole
+
+
+def test_what_is_complete_is_known(folder: Path) -> None:
+    assert recorded(folder) is None
+    done: list[float] = []
+    for batch in BATCHES:
+        done = sorted([*done, *batch])
+        assert write_cell(folder, CALIB, history=HISTORY, **arrays(batch)) == done
+        assert recorded(folder, CALIB).alphas == done
+    without = {key: value for key, value in CALIB.items() if key != "c_star"}
+    assert recorded(folder, without).calib == CALIB
+    assert recorded(folder, without).history == HISTORY
+
+
+def test_a_dose_that_is_complete_already_changes_nothing(folder: Path) -> None:
+    before = contents(written(folder))
+    stamps = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_cell(folder, CALIB, history=HISTORY, **arrays([0.5]))
+    assert contents(folder) == before
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == stamps
+
+
+def test_a_dose_with_other_numbers_is_refused(folder: Path) -> None:
+    before = contents(written(folder))
+    given = arrays([1.0, 4.0])
+    given["kl"][0, 2, 5] += 1e-3
+    with pytest.raises(UsageError) as error:
+        write_cell(folder, CALIB, **given)
+    place = 'per_t_p95_kl["1.0"] is there already, and differs'
+    assert str(error.value) == f"{folder / 'trajectory.json'}: {place}: the dose is complete"
+    assert contents(folder) == before
+
+
+def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) -> None:
+    given = arrays([1.0])
+    write_cell(folder, CALIB, **(given | {"repetition": None, "generations": []}))
+    before = contents(folder)
+    for name, message in (
+        ("repetition", 'pmass.json: repetition_eval["1.0"] is not there: the dose is complete'),
+        ("generations", "gens.jsonl: alpha 1 is not there: the dose is complete"),
+    ):
+        others = {"repetition": None, "generations": []} | {name: given[name]}
+        with pytest.raises(UsageError) as error:
+            write_cell(folder, CALIB, **(given | others))
+        assert str(error.value) == f"{folder}/{message}"
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "calib.json: seed is 0 there, and 1 here"),
+        ({"c_star": 2.5}, "calib.json: c_star is 2.0721502863934007 there, and 2.5 here"),
+        ({"target_stat": "rms"}, "calib.json: target_stat is 'p95' there, and 'rms' here"),
+        (
+            {"measured_with": CALIB["measured_with"] | {"torch": "2.12.0"}},
+            "calib.json: measured_with.torch is '2.13.0' there, and '2.12.0' here",
+        ),
+        (
+            {"measured_with": {"torch": "2.13.0", "dtype": "float32"}},
+            "calib.json: measured_with.true_ids is a list of 2 there, and not given here",
+        ),
+        ({"commit": "abc"}, "calib.json: commit is not given there, and 'abc' here"),
+    ],
+)
+def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
+    folder: Path, change: dict[str, Any], message: str
+) -> None:
+    before = contents(written(folder, BATCHES[:1]))
+    for attempt in (
+        lambda: write_cell(folder, CALIB | change, **arrays([0.5])),
+        lambda: recorded(folder, CALIB | change),
+    ):
+        with pytest.raises(UsageError) as error:
+            attempt()
+        assert str(error.value) == f"{folder}/{message}"
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"questions": ["Is it?", "Was it?"]},
+            "questions[0] is 'Is water wet?' there, and 'Is it?' here",
+        ),
+        ({"prefill": "Well"}, "prefill is '\\n{\"choice\":' there, and 'Well' here"),
+        (
+            {
+                "pmass_eval": None,
+                "pmass": None,
+                "p_true": None,
+                "gen_len_qa": None,
+                "answers": None,
+            },
+            "computed is true there, and false here",
+        ),
+    ],
+)
+def test_what_is_asked_is_the_same_at_all_doses(
+    folder: Path, change: dict[str, Any], message: str
+) -> None:
+    before = contents(written(folder, BATCHES[:1]))
+    with pytest.raises(UsageError) as error:
+        write_cell(folder, CALIB, **(arrays([0.5]) | change))
+    assert str(error.value) == f"{folder}/pmass.json: {message}"
+    assert contents(folder) == before
+
+
+def test_another_history_is_refused(folder: Path) -> None:
+    written(folder)
+    with pytest.raises(UsageError, match=r"history.json: \[0\].kl_p95 is 0.9 there, and 0.8 here"):
+        write_cell(folder, CALIB, history=[HISTORY[0] | {"kl_p95": 0.8}, HISTORY[1]])
+
+
+def test_a_measured_cell_of_another_script_is_added_to_and_keeps_what_it_has(
+    folder: Path, real_root: Path
+) -> None:
+    shutil.copytree(real_root / "Qwen3.5-0.8B_pca_s0_w512", folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    before = read(folder)
+    pmass = json.loads((folder / "pmass.json").read_text())
+    assert recorded(folder).alphas == [0, 0.5, 1, 2, 4]
+    write_cell(
+        folder,
+        json.loads((folder / "calib.json").read_text()),
+        alphas=[8.0],
+        kl=np.full((1, 8, 512), 9.0),
+        forks=pmass["fork_points"],
+        pmass_eval=np.zeros((1, 8, 14)),
+        **{key: pmass[key] for key in ("questions", "prefill", "schema")},
+    )
+    after = read(folder)
+    assert after.alpha.tolist() == [0, 0.5, 1, 2, 4, 8]
+    for name in ("kl", "pmass_eval", "gen_len", "kl_p95"):
+        np.testing.assert_array_equal(after.data[name][:5], before.data[name])
+    assert json.loads((folder / "pmass.json").read_text())["debug_first"] == pmass["debug_first"]
+
+
+# Death, full disks, and company
+
+
+def write_and_die(folder: Path, at: int, how_many: Any) -> None:
+    """Write batch by batch, and kill this process before its `at`-th change of the disk."""
+    count = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in ("open", "os.rename", "os.mkdir", "os.rmdir", "os.remove"):
+            place, mode = arguments[:2]
+            count += str(place).startswith(str(folder.parent)) and mode not in ("r", "rb")
+            if count == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    written(folder, FEW)
+    how_many.value = count
+
+
+def test_killed_at_any_moment_the_cell_is_read_and_goes_on_to_the_same_bytes(
+    folder: Path,
+) -> None:
+    whole = contents(written(folder.with_name("whole"), FEW))
+    how_many = PROCESSES.Value("i", 0)
+    at, states = 0, set()
+    while not how_many.value:
+        at += 1
+        process = PROCESSES.Process(target=write_and_die, args=(folder, at, how_many))
+        process.start()
+        process.join()
+        assert process.exitcode == (0 if how_many.value else -signal.SIGKILL)
+        found = recorded(folder, CALIB)
+        states.add(None if found is None else len(found.alphas))
+        if found is not None:
+            assert set(found.alphas) <= set(read(folder).alpha)
+        done = [] if found is None else found.alphas
+        written(folder, [batch for batch in FEW if not set(batch) <= set(done)] or FEW)
+        assert contents(folder) == whole
+        assert not [path for path in folder.parent.iterdir() if path.name.endswith(".claim")]
+        shutil.rmtree(folder)
+    assert at > 50
+    assert states == {None, 0, 2, 3}
+
+
+def write_with_room_for(size: int, folder: Path, said: Any) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        written(folder, [[2.0]])
+    except BuildError as error:
+        said.put(str(error))
+    else:
+        said.put("")
+
+
+@pytest.mark.parametrize("size", [0, 200, 1000, 3000])
+def test_a_disk_that_fills_is_one_line_and_costs_only_the_doses_in_hand(
+    folder: Path, size: int
+) -> None:
+    written(folder, BATCHES[:2])
+    said = PROCESSES.SimpleQueue()
+    process = PROCESSES.Process(target=write_with_room_for, args=(size, folder, said))
+    process.start()
+    process.join()
+    line = said.get()
+    assert line.startswith(str(folder))
+    assert line.endswith("cannot be written: File too large")
+    assert "\n" not in line
+    assert recorded(folder, CALIB).alphas == [0.0, 0.5, 1.0]
+    read(folder)
+    assert contents(written(folder, BATCHES)) == contents(written(folder.with_name("whole")))
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(folder: Path) -> None:
+    folder.parent.mkdir()
+    said = PROCESSES.SimpleQueue()
+    process = PROCESSES.Process(target=write_with_room_for, args=(0, folder, said))
+    process.start()
+    process.join()
+    assert said.get() == f"{folder}: cannot be written: File too large"
+    assert not [*folder.parent.iterdir()]
+
+
+def test_a_cell_that_another_process_makes_is_refused(folder: Path) -> None:
+    said = PROCESSES.SimpleQueue()
+    folder.parent.mkdir()
+    with claimed(folder):
+        written(folder, BATCHES[:1])  # the one who has it may write it
+        process = PROCESSES.Process(target=write_with_room_for, args=(10**9, folder, said))
+        process.start()
+        process.join()
+    assert said.get() == f"{folder}: another process is making this cell"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("calib.json", "{", "calib.json: not JSON, or half written"),
+        ("calib.json", "[]", "calib.json: the file is a list of 0, not an object"),
+        ("pmass.json", "[1]", "pmass.json: the file is a list of 1, not an object"),
+        ("pmass.json", '{"completed_alphas": 3}', "pmass.json: completed_alphas is 3, not a list"),
+        ("trajectory.json", '{"per_prompt_per_t_kl": {"x": []}}', "trajectory.json: a key of"),
+        ("results.csv", "a,b\n", "results.csv: line 1 is 'a,b', not alpha,coeff,kl_p95"),
+        ("gens.jsonl", '{"alpha": 1}\n{"al', "gens.jsonl: line 2 is no generation"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_nothing_is_touched(
+    folder: Path, file: str, content: str, message: str
+) -> None:
+    written(folder, BATCHES[:1])
+    (folder / file).write_text(content)
+    before = contents(folder)
+    with pytest.raises((CellError, UsageError)) as error:
+        written(folder, [[2.0]])
+    assert str(error.value).startswith(f"{folder}/{message}")
+    assert contents(folder) == before
+
+
+def test_results_of_an_unknown_calibration_are_refused(folder: Path) -> None:
+    written(folder)
+    (folder / "calib.json").unlink()
+    with pytest.raises(CellError, match=r"calib.json: missing, and there is trajectory.json"):
+        written(folder)
+
+
+def test_a_place_where_no_folder_can_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, reason in (
+        (tmp_path / "file" / "cell", "cannot be made: File exists"),
+        (tmp_path / "file", "cannot be read: Not a directory"),
+    ):
+        with pytest.raises((BuildError, CellError), match=reason):
+            written(folder)
+    with pytest.raises(UsageError, match="a folder whose name starts with _ is no cell"):
+        written(tmp_path / "_cell")
+
+
+def test_a_folder_that_is_there_and_empty_is_used(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "vector.safetensors").write_bytes(b"v")
+    written(folder)
+    read(folder)
+    assert contents(folder)["vector.safetensors"] == b"v"
+
+
+# What does not fit
+
+
+def bad(**change: Any) -> dict[str, Any]:
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (bad(alphas=[1.0, 1.0 + 1e-12]), "alphas: 1 is there twice"),
+        (bad(alphas=[1.0, math.nan]), "alphas[1] is nan, not a finite number"),
+        (bad(kl=None), "kl is missing: give it by (alpha, prompt, token)"),
+        (bad(kl=np.ones((2, 3))), "kl is of 2 x 3, not 2 x any x any"),
+        (bad(kl=np.ones((2, 0, 3))), "kl is of no prompts: give at least one"),
+        (bad(kl=[[1.0], [1.0, 2.0]]), "kl is no array of numbers"),
+        (bad(kl=np.full((2, 3, 5), np.inf)), "kl[0, 0, 0] is inf: give numbers that float32 holds"),
+        (bad(kl=np.full((2, 3, 5), 1e40)), "kl[0, 0, 0] is 1e+40: give numbers that float32 holds"),
+        (bad(kl=np.ones((2, 3, 13)), gen_len=None), "kl has a value at token 12 of a window of 12"),
+        (bad(kl=np.ones((2, 3, 12))), "gen_len[0, 0] is 0, and kl has a value at token 11"),
+        (bad(gen_len=np.full((2, 3), -1)), "gen_len[0, 0] is -1: give tokens from 0 to 12"),
+        (bad(gen_len=np.full((2, 4), 1)), "gen_len is of 2 x 4, not 2 x 3"),
+        (bad(kl=np.full((2, 3, 4), np.nan)), "gen_len[0, 1] is"),
+        (bad(forks=[0, 4, 1, 12]), "forks[2] is 1, which does not rise from 4"),
+        (bad(forks=[0, 1, 4, 13]), "forks: 13 is beyond the window of 12"),
+        (bad(forks=["x"]), "invalid literal for int() with base 10: 'x'"),
+        (bad(pmass_eval=np.ones((2, 3, 3))), "pmass_eval is of 2 x 3 x 3, not 2 x 3 x 4"),
+        (
+            bad(pmass_eval=np.ones((2, 3, 4))),
+            "pmass_eval[0, 0, 1] is 1 at token 1, and the rollout ended at 0: give NaN there",
+        ),
+        (bad(pmass=None), "p_true, gen_len_qa and answers need pmass"),
+        (bad(questions=["One?"]), "pmass is of 2 questions, and questions are 1"),
+        (bad(answers={"argmax_str": [["a"]]}), 'answers["argmax_str"] is of 1 x 1, not 2 x 2 x 4'),
+        (bad(repetition=np.ones((2, 2))), "repetition is of 2 x 2, not 2 x 3"),
+        (bad(generations=[{"kind": "eval"}]), 'generations[0]["alpha"] is null, not a number'),
+        (
+            bad(generations=[{"kind": "eval", "alpha": 3}]),
+            'generations[0]["alpha"] is 3, which is none of these doses',
+        ),
+        (
+            bad(generations=[{"kind": "x", "alpha": 1}]),
+            "generations[0][\"kind\"] is 'x': give eval or qa",
+        ),
+        (
+            bad(generations=[{"kind": "qa", "alpha": 1, "x": {1, 2}}]),
+            "generations[0]: {1, 2} is nothing that JSON has",
+        ),
+    ],
+)
+def test_an_array_that_does_not_fit_is_one_line_and_nothing_is_made(
+    folder: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        write_cell(folder, CALIB, **(arrays([0.5, 1.0]) | change))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c_star": math.nan}, "calib: c_star is nan, not a finite number"),
+        ({"model": ""}, "calib: model is '', not a text"),
+        ({"window": 0}, "calib: window is 0, outside 1 to 2147483647"),
+        ({"layer": "14"}, "calib: layer is '14', not a whole number"),
+        ({"c_star": 3.0}, "calib: c_star is 3, which no step of history tried"),
+        ({"measured_with": {1, 2}}, "calib: {1, 2} is nothing that JSON has"),
+    ],
+)
+def test_a_calibration_that_could_not_be_read_is_not_written(
+    folder: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        write_cell(folder, CALIB | change, history=HISTORY)
+    assert str(error.value) == message
+    assert not folder.parent.exists()
+
+
+def test_what_calib_needs_is_named(folder: Path) -> None:
+    with pytest.raises(UsageError, match="calib: layer is missing"):
+        write_cell(folder, {k: v for k, v in CALIB.items() if k != "layer"})

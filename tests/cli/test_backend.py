@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+import isoklx.plot
+from isoklx.cli.backend import without_screen
+from isoklx.cli.main import main
+
+INLINE = "module://matplotlib_inline.backend_inline"
+
+
+def run(sample: Path, out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    words = ["survival", str(sample), "--alphas", "1", "--out", str(out)]
+    return subprocess.run(
+        [sys.executable, "-m", "isoklx", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("backend", [INLINE, "nonsense", "module://nowhere", "TkAgg", ""])
+def test_a_command_draws_whatever_the_environment_says_of_backends(
+    sample: Path, tmp_path: Path, backend: str
+) -> None:
+    done = run(sample, tmp_path / "figs", MPLBACKEND=backend)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "figs" / "survival.png").is_file()
+
+
+@pytest.mark.parametrize("backend", [INLINE, "nonsense", "TkAgg"])
+def test_a_command_draws_whatever_a_matplotlibrc_says_of_backends(
+    sample: Path, tmp_path: Path, backend: str
+) -> None:
+    (tmp_path / "matplotlibrc").write_text(f"backend: {backend}\n")
+    done = run(sample, tmp_path / "figs", MATPLOTLIBRC=str(tmp_path), MPLBACKEND="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "figs" / "survival.png").is_file()
+
+
+def test_what_else_is_wrong_in_a_matplotlibrc_is_still_said(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: broad\n")
+    done = run(sample, tmp_path / "figs", MATPLOTLIBRC=str(tmp_path))
+    assert "lines.linewidth" in done.stderr
+
+
+@pytest.mark.parametrize("before", [None, "svg"])
+def test_the_environment_is_as_it_was_afterwards(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    if before:
+        monkeypatch.setenv("MPLBACKEND", before)
+    assert main(["figure", str(sample), "--alphas", "1", "--out", str(tmp_path)]) == 0
+    with pytest.raises(ZeroDivisionError), without_screen():
+        raise ZeroDivisionError
+    assert os.environ.get("MPLBACKEND") == before
+
+
+def test_the_functions_leave_the_backend_of_their_caller_alone(sample_ds) -> None:
+    mpl.use("svg")
+    try:
+        isoklx.plot.figure1(sample_ds, alphas=[1])
+        isoklx.plot.survival(sample_ds, alphas=[1])
+        isoklx.plot.calibration(sample_ds)
+        isoklx.plot.alive(sample_ds, alphas=[1])
+        assert mpl.get_backend() == "svg"
+    finally:
+        mpl.pyplot.close("all")
+        mpl.use("agg")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pytest
+import xarray as xr
+
+import isoklx
+from isoklx.plot import notebook
+from isoklx.plot.notebook import ShownOnce
+
+CELLS = """
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+shell = InteractiveShell.instance()
+shell.run_cell("%matplotlib inline", silent=True)
+shell.run_cell("import isoklx; ds = isoklx.open_sweep('data/sample')")
+for cell in ("isoklx.plot.calibration(ds)", "figure = isoklx.plot.calibration(ds)", "figure"):
+    with capture_output() as shown:
+        shell.run_cell(cell, store_history=True)
+    print(cell, len(shown.outputs), sep=": ")
+"""
+
+
+def test_a_notebook_shows_the_calibration_once(sample: Path) -> None:
+    pytest.importorskip("IPython", reason="shows it in a real shell")
+    pytest.importorskip("matplotlib_inline", reason="shows it in a real shell")
+    shown = subprocess.run(
+        [sys.executable, "-c", CELLS],
+        cwd=sample.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.stdout.splitlines()[-3:] == [
+        "isoklx.plot.calibration(ds): 1",
+        "figure = isoklx.plot.calibration(ds): 1",
+        "figure: 1",
+    ], shown.stderr
+
+
+def test_who_shows_it_takes_it_from_pyplot(
+    sample_ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = isoklx.plot.calibration(sample_ds)
+    assert isinstance(figure, ShownOnce)
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()
+    assert plt.get_fignums()  # a window stays open
+    inline = SimpleNamespace(get_backend=lambda: "module://matplotlib_inline.backend_inline")
+    monkeypatch.setattr(notebook, "mpl", inline)
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()
+    assert not plt.get_fignums()
