@@ -8,7 +8,7 @@ import shutil
 import netCDF4
 import numpy as np
 import pytest
-from isoklx.cli.verify import verify as command
+from isoklx.cli.files import verify as command
 
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
