@@ -8,6 +8,9 @@ from pathlib import Path
 
 import netCDF4
 
+LABELS = ("alpha", "prompt", "token", "fork", "question", "iteration", "seed", "layer", "window")
+"""What had units then."""
+
 NEW = ("target_stat", "measured_with", "repetition", "unpaired", "calib_newer")
 """What version 2 brought."""
 
@@ -17,6 +20,8 @@ def netcdf_of_version_1(built: Path, out: Path) -> Path:
     with netCDF4.Dataset(built) as source, netCDF4.Dataset(out, "w") as target:
         _copy(source, target)
         target.schema_version = 1
+        for name in LABELS:
+            target[name].units = "1"
         _copy(source["build"], target.createGroup("build"))
         entries = target["build/manifest"]
         for index, line in enumerate(entries[:]):

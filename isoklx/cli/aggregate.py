@@ -223,13 +223,12 @@ def _chosen(
     in_window = of_window(part, scope.window)
     with suppress(DatasetError):  # without KL there is no window and no dose to choose
         drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
-        by: Any = panels.by  # what it may be, the function says
-        groups(drawn, by)
+        groups(drawn, panels.by)
         if panels.mark_t is not None:
             check_mark(drawn, panels.mark_t)
     if scope.alphas is None or not in_window.sizes["alpha"]:
         return in_window
-    return select_alphas(in_window, scope.alphas)
+    return select_alphas(in_window, scope.alphas).drop_duplicates("alpha")
 
 
 aggregate: Callable[..., None] = grouped(_aggregate)

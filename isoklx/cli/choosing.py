@@ -97,4 +97,4 @@ def chosen(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
 
     ds = of_window(of_model(ds, cells.model_contains), cells.window)
     alphas = cells.alphas if isinstance(cells, Scope) else None
-    return ds if alphas is None else select_alphas(ds, alphas)
+    return ds if alphas is None else select_alphas(ds, alphas).drop_duplicates("alpha")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from isoklx.cli.choosing import Scope, of_model
 from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1
@@ -80,7 +80,6 @@ def _alive(
 
     target = Target.of(out, FIGURES)
     check(saving, target)
-    options: dict[str, Any] = {"by": by}  # what it may be, the function says
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         written = draw(
             "alive",
@@ -91,12 +90,12 @@ def _alive(
                 threshold=threshold,
                 calib_tokens=calib_tokens,
                 normalize=normalize,
+                by=by,
                 roll=roll,
                 edges=edges,
                 distinct=distinct,
                 window=scope.window,
                 alphas=scope.alphas,
-                **options,
             ),
         )
     say_written(target, written, {"alive": FIGURES})

@@ -106,7 +106,7 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
 
 
 @explained_by("isoklx.sweeps.conversion.convert")
-def convert(source: Path, target: Path) -> None:
+def convert(source: Path, target: Path, force: bool = False) -> None:
     """Convert what build wrote: netCDF to Zarr, or back.
 
     The result is what build would have written in that format. Zarr needs the extra of that name.
@@ -119,7 +119,7 @@ def convert(source: Path, target: Path) -> None:
     import isoklx.store.formats
     import isoklx.sweeps.conversion
 
-    written = isoklx.sweeps.conversion.convert(source, target)
+    written = isoklx.sweeps.conversion.convert(source, target, force=force)
     print(f"wrote {printable(written)} ({isoklx.store.formats.size(written) / 1e6:.1f} MB)")
 
 

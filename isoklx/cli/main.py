@@ -108,7 +108,7 @@ def _call(name: str, words: Sequence[str]) -> None:
     import fire
     from fire.decorators import SetParseFn
 
-    from isoklx.cli.backend import without_screen
+    from isoklx.cli.screen import without_screen
 
     for each in parameters(command):
         # Without a name it is the reader of what *roots takes.

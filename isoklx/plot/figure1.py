@@ -212,13 +212,14 @@ def check_options(
         raise UsageError(f"kind {kind!r}: give one of {', '.join(get_args(Kind))}")
     if color_by_pmass and kind != "spaghetti":
         raise UsageError(f"color_by_pmass colours single lines: choose kind spaghetti, not {kind}")
+    strokes = Strokes(line_alpha, Strokes.line_lw if line_lw is None else line_lw, median_lw)
     for name, value in (("line_alpha", line_alpha), ("line_lw", line_lw)):
         if value is not None and kind != "spaghetti":
             raise UsageError(f"{name} is of single lines: choose kind spaghetti, not {kind}")
     if roll is not None:
         check_count("roll", roll)
     check_ymax(kl_ymax)
-    return Strokes(line_alpha, Strokes.line_lw if line_lw is None else line_lw, median_lw)
+    return strokes
 
 
 def _draw_kl(

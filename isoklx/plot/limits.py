@@ -20,6 +20,9 @@ UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
 FLOOR = 1e-4
 """Nats; below this a logarithmic axis would show rounding."""
 
+HIGHEST = 1e30
+"""Nats; far beyond it the ticks of an axis overflow."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -72,8 +75,8 @@ class Extent:
 
 def check_ymax(ymax: float | Literal["auto"]) -> None:
     """Raise UsageError unless this can be an upper limit."""
-    if ymax != "auto" and not (isinstance(ymax, int | float) and 0 < ymax < np.inf):
-        raise UsageError(f"kl_ymax={ymax!r}: give nats above 0, or auto")
+    if ymax != "auto" and not (isinstance(ymax, int | float) and 0 < ymax <= HIGHEST):
+        raise UsageError(f"kl_ymax={ymax!r}: give nats above 0, up to {HIGHEST:g}, or auto")
 
 
 def limit(

@@ -22,6 +22,9 @@ from isoklx.plot.thinning import thin
 MOST_LINES = 2000
 """Lines drawn in a panel."""
 
+WIDEST = 100
+"""Points; far beyond it matplotlib does not come to an end."""
+
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 Levels = npt.NDArray[np.integer[Any]]
@@ -57,8 +60,10 @@ class Strokes:
         if self.line_alpha is not None and not 0 < self.line_alpha <= 1:
             raise UsageError(f"line_alpha={self.line_alpha}: give an opacity above 0, up to 1")
         for name in ("line_lw", "median_lw"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name}={getattr(self, name)}: give a width above 0, in points")
+            if not 0 < getattr(self, name) <= WIDEST:
+                raise UsageError(
+                    f"{name}={getattr(self, name)}: give a width above 0, up to {WIDEST} points"
+                )
 
     def opacity(self, n_lines: int) -> float:
         """Opacity of each of so many lines."""

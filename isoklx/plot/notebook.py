@@ -11,7 +11,8 @@ class ShownOnce(Figure):
     """A figure that a notebook shows once, though it is the last expression of its cell.
 
     The notebook shows the value of the last expression, and the inline backend all that pyplot
-    still holds at the end of the cell: the same figure again. Who shows this one takes it from pyplot.
+    still holds at the end of the cell: the same figure again. Who shows this one takes it from
+    pyplot.
     """
 
     def _ipython_display_(self) -> None:

@@ -255,7 +255,7 @@ def checked_thresholds(metric: str, threshold: float | Sequence[float] | None) -
     except (TypeError, ValueError):
         raise UsageError(f"threshold {threshold!r} is not a number") from None
     for each in thresholds:
-        if not (0 < each <= spec.largest and each < np.inf):
+        if not 0 < each <= min(spec.largest, float(np.finfo(np.float32).max)):
             allowed = "above 0, in nats" if spec.largest == np.inf else "in (0, 1]"
             raise UsageError(f"threshold {each:g} for {metric}: give one {allowed}")
     if len(set(thresholds)) < len(thresholds) or not thresholds:

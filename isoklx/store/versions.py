@@ -55,6 +55,9 @@ def upgraded(ds: xr.Dataset) -> xr.Dataset:
         added[name] = xr.Variable(dims, values, var.attributes, encoding)
     if "seed" in ds.variables:
         ds = ds.assign_coords(seed=ds["seed"].astype(schema.COORDINATES["seed"].dtype))
+    for name in schema.COORDINATES.keys() & ds.variables.keys():
+        if schema.COORDINATES[name].units is None:  # labels had the unit 1
+            ds[name].attrs.pop("units", None)
     out = ds.assign(added).assign_attrs(schema_version=np.int32(schema.SCHEMA_VERSION))
     out.set_close(ds.close)
     return out

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
+from isoklx.cells.dose_labels import positions, union
 from isoklx.errors import DatasetError
 from isoklx.stats.selection import restore_dims
 from isoklx.store.provenance import title
@@ -100,12 +101,18 @@ def _at_labels(
     """One part at the labels of all, with the variables that are kept."""
     part = part.drop_vars(part.variables.keys() - kept)
     if "alpha" in part.variables:
-        part = part.assign_coords(alpha=_canonical(part["alpha"], labels["alpha"]))
-    missing = {name: "" if da.dtype.kind in "OUT" else np.nan for name, da in part.items()}
+        doses = labels["alpha"][positions(labels["alpha"], part["alpha"].values)]
+        part = part.assign_coords(alpha=part["alpha"].copy(data=doses))
+    missing = {name: _missing(da.dtype) for name, da in part.items()}
     own = {dim: values for dim, values in labels.items() if dim in part.dims}
     part = part.reindex(own, fill_value=missing)
     part = part.assign_coords({dim: labels[dim] for dim in labels.keys() - own.keys()})
     return part.assign({name: _nothing(part, name) for name in some - part.data_vars.keys()})
+
+
+def _missing(dtype: np.dtype[Any]) -> Any:
+    """What stands where nothing is: a flag that is not up, an empty text, else NaN."""
+    return "" if dtype.kind in "OUT" else 0 if dtype.kind in "iub" else np.nan
 
 
 def _may_lack(name: str) -> bool:
@@ -123,19 +130,10 @@ def _nothing(part: xr.Dataset, name: str) -> xr.Variable:
 
 
 def _union(dim: str, labels: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    union = np.unique(np.concatenate(labels))
-    if dim != "alpha" or not union.size:
-        return union.astype(labels[0].dtype)
-    new = np.append(True, ~schema.same_dose(union[1:], union[:-1]))
-    groups = np.split(union, np.flatnonzero(new)[1:])
-    # 0.3, and not 0.30000000000000004
-    return np.array([min(group, key=lambda dose: len(repr(float(dose)))) for group in groups])
-
-
-def _canonical(alpha: xr.DataArray, union: npt.NDArray[Any]) -> xr.DataArray:
-    """The doses of one part, as the union writes them."""
-    same = schema.same_dose(alpha.values[:, np.newaxis], union)
-    return alpha.copy(data=union[same.argmax(axis=1)])
+    all_labels = np.concatenate(labels)
+    if dim != "alpha":
+        return np.unique(all_labels).astype(labels[0].dtype)
+    return union(all_labels)
 
 
 def _places(paths: Sequence[Path], parts: Sequence[xr.Dataset]) -> dict[Key, dict[int, int]]:
@@ -180,8 +178,8 @@ def _completed(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     completed = {}
     for name, da in part.data_vars.items():
         mine, theirs = da.variable, other[name].variable.transpose(*da.dims)
-        if da.dtype.kind in "fOUT":
-            known = mine.notnull() if da.dtype.kind == "f" else mine != ""
+        if da.ndim > 1 or da.dtype.kind in "fOUT":
+            known = mine.notnull() if da.dtype.kind == "f" else mine != _missing(da.dtype)
             completed[name] = mine.where(known, theirs)  # type: ignore[no-untyped-call]
     return part.assign(completed)
 

@@ -56,10 +56,11 @@ def open_sweep(
 
     Examples
     --------
+    >>> import isoklx
     >>> ds = open_sweep("data/sample")
     >>> ds.sel(run_id="simulated-1B_pca_s0_w64").kl.dims
     ('alpha', 'prompt', 'token')
-    >>> ds.query(cell="method == 'pca' and seed == 0").sizes["cell"]
+    >>> isoklx.select(ds, method="pca", seed=0).sizes["cell"]  # ds.sel(method=...) selects nothing
     2
     """
     if not isinstance(path, str | Path):

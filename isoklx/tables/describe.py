@@ -166,5 +166,5 @@ def _entry(name: str, text: str) -> str:
 
 
 def _numbers(values: Iterable[float]) -> str:
-    shown = [f"{value:g}" for value in values]
+    shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
     return ", ".join(shown if len(shown) <= 24 else [*shown[:12], "...", *shown[-4:]])

@@ -17,6 +17,17 @@ def test_it_says_what_it_wrote(sample, tmp_path, capsys):
     assert isoklx.open_sweep(tmp_path / "b.nc").identical(isoklx.open_sweep(built))
 
 
+def test_what_isoklx_did_not_write_is_replaced_by_force_only(sample, tmp_path, capsys):
+    built = isoklx.build(sample, tmp_path / "a.nc").out
+    (tmp_path / "thesis.nc").write_text("a thesis")
+    words = ["convert", str(built), str(tmp_path / "thesis.nc")]
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("move it, or --force replaces it\n")
+    assert (tmp_path / "thesis.nc").read_text() == "a thesis"
+    assert main([*words, "--force"]) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/thesis.nc (0.")
+
+
 def test_verify_says_what_to_give_it_instead_of_a_folder(sample, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(sample, "runs")

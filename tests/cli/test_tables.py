@@ -90,6 +90,13 @@ def test_a_built_file_gives_the_same_table_as_its_root(
         assert output(capsys, name, tmp_path / "s.nc") == output(capsys, name, sample)
 
 
+def test_a_dose_that_is_given_twice_is_shown_once(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = json.loads(output(capsys, "survival", sample, "--json", "--alphas", "2,1,2.0"))
+    assert [row["alpha"] for row in rows] == [1.0, 2.0]
+
+
 def test_survival_options_choose_rows_and_groups(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,9 +112,10 @@ def test_survival_options_choose_rows_and_groups(
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ("--alphas 0.3", 2, "no alpha 0.3 in this sweep; it has 0, 0.25, 0.5, 1, 2, 4"),
+        ("--alphas 0.3", 2, "no alpha 0.3; there is 0, 0.25, 0.5, 1, 2, 4"),
         ("--threshold 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
         ("--metric kl", 2, "metric 'kl' has no default threshold; give one, in nats"),
+        ("--metric kl --threshold 1e300", 2, "threshold 1e+300 for kl: give one above 0, in nats"),
         ("--by methd", 2, "cannot group by 'methd'"),
         ("--metric nonsense", 2, "--metric takes pmass_eval, pmass or kl, not 'nonsense'"),
     ],

@@ -312,10 +312,17 @@ def bisection(texts: dict[str, bytes], out: Values, notes: set[str]) -> None:
     for name in SUMMARIES:
         out[f"calib_{name}"] = {}
         for i, step in enumerate(steps):
-            if step[name] is None or not math.isfinite(step[name]):
+            if step[name] is None or not is_finite(step[name]):
                 notes.add("no number")
             else:
                 out[f"calib_{name}"][i,] = number(step[name])
+
+
+def is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond 1.8e308
+        return False
 
 
 def contradictions(folder: Path, c_star: float, out: Values, notes: set[str]) -> None:

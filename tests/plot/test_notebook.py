@@ -15,15 +15,19 @@ from isoklx.plot.notebook import ShownOnce
 
 CELLS = """
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
-shell = InteractiveShell.instance()
-shell.run_cell("%matplotlib inline", silent=True)
+InteractiveShell.enable_gui = lambda self, gui=None: None
+shell, shown = InteractiveShell.instance(), []
+shell.display_pub.publish = lambda data, **_: shown.append(data)
+shell.displayhook.write_output_prompt = lambda: None
+shell.displayhook.write_format_data = lambda data, *_: shown.append(data)
+shell.run_cell("%matplotlib inline")
 shell.run_cell("import isoklx; ds = isoklx.open_sweep('data/sample')")
 for cell in ("isoklx.plot.calibration(ds)", "figure = isoklx.plot.calibration(ds)", "figure"):
-    with capture_output() as shown:
-        shell.run_cell(cell, store_history=True)
-    print(cell, len(shown.outputs), sep=": ")
+    shown.clear()
+    shell.run_cell(cell, store_history=True)
+    shell.events.trigger("post_execute")
+    print(cell, sum("image/png" in data for data in shown), sep=": ")
 """
 
 

@@ -8,10 +8,10 @@ import shutil
 import netCDF4
 import numpy as np
 import pytest
-from isoklx.cli.verify import verify as command
 
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
+from isoklx.cli.files import verify as command
 from isoklx.errors import BuildError, DatasetError
 from isoklx.sweeps.verification import verify
 from tests.handmade import NAN, kl, make_cell

@@ -76,3 +76,10 @@ def test_names_cannot_steer_the_terminal(tmp_path):
     assert all(line.isprintable() for line in text.splitlines())
     assert "\\u202eevil" in text
     assert "pca\\n\\x1b[2J" in text
+
+
+def test_seeds_and_windows_are_told_to_the_last_digit(tmp_path):
+    make_cell(tmp_path, "a", calib={"seed": 2**40 + 1, "window": 2**20 + 1})
+    text = describe(tmp_path)
+    assert str(2**40 + 1) in text
+    assert f"{2**20 + 1} tokens" in text

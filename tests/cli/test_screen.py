@@ -9,8 +9,8 @@ import matplotlib as mpl
 import pytest
 
 import isoklx.plot
-from isoklx.cli.backend import without_screen
 from isoklx.cli.main import main
+from isoklx.cli.screen import without_screen
 
 INLINE = "module://matplotlib_inline.backend_inline"
 
