@@ -13,12 +13,20 @@ import isoklx
 from isoklx.cli import main as cli
 from isoklx.cli import tables as table_commands
 from isoklx.cli.commands import COMMANDS
+from isoklx.stats.contrasts import survival_contrast
+from isoklx.stats.doses import safe_dose
 from isoklx.stats.survival import survival_summary
 from isoklx.tables.calibration import calibration_table
 from isoklx.tables.headline import headline_table
 from tests.handmade import make_cell
 
 NAMES = ("table", "survival", "contrast", "dose", "calibration")
+
+
+def files_of(name: str) -> list[str]:
+    """What a command writes into a folder."""
+    beside = {"table": [], "contrast": [], "dose": ["dose_response.csv", "dose_response.md"]}
+    return [f"{name}.csv", f"{name}.md", *beside.get(name, [f"{name}.png"])]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +55,13 @@ def test_the_table_is_printed_to_the_width_of_the_terminal(
 
 @pytest.mark.parametrize(
     ("name", "tabulate"),
-    [("table", headline_table), ("survival", survival_summary), ("calibration", calibration_table)],
+    [
+        ("table", headline_table),
+        ("survival", survival_summary),
+        ("contrast", survival_contrast),
+        ("dose", safe_dose),
+        ("calibration", calibration_table),
+    ],
 )
 def test_json_is_the_rows_of_the_table_and_nothing_else(
     name: str,
@@ -66,8 +80,7 @@ def test_files_are_written_and_named(
 ) -> None:
     out = tmp_path / "tables"
     text = output(capsys, name, sample, "--out", out)
-    paths = [out / f"{name}.csv", out / f"{name}.md"]
-    paths += [] if name == "table" else [out / f"{name}.png"]
+    paths = [out / file for file in files_of(name)]
     assert text.endswith("\n\n" + "".join(f"wrote {path}\n" for path in paths))
     assert sorted(out.iterdir()) == paths
     assert "distinct" in paths[1].read_text().splitlines()[0]
@@ -107,6 +120,37 @@ def test_survival_options_choose_rows_and_groups(
     assert {row["alpha"] for row in rows} == {1.0, 2.0}
     assert {row["threshold"] for row in rows} == {0.5, 0.95}
     assert "all n trajectories" in output(capsys, "survival", sample, *words.split())
+
+
+def test_what_a_contrast_or_a_dose_is_of_can_be_chosen(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--by alpha --threshold 0.5,0.95 --alphas 0,1,2 --nodistinct --json"
+    rows = json.loads(output(capsys, "contrast", sample, *words.split()))
+    assert [(row["first"], row["second"]) for row in rows[:3]] == [(0, 1), (0, 2), (1, 2)]
+    assert len(rows) == 2 * 3
+    words = "--by method,model_short --survive 0.5 --confidence 0.8 --ended alive --json"
+    rows = json.loads(output(capsys, "dose", sample, *words.split()))
+    expected = safe_dose(
+        isoklx.open_sweep(sample), ["method", "model_short"], 0.5, 0.8, ended="alive"
+    )
+    assert [row["safe_dose"] for row in rows] == expected["safe_dose"].tolist()
+    assert {row["prompts_needed"] for row in rows} == {3}
+
+
+def test_the_interval_of_survival_is_named_in_the_caption(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {
+        "auto": "beta product of 8 prompts",
+        "beta": "beta product, trajectories independent",
+        "greenwood": "Greenwood's, trajectories independent",
+    }
+    for interval, words in said.items():
+        text = output(capsys, "survival", sample, "--interval", interval)
+        assert words in " ".join(text.split())
+    alone = output(capsys, "survival", sample, "--by", "run_id", "--ended", "alive")
+    assert "prompts independent, rollouts that ended count as alive" in " ".join(alone.split())
 
 
 @pytest.mark.parametrize(
@@ -151,8 +195,7 @@ def test_files_are_written_before_anything_is_printed(
 
     monkeypatch.setattr("builtins.print", gone)
     assert cli.main([name, str(sample), "--out", str(tmp_path)]) == cli.PIPE_CLOSED
-    figure = [] if name == "table" else [f"{name}.png"]
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.md", *figure}
+    assert sorted(path.name for path in tmp_path.iterdir()) == files_of(name)
 
 
 def test_a_sweep_that_was_calibrated_only_has_tables_and_no_survival(

@@ -208,7 +208,7 @@ def test_files_of_two_runs_are_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("target_stat", "converged", "in_range"),
-    [("p95", False, False), ("mean", True, pd.NA), ("rms", pd.NA, pd.NA)],
+    [("p95", False, "unclear"), ("mean", True, None), ("rms", pd.NA, None)],
 )
 def test_a_calibration_is_judged_by_the_statistic_that_it_aims_at(
     tmp_path: Path, target_stat: str, converged: Any, in_range: Any
