@@ -89,7 +89,7 @@ def survival_contrast(
       same prompts, and what makes a prompt hard for both sides drops out of the difference. How
       much, tells the correlation of what each prompt contributes to both estimates, less a
       continuity correction. Where nobody died the interval is as wide as the sides leave it. In a
-      simulation with 8 prompts, and with 24 and 100, it covered the truth in at least 95% of the
+      simulation with 8 prompts, and with 24 and 100, it covered the truth in at least 96% of the
       cases (docs/coverage.md).
     - Prompts of the same index are the same in all cells, and draws from those one wants to speak
       about. The cells are taken as given: how much another seed or model would change the result is

@@ -127,7 +127,7 @@ def survival(
       trajectories as there are prompts, or wider where some prompts have more of them.
     - ``"auto"`` is the second. Where each prompt has one trajectory, it is the first as well.
     - ``"greenwood"`` is Greenwood's on the scale of log(-log S), as survival packages draw it: [1,
-      1] while nobody died. With 8 prompts and a true survival of 0.9 it covered the truth in 46% of
+      1] while nobody died. With 8 prompts and a true survival of 0.9 it covered the truth in 45% of
       the cases that were simulated, ``"auto"`` in 99% (docs/coverage.md).
 
     Examples

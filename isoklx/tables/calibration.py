@@ -71,8 +71,8 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
             p95 of KL at alpha 1 on held-out prompts, in nats.
         heldout_lower, heldout_upper
             Its 95% interval over prompts, by Woodruff (1952) from the KL itself; NaN of a single
-            prompt. With 8 prompts it covered the truth in 94% of simulated cases, and percentiles
-            of a bootstrap in 78% (docs/coverage.md).
+            prompt. With 8 prompts it covered the truth in 93% of simulated cases, and percentiles
+            of a bootstrap in 84% (docs/coverage.md).
         heldout_in_range : str
             Whether it is in [0.7, 1.4] times the target: ``"yes"`` where all of the interval is,
             ``"no"`` where none of it is, else ``"unclear"``; None where the target is not a p95.
