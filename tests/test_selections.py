@@ -38,8 +38,11 @@ FUNCTIONS = {
     "pmass_on_tokens": isoklx.pmass_on_tokens,
     "survival": isoklx.survival,
     "survival_summary": lambda ds: isoklx.survival_summary(ds, by="method"),
-    "survival_contrast": lambda ds: isoklx.survival_contrast(ds, by="alpha", replicates=5),
-    "repeats": isoklx.repeated_cells,
+    "survival_contrast": lambda ds: isoklx.survival_contrast(ds, by="alpha"),
+    "dose_response": isoklx.dose_response,
+    "safe_dose": isoklx.safe_dose,
+    "share_above": isoklx.share_above,
+    "repeats": isoklx.repeats,
     "headline_table": isoklx.headline_table,
     "calibration_table": isoklx.calibration_table,
     "figure1": isoklx.plot.figure1,
@@ -113,7 +116,10 @@ def test_every_function_works_on_a_saved_selection_as_in_memory(sample_ds, selec
             compare(said(function, opened), said(function, chosen))
 
 
-COMMANDS = ("info", "table", "figure", "alive", "survival", "calibration", "verify", "convert")
+COMMANDS = (
+    *("info", "table", "figure", "alive", "survival", "contrast", "dose", "calibration"),
+    *("verify", "convert"),
+)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +176,9 @@ def test_a_function_asks_for_no_more_than_it_needs(sample_ds):
     assert isoklx.plot.figure1(bare).axs.shape[0] == 1
     assert len(isoklx.headline_table(sample_ds.mean("prompt"))) == 6
     assert isoklx.survival(sample_ds.drop_vars(["layer", "seed"])).sizes["alpha"] == 6
+    assert isoklx.bands(bare).sizes["alpha"] == 6
+    steps = [name for name in sample_ds if name.startswith("calib_")]
+    assert len(isoklx.headline_table(sample_ds.drop_vars(steps))) == 6
     table = isoklx.calibration_table(sample_ds.drop_vars(["pmass", "pmass_eval"]))
     assert table.pmass_eval_alpha0.isna().all()
     plt.close("all")

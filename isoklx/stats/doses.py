@@ -214,6 +214,7 @@ def safe_dose(
     _check_share("survive", survive, lowest=0)
     _check_share("confidence", confidence, lowest=0.5)
     whole = measured(ds, metric)
+    schema.require(whole, ["c_star", "gen_len"])
     level = 2 * confidence - 1
     found = survival_of(whole, metric, threshold, by, distinct, "auto", ended, level=level)
     found = found.compute()

@@ -126,10 +126,9 @@ def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> x
     >>> first.sum("cell").values
     array([10, 10, 10, 10, 10, 10])
     """
-    schema.require(ds, ["run_id", *LABELS, *MEASURED])
-    names = check_labels(by, ds)
-    look_up = partial(_is_first, ds, names)
-    if any(ds[name].chunks for name in MEASURED):
+    measured = _required(ds)
+    look_up = partial(_is_first, ds, check_labels(by, ds))
+    if any(ds[name].chunks for name in measured):
         # The comparison reads no more than it must, which only it can know as it goes: as an
         # argument, dask would read all of the sweep for it.
         shape = ds.sizes["cell"], ds.sizes["alpha"]
@@ -288,7 +287,7 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
     >>> compare(isoklx.open_sweep("data/sample")).redundant.sum()
     np.int64(2)
     """
-    schema.require(ds, ["run_id", "alpha", *LABELS, *MEASURED])
+    measured = _required(ds)
     ds = restore_dims(ds)
     labels = [*LABELS, *check_labels(by, ds)]
     shape = ds.sizes["cell"], ds.sizes["alpha"]
@@ -296,7 +295,7 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
     label = _numbered(zip(*(ds[name].values.tolist() for name in labels), strict=True))
     content = np.tile(label[:, np.newaxis], shape[1])
     numbers = np.zeros(shape, dtype=bool)
-    for name in MEASURED:
+    for name in measured:
         shared = _shared(content)
         cells = np.flatnonzero(shared.any(axis=1))
         # Where a cell repeats another somewhere, it has to be known where it has numbers.
@@ -311,6 +310,13 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
         _, index, inverse = np.unique(codes, return_index=True, return_inverse=True)
         first[:, alpha] = np.where(numbers[:, alpha], index[inverse], first[:, alpha])
     return Repeats(ds["run_id"].values.astype(str), ds["alpha"].values, first, numbers)
+
+
+def _required(ds: xr.Dataset) -> list[str]:
+    """What is compared: KL, and pmass where it is there."""
+    measured = [name for name in MEASURED if name in ds.variables or name == "kl"]
+    schema.require(ds, ["run_id", "alpha", *LABELS, *measured])
+    return measured
 
 
 def _is_first(ds: xr.Dataset, by: Sequence[str]) -> NDArray[np.bool_]:

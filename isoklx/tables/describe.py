@@ -69,7 +69,7 @@ def describe(path: str | Path) -> str:
             "",
             *_present(ds),
             "",
-            *_repeats(groups, ds.sizes["alpha"]),
+            *_repeats(groups, ds.sizes.get("alpha", 0)),
             *_origin(ds, path),
         ]
     return "\n".join(lines)

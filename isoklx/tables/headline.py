@@ -58,9 +58,10 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
     ['model_short', 'method', 'window', 'c_mean', 'c_std', 'n_seeds', 'c_cv', 'n_distinct']
     """
     names = ["model", *HEADLINE_KEYS, "seed", "c_star"]
-    schema.require(ds, [*names, *BISECTION])
+    steps = [name for name in BISECTION if name in ds.variables]
+    schema.require(ds, [*names, *steps])
     ds = restore_dims(ds)
-    cells = _columns(ds, names).assign(steps=_steps(ds))
+    cells = _columns(ds, names).assign(steps=_steps(ds, steps))
     namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
     cells["model_short"] = cells["model_short"].where(~namesakes, cells["model"])
     signs = np.sign(cells["c_star"]).astype(int)
@@ -78,9 +79,10 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
     return table.reset_index()[[*keys, "c_mean", "c_std", "n_seeds", "c_cv", "n_distinct"]]
 
 
-def _steps(ds: xr.Dataset) -> list[bytes]:
-    """The bisection of each cell, as what can be compared."""
-    steps = np.stack([ds[name].transpose("cell", "iteration").values for name in BISECTION], axis=1)
+def _steps(ds: xr.Dataset, names: list[str]) -> list[bytes]:
+    """The bisection of each cell, as far as it is there, as what can be compared."""
+    columns = [ds[name].transpose("cell", "iteration").values for name in names]
+    steps = np.concatenate([np.empty((ds.sizes["cell"], 0)), *columns], axis=1)
     return [each.tobytes() for each in np.where(np.isnan(steps), np.nan, steps + 0.0)]
 
 

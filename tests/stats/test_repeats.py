@@ -160,9 +160,7 @@ def test_an_empty_dimension_is_no_obstacle(dims):
 
 
 def test_a_dataset_that_is_no_sweep_is_refused_by_name():
-    with pytest.raises(
-        DatasetError, match="it has no run_id, alpha, model, method, window, pmass_eval"
-    ):
+    with pytest.raises(DatasetError, match="it has no run_id, alpha, model, method, window, kl"):
         distinct(xr.Dataset())
 
 

@@ -48,7 +48,8 @@ def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
     >>> share(np.array([0, 0, 0, 0]), np.array([9, 9, 9, 9]), level=0.95).round(3)
     array([0.   , 0.   , 0.602])
     """
-    total, count = np.asarray(total, dtype=float), np.asarray(count, dtype=float)
+    # In one order in memory, sums are the same to the last digit.
+    total, count = (np.array(each, dtype=float, order="C") for each in (total, count))
     # Sums of float32 may lie a rounding outside.
     found = np.clip(_ratio_of_sums(total, count), 0.0, 1.0)
     size = _effective_size(total, count, found, found, level)
@@ -79,7 +80,7 @@ def mean(total: Numbers, count: Numbers, *, level: float) -> Floats:
     """
     from scipy.special import stdtrit
 
-    total, count = np.asarray(total, dtype=float), np.asarray(count, dtype=float)
+    total, count = (np.array(each, dtype=float, order="C") for each in (total, count))
     found = _ratio_of_sums(total, count)
     units = (count > 0).sum(axis=-1)
     spread = stdtrit(np.maximum(units - 1, 1), (1 + level) / 2) * np.sqrt(
