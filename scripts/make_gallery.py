@@ -22,18 +22,15 @@ SAMPLE = PROJECT / "data" / "sample"
 IMAGES = PROJECT / "docs" / "img"
 
 ALPHAS = [0.5, 1.0, 2.0, 4.0]
-ROLL = 9  # of rollouts of 64 tokens, 65 would leave nothing to see
 
 FIGURES: dict[str, Callable[[xr.Dataset], Any]] = {
-    "figure1_band": lambda ds: isoklx.plot.figure1(ds, alphas=ALPHAS, roll=ROLL),
-    "figure1_fan": lambda ds: isoklx.plot.figure1(ds, kind="fan", alphas=ALPHAS, roll=ROLL),
-    "figure1_spaghetti": lambda ds: isoklx.plot.figure1(
-        ds, kind="spaghetti", alphas=ALPHAS, roll=ROLL
-    ),
+    "figure1_band": lambda ds: isoklx.plot.figure1(ds, alphas=ALPHAS),
+    "figure1_fan": lambda ds: isoklx.plot.figure1(ds, kind="fan", alphas=ALPHAS),
+    "figure1_spaghetti": lambda ds: isoklx.plot.figure1(ds, kind="spaghetti", alphas=ALPHAS),
     "figure1_by_pmass": lambda ds: isoklx.plot.figure1(
-        ds, kind="spaghetti", color_by_pmass=True, kl_only=True, alphas=ALPHAS, roll=ROLL
+        ds, kind="spaghetti", color_by_pmass=True, kl_only=True, alphas=ALPHAS
     ),
-    "alive": lambda ds: isoklx.plot.alive(ds, alphas=ALPHAS, roll=ROLL),
+    "alive": lambda ds: isoklx.plot.alive(ds, alphas=ALPHAS),
     "survival": lambda ds: isoklx.plot.survival(ds, threshold=[0.75, 0.95]),
     "calibration": isoklx.plot.calibration,
 }

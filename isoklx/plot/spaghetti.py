@@ -82,7 +82,10 @@ def draw_spaghetti(
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
         if n:
             note(ax, f"{int(of_all['crossed'].sum()) / n:.0%} crossed")
-            note(ax, f"{int(of_all['above']) / int(of_all['there']):.0%} of tokens above")
+            share = int(of_all["above"]) / int(of_all["there"])
+            # Of the tokens of a sound dose a few are above, and it matters how few.
+            digits = 1 if 0 < share < 0.1 else 0
+            note(ax, f"{share:.{digits}%} of tokens above")
     note_shown(ax, there.sum(), n)
     draw_median(ax, of_all["median"], strokes)
     return Extent.of_lines(lines, of_all["median"].values)
