@@ -76,14 +76,15 @@ def check(saving: Saving, target: Target | None, panels: Panels | None = None) -
     UsageError
         When one is out of range, or two exclude each other.
     """
-    from isoklx.plot.figure1 import check_options
-    from isoklx.plot.saving import checked, style
-
     given = [each.name for each in fields(saving) if getattr(saving, each.name) is not None]
     if given and target is None:
         raise UsageError(f"--{given[0]} is of figures, and none is written; give --out as well")
     if target is None:
         return
+    # Without a figure there is no need of matplotlib, which takes long to start.
+    from isoklx.plot.figure1 import check_options
+    from isoklx.plot.saving import checked, style
+
     formats = saving.formats(target)
     if given and not formats:
         raise UsageError(f"--{given[0]} is of figures, and {target} is none")

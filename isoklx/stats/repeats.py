@@ -378,17 +378,15 @@ def _has_numbers(digests: tuple[bytes, ...] | None) -> bool:
 
 
 def _digest_block(block: NDArray[np.floating[Any]]) -> NDArray[np.object_]:
-    digests = np.empty((*block.shape[:2], *(1,) * (block.ndim - 2)), dtype=object)
-    for i, cell in enumerate(block):
-        digests[i].flat[:] = [_digest(dose) for dose in cell]
-    return digests
+    """SHA-256 of each cell's numbers at each dose, whatever the bits of their NaN and zeros.
 
-
-def _digest(values: NDArray[np.floating[Any]]) -> bytes:
-    """SHA-256 of the numbers, whatever the bits of their NaN and zeros; empty without a number."""
-    missing = np.isnan(values)
-    if missing.all():
-        return b""
-    canonical = np.add(values, 0.0, order="C")  # -0.0 + 0.0 is 0.0
+    Empty without a number.
+    """
+    missing = np.isnan(block)
+    some = ~missing.all(axis=tuple(range(2, block.ndim)))
+    canonical = np.add(block, 0.0, order="C")  # -0.0 + 0.0 is 0.0
     canonical[missing] = np.nan
-    return hashlib.sha256(canonical.tobytes()).digest()
+    digests = np.full((*block.shape[:2], *(1,) * (block.ndim - 2)), b"", dtype=object)
+    for place in zip(*np.nonzero(some), strict=True):
+        digests[place] = hashlib.sha256(canonical[place].data).digest()
+    return digests
