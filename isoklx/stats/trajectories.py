@@ -271,7 +271,7 @@ def share_above(ds: xr.Dataset) -> xr.DataArray:
     >>> import isoklx
     >>> ds = isoklx.open_sweep("data/sample")
     >>> share_above(ds).sel(alpha=[0, 1, 4]).mean(["cell", "prompt"]).round(2).values
-    array([0.  , 0.05, 1.  ])
+    array([0.  , 0.06, 1.  ])
     """
     above = above_target(ds).sum("token") / _kl(ds).notnull().sum("token").pipe(_positive)
     return _renamed(above, "share_above", "share of tokens with KL above target_kl")

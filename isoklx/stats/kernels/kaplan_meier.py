@@ -289,7 +289,7 @@ def at_horizon(survival: Floats, times: Counts, horizon: Counts) -> Floats:
     Examples
     --------
     >>> at_horizon(np.array([1.0, 0.5, 0.0]), np.array([0, 8, 64]), 16)
-    np.float64(0.5)
+    array(0.5)
     """
     last = np.searchsorted(times, np.asarray(horizon), side="right") - 1
     place = np.broadcast_to(np.maximum(last, 0), survival.shape[:-1])
