@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from isoklx.measure.calibration import calibrate as calibrate
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
     from isoklx.stats.doses import dose_response as dose_response
-    from isoklx.stats.doses import safe_dose as safe_dose
     from isoklx.stats.repeats import distinct as distinct
     from isoklx.stats.repeats import repeats as repeats
+    from isoklx.stats.safety import safe_dose as safe_dose
     from isoklx.stats.selection import select as select
     from isoklx.stats.survival import survival as survival
     from isoklx.stats.survival import survival_summary as survival_summary
+    from isoklx.stats.targets import crossed as crossed
+    from isoklx.stats.targets import share_above as share_above
     from isoklx.stats.trajectories import bands as bands
-    from isoklx.stats.trajectories import crossed as crossed
     from isoklx.stats.trajectories import normalise_kl as normalise_kl
     from isoklx.stats.trajectories import pmass_on_tokens as pmass_on_tokens
     from isoklx.stats.trajectories import quantile as quantile
-    from isoklx.stats.trajectories import share_above as share_above
     from isoklx.stats.trajectories import smooth as smooth
     from isoklx.sweeps.builder import build as build
     from isoklx.sweeps.opening import open_sweep as open_sweep
@@ -54,17 +54,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
         "measure.calibration": ["Calibration", "calibrate"],
         "stats.contrasts": ["survival_contrast"],
-        "stats.doses": ["dose_response", "safe_dose"],
+        "stats.doses": ["dose_response"],
         "stats.repeats": ["distinct", "repeats"],
         "stats.selection": ["select"],
+        "stats.safety": ["safe_dose"],
         "stats.survival": ["survival", "survival_summary"],
+        "stats.targets": ["crossed", "share_above"],
         "stats.trajectories": [
             "bands",
-            "crossed",
             "normalise_kl",
             "pmass_on_tokens",
             "quantile",
-            "share_above",
             "smooth",
         ],
         "sweeps.builder": ["build"],

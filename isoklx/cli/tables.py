@@ -171,7 +171,9 @@ def _contrast(
 
 
 @explained_by(
-    "isoklx.stats.survival.survival", "isoklx.stats.doses.safe_dose", "isoklx.sweeps.opening.opened"
+    "isoklx.stats.survival.survival",
+    "isoklx.stats.safety.safe_dose",
+    "isoklx.sweeps.opening.opened",
 )
 def _dose(
     file: Path,

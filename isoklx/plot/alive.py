@@ -38,11 +38,11 @@ from isoklx.plot.scope import each_once, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import unknown_legend
 from isoklx.plot.titles import trajectories
 from isoklx.plot.typesetting import typeset
+from isoklx.stats.along import check_count
 from isoklx.stats.kernels.smoothing import Edges
 from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import (
     CALIB_TOKENS,
-    check_count,
     default_roll,
     normalise_kl,
     paired_pmass,

@@ -34,8 +34,9 @@ from isoklx.plot.scope import each_once, groups, how_smoothed, in_scope
 from isoklx.plot.spaghetti import draw_spaghetti, spaghetti_legend, unknown_legend
 from isoklx.plot.titles import trajectories
 from isoklx.plot.typesetting import typeset
+from isoklx.stats.along import check_count
 from isoklx.stats.kernels.smoothing import Edges
-from isoklx.stats.trajectories import bands, check_count, default_roll
+from isoklx.stats.trajectories import bands, default_roll
 
 Kind = Literal["band", "fan", "spaghetti"]
 Panels = npt.NDArray[Any]

@@ -21,9 +21,8 @@ from isoklx.plot.lines import (
     shown,
 )
 from isoklx.stats.kernels.smoothing import Edges
+from isoklx.stats.targets import above_target, crossed
 from isoklx.stats.trajectories import (
-    above_target,
-    crossed,
     paired_pmass,
     pmass_on_tokens,
     quantile,

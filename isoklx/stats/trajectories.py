@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from numpy.typing import DTypeLike
 
 from isoklx import schema
-from isoklx.errors import DatasetError, UsageError
+from isoklx.errors import UsageError
+from isoklx.stats.along import (
+    apply_along,
+    check_count,
+    kl_of,
+    rechunked,
+    renamed,
+    require_array,
+    whole_along,
+)
 from isoklx.stats.kernels.interpolation import interpolate
 from isoklx.stats.kernels.quantiles import nan_quantiles
 from isoklx.stats.kernels.smoothing import EDGES, Edges, moving_mean
@@ -26,9 +32,6 @@ CALIB_TOKENS = 20
 
 SMALLEST_SCALE = 1e-8
 """An early p95 below this is rounding, as where nothing was steered (alpha 0)."""
-
-BLOCK = 32 * 2**20
-"""Bytes of a block of joined chunks; a kernel needs several times that, in every thread."""
 
 
 def smooth(
@@ -70,14 +73,14 @@ def smooth(
     >>> smooth(kl, roll=3).values
     array([1.5, 1. , 2. , 1.5, nan])
     """
-    _require_array(da)
+    require_array(da)
     if edges not in EDGES:
         raise UsageError(f"edges {edges!r}: give one of {', '.join(EDGES)}")
     width = check_count("roll", roll)
     series = whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
     if not series.size:
         return series
-    smoothed = _apply(
+    smoothed = apply_along(
         moving_mean, series, along=[dim], into=(dim, da.sizes[dim]), width=width, edges=edges
     )
     return smoothed.transpose(*da.dims)
@@ -122,7 +125,7 @@ def quantile(
     array([[4. , 5.5, nan],
            [4. , 9. , nan]])
     """
-    _require_array(da)
+    require_array(da)
     levels = np.atleast_1d(np.asarray(q, dtype=float))
     if not ((levels >= 0) & (levels <= 1)).all():
         raise UsageError(f"q={q}: give quantiles between 0 and 1")
@@ -130,7 +133,7 @@ def quantile(
     dims = [name for name in dims if name in da.dims or name not in schema.DIMS]
     samples = whole_along(da, dims)
     into, reduced = ("quantile", levels.size), len(dims)
-    quantiles = _apply(
+    quantiles = apply_along(
         nan_quantiles, samples, along=dims, into=into, dtype=np.float64, q=levels, axes=reduced
     ).assign_coords(quantile=levels)
     return quantiles.transpose("quantile", ...) if np.ndim(q) else quantiles.isel(quantile=0)
@@ -202,79 +205,9 @@ def bands(
     ('quantile', 'alpha', 'token')
     """
     if isinstance(sweep, xr.Dataset):
-        sweep = _distinct_kl(sweep) if distinct else _kl(sweep)
+        sweep = _distinct_kl(sweep) if distinct else kl_of(sweep)
     quantiles = quantile(sweep, q, dim)
     return smooth(quantiles, roll or default_roll(quantiles.sizes["token"]), edges=edges)
-
-
-def crossed(ds: xr.Dataset) -> xr.DataArray:
-    """Tell which trajectories had a KL above ``target_kl`` at any token.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep or any selection of it.
-
-    Returns
-    -------
-    DataArray
-        bool, of the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in the
-        precision of ``kl``; NaN is not above, so that it is False where there is no KL at all.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` has no ``kl`` or ``target_kl``.
-    UsageError
-        When a single token was selected.
-
-    See Also
-    --------
-    share_above
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> ds = isoklx.open_sweep("data/sample")
-    >>> crossed(ds).sel(alpha=[0, 4]).mean(["cell", "prompt"]).values
-    array([0., 1.])
-    """
-    return _renamed(above_target(ds).any("token"), "crossed", "KL was above target_kl at any token")
-
-
-def share_above(ds: xr.Dataset) -> xr.DataArray:
-    """Tell which share of each trajectory's tokens had a KL above ``target_kl``.
-
-    At alpha 1 about 5% of all tokens are above by construction, so that nearly every trajectory
-    has `crossed`; how long it stayed above says more.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep or any selection of it.
-
-    Returns
-    -------
-    DataArray
-        float64, of the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in
-        the precision of ``kl``; NaN where there is no KL.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` has no ``kl`` or ``target_kl``.
-    UsageError
-        When a single token was selected.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> ds = isoklx.open_sweep("data/sample")
-    >>> share_above(ds).sel(alpha=[0, 1, 4]).mean(["cell", "prompt"]).round(2).values
-    array([0.  , 0.06, 1.  ])
-    """
-    above = above_target(ds).sum("token") / _kl(ds).notnull().sum("token").pipe(_positive)
-    return _renamed(above, "share_above", "share of tokens with KL above target_kl")
 
 
 def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArray:
@@ -308,7 +241,7 @@ def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArr
     >>> quantile(early, 0.95, "token").max().round(6).item()
     1.0
     """
-    kl = _kl(ds)
+    kl = kl_of(ds)
     early = kl.isel(token=kl["token"].values < check_count("calib_tokens", calib_tokens))
     if kl.sizes["token"] and not early.sizes["token"]:
         raise UsageError(f"calib_tokens={calib_tokens}: the selection has none of these tokens")
@@ -316,7 +249,7 @@ def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArr
     scale = scale.where(scale >= SMALLEST_SCALE).astype(kl.dtype)
     early_p95 = f"p95 of the trajectory's first {calib_tokens} tokens"
     # Without labels, which xarray would compute to compare where they are lazy.
-    return _renamed(kl / scale.variable, "kl_normalised", f"KL over the {early_p95}")
+    return renamed(kl / scale.variable, "kl_normalised", f"KL over the {early_p95}")
 
 
 def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
@@ -351,12 +284,12 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     >>> pmass_on_tokens(ds).dims == ds.kl.dims
     True
     """
-    kl = _kl(ds)
+    kl = kl_of(ds)
     schema.require(ds, ["pmass_eval", "gen_len", "fork"])
     chunks = {dim: sizes for dim, sizes in kl.variable.chunksizes.items() if dim != "token"}
     pmass = paired_pmass(ds)
-    pmass = _rechunked(pmass, chunks) if chunks else pmass
-    line = _apply(
+    pmass = rechunked(pmass, chunks) if chunks else pmass
+    line = apply_along(
         interpolate,
         whole_along(pmass, ["fork"]),
         ds["gen_len"].variable,
@@ -365,7 +298,7 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
         knots=ds["fork"].values,
         positions=kl["token"].values,
     ).assign_coords(token=kl["token"])
-    return _renamed(line, "pmass_on_tokens", "pmass_eval, linear between the trajectory's forks")
+    return renamed(line, "pmass_on_tokens", "pmass_eval, linear between the trajectory's forks")
 
 
 def paired_pmass(ds: xr.Dataset) -> xr.DataArray:
@@ -400,154 +333,7 @@ def paired_pmass(ds: xr.Dataset) -> xr.DataArray:
     return pmass.where(ds["unpaired"] == 0).transpose(*pmass.dims)
 
 
-def above_target(ds: xr.Dataset) -> xr.DataArray:
-    """Tell at which tokens KL was above ``target_kl``.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep or any selection of it.
-
-    Returns
-    -------
-    DataArray
-        bool, of the dims of ``kl``; lazy where that is. Strictly above, in the precision of ``kl``.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` has no ``kl`` or ``target_kl``.
-    UsageError
-        When a single token was selected.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> above_target(isoklx.open_sweep("data/sample")).sel(alpha=0).any().item()
-    False
-    """
-    kl = _kl(ds)
-    schema.require(ds, ["target_kl"])
-    return kl > ds["target_kl"].astype(kl.dtype)
-
-
-def whole_along(da: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
-    """Put an array into one chunk along some dimensions; the longest other one gives way for it.
-
-    Joining ten thousand cells would make blocks larger than memory, if it did not come with
-    splitting the tokens; all others keep their chunks, so that a selection reads no more than it.
-
-    Parameters
-    ----------
-    da : DataArray
-        Any array.
-    dims : sequence of str
-        Dimensions of it.
-
-    Returns
-    -------
-    DataArray
-        The same, chunked where `da` is.
-
-    Raises
-    ------
-    UsageError
-        When `da` has not all of `dims`.
-
-    Examples
-    --------
-    >>> da = xr.DataArray([[1.0, 2.0]], dims=["cell", "token"]).chunk(token=1)
-    >>> whole_along(da, ["token"]).chunks
-    ((1,), (2,))
-    """
-    _require_dims(da, dims)
-    if da.chunks is None:
-        return da
-    chunks: dict[Hashable, int] = dict.fromkeys(dims, -1)
-    others = {dim: max(sizes) for dim, sizes in da.variable.chunksizes.items() if dim not in dims}
-    if others:
-        longest = max(others, key=lambda dim: others[dim])
-        rest = math.prod(size for dim, size in others.items() if dim != longest)
-        row = math.prod(da.sizes[dim] for dim in dims) * rest * da.dtype.itemsize
-        if row * others[longest] > BLOCK:
-            chunks[longest] = max(1, BLOCK // row)
-    return _rechunked(da, chunks)
-
-
-def _kl(ds: xr.Dataset) -> xr.DataArray:
-    if not isinstance(ds, xr.Dataset):
-        raise DatasetError(f"not an isoklx sweep: {type(ds).__name__} is no Dataset")
-    schema.require(ds, ["kl", "token"])
-    _require_dims(ds["kl"], ["token"])
-    return ds["kl"]
-
-
-def _positive(counts: xr.DataArray) -> xr.DataArray:
-    """Counts, and NaN for none."""
-    return counts.where(counts > 0)
-
-
 def _distinct_kl(ds: xr.Dataset) -> xr.DataArray:
-    kl = _kl(ds)
+    kl = kl_of(ds)
     first = first_of_repeats(restore_dims(ds))
     return kl.where(first.isel({dim: 0 for dim in first.dims if dim not in kl.dims}))
-
-
-def _apply(
-    kernel: Callable[..., Any],
-    da: xr.DataArray,
-    *others: xr.Variable,
-    along: Sequence[str],
-    into: tuple[str, int],
-    dtype: DTypeLike | None = None,
-    **options: object,
-) -> xr.DataArray:
-    """The kernel's result, whose last axis is ``into`` where ``da`` was ``along`` several."""
-    name, size = into
-    if da.chunks is not None and not math.prod(da.sizes[dim] for dim in along):
-        # dask divides by the length of what it applies a kernel along.
-        nothing = da.sum(along, keep_attrs=True).where(False).astype(dtype or da.dtype)
-        return nothing.expand_dims({name: size}, axis=-1)
-    result: xr.DataArray = xr.apply_ufunc(
-        kernel,
-        da,
-        *others,
-        kwargs=options,
-        input_core_dims=[along, *([] for _ in others)],
-        output_core_dims=[[name]],
-        dask="parallelized",
-        output_dtypes=[dtype or da.dtype],
-        dask_gufunc_kwargs={"output_sizes": {name: size}},
-        keep_attrs=True,
-    )
-    return result
-
-
-def _renamed(da: xr.DataArray, name: str, long_name: str) -> xr.DataArray:
-    da = da.rename(name)
-    da.attrs = {"long_name": long_name, "units": "1"}
-    return da
-
-
-def check_count(name: str, value: int) -> int:
-    """A number of tokens, or UsageError when it is no positive integer."""
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise UsageError(f"{name}={value!r}: give a positive integer")
-    return int(value)
-
-
-def _require_array(da: xr.DataArray) -> None:
-    if not isinstance(da, xr.DataArray):
-        raise UsageError(f"{type(da).__name__} is no DataArray; give one, such as ds.kl")
-
-
-def _require_dims(da: xr.DataArray, dims: Sequence[str]) -> None:
-    for dim in dims:
-        if dim not in da.dims:
-            there = ", ".join(map(str, da.dims)) or "none"
-            raise UsageError(f"{da.name or 'the array'} has no dimension {dim!r}, it has {there}")
-
-
-def _rechunked(da: xr.DataArray, chunks: Mapping[Hashable, Any]) -> xr.DataArray:
-    """As ``da.chunk``, which would make labels lazy as well."""
-    return da.copy(data=da.variable.chunk(chunks).data)

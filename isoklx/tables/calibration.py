@@ -11,11 +11,12 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.cells import contradictions
+from isoklx.stats.along import whole_along
 from isoklx.stats.kernels.clusters import pooled_quantile
 from isoklx.stats.repeats import compare
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.survival import LEVEL
-from isoklx.stats.trajectories import quantile, whole_along
+from isoklx.stats.trajectories import quantile
 
 CALIBRATION_KEYS = ("run_id",)
 CALIBRATION_LABELS = (*CALIBRATION_KEYS, "model_short", "method", "seed", "window")

@@ -8,10 +8,11 @@ import xarray as xr
 
 from isoklx.stats.assumptions import of_difference, of_survival
 from isoklx.stats.contrasts import survival_contrast
-from isoklx.stats.doses import dose_response, safe_dose
+from isoklx.stats.doses import dose_response
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.repeats import count_cells
+from isoklx.stats.safety import safe_dose
 from isoklx.stats.survival import survival_summary
 from isoklx.tables.calibration import (
     CALIBRATION_KEYS,

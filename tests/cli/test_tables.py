@@ -14,7 +14,7 @@ from isoklx.cli import main as cli
 from isoklx.cli import tables as table_commands
 from isoklx.cli.commands import COMMANDS
 from isoklx.stats.contrasts import survival_contrast
-from isoklx.stats.doses import safe_dose
+from isoklx.stats.safety import safe_dose
 from isoklx.stats.survival import survival_summary
 from isoklx.tables.calibration import calibration_table
 from isoklx.tables.headline import headline_table

@@ -19,7 +19,8 @@ from isoklx.plot import palette
 from isoklx.plot.figure1 import figure1
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.titles import ALPHA
-from isoklx.stats.trajectories import bands, crossed, pmass_on_tokens, quantile, smooth
+from isoklx.stats.targets import crossed
+from isoklx.stats.trajectories import bands, pmass_on_tokens, quantile, smooth
 from tests.plot.panels import bands_of, labels, lines_of, notes, panel, segments, title_of
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-9}

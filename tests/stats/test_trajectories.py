@@ -7,16 +7,15 @@ import pytest
 import xarray as xr
 
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats import trajectories
+from isoklx.stats import along
 from isoklx.stats.repeats import distinct
+from isoklx.stats.targets import crossed, share_above
 from isoklx.stats.trajectories import (
     bands,
-    crossed,
     default_roll,
     normalise_kl,
     pmass_on_tokens,
     quantile,
-    share_above,
     smooth,
 )
 
@@ -213,7 +212,7 @@ class TestQuantile:
 
     def test_joining_many_cells_splits_the_tokens_and_nothing_else(self, ds, monkeypatch):
         kl = ds["kl"].chunk(cell=1, alpha=1)
-        monkeypatch.setattr(trajectories, "BLOCK", 20 * kl[:, 0, :, 0].nbytes)
+        monkeypatch.setattr(along, "BLOCK", 20 * kl[:, 0, :, 0].nbytes)
         median = quantile(kl, 0.5)
         assert max(median.chunksizes["token"]) == 20
         assert set(median.chunksizes["alpha"]) == {1}
@@ -241,29 +240,6 @@ class TestBands:
         after = smooth(quantile(distinct(ds)["kl"], 0.5), 9)
         xr.testing.assert_identical(bands(ds, 0.5, 9), after)
         assert not after.equals(quantile(smooth(distinct(ds)["kl"], 9), 0.5))
-
-
-class TestShareAbove:
-    def test_it_is_over_the_rollouts_own_tokens(self, ds):
-        found = share_above(ds)
-        kl, target = ds["kl"].values, ds["target_kl"].values
-        for cell, alpha, prompt in np.ndindex(found.shape):
-            own = kl[cell, alpha, prompt]
-            own = own[~np.isnan(own)]
-            expected = np.mean(own > np.float32(target[cell])) if own.size else np.nan
-            np.testing.assert_equal(found.values[cell, alpha, prompt], expected)
-        np.testing.assert_array_equal(crossed(ds), found > 0)
-
-
-class TestCrossed:
-    def test_it_takes_strictly_more_than_the_cells_own_target(self):
-        kl = np.array([[[[0.1, np.nan]], [[0.2, 0.0]]], [[[0.2, 0.1]], [[np.nan, np.nan]]]], "f4")
-        ds = xr.Dataset(
-            {"kl": (("cell", "alpha", "prompt", "token"), kl), "target_kl": ("cell", [0.1, 0.2])},
-            {"token": [0, 1]},
-        )
-        # 0.1 is stored as a float32 that is larger than 0.1, and does not cross it.
-        assert crossed(ds).values.tolist() == [[[False], [True]], [[False], [False]]]
 
 
 class TestNormaliseKl:
