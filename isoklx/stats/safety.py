@@ -67,8 +67,9 @@ def safe_dose(
         observed_dose
             The largest alpha such that nobody died there and at every smaller one: an observation,
             whatever the number of prompts.
-        n_prompts
-            Prompts at the dose that decided it.
+        n, n_distinct, n_prompts
+            Trajectories, those that repeat no other of their group, and prompts, at the dose that
+            decided it.
         prompts_needed
             How many prompts, all alive, would put the bound at `survive`.
         coeff
@@ -105,8 +106,8 @@ def safe_dose(
     found = found.compute()
     time = METRICS[metric].time
     lower = found["survival_ci"].sel(ci_bound="lower", drop=True)
-    doses = found[["n_prompts"]].assign(
-        n=found["n_distinct" if distinct else "n"],
+    doses = found[["n", "n_distinct", "n_prompts"]].assign(
+        counted=found["n_distinct" if distinct else "n"],
         survival=up_to_horizon(km.at_horizon, found["survival"], found),
         lower=up_to_horizon(km.at_horizon, lower, found),
         died=found["died"].sum(time),
@@ -161,7 +162,10 @@ def _decide(doses: xr.Dataset, survive: float, confidence: float) -> dict[str, o
         if failed >= 0
         else "no larger dose was tested",
         "observed_dose": float(alphas[alive]) if alive >= 0 else math.nan,
-        "n_prompts": int(doses["n_prompts"].values[failed if failed >= 0 else safe]),
+        **{
+            name: int(doses[name].values[failed if failed >= 0 else safe])
+            for name in ("n", "n_distinct", "n_prompts")
+        },
     }
 
 
@@ -174,7 +178,7 @@ def _reason(dose: xr.Dataset, survive: float, confidence: float) -> str:
         return f"too few prompts: {n}, all alive, give {largest:.2f}; {needed} would do"
     if not dose["died"].any():
         return f"nobody died, but too many rollouts ended early for a bound of {survive:g}"
-    return f"{int(dose['died'])} of {int(dose['n'])} died"
+    return f"{int(dose['died'])} of {int(dose['counted'])} died"
 
 
 def _coefficients(ds: xr.Dataset, by: Sequence[str], row: dict[str, Any]) -> str:

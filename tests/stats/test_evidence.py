@@ -42,7 +42,7 @@ STATISTICS: dict[str, Callable[[xr.Dataset], Any]] = {
     "contrast": lambda ds: as_rows(isoklx.survival_contrast(ds)),
     "contrast of doses": lambda ds: as_rows(isoklx.survival_contrast(ds, by="alpha")),
     "dose response": lambda ds: isoklx.dose_response(ds).drop_vars(TOTALS),
-    "safe dose": lambda ds: isoklx.safe_dose(ds, survive=0.5).drop(columns="coeff"),
+    "safe dose": lambda ds: as_rows(isoklx.safe_dose(ds, survive=0.5)).drop(columns="coeff"),
     "bands": isoklx.bands,
     "trajectories": lambda ds: count_trajectories(ds).n_distinct,
     "spread of seeds": lambda ds: isoklx.headline_table(ds)[["method", "c_std", "n_distinct"]],

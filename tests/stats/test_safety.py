@@ -45,6 +45,14 @@ class TestSafeDose:
         assert enough["reason"] == "no larger dose was tested"
         assert np.isnan(safe([alive(28)])["safe_dose"])
 
+    def test_counts_are_those_of_the_dose_that_decided_it(self):
+        twice = small_sweep([[alive(8), alive(8, 1)]] * 2, fork=[0, 16])
+        twice = twice.assign_coords(c_star=("cell", [2.0, 2.0]))
+        for distinct, reason in ((True, "1 of 8 died"), (False, "2 of 16 died")):
+            (row,) = safe_dose(twice, None, 0.6, distinct=distinct).to_dict("records")
+            assert (row["next_dose"], row["reason"]) == (1, reason)
+            assert (row["n"], row["n_distinct"], row["n_prompts"]) == (16, 8, 8)
+
     def test_copies_are_no_prompts(self):
         ds = small_sweep([[alive(8)]] * 4, fork=[0, 16]).assign_coords(c_star=("cell", [2.0] * 4))
         for distinct in (True, False):

@@ -265,6 +265,23 @@ def test_a_dose_of_short_windows_alone_is_averaged_up_to_those():
     assert survival(ds, by="method").horizon.values.tolist() == [[16, 16], [32, 0]]
 
 
+def test_a_group_of_short_windows_is_summed_up_where_its_windows_end():
+    pmass = [[[[0.9, 0.9, NAN]] * 8], [[[0.9, 0.9, 0.9]] * 8]]
+    ds = small_sweep(pmass, fork=[0, 8, 64], window=[8, 64])
+    rows = survival_summary(ds, by="window")
+    # Beyond its horizon nobody is at risk, and a bound would say nothing.
+    assert rows.end_lower.tolist() == pytest.approx([0.025 ** (1 / 8)] * 2)
+
+
+def test_prompts_with_more_trajectories_than_others_make_the_interval_wider():
+    """One prompt in eight has three trajectories: worth 100 / 16 independent ones of ten."""
+    one, three = [[0.9]], [[[0.9]] + [[NAN]] * 7]
+    ds = small_sweep([[one * 8], three, three], fork=[8], method=list("abc"))
+    (lower, upper) = survival(ds).squeeze().survival_ci.values
+    assert lower == pytest.approx(0.025 ** (16 / 100))
+    assert upper == 1
+
+
 def test_who_died_and_came_back_is_counted_where_it_died():
     ds = small_sweep([[[[0.9, 0.1, 0.9], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]]]], fork=[0, 4, 8])
     curves = survival(ds).squeeze()
