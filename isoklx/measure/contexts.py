@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -47,6 +48,19 @@ def reads_together(model: PreTrainedModel) -> bool:
         tolerance = 1e-3 if model.dtype == torch.float32 else 3e-2
         _READS_TOGETHER[model] = bool((ways[0] - ways[1]).abs().max() <= tolerance)
     return _READS_TOGETHER[model]
+
+
+@contextmanager
+def at_rest(model: PreTrainedModel) -> Iterator[None]:
+    """No gradients and no dropout within; what was being trained is so again afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 class Contexts:
@@ -112,6 +126,12 @@ class Contexts:
         other._cache = copy.deepcopy(self._cache)
         other.select(rows)
         return other
+
+    def nbytes(self) -> int:
+        """Bytes of what is kept of all that was read."""
+        kept = [value for layer in self._cache.layers for value in vars(layer).values()]
+        kept += [state for value in kept if isinstance(value, dict) for state in value.values()]
+        return sum(value.nbytes for value in kept if isinstance(value, Tensor))
 
     def _forward(self, ids: Tensor) -> Tensor:
         more: dict[str, Any] = dict(self._last)
