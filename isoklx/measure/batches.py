@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from isoklx.errors import MeasureError
-from isoklx.measure.contexts import Contexts
+from isoklx.measure.contexts import Contexts, at_rest
 
 Result = TypeVar("Result")
 
@@ -126,10 +126,9 @@ def memory_of(
     together = rows * (2 if twins else 1)
     ids = np.random.default_rng(0).integers(0, config.vocab_size, prompt + window + tail)
     contexts = Contexts(model, together=True)
-    with torch.no_grad():
+    with at_rest(model):
         contexts.start([ids.tolist()])
-    # The branch is copied whole, and then only its steered rows are kept.
-    caches = contexts.nbytes() * (2 * together + rows)
+    caches = contexts.nbytes() * (together + rows)
     logits = 4 * config.vocab_size * together * 3
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     activations = model.dtype.itemsize * together * prompt * (3 * wide + 4 * config.hidden_size)

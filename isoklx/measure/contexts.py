@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from isoklx.errors import MeasureError
 
@@ -54,7 +55,7 @@ def reads_together(model: PreTrainedModel) -> bool:
 def at_rest(model: PreTrainedModel) -> Iterator[None]:
     """No gradients and no dropout within; what was being trained is so again afterwards."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
     try:
         with torch.no_grad():
             yield
@@ -123,7 +124,10 @@ class Contexts:
     def branch(self, rows: Rows) -> Contexts:
         """These rows as they are now, apart: reading on in the one leaves the other alone."""
         other = copy.copy(self)
-        other._cache = copy.deepcopy(self._cache)
+        # Keys and values are not copied whole first: to select rows of them makes new ones.
+        attended = [layer for layer in self._cache.layers if isinstance(layer, DynamicLayer)]
+        selected = [kept for layer in attended for kept in (layer.keys, layer.values)]
+        other._cache = copy.deepcopy(self._cache, {id(kept): kept for kept in selected})
         other.select(rows)
         return other
 
@@ -150,4 +154,5 @@ class Contexts:
         if not any(hasattr(layer, "keys") for layer in self._cache.layers):
             # A state into which no padding went: only attention looks back at what was read.
             self._mask = None
-        return out.logits[:, -1].to(torch.float32)
+        logits: Tensor = out.logits[:, -1].to(torch.float32)
+        return logits

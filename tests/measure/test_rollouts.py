@@ -189,3 +189,10 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(MeasureError, match=r"row 1 \(coefficient inf\) is nan after 0"):
         rolled(prompts=[random_prompt(7)] * 2, coefficients=[1.0, float("inf")])
     assert not any(module._forward_hooks for module in random_model("llama").modules())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_branch_leaves_alone_what_it_left(name: str) -> None:
+    asked, unasked = rolled(name, forks=range(WINDOW + 1)), rolled(name, forks=[])
+    assert asked.token_ids == unasked.token_ids
+    np.testing.assert_allclose(asked.kl, unasked.kl, atol=1e-6)
