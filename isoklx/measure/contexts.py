@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
 from isoklx.errors import MeasureError
+from isoklx.measure.growing import large, let_grow
 
 Rows = NDArray[np.intp]
 _READS_TOGETHER: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
@@ -125,9 +125,7 @@ class Contexts:
         """These rows as they are now, apart: reading on in the one leaves the other alone."""
         other = copy.copy(self)
         # Keys and values are not copied whole first: to select rows of them makes new ones.
-        attended = [layer for layer in self._cache.layers if isinstance(layer, DynamicLayer)]
-        selected = [kept for layer in attended for kept in (layer.keys, layer.values)]
-        other._cache = copy.deepcopy(self._cache, {id(kept): kept for kept in selected})
+        other._cache = copy.deepcopy(self._cache, {id(kept): kept for kept in large(self._cache)})
         other.select(rows)
         return other
 
@@ -144,15 +142,18 @@ class Contexts:
             if self._placed:
                 places = (self._mask.cumsum(1) - 1).clamp(min=0)
                 more["position_ids"] = places[:, -ids.shape[1] :]
-        if self._cache is not None:
+        first = self._cache is None
+        if not first:
             more[self._name] = self._cache
         out = self._model(input_ids=ids.to(self._model.device), use_cache=True, **more)
         self._cache = getattr(out, self._name)
         if not isinstance(self._cache, Cache):
             name = type(self._model).__name__
             raise MeasureError(f"{name} keeps what it has read in no cache of transformers")
-        if not any(hasattr(layer, "keys") for layer in self._cache.layers):
-            # A state into which no padding went: only attention looks back at what was read.
-            self._mask = None
+        if first:
+            let_grow(self._cache)
+            if not any(hasattr(layer, "keys") for layer in self._cache.layers):
+                # No padding went into a state, and only attention looks back at what was read.
+                self._mask = None
         logits: Tensor = out.logits[:, -1].to(torch.float32)
         return logits
