@@ -77,6 +77,8 @@ def case_of(folder: Path, prompts: Sequence[str], tail: str | None = None) -> Ca
     from isoklx.measure.chat import answer_ids, prompt_ids, tail_ids
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    # No way of rolling out ends before the window, so that all make as many tokens.
+    model.generation_config.eos_token_id = None
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     (layer,) = layer_numbers(model, 0.6)
@@ -195,8 +197,6 @@ def _generate(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> 
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=WINDOW,
-            # No token ends it, as none ends the others; None would be what the model says.
-            eos_token_id=-1,
             do_sample=False,
             pad_token_id=0,
         )

@@ -124,7 +124,7 @@ class Contexts:
     def branch(self, rows: Rows) -> Contexts:
         """These rows as they are now, apart: reading on in the one leaves the other alone."""
         other = copy.copy(self)
-        # Keys and values are not copied whole first: to select rows of them makes new ones.
+        # Keys and values need not be copied first: once rows are selected they are written anew.
         other._cache = copy.deepcopy(self._cache, {id(kept): kept for kept in large(self._cache)})
         other.select(rows)
         return other

@@ -38,8 +38,15 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
-        """Select rows, which makes new tensors that are as long as they have to be."""
-        super().reorder_cache(beam_idx)
+        """Select rows; what they keep next is put where there is room anew."""
+        assert self.keys is not None
+        assert self.values is not None
+        first = beam_idx.shape[0]
+        if torch.equal(beam_idx, torch.arange(first, device=beam_idx.device)):
+            # The first rows, as a branch takes them: nothing is written to them in place.
+            self.keys, self.values = self.keys[:first], self.values[:first]
+        else:
+            super().reorder_cache(beam_idx)
         self.room = None
 
 
@@ -51,7 +58,7 @@ def let_grow(cache: Cache) -> None:
 
 
 def large(cache: Cache) -> list[object]:
-    """What a layer that grows keeps, and makes anew where rows are selected."""
+    """What a layer that grows keeps, and writes nothing into once rows are selected."""
     growing = [layer for layer in cache.layers if isinstance(layer, GrowingLayer)]
     return [kept for layer in growing for kept in (layer.keys, layer.values, layer.room)]
 
