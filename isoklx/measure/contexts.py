@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from isoklx.errors import MeasureError
 from isoklx.measure.growing import large, let_grow
@@ -73,7 +73,7 @@ class Contexts:
     Parameters
     ----------
     model : PreTrainedModel
-        A causal language model whose cache is one of transformers' own.
+        A causal language model that keeps what it has read in transformers' DynamicCache.
     together : bool
         Whether it may read on by several tokens at a time, see :func:`reads_together`.
 
@@ -88,7 +88,8 @@ class Contexts:
         self._together = together
         # transformers called it past_key_values before 5.24, and cache_params in Mamba.
         names = inspect.signature(model.forward).parameters
-        self._name = next(n for n in ("cache", "past_key_values", "cache_params") if n in names)
+        known = ("cache", "past_key_values", "cache_params")
+        self._name = next((name for name in known if name in names), "cache")
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
         self._placed = "position_ids" in names
         self._cache: Any = None
@@ -146,10 +147,12 @@ class Contexts:
         if not first:
             more[self._name] = self._cache
         out = self._model(input_ids=ids.to(self._model.device), use_cache=True, **more)
-        self._cache = getattr(out, self._name)
-        if not isinstance(self._cache, Cache):
-            name = type(self._model).__name__
-            raise MeasureError(f"{name} keeps what it has read in no cache of transformers")
+        self._cache = getattr(out, self._name, None)
+        if type(self._cache) is not DynamicCache:
+            # Another class, MiniMax's for one, keeps more than it selects rows of.
+            name, kept = type(self._model).__name__, type(self._cache).__name__
+            where = "no cache" if self._cache is None else f"a {kept}"
+            raise MeasureError(f"{name} keeps what it has read in {where} that can be branched")
         if first:
             let_grow(self._cache)
             if not any(hasattr(layer, "keys") for layer in self._cache.layers):

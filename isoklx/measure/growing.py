@@ -53,7 +53,9 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 def let_grow(cache: Cache) -> None:
     """Give room to the layers that keep everything; others, which forget, stay as they are."""
     cache.layers = [
-        GrowingLayer(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers
+        # What stands for a block that attends to nothing, or to another's keys, is empty.
+        GrowingLayer(layer) if type(layer) is DynamicLayer and layer.is_initialized else layer
+        for layer in cache.layers
     ]
 
 
