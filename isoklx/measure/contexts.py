@@ -152,7 +152,7 @@ class Contexts:
             # Another class, MiniMax's for one, keeps more than it selects rows of.
             name, kept = type(self._model).__name__, type(self._cache).__name__
             where = "no cache" if self._cache is None else f"a {kept}"
-            raise MeasureError(f"{name} keeps what it has read in {where} that can be branched")
+            raise MeasureError(f"{name} cannot be branched: it keeps what it has read in {where}")
         if first:
             let_grow(self._cache)
             if not any(hasattr(layer, "keys") for layer in self._cache.layers):
