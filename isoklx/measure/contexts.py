@@ -1,0 +1,133 @@
+"""Rows of tokens that a model has read, and what it takes to read on from there."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+
+from isoklx.errors import MeasureError
+
+Rows = NDArray[np.intp]
+_READS_TOGETHER: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+def reads_together(model: PreTrainedModel) -> bool:
+    """Whether a model that has read something reads several more tokens in one forward.
+
+    transformers' Mamba starts anew in the scan of several tokens, without the state that it had;
+    such a model is given its tokens one at a time. Tried once per model, unsteered.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A causal language model.
+
+    Returns
+    -------
+    bool
+        False where together and one at a time give different next tokens.
+    """
+    if model not in _READS_TOGETHER:
+        size = model.config.get_text_config().vocab_size
+        ids = np.random.default_rng(0).integers(0, size, 16)
+        ways = []
+        for together in (True, False):
+            contexts = Contexts(model, together=together)
+            contexts.start([ids[:12].tolist()])
+            ways.append(contexts.read(ids[None, 12:]).softmax(1))
+        tolerance = 1e-3 if model.dtype == torch.float32 else 3e-2
+        _READS_TOGETHER[model] = bool((ways[0] - ways[1]).abs().max() <= tolerance)
+    return _READS_TOGETHER[model]
+
+
+class Contexts:
+    """A batch of contexts: read tokens, keep some of the rows, branch off.
+
+    A branch is a copy of the cache as it is at that moment. A cache is never cropped: what a
+    linear attention or a Mamba block keeps is a summary that cannot be taken back.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A causal language model whose cache is one of transformers' own.
+    together : bool
+        Whether it may read on by several tokens at a time, see :func:`reads_together`.
+
+    Raises
+    ------
+    MeasureError
+        If the model keeps what it has read where it cannot be copied.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, together: bool) -> None:
+        self._model = model
+        self._together = together
+        # transformers called it past_key_values before 5.24, and cache_params in Mamba.
+        names = inspect.signature(model.forward).parameters
+        self._name = next(n for n in ("cache", "past_key_values", "cache_params") if n in names)
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
+        self._placed = "position_ids" in names
+        self._cache: Any = None
+        self._mask: Tensor | None = None
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Read one prompt a row; the logits after it, float32 [row, vocabulary]."""
+        longest = max(map(len, prompts))
+        short = [longest - len(prompt) for prompt in prompts]
+        # Padded on the left, so that all rows end together; none is where all are equally long.
+        ids = torch.tensor([[0] * n + list(p) for n, p in zip(short, prompts, strict=True)])
+        if any(short):
+            begins = torch.tensor(short)[:, None]
+            self._mask = (torch.arange(longest) >= begins).long().to(self._model.device)
+        return self._forward(ids)
+
+    def read(self, ids: NDArray[np.int64]) -> Tensor:
+        """Read tokens [row, token] on; the logits after the last, float32 [row, vocabulary]."""
+        parts = [ids] if self._together else np.split(ids, ids.shape[1], axis=1)
+        for part in parts:
+            if self._mask is not None:
+                self._mask = torch.nn.functional.pad(self._mask, (0, part.shape[1]), value=1)
+            logits = self._forward(torch.as_tensor(part))
+        return logits
+
+    def select(self, rows: Rows) -> None:
+        """Go on with these rows, in this order; one named twice is doubled."""
+        index = torch.as_tensor(rows, device=self._model.device)
+        self._cache.reorder_cache(index)
+        if self._mask is not None:
+            self._mask = self._mask[index]
+
+    def branch(self, rows: Rows) -> Contexts:
+        """These rows as they are now, apart: reading on in the one leaves the other alone."""
+        other = copy.copy(self)
+        other._cache = copy.deepcopy(self._cache)
+        other.select(rows)
+        return other
+
+    def _forward(self, ids: Tensor) -> Tensor:
+        more: dict[str, Any] = dict(self._last)
+        if self._mask is not None:
+            more["attention_mask"] = self._mask
+            if self._placed:
+                places = (self._mask.cumsum(1) - 1).clamp(min=0)
+                more["position_ids"] = places[:, -ids.shape[1] :]
+        if self._cache is not None:
+            more[self._name] = self._cache
+        out = self._model(input_ids=ids.to(self._model.device), use_cache=True, **more)
+        self._cache = getattr(out, self._name)
+        if not isinstance(self._cache, Cache):
+            name = type(self._model).__name__
+            raise MeasureError(f"{name} keeps what it has read in no cache of transformers")
+        if not any(hasattr(layer, "keys") for layer in self._cache.layers):
+            # A state into which no padding went: only attention looks back at what was read.
+            self._mask = None
+        return out.logits[:, -1].to(torch.float32)
