@@ -33,9 +33,10 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
         If there is no such list, or more than one.
     """
     depth = model.config.get_text_config().num_hidden_layers
+    decoder: nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
     lists = [
         module
-        for module in model.get_decoder().modules()
+        for module in decoder.modules()
         if isinstance(module, nn.ModuleList) and len(module) == depth
     ]
     if len(lists) != 1:
@@ -45,9 +46,7 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
     return lists[0]
 
 
-def layer_numbers(
-    model: PreTrainedModel, layers: float | Sequence[float]
-) -> tuple[int, ...]:
+def layer_numbers(model: PreTrainedModel, layers: float | Sequence[float]) -> tuple[int, ...]:
     """Which blocks are meant: numbers from 0, or fractions of the depth.
 
     Parameters
@@ -83,7 +82,7 @@ def _number(layer: float, depth: int) -> int:
     if isinstance(layer, float) and 0 <= layer < 1:
         # 0.29 * 100 is 28.999999999999996 in binary, and means 29.
         return math.floor(layer * depth + 1e-9)
-    if layer != int(layer) or not 0 <= layer < depth:
+    if not float(layer).is_integer() or not 0 <= layer < depth:
         raise UsageError(
             f"layer {layer} is not there: the model has blocks 0 to {depth - 1}"
             ", or name a fraction below 1"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from isoklx.errors import MeasureError
 
@@ -47,6 +49,19 @@ def reads_together(model: PreTrainedModel) -> bool:
         tolerance = 1e-3 if model.dtype == torch.float32 else 3e-2
         _READS_TOGETHER[model] = bool((ways[0] - ways[1]).abs().max() <= tolerance)
     return _READS_TOGETHER[model]
+
+
+@contextmanager
+def at_rest(model: PreTrainedModel) -> Iterator[None]:
+    """No gradients and no dropout within; what was being trained is so again afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()  # type: ignore[no-untyped-call]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 class Contexts:
@@ -109,9 +124,18 @@ class Contexts:
     def branch(self, rows: Rows) -> Contexts:
         """These rows as they are now, apart: reading on in the one leaves the other alone."""
         other = copy.copy(self)
-        other._cache = copy.deepcopy(self._cache)
+        # Keys and values are not copied whole first: to select rows of them makes new ones.
+        attended = [layer for layer in self._cache.layers if isinstance(layer, DynamicLayer)]
+        selected = [kept for layer in attended for kept in (layer.keys, layer.values)]
+        other._cache = copy.deepcopy(self._cache, {id(kept): kept for kept in selected})
         other.select(rows)
         return other
+
+    def nbytes(self) -> int:
+        """Bytes of what is kept of all that was read."""
+        kept = [value for layer in self._cache.layers for value in vars(layer).values()]
+        kept += [state for value in kept if isinstance(value, dict) for state in value.values()]
+        return sum(value.nbytes for value in kept if isinstance(value, Tensor))
 
     def _forward(self, ids: Tensor) -> Tensor:
         more: dict[str, Any] = dict(self._last)
@@ -130,4 +154,5 @@ class Contexts:
         if not any(hasattr(layer, "keys") for layer in self._cache.layers):
             # A state into which no padding went: only attention looks back at what was read.
             self._mask = None
-        return out.logits[:, -1].to(torch.float32)
+        logits: Tensor = out.logits[:, -1].to(torch.float32)
+        return logits

@@ -8,7 +8,6 @@ lies the tail is read by a copy of the steered rows, as they are at that moment.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from transformers import PreTrainedModel
 
 from isoklx.errors import MeasureError
 from isoklx.measure.answers import AnswerIds
-from isoklx.measure.contexts import Contexts, Rows, reads_together
+from isoklx.measure.contexts import Contexts, Rows, at_rest, reads_together
 from isoklx.measure.steering import BASE, Steered, Steering, steered
 
 
@@ -110,9 +109,9 @@ def roll_out(
     record = _Record(coefficients, window, forks, twins=twins)
     uniform = _uniform(seeds, len(prompts), window) if temperature else None
     eos = np.array(sorted(eos_ids), dtype=np.int64)
-    with _at_rest(model), torch.no_grad():
+    with at_rest(model):
         contexts = Contexts(model, together=reads_together(model))
-    with _at_rest(model), torch.no_grad(), steered(model, steering) as work:
+    with at_rest(model), steered(model, steering) as work:
         batch = _Batch(contexts, work, prompts, coefficients, twins=twins)
         for step in range(window + 1):
             if step in forks:
@@ -163,12 +162,13 @@ class _Batch:
 
     def ask(self, tails: Sequence[Sequence[int]]) -> Iterator[tuple[Rows, Tensor]]:
         """Let a copy of the steered rows read their tails; rows, and the logits that follow."""
-        lengths = np.array([len(tails[row]) for row in self.rows])
+        lengths = np.array([len(tails[row]) for row in self.rows.tolist()])
         for length in np.unique(lengths):
             places = np.flatnonzero(lengths == length)
             rows = self.rows[places]
             self._work.rows(self._coefficients[rows])
-            yield rows, self._contexts.branch(places).read(np.array([tails[row] for row in rows]))
+            read = np.array([tails[row] for row in rows.tolist()])
+            yield rows, self._contexts.branch(places).read(read)
 
     def drop_ended(self) -> None:
         """Go on without the rows that were kept only to be asked."""
@@ -196,7 +196,7 @@ class _Batch:
 
     def kl(self) -> NDArray[np.float32]:
         """KL(steered || base) of each row's next token, in nats."""
-        log_p, log_base = self._logits.log_softmax(1).split(self.rows.size)
+        log_p, log_base = self._logits.log_softmax(1).chunk(2)
         terms = torch.nn.functional.kl_div(log_base, log_p, reduction="none", log_target=True)
         # Rounding can leave a KL of nothing below 0, where no KL lies.
         kl: NDArray[np.float32] = terms.sum(1).clamp(min=0).cpu().numpy()
@@ -264,9 +264,7 @@ class _Record:
         tokens = [
             line[:length].tolist() for line, length in zip(self._tokens, self._gen_len, strict=True)
         ]
-        return Rollouts(
-            tokens, self._gen_len, self._kl, self._pmass, self._p_true, self._top_id
-        )
+        return Rollouts(tokens, self._gen_len, self._kl, self._pmass, self._p_true, self._top_id)
 
     def _refuse_no_number(
         self, values: NDArray[np.float32], name: str, step: int, rows: Rows
@@ -285,15 +283,3 @@ def _uniform(seeds: Sequence[int] | None, rows: int, window: int) -> NDArray[np.
     if seeds is None or len(seeds) != rows:
         raise MeasureError("where tokens are drawn each row needs a seed")
     return np.stack([np.random.default_rng(seed).random(window) for seed in seeds])
-
-
-@contextmanager
-def _at_rest(model: PreTrainedModel) -> Iterator[None]:
-    """No dropout within; what was being trained is so again afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +15,9 @@ from transformers import PreTrainedModel
 
 from isoklx.errors import MeasureError
 from isoklx.measure.blocks import decoder_blocks
+
+Output = Tensor | tuple[Tensor, ...]
+Coefficients = Tensor | NDArray[np.float32] | Sequence[float]
 
 BASE = float("nan")
 """The coefficient of a row that is left as it is."""
@@ -76,12 +79,12 @@ class Steered:
         self._coefficients = torch.empty(0, device=device)
         self._active = self._coefficients
 
-    def rows(self, coefficients: Tensor | Sequence[float]) -> None:
+    def rows(self, coefficients: Coefficients) -> None:
         """Say what each row of the next forward is steered by; NaN leaves a row as it is."""
         given = torch.as_tensor(coefficients, dtype=torch.float32)
         given = given.to(self._coefficients.device)[:, None, None]
         self._active = (~given.isnan()).to(torch.float32)
-        self._coefficients = given.nan_to_num(0.0)
+        self._coefficients = given.masked_fill(given.isnan(), 0.0)
 
     def __call__(self, layer: int, hidden: Tensor) -> Tensor:
         """The output of a block, steered; float [row, token, hidden] as it came."""
@@ -107,7 +110,7 @@ class Steered:
 def steered(
     model: PreTrainedModel,
     steering: Steering,
-    coefficients: Tensor | Sequence[float] = (),
+    coefficients: Coefficients = (),
 ) -> Iterator[Steered]:
     """Steer the rows of every forward within; the hooks come off however it ends.
 
@@ -150,8 +153,8 @@ def steered(
             handle.remove()
 
 
-def _hook(work: Steered, layer: int):  # type: ignore[no-untyped-def]
-    def steer(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> object:
+def _hook(work: Steered, layer: int) -> Callable[[nn.Module, object, Output], object]:
+    def steer(_module: nn.Module, _inputs: object, output: Output) -> object:
         # A block of bloom or falcon puts out a tuple, of which the first is the hidden state.
         if isinstance(output, tuple):
             return (work(layer, output[0]), *output[1:])

@@ -1,12 +1,11 @@
 """Rollouts as anybody would write them: one row, no cache, no batch. Slow, and right at sight.
 
-The oracle of the engine, and the baseline of its benchmark: a rollout for the KL, another for
-pmass, and every fork read anew from its first token.
+The oracle of the engine, and with ``generate`` for its rollouts the baseline of its benchmark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -52,19 +51,8 @@ def next_logits(model, ids: Sequence[int]) -> torch.Tensor:
         return model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0].float()
 
 
-def rollout(model, prompt: list[int], window: int, eos_ids: set[int], cache: bool) -> list[int]:
-    """Greedy; with a cache, as cells have been made so far, or without."""
-    if cache:
-        with torch.no_grad():
-            ids = model.generate(
-                input_ids=torch.tensor([prompt]),
-                attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-                max_new_tokens=window,
-                do_sample=False,
-                eos_token_id=sorted(eos_ids) or None,
-                pad_token_id=0,
-            )
-        return ids[0, len(prompt) :].tolist()
+def rollout(model, prompt: list[int], window: int, eos_ids: set[int]) -> list[int]:
+    """The most probable token, one after the other, each after reading all from the first."""
     tokens: list[int] = []
     while len(tokens) < window and not (tokens and tokens[-1] in eos_ids):
         tokens.append(int(next_logits(model, prompt + tokens)[-1].argmax()))
@@ -93,20 +81,25 @@ def fork_of(
 
 
 def plain(
-    model, steering, coefficient: float, prompt: list[int],
-    *, window: int, forks: Sequence[int], tail: list[int], answers, eos_ids: set[int],
-    cache: bool = False,
+    model,
+    steering,
+    coefficient: float,
+    prompt: list[int],
+    *,
+    window: int,
+    forks: Sequence[int],
+    tail: list[int],
+    answers,
+    eos_ids: set[int],
+    rolled: Callable[..., list[int]] = rollout,
 ) -> tuple[list[int], list[float], dict[int, tuple[float, float, int]]]:
     """Tokens, KL per token, and (pmass, p_true, top_id) per fork of one row."""
     with hooked(model, steering.action, steering.vectors, coefficient):
-        tokens = rollout(model, prompt, window, eos_ids, cache)
+        tokens = rolled(model, prompt, window, eos_ids)
     kl = kl_of(model, steering, coefficient, prompt, tokens)
-    # The other rollout, for pmass.
-    with hooked(model, steering.action, steering.vectors, coefficient):
-        again = rollout(model, prompt, window, eos_ids, cache)
-    assert again == tokens
-    return tokens, kl, {
-        fork: fork_of(model, steering, coefficient, prompt + again[:fork] + tail, answers)
+    answered = {
+        fork: fork_of(model, steering, coefficient, prompt + tokens[:fork] + tail, answers)
         for fork in forks
-        if fork <= len(again)
+        if fork <= len(tokens)
     }
+    return tokens, kl, answered
