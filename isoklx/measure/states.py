@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from isoklx.measure.blocks import decoder_blocks
-from isoklx.measure.rest import at_rest
+from isoklx.measure.contexts import at_rest
 
 
 def last_states(
@@ -43,7 +43,7 @@ def last_states(
     """
     order = np.argsort([len(ids) for ids in sequences], kind="stable")
     found: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    with at_rest(model), torch.no_grad():
+    with at_rest(model):
         for start in range(0, len(order), batch):
             rows = [sequences[row] for row in order[start : start + batch]]
             for layer, states in _read(model, rows, layers).items():
