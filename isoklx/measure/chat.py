@@ -16,7 +16,7 @@ from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.answers import AnswerIds
 from isoklx.measure.prompts import InputFile, Question
 
-ASK = 'Give your verdict on my question now, only as {"choice": true} or {"choice": false}.'
+ASK = 'Is it true? Answer only with {"choice": true} or {"choice": false}.'
 """What the user says at a fork."""
 
 PREFIX = '{"choice":'
