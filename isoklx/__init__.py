@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from isoklx import errors as errors
+    from isoklx import measure as measure
     from isoklx import plot as plot
     from isoklx.cells.simulator import simulate as simulate
     from isoklx.cells.writing import write_cell as write_cell
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from isoklx.errors import CellError as CellError
     from isoklx.errors import DatasetError as DatasetError
     from isoklx.errors import IsoklxError as IsoklxError
+    from isoklx.errors import MeasureError as MeasureError
     from isoklx.errors import UsageError as UsageError
     from isoklx.measure.calibration import Calibration as Calibration
     from isoklx.measure.calibration import calibrate as calibrate
@@ -47,11 +49,18 @@ if TYPE_CHECKING:
 # No room has the name of a public function: importing the room would hide the function.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["errors", "plot"],
+    submodules=["errors", "measure", "plot"],
     submod_attrs={
         "cells.simulator": ["simulate"],
         "cells.writing": ["write_cell"],
-        "errors": ["BuildError", "CellError", "DatasetError", "IsoklxError", "UsageError"],
+        "errors": [
+            "BuildError",
+            "CellError",
+            "DatasetError",
+            "IsoklxError",
+            "MeasureError",
+            "UsageError",
+        ],
         "measure.calibration": ["Calibration", "calibrate"],
         "stats.contrasts": ["survival_contrast"],
         "stats.doses": ["dose_response"],

@@ -21,6 +21,10 @@ class BuildError(IsoklxError):
     """A sweep could not be built or written; whatever was there before is untouched."""
 
 
+class MeasureError(IsoklxError):
+    """A model cannot be measured, or not rightly: the message says what disagrees."""
+
+
 class CellError(IsoklxError):
     """One cell's folder cannot be read; the message names folder, file, place and reason.
 

@@ -95,7 +95,9 @@ def _choice(values: tuple[object, ...]) -> ValueType:
 def _either(types: list[ValueType]) -> ValueType:
     if len(types) == 1:
         return types[0]
-    metavar = "|".join(each.metavar for each in types)
+    # One of a list is a list of one, and need not be named beside it.
+    listed = [each.item.metavar for each in types if each.item is not None]
+    metavar = "|".join(each.metavar for each in types if each.metavar not in listed)
     meaning = _alternatives([each.meaning for each in types])
     return ValueType(metavar, meaning, partial(_read_either, types))
 

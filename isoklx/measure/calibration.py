@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from isoklx.errors import UsageError
+from isoklx.measure.choices import Statistic
 from isoklx.measure.secant import Floats, Search
 from isoklx.stats.kernels.quantiles import nan_quantiles
-
-Statistic = Literal["p95", "rms", "mean"]
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ import importlib.util
 from isoklx.errors import UsageError
 
 
-def need(package: str, purpose: str) -> None:
+def need(package: str, purpose: str, extra: str = "") -> None:
     """Raise UsageError unless an optional package is installed.
 
     Parameters
     ----------
     package : str
-        Its name, and that of the extra of isoklx that brings it.
+        Its name.
     purpose : str
         What it is needed for, as the beginning of a sentence.
+    extra : str
+        The extra of isoklx that brings it; by default it has the package's name.
 
     Examples
     --------
@@ -25,4 +27,4 @@ def need(package: str, purpose: str) -> None:
     isoklx.errors.UsageError: magic needs no_such_package: pip install 'isoklx[no_such_package]'
     """
     if importlib.util.find_spec(package) is None:
-        raise UsageError(f"{purpose} needs {package}: pip install 'isoklx[{package}]'")
+        raise UsageError(f"{purpose} needs {package}: pip install 'isoklx[{extra or package}]'")

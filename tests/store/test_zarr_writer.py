@@ -14,7 +14,7 @@ from tests.handmade import NAN, kl, make_cell
 
 zarr = pytest.importorskip("zarr", reason="needs the extra zarr")
 
-from isoklx.store import zarr_writer  # noqa: E402 - needs zarr
+from isoklx.store import zarr_writer
 
 
 @pytest.fixture

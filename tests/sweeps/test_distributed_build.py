@@ -21,8 +21,8 @@ from tests.handmade import make_cell
 distributed = pytest.importorskip("distributed", reason="needs the extra distributed")
 pytest.importorskip("zarr", reason="needs the extra zarr")
 
-from isoklx.store import zarr_writer  # noqa: E402 - needs the extras
-from isoklx.sweeps.distributed_build import perform_on, write_on  # noqa: E402
+from isoklx.store import zarr_writer
+from isoklx.sweeps.distributed_build import perform_on, write_on
 
 
 @pytest.fixture(scope="module")

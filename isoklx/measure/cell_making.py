@@ -1,0 +1,258 @@
+"""One cell from its plan: the direction, the self-tests, the calibration, and dose after dose."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoklx.cells.writing import recorded, write_cell
+from isoklx.errors import MeasureError
+from isoklx.measure.batches import batches_of, each_batch
+from isoklx.measure.calibration import calibrate
+from isoklx.measure.cell_parts import Cell
+from isoklx.measure.chat import ASK, PREFIX
+from isoklx.measure.dose_records import DoseRollouts
+from isoklx.measure.kept_batches import KeptBatches
+from isoklx.measure.meter import Meter
+from isoklx.measure.rollouts import Rollouts, joined, roll_out
+
+log = logging.getLogger("isoklx.measure")
+
+AT_ONCE = 4
+"""Coefficients that a GPU tries in one round of the calibration, where they fit."""
+
+ALIVE = 0.9
+"""Mean pmass at alpha 0 below which the question, or the counting of its answers, is in doubt."""
+
+
+def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
+    """Calibrate a cell and sweep its doses, as far as that has not been done.
+
+    Parameters
+    ----------
+    cell : Cell
+        What it is made of.
+    folder : Path
+        The cell's folder.
+    kept_in : Path
+        Where batches are kept until their doses are in the cell.
+    meter : Meter
+        Is told of every batch.
+
+    Raises
+    ------
+    UsageError
+        When the folder was made with something else.
+    MeasureError
+        When no coefficient meets the target, or what was kept was made with something else.
+    BuildError
+        When a file cannot be written.
+    """
+    before = recorded(folder, cell.calib)
+    doses = _missing(cell.plan.settings.alphas, () if before is None else before.alphas)
+    if before is not None and not doses:
+        return
+    kept = KeptBatches(kept_in, cell.calib)
+    work = _Work(cell, kept, meter)
+    if before is None:
+        c_star, history = work.calibrated()
+        cell.direction.write(folder)
+        write_cell(folder, {"c_star": c_star, **cell.calib}, history=history)
+    else:
+        c_star = float(before.calib["c_star"])
+    for alphas in doses_at_once(cell.plan.settings.alphas, len(cell.tokenised.prompts), cell.batch):
+        left = [alpha for alpha in alphas if alpha in doses]
+        if left:
+            _write_doses(cell, work, folder, c_star, left)
+    kept.remove()
+
+
+def doses_at_once(alphas: Sequence[float], prompts: int, batch: int) -> list[tuple[float, ...]]:
+    """Doses whose rollouts are decoded side by side: as many as a batch holds, one at least.
+
+    Examples
+    --------
+    >>> doses_at_once([0, 0.5, 1, 2, 4], prompts=8, batch=16)
+    [(0, 0.5), (1, 2), (4,)]
+    """
+    size = max(1, batch // prompts)
+    return [tuple(alphas[begin : begin + size]) for begin in range(0, len(alphas), size)]
+
+
+class _Work:
+    """The rollouts of a cell, batch by batch."""
+
+    def __init__(self, cell: Cell, kept: KeptBatches, meter: Meter) -> None:
+        self._cell, self._kept, self._meter = cell, kept, meter
+
+    def begin(self, what: str) -> None:
+        """Say what is rolled out next."""
+        self._meter.working_on(f"{self._cell.plan.run_id}: {what}")
+
+    def forget(self) -> None:
+        """Remove what was kept of doses that are in the cell."""
+        self._kept.forget("eval-")
+        self._kept.forget("qa-")
+
+    def calibrated(self) -> tuple[float, list[dict[str, Any]]]:
+        """The coefficient that meets the target, and the way to it."""
+        cell, settings = self._cell, self._cell.plan.settings
+        prompts = cell.tokenised.calib_prompts
+        at_once = min(AT_ONCE, cell.batch // len(prompts))
+        at_once = at_once if cell.loaded.model.device.type == "cuda" and at_once > 1 else 1
+        rounds = 0
+
+        def measure(coefficients: Any) -> Any:
+            nonlocal rounds
+            several = [coefficients] if at_once == 1 else list(coefficients)
+            self.begin(f"calibration, coeff {several[0]:.4g}")
+            rollouts = self.rolled(f"calib-{rounds:02d}", prompts, several, ask=False)
+            rounds += 1
+            assert rollouts.kl is not None
+            kl = rollouts.kl.reshape(len(several), len(prompts), -1)
+            return kl[0] if at_once == 1 else list(kl)
+
+        found = calibrate(
+            measure,
+            settings.target_kl,
+            statistic=settings.statistic,
+            start=cell.direction.start if cell.plan.sign == "+" else -cell.direction.start,
+            batch=at_once,
+        )
+        if not found.converged:
+            raise MeasureError(f"{cell.plan.run_id}: no coefficient was found: {found.reason}")
+        log.info("%s: c_star %.4g in %d tries", cell.plan.run_id, found.c_star, len(found.history))
+        return found.c_star, found.history
+
+    def rolled(
+        self,
+        name: str,
+        prompts: Sequence[Sequence[int]],
+        coefficients: Sequence[float],
+        *,
+        ask: bool = True,
+        twins: bool = True,
+    ) -> Rollouts:
+        """Every prompt at every coefficient, the prompts at the first one first."""
+        cell = self._cell
+        rows = [(prompt, c) for c in coefficients for prompt in range(len(prompts))]
+        lengths = [len(prompts[prompt]) for prompt, _ in rows]
+        roll = partial(
+            roll_out,
+            cell.loaded.model,
+            cell.direction.steering,
+            window=cell.plan.settings.window,
+            forks=cell.tokenised.forks if ask else (),
+            tails=[cell.tokenised.tail],
+            answers=cell.tokenised.answers,
+            eos_ids=cell.tokenised.eos_ids,
+            twins=twins,
+            temperature=cell.plan.settings.temperature,
+        )
+
+        def work(batch: list[int]) -> Rollouts:
+            decoded = partial(
+                roll,
+                [prompts[rows[row][0]] for row in batch],
+                [rows[row][1] for row in batch],
+                seeds=self._seeds(name, [rows[row][0] for row in batch]),
+            )
+            tokens = len(batch) * cell.plan.settings.window
+            place = f"{name}-{batch[0]:05d}-{len(batch)}"
+            if self._kept.has(place):
+                self._meter.passed(tokens)
+                return self._kept.rollouts(place, decoded)
+            made = self._kept.rollouts(place, decoded)
+            self._meter.decoded(tokens)
+            return made
+
+        batches = batches_of(lengths, cell.batch, padded=cell.tests.padded)
+        return joined(len(rows), each_batch(batches, work, log.warning))
+
+    def _seeds(self, name: str, prompts: Sequence[int]) -> list[int] | None:
+        """A seed per prompt: the same at every dose, so that doses are compared like with like."""
+        if self._cell.plan.settings.temperature == 0:
+            return None
+        kind = ("calib", "eval", "qa").index(name.split("-", maxsplit=1)[0])
+        return [
+            int(np.random.SeedSequence([self._cell.plan.seed, kind, prompt]).generate_state(1)[0])
+            for prompt in prompts
+        ]
+
+
+def _write_doses(
+    cell: Cell, work: _Work, folder: Path, c_star: float, alphas: Sequence[float]
+) -> None:
+    """Roll out some doses, and add them to the cell."""
+    shown = ", ".join(f"{alpha:g}" for alpha in alphas)
+    work.begin(f"alpha {shown}")
+    given, inputs, tokenizer = cell.tokenised, cell.inputs, cell.loaded.tokenizer
+    coefficients = [alpha * c_star for alpha in alphas]
+
+    def doses(kind: str, texts: Sequence[str], prompts: Sequence[Sequence[int]]) -> DoseRollouts:
+        name = f"{kind}-{'_'.join(map(repr, alphas))}"
+        rollouts = work.rolled(name, prompts, coefficients, twins=kind == "eval")
+        return DoseRollouts(
+            kind, alphas, coefficients, texts, prompts, given.forks, given.tail, rollouts
+        )
+
+    held_out = doses("eval", inputs.prompts.rows, given.prompts)
+    _warn_of_low_pmass(cell, held_out)
+    arrays, lines = held_out.arrays(), list(held_out.generations(tokenizer))
+    questions: list[str] = []
+    if inputs.questions is not None:
+        questions = [question.prompt for question in inputs.questions.rows]
+        asked = doses("qa", questions, given.questions)
+        arrays |= asked.answers(tokenizer, given.answers)
+        lines += asked.generations(tokenizer)
+    write_cell(
+        folder,
+        {"c_star": c_star, **cell.calib},
+        alphas=alphas,
+        forks=given.forks,
+        generations=lines,
+        questions=questions,
+        prefill=PREFIX,
+        schema=ASK,
+        **arrays,
+    )
+    work.forget()
+
+
+def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
+    """Say where the probability went if the model that nothing was done to does not answer."""
+    if 0 not in held_out.alphas:
+        return
+    prompts, rollouts = len(held_out.prompts), held_out.rollouts
+    first = list(held_out.alphas).index(0) * prompts
+    pmass: NDArray[np.float32] = rollouts.pmass[first : first + prompts]
+    mean = float(np.nanmean(pmass))
+    if mean >= ALIVE:
+        return
+    other = rollouts.top_id[first : first + prompts][pmass < ALIVE]
+    answers = {*cell.tokenised.answers.true_ids, *cell.tokenised.answers.false_ids}
+    said = Counter(int(token) for token in other if token >= 0 and token not in answers)
+    where = ", ".join(
+        f"{cell.loaded.tokenizer.decode([token])!r} {count} times"
+        for token, count in said.most_common(3)
+    )
+    warnings.warn(
+        f"{cell.plan.run_id}: pmass at alpha 0 is {mean:.2f} on average: the model does not answer "
+        f"the question of the forks. Likeliest instead: {where or 'nothing in particular'}",
+        stacklevel=2,
+    )
+
+
+def _missing(alphas: Sequence[float], there: Sequence[float]) -> list[float]:
+    """Doses that the cell has not."""
+    return [
+        alpha for alpha in alphas if not any(np.isclose(alpha, a, rtol=1e-9, atol=0) for a in there)
+    ]

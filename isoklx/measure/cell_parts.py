@@ -1,0 +1,143 @@
+"""What a cell is made of: model, inputs, direction, self-tests and the size of a batch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+import isoklx
+from isoklx.cells.sources import CALIBRATION
+from isoklx.measure.directions import Direction, direction_of
+from isoklx.measure.inputs import Inputs
+from isoklx.measure.kept_batches import MADE_WITH
+from isoklx.measure.loading import LoadedModel
+from isoklx.measure.memory import rows_that_fit
+from isoklx.measure.plans import CellPlan
+from isoklx.measure.selftests import SelfTests, self_test
+from isoklx.measure.tokenised import Tokenised, tokenise
+
+log = logging.getLogger("isoklx.measure")
+
+SCOPE = "all"
+"""The tokens that are steered: those of the prompt, the rollout and the tail of a fork."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell is made of.
+
+    Parameters
+    ----------
+    plan : CellPlan
+        Which cell it is.
+    loaded : LoadedModel
+        The model.
+    inputs, tokenised : Inputs, Tokenised
+        What it is given, as texts and as token ids.
+    direction : Direction
+        What it is steered with.
+    tests : SelfTests
+        What the self-tests found.
+    batch : int
+        Rollouts at a time.
+    """
+
+    plan: CellPlan
+    loaded: LoadedModel
+    inputs: Inputs
+    tokenised: Tokenised
+    direction: Direction
+    tests: SelfTests
+    batch: int
+
+    @property
+    def calib(self) -> dict[str, Any]:
+        """``calib.json``, but for ``c_star``: all that decides the cell's numbers."""
+        settings, loaded = self.plan.settings, self.loaded
+        return {
+            "target_kl": settings.target_kl,
+            "target_stat": settings.statistic,
+            "window": settings.window,
+            "method": self.plan.method,
+            "model": loaded.name,
+            **({} if loaded.commit is None else {"commit": loaded.commit}),
+            "seed": self.plan.seed,
+            "sign": self.plan.sign,
+            "layer": min(self.direction.steering.vectors),
+            "measured_with": {
+                "isoklx": isoklx.__version__,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+                **loaded.made_with,
+                "batch": self.batch,
+                "padded": self.tests.padded,
+                "temperature": settings.temperature,
+                "action": self.direction.steering.action,
+                "layers": sorted(self.direction.steering.vectors),
+                "token_scope": SCOPE,
+                "forks": list(self.tokenised.forks),
+                "true_ids": list(self.tokenised.answers.true_ids),
+                "false_ids": list(self.tokenised.answers.false_ids),
+                "sha256": {**self.inputs.sha256, **self.direction.sha256},
+            },
+        }
+
+
+def prepared(
+    plan: CellPlan, loaded: LoadedModel, inputs: Inputs, folder: Path, kept_in: Path
+) -> Cell:
+    """Put together what a cell is made of, and test that the model can be measured.
+
+    Parameters
+    ----------
+    plan : CellPlan
+        Which cell.
+    loaded : LoadedModel
+        Its model.
+    inputs : Inputs
+        What the model is given.
+    folder, kept_in : Path
+        Where the cell, and batches of it, may be already: a batch is as large as it was then.
+
+    Returns
+    -------
+    Cell
+
+    Raises
+    ------
+    UsageError
+        For inputs that do not fit the model.
+    MeasureError
+        When a self-test fails.
+    """
+    tokenised = tokenise(loaded, inputs, plan.settings)
+    direction = direction_of(plan, loaded, tokenised)
+    tests = self_test(
+        loaded.model, direction.steering, tokenised.prompts, direction.start, tokenised.tail
+    )
+    log.info("%s: rows of a batch equal single ones to %.1e", plan.run_id, tests.batch)
+    log.info("%s: forks equal every token read anew to %.1e", plan.run_id, tests.fork)
+    if tests.zero is not None:
+        log.info("%s: KL at a coefficient of 0 is %.1e", plan.run_id, tests.zero)
+    batch = (
+        plan.settings.batch
+        or _batch_before(folder, kept_in)
+        or rows_that_fit(loaded.model, tokenised, plan.settings.window)
+    )
+    return Cell(plan, loaded, inputs, tokenised, direction, tests, batch)
+
+
+def _batch_before(folder: Path, kept_in: Path) -> int | None:
+    """Rollouts at a time when the cell was begun; None where it was not."""
+    for path in (folder / CALIBRATION, kept_in / MADE_WITH):
+        try:
+            return int(json.loads(path.read_text())["measured_with"]["batch"])
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # whoever reads the file for its content says what is wrong with it
+    return None

@@ -1,0 +1,64 @@
+"""The files of a run: prompts, calibration prompts and questions, read before any model is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isoklx.measure import prompts
+from isoklx.measure.prompts import InputFile, Question
+from isoklx.measure.settings import Settings
+
+TRIES = 5
+"""Coefficients that a calibration tries as a rule; what a run is expected to take counts on it."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run, read once for all of its models.
+
+    Parameters
+    ----------
+    prompts, calib_prompts : InputFile of str
+        Held out, and for the calibration.
+    questions : InputFile of Question, optional
+        None where none is asked.
+    """
+
+    prompts: InputFile[str]
+    calib_prompts: InputFile[str]
+    questions: InputFile[Question] | None
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Of each file, by what it holds."""
+        files = {"prompts": self.prompts, "calib_prompts": self.calib_prompts}
+        if self.questions is not None:
+            return {**{n: f.sha256 for n, f in files.items()}, "questions": self.questions.sha256}
+        return {name: file.sha256 for name, file in files.items()}
+
+
+def read_inputs(settings: Settings) -> Inputs:
+    """Read the files of a run; the package's own where none is named.
+
+    Raises
+    ------
+    UsageError
+        Naming file and line of what is wrong.
+    """
+    questions = None
+    if settings.ask:
+        read = prompts.read_questions(settings.questions or prompts.QUESTIONS)
+        questions = read if read.rows else None
+    return Inputs(
+        prompts.read_prompts(settings.prompts or prompts.PROMPTS),
+        prompts.read_prompts(settings.calib_prompts or prompts.CALIB_PROMPTS),
+        questions,
+    )
+
+
+def expected_tokens(inputs: Inputs, settings: Settings) -> int:
+    """Tokens that a cell decodes at most, if its calibration takes as long as a rule says."""
+    held_out = len(inputs.prompts.rows)
+    asked = 0 if inputs.questions is None else len(inputs.questions.rows)
+    rollouts = (held_out + asked) * len(settings.alphas) + TRIES * len(inputs.calib_prompts.rows)
+    return rollouts * settings.window

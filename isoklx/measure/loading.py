@@ -1,0 +1,121 @@
+"""A language model and its tokenizer, from a folder, a GGUF file or a hub's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from isoklx.errors import MeasureError, UsageError
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to be measured.
+
+    Parameters
+    ----------
+    name : str
+        As it was asked for: ``org/name``, or a path.
+    model : PreTrainedModel
+        In evaluation mode, without gradients.
+    tokenizer : PreTrainedTokenizerBase
+        Its own.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that a hub served, where it is known."""
+        return getattr(self.model.config, "_commit_hash", None)
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """Precision, device and attention, as they are recorded."""
+        return {
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self.model.device.type,
+            "attention": str(getattr(self.model.config, "_attn_implementation", "")),
+        }
+
+
+def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Parameters
+    ----------
+    name : str
+        A folder, a GGUF file in one, or a name that a hub knows.
+    device : str
+        As torch names it; ``"auto"`` is a GPU where there is one.
+    dtype : str
+        Precision; ``"auto"`` is float32 on a CPU, where the others are slow, else the model's own.
+
+    Returns
+    -------
+    LoadedModel
+
+    Raises
+    ------
+    UsageError
+        When there is no such model or device.
+    MeasureError
+        When it is there and cannot be loaded.
+    """
+    where = _device(device)
+    precision = ("float32" if where.type == "cpu" else "auto") if dtype == "auto" else dtype
+    source, options = _source(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        # What transformers says is a page; its first line has the reason.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MeasureError(f"{name}: cannot be loaded: {reason}") from error
+    try:
+        model = model.to(where)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        raise MeasureError(f"{name}: does not fit on {where}: {_first_line(error)}") from error
+    model.eval()
+    model.requires_grad_(requires_grad=False)
+    return LoadedModel(name, model, tokenizer)
+
+
+def _source(name: str) -> tuple[str, dict[str, str]]:
+    """What transformers is asked for; a folder is told from a name by whether it is there."""
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{name}: is a folder without config.json, and so no model")
+        return str(path), {}
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UsageError(f"{name}: there is no such folder")
+    return name, {}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device {name!r} cannot be used: {_first_line(error)}") from error
+    return device
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

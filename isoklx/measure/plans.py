@@ -1,0 +1,132 @@
+"""Which cells a run makes: models by methods, seeds and signs, each with its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
+
+from isoklx.errors import UsageError
+from isoklx.measure.choices import Method, Sign
+from isoklx.measure.settings import Settings
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell that is to be made.
+
+    Parameters
+    ----------
+    model : str
+        A folder or a hub's name.
+    method : str
+        How its direction is found; where it comes from a file, what the cell is called by.
+    seed : int
+        Of what is drawn; 0 where decoding is greedy.
+    sign : {"+", "-"}
+        The side of the direction that is calibrated and swept.
+    settings : Settings
+        All else that decides its numbers.
+    """
+
+    model: str
+    method: str
+    seed: int
+    sign: Sign
+    settings: Settings
+
+    @property
+    def run_id(self) -> str:
+        """The name of its folder."""
+        short = model_short(self.model)
+        side = "_neg" if self.sign == "-" else ""
+        return f"{short}_{self.method}{side}_s{self.seed}_w{self.settings.window}"
+
+
+def cell_plans(
+    models: Sequence[str],
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    sign: Literal["+", "-", "both"],
+    settings: Settings,
+    samples: int = 1,
+) -> tuple[CellPlan, ...]:
+    """Plan the cells of a run, those of a model side by side.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Folders or names.
+    methods : sequence of str
+        As `Method`; where a vector is given, it alone is the method.
+    seeds : sequence of int
+        Each is a cell, where something is drawn.
+    sign : {"+", "-", "both"}
+        Sides of the direction; each is a calibration and a cell of its own.
+    settings : Settings
+        Of all of them.
+    samples : int
+        Sampled rollouts per prompt: that many seeds from each of `seeds` on.
+
+    Returns
+    -------
+    tuple of CellPlan
+        No two of one name.
+
+    Raises
+    ------
+    UsageError
+        When nothing is asked for, several seeds are to decode greedily, or two cells would have
+        one name.
+    """
+    if not models:
+        raise UsageError("no model was given")
+    unknown = [method for method in methods if method not in get_args(Method)]
+    if unknown:
+        known = ", ".join(get_args(Method))
+        raise UsageError(f"method {unknown[0]!r} is not known; give {known}")
+    if samples < 1:
+        raise UsageError(f"samples is {samples}; give at least 1")
+    every_seed = [seed + sample for seed in seeds for sample in range(samples)]
+    if len(every_seed) > 1 and settings.temperature == 0:
+        raise UsageError(
+            f"{len(every_seed)} seeds would decode greedily, and repeat each other to the byte; "
+            "give a temperature, or one seed"
+        )
+    named = [settings.vector.stem] if settings.vector is not None else list(methods)
+    signs: tuple[Sign, ...] = ("+", "-") if sign == "both" else (sign,)
+    plans = tuple(
+        CellPlan(model, method, seed, side, settings)
+        for model, method, seed, side in product(models, named, every_seed, signs)
+    )
+    _refuse_namesakes(plans)
+    return plans
+
+
+def model_short(model: str) -> str:
+    """The last part of a model's name or path that is not empty.
+
+    Examples
+    --------
+    >>> model_short("org/name"), model_short("models/tiny/"), model_short("tiny/q4.gguf")
+    ('name', 'tiny', 'q4')
+    """
+    path = PurePosixPath(model.replace("\\", "/"))
+    if path.name in ("", ".", ".."):
+        path = PurePosixPath(Path(model).expanduser().resolve().as_posix())
+    return path.stem if path.suffix == ".gguf" else path.name
+
+
+def _refuse_namesakes(plans: Sequence[CellPlan]) -> None:
+    seen: dict[str, CellPlan] = {}
+    for plan in plans:
+        other = seen.setdefault(plan.run_id, plan)
+        if other is not plan:
+            both = (
+                f"models {other.model} and {plan.model}"
+                if other.model != plan.model
+                else f"method {plan.method}, seed {plan.seed}"
+            )
+            raise UsageError(f"two cells would be called {plan.run_id}: {both}")

@@ -1,0 +1,237 @@
+"""A cell's numbers computed again by a plain loop: no cache, one row at a time, nothing shared.
+
+What is compared comes from the cell's own files alone: its token ids, its vectors, and what it says
+that it was measured with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoklx.cells.sources import CALIBRATION, GENERATIONS, PMASS, TRAJECTORY
+from isoklx.errors import CellError, UsageError
+from isoklx.store.extras import need
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from transformers import PreTrainedModel
+
+VECTOR = "vector.safetensors"
+
+LARGEST = ("kl", "pmass", "p_true")
+"""The columns that hold largest differences."""
+
+
+def recheck(
+    cell: str | Path, *, samples: int = 3, model: str | None = None, device: str = "auto"
+) -> pd.DataFrame:
+    """Compute some rollouts' numbers again, from a cell's files and its model alone.
+
+    Every KL and pmass of a rollout is found by reading all its tokens anew, without a cache, in a
+    batch of one: what a reader believes at sight, and many times slower than the run was.
+
+    Parameters
+    ----------
+    cell : path
+        Folder of a cell that `isoklx run` made.
+    samples : int
+        Rollouts of each kind, spread evenly over doses and prompts.
+    model : str, optional
+        Where the model is now; by default what the cell says.
+    device : str
+        As torch names it.
+
+    Returns
+    -------
+    DataFrame
+        One row per rollout: ``kind``, ``alpha``, ``prompt``, ``tokens``, and the largest
+        differences from what the cell has in ``kl`` (nats), ``pmass`` and ``p_true``; NaN where
+        the cell has none.
+
+    Raises
+    ------
+    UsageError
+        When `samples` is below 1, or torch is not installed.
+    CellError
+        When a file is absent or cannot be read.
+    MeasureError
+        When the model cannot be loaded.
+    """
+    if samples < 1:
+        raise UsageError(f"samples is {samples}; give at least 1")
+    need("torch", "recheck", extra="run")
+    import pandas as pd
+
+    from isoklx.measure.loading import load_model
+
+    folder = Path(cell).expanduser()
+    recorded = _Recorded.read(folder)
+    loaded = load_model(
+        model or recorded.calib["model"], device=device, dtype=recorded.measured_with["dtype"]
+    )
+    rows = [
+        _compared(loaded.model, recorded, generation)
+        for kind in ("eval", "qa")
+        for generation in _spread(recorded.generations(kind), samples)
+    ]
+    found = pd.DataFrame(rows, columns=["kind", "alpha", "prompt", "tokens", *LARGEST])
+    found.attrs["dtype"] = recorded.measured_with["dtype"]
+    return found
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a cell's files say."""
+
+    folder: Path
+    calib: dict[str, Any]
+    trajectory: dict[str, Any]
+    pmass: dict[str, Any]
+    lines: Sequence[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Recorded:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: there is no such cell")
+        texts = {}
+        for file in (CALIBRATION, TRAJECTORY, PMASS, GENERATIONS):
+            try:
+                texts[file] = (folder / file).read_text()
+            except OSError as error:
+                raise CellError(folder, file, f"cannot be read: {error.strerror}") from error
+        lines = [json.loads(line) for line in texts.pop(GENERATIONS).splitlines()]
+        calib, trajectory, pmass = map(json.loads, texts.values())
+        if "measured_with" not in calib or not (folder / VECTOR).is_file():
+            raise CellError(folder, CALIBRATION, "was not made by isoklx run, and says too little")
+        return cls(folder, calib, trajectory, pmass, lines)
+
+    @property
+    def measured_with(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.calib["measured_with"]
+        return found
+
+    def generations(self, kind: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["kind"] == kind]
+
+    def values(self, file: dict[str, Any], key: str, line: dict[str, Any]) -> list[float] | None:
+        """What a file has of a rollout, by its dose; None where it has nothing."""
+        for alpha, rows in file.get(key, {}).items():
+            if math.isclose(float(alpha), line["alpha"], rel_tol=1e-9) and rows:
+                found: list[float] = rows[line["prompt_idx"]]
+                return found
+        return None
+
+
+def _spread(lines: Sequence[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
+    """So many of the lines, the first and the last among them."""
+    places = np.linspace(0, len(lines) - 1, min(samples, len(lines))).round().astype(int)
+    return [lines[place] for place in places]
+
+
+def _compared(
+    model: PreTrainedModel, recorded: _Recorded, line: dict[str, Any]
+) -> tuple[str, float, int, int, float, float, float]:
+    prompt, tokens, tail = line["prompt_ids"], line["token_ids"], line["fork_tail_ids"]
+    plain = _Plain(model, recorded, float(line["coeff"]))
+    kl = pmass = p_true = math.nan
+    asked = line["kind"] == "qa"
+    if not asked:
+        kl = _largest(
+            recorded.values(recorded.trajectory, "per_prompt_per_t_kl", line),
+            plain.kl(prompt, tokens),
+        )
+    forks = [fork for fork in recorded.pmass["fork_points"] if fork <= len(tokens)]
+    again = [plain.fork([*prompt, *tokens[:fork], *tail]) for fork in forks]
+    key = "pmass" if asked else "pmass_eval"
+    pmass = _largest(recorded.values(recorded.pmass, key, line), [each[0] for each in again])
+    if asked:
+        p_true = _largest(
+            recorded.values(recorded.pmass, "p_true", line), [each[1] for each in again]
+        )
+    return line["kind"], line["alpha"], line["prompt_idx"], len(tokens), kl, pmass, p_true
+
+
+def _largest(there: Sequence[float] | None, again: Sequence[float]) -> float:
+    """Largest difference of what both have; NaN where the cell has nothing."""
+    if not there or not again:
+        return math.nan
+    known = np.array(there[: len(again)], float)
+    return float(np.nanmax(np.abs(known - np.array(again)), initial=0.0))
+
+
+class _Plain:
+    """A steered model that reads every token anew."""
+
+    def __init__(self, model: PreTrainedModel, recorded: _Recorded, coefficient: float) -> None:
+        from safetensors.torch import load_file
+
+        self._model, self._coefficient = model, coefficient
+        self._ablates = recorded.measured_with["action"] == "ablate"
+        self._true = recorded.measured_with["true_ids"]
+        self._false = recorded.measured_with["false_ids"]
+        self._vectors = {
+            int(name.removeprefix("layer").removesuffix(".v")): vector.float()
+            for name, vector in load_file(str(recorded.folder / VECTOR)).items()
+        }
+
+    def kl(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """KL(steered || base) of the distribution that predicted each token."""
+        if not tokens:
+            return []
+        predicted = slice(len(prompt) - 1, -1)
+        with self._steered():
+            log_p = self._logits([*prompt, *tokens])[predicted].log_softmax(-1)
+        log_base = self._logits([*prompt, *tokens])[predicted].log_softmax(-1)
+        found: list[float] = (log_p.exp() * (log_p - log_base)).sum(-1).tolist()
+        return found
+
+    def fork(self, ids: Sequence[int]) -> tuple[float, float]:
+        """Probability of both answers as the next token, and the share of true in it."""
+        with self._steered():
+            p = self._logits(ids)[-1].softmax(-1)
+        true, false = float(p[self._true].sum()), float(p[self._false].sum())
+        return true + false, true / (true + false) if true + false else math.nan
+
+    def _logits(self, ids: Sequence[int]) -> torch.Tensor:
+        import torch
+
+        with torch.no_grad():
+            read = torch.tensor([list(ids)], device=self._model.device)
+            logits: torch.Tensor = self._model(input_ids=read, use_cache=False).logits[0].float()
+        return logits
+
+    @contextmanager
+    def _steered(self) -> Iterator[None]:
+        from isoklx.measure.blocks import decoder_blocks
+
+        blocks = decoder_blocks(self._model)
+        handles = [
+            blocks[layer].register_forward_hook(self._hook(vector))
+            for layer, vector in self._vectors.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, vector: torch.Tensor) -> Any:
+        def steer(_module: object, _inputs: object, output: Any) -> Any:
+            h = output[0] if isinstance(output, tuple) else output
+            v = vector.to(h.device)
+            steered = h.float() + self._coefficient * v
+            if self._ablates:
+                steered = steered - (h.float() @ v)[..., None] * v
+            steered = steered.to(h.dtype)
+            return (steered, *output[1:]) if isinstance(output, tuple) else steered
+
+        return steer

@@ -1,0 +1,270 @@
+"""Make cells: calibrate each model and method, sweep its doses, and leave a folder per cell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from isoklx.cells.claim import claimed
+from isoklx.errors import BuildError, IsoklxError, MeasureError
+from isoklx.measure.choices import Forks, Method, Statistic
+from isoklx.measure.inputs import Inputs, expected_tokens, read_inputs
+from isoklx.measure.meter import Meter
+from isoklx.measure.plans import CellPlan, cell_plans
+from isoklx.measure.settings import Settings
+from isoklx.store.extras import need
+
+if TYPE_CHECKING:
+    from isoklx.measure.loading import LoadedModel
+
+log = logging.getLogger("isoklx.measure")
+
+KEPT = "_measuring"
+"""Folder in the runs root where batches are kept of cells that are not complete; no cell itself."""
+
+
+def run(
+    *models: str,
+    method: Method | tuple[Method, ...] = ("mean_diff",),
+    out: Path = Path("outputs"),
+    pairs: Path | None = None,
+    prompts: Path | None = None,
+    calib_prompts: Path | None = None,
+    questions: Path | None = None,
+    noquestions: bool = False,
+    vector: Path | None = None,
+    layer: float | tuple[float, ...] | None = None,
+    token: Literal["content", "last"] = "content",
+    window: int = 256,
+    alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0),
+    forks: Forks = "log",
+    target_kl: float = 1.0,
+    statistic: Statistic = "p95",
+    sign: Literal["+", "-", "both"] = "+",
+    temperature: float = 0.0,
+    samples: int = 1,
+    seed: int | tuple[int, ...] = 0,
+    device: str = "auto",
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    batch: int | None = None,
+    scheduler: str | None = None,
+    dry: bool = False,
+) -> list[Path]:
+    """Calibrate models, sweep doses around what was found, and write one cell for each.
+
+    A cell is one model, method, seed, window and side of the direction. Its coefficient ``c_star``
+    brings the statistic of KL(steered || base) over all tokens of the calibration prompts to the
+    target; then each dose ``alpha`` steers the held-out prompts with ``alpha * c_star``. The same
+    call continues what was interrupted, and leaves alone what is there already.
+
+    Parameters
+    ----------
+    *models : str
+        Folder of a model, GGUF file, or name on a hub. Several are measured one after another.
+    method : tuple of str
+        Any of mean_diff, pca, pca_centred (added) and directional_ablation (put in the place of
+        what lies along it).
+    out : Path
+        Runs root that the cells are written to.
+    pairs : Path, optional
+        JSONL of positive and negative answers, with or without their prompt, that differ in what
+        is steered. Without it the package's own: agreeing with a claim, and doubting it.
+    prompts : Path, optional
+        Held-out prompts, JSONL or one a line. Without it 32 of the package's own.
+    calib_prompts : Path, optional
+        Prompts for the calibration. Without it 12 of the package's own.
+    questions : Path, optional
+        JSONL of questions whose answer is true or false. Without it the package's own.
+    noquestions : bool
+        Ask no questions.
+    vector : Path, optional
+        Steer with the direction in this file, not with one found in pairs: GGUF of repeng or
+        llama.cpp, safetensors, svec, pt, npy or npz.
+    layer : tuple of float, optional
+        Blocks to steer: a number from 0, a fraction of the depth, or several of them. Without it
+        the block at 0.6 of the depth, or those that the vector file names.
+    token : {"content", "last"}
+        Where in an answer its direction is read: at the last token of its content, or of its turn.
+    window : int
+        Tokens to generate at most.
+    alphas : tuple of float
+        Doses, in units of c_star.
+    forks : "log", int or tuple of int
+        Tokens at which rollouts are interrupted and asked: log-spaced, every so many, or these.
+    target_kl : float
+        Nats per token that the calibration aims at.
+    statistic : {"p95", "rms", "mean"}
+        What of KL over all tokens is brought to the target.
+    sign : {"+", "-", "both"}
+        Side of the direction; each is a calibration and a cell of its own.
+    temperature : float
+        0 decodes greedily; above it tokens are drawn.
+    samples : int
+        Sampled rollouts a prompt: cells of so many seeds, from the seed on.
+    seed : tuple of int
+        Seeds of what is drawn; several are several cells.
+    device : str
+        As torch names it; by default a GPU where there is one.
+    dtype : {"auto", "float32", "bfloat16", "float16"}
+        Precision of the model; by default float32 on a CPU, else its own.
+    batch : int, optional
+        Rollouts at a time. Without it as many as memory holds.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, tcp://HOST:PORT; each cell is a task of one of its
+        workers, which see models, files and OUT under the same names.
+    dry : bool
+        Say which cells would be made, of how many tokens, in how much memory and how long, and
+        make none.
+
+    Returns
+    -------
+    list of Path
+        The folders of the cells, those too that were there already.
+
+    Raises
+    ------
+    UsageError
+        For what no cell can be made with, before any model is loaded where that can be known.
+    MeasureError
+        When a cell could not be made; the others were.
+    BuildError
+        When a folder cannot be written.
+
+    Examples
+    --------
+    $ isoklx run org/model --method pca --out outputs
+    $ isoklx run models/a models/b --method mean_diff,pca --window 512 --alphas 0,0.5,1,2,4
+    $ isoklx run org/model --vector happy.gguf --sign both --dry
+    """
+    need("torch", "run", extra="run")
+    need("transformers", "run", extra="run")
+    settings = Settings(
+        pairs=pairs,
+        prompts=prompts,
+        calib_prompts=calib_prompts,
+        questions=questions,
+        ask=not noquestions,
+        vector=vector,
+        layer=None if layer is None else _several(layer),
+        token=token,
+        window=window,
+        alphas=tuple(float(alpha) for alpha in _several(alphas)),
+        forks=forks,
+        target_kl=target_kl,
+        statistic=statistic,
+        temperature=temperature,
+        dtype=dtype,
+        device=device,
+        batch=batch,
+    )
+    plans = cell_plans(models, _several(method), _several(seed), sign, settings, samples)
+    inputs = read_inputs(settings)
+    if dry:
+        from isoklx.measure.estimates import estimates
+
+        for estimate in estimates(plans, inputs, out):
+            log.info("%s", estimate)
+        return []
+    return _made(plans, inputs, out, scheduler)
+
+
+def make_planned(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter | None = None) -> str:
+    """Make one cell, or say why it was not made: what a worker does.
+
+    Parameters
+    ----------
+    plan : CellPlan
+        Which cell.
+    inputs : Inputs
+        What its model is given.
+    out : Path
+        The runs root, a folder.
+    meter : Meter, optional
+        Is told of every batch.
+
+    Returns
+    -------
+    str
+        Empty where the cell is complete; else one line that says why it is not.
+    """
+    from isoklx.measure.cell_making import make_cell
+    from isoklx.measure.cell_parts import prepared
+
+    folder, kept_in = out / plan.run_id, out / KEPT / plan.run_id
+    settings = plan.settings
+    try:
+        with claimed(folder) as mine:
+            if not mine:
+                return f"{folder}: another run is making this cell"
+            loaded = _loaded(plan.model, settings.device, settings.dtype)
+            cell = prepared(plan, loaded, inputs, folder, kept_in)
+            make_cell(cell, folder, kept_in, meter or Meter(0))
+    except IsoklxError as error:
+        return str(error)
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, device: str, dtype: str) -> LoadedModel:
+    """The model that was loaded last, or another one in its place."""
+    from isoklx.measure.loading import load_model
+
+    return load_model(name, device=device, dtype=dtype)
+
+
+def _made(
+    plans: Sequence[CellPlan], inputs: Inputs, out: Path, scheduler: str | None
+) -> list[Path]:
+    """Make all cells that can be made, and then raise for those that could not."""
+    try:
+        (out / KEPT).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
+    make = _here if scheduler is None else partial(_at_workers, scheduler)
+    reasons = {}
+    for plan, reason in make(plans, inputs, out):
+        if reason:
+            reasons[plan] = reason
+            log.warning("%s", reason)
+        else:
+            log.info("%s: complete", plan.run_id)
+    with suppress(OSError):
+        (out / KEPT).rmdir()  # unless a cell is not complete yet
+    if len(plans) == len(reasons) == 1:
+        raise MeasureError(*reasons.values())
+    if reasons:
+        names = ", ".join(plan.run_id for plan in reasons)
+        raise MeasureError(f"{len(reasons)} of {len(plans)} cells are not complete: {names}")
+    return [out / plan.run_id for plan in plans]
+
+
+def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[tuple[CellPlan, str]]:
+    meter = Meter(sum(expected_tokens(inputs, plan.settings) for plan in plans))
+    try:
+        for plan in plans:
+            yield plan, make_planned(plan, inputs, out, meter)
+    finally:
+        meter.clear()
+
+
+def _at_workers(
+    scheduler: str, plans: Sequence[CellPlan], inputs: Inputs, out: Path
+) -> Iterator[tuple[CellPlan, str]]:
+    """Each cell is a task; one whose worker died is begun again where it was."""
+    from isoklx.sweeps.scheduler import connected
+
+    with connected(scheduler) as client:
+        futures = client.map(
+            partial(make_planned, inputs=inputs, out=out.absolute()), plans, pure=False
+        )
+        yield from zip(plans, client.gather(futures), strict=True)
+
+
+def _several(values: Any) -> tuple[Any, ...]:
+    """One value, or several: as a tuple."""
+    several = isinstance(values, Iterable) and not isinstance(values, str)
+    return tuple(values) if several else (values,)

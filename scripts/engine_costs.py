@@ -1,0 +1,212 @@
+"""What rollouts cost: the engine, plain generation of the same tokens, and the plain loop.
+
+Used by ``scripts/benchmark.py run``. The plain loop takes the rollouts one at a time, and twice
+each, for KL and for pmass, as cells have been made before; it is part of the tests. It is timed on
+some of the rows, and its time multiplied; on those its KL and pmass are held against the engine's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from isoklx.measure.answers import AnswerIds
+from isoklx.measure.blocks import layer_numbers
+from isoklx.measure.rollouts import Rollouts, roll_out
+from isoklx.measure.steering import Steering
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.measure.plain_loop import plain
+
+WINDOW = 48
+FORKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 27, 34, 41, 48)
+DOSES = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""In lengths of the hidden state that is steered."""
+
+HEADINGS = (
+    "rollouts x tokens, tail",
+    "generate s",
+    "no twins, no forks s",
+    "no forks s",
+    "engine s",
+    "of generate",
+    "plain loop s",
+    "times faster",
+    "KL differs by",
+    "pmass differs by",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and what is rolled out: every prompt at every dose."""
+
+    model: PreTrainedModel
+    steering: Steering
+    prompts: list[list[int]]
+    doses: list[float]
+    tail: list[int]
+    answers: AnswerIds
+
+    @property
+    def pairs(self) -> list[tuple[list[int], float]]:
+        """The rows of the batch."""
+        return [(prompt, dose) for prompt in self.prompts for dose in self.doses]
+
+
+def case_of(folder: Path, prompts: Sequence[str], tail: str | None = None) -> Case:
+    """Load a model, and steer it along a direction drawn at random: the cost is that of any.
+
+    Parameters
+    ----------
+    folder : Path
+        A model with its tokenizer.
+    prompts : sequence of str
+        What the user says.
+    tail : str, optional
+        What asks at a fork, where it is not what a cell asks with.
+    """
+    from isoklx.measure.chat import answer_ids, prompt_ids, tail_ids
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    # No way of rolling out ends before the window, so that all make as many tokens.
+    model.generation_config.eos_token_id = None
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
+    (layer,) = layer_numbers(model, 0.6)
+    with torch.no_grad():
+        states = model(input_ids=torch.tensor([ids[0]]), output_hidden_states=True).hidden_states
+    length = float(states[layer + 1][0, -1].norm())
+    vector = np.random.default_rng(0).normal(size=states[0].shape[-1]).astype(np.float32)
+    return Case(
+        model,
+        Steering("add", {layer: vector / np.linalg.norm(vector)}, "random"),
+        ids,
+        [dose * length for dose in DOSES],
+        tail_ids(tokenizer) if tail is None else tokenizer.encode(tail, add_special_tokens=False),
+        answer_ids(tokenizer),
+    )
+
+
+def rows(case: Case, sample: int, repeat: int = 1) -> Iterator[Sequence[str]]:
+    """Measure a case; one row of the table, in the order of HEADINGS.
+
+    Parameters
+    ----------
+    case : Case
+        What is rolled out.
+    sample : int
+        Rows that the plain loop takes, spread over prompts and doses.
+    repeat : int
+        Runs of each, of which the quickest counts.
+    """
+    every = max(len(case.pairs) // sample, 1)
+    # A step that is no multiple of the doses meets all of them.
+    some = list(range(0, len(case.pairs), every))[:sample]
+    generated = _quickest(lambda: generate(case), repeat)[0]
+    bare = _quickest(lambda: engine(case, forks=(), twins=False), repeat)[0]
+    twins = _quickest(lambda: engine(case, forks=()), repeat)[0]
+    measured, rollouts = _quickest(lambda: engine(case), repeat)
+    started = time.perf_counter()
+    differences = [plain_row(case, row, rollouts) for row in some]
+    plainly = (time.perf_counter() - started) * len(case.pairs) / len(some)
+    kl, pmass = np.max(differences, axis=0)
+    yield (
+        f"{len(case.pairs)} x {WINDOW}, {len(case.tail)}",
+        *(f"{seconds:.2f}" for seconds in (generated, bare, twins, measured)),
+        f"{measured / generated:.2f}",
+        f"{plainly:.1f}",
+        f"{plainly / measured:.1f}",
+        f"{kl:.1e}",
+        f"{pmass:.1e}",
+    )
+
+
+def engine(case: Case, forks: Sequence[int] = FORKS, *, twins: bool = True) -> Rollouts:
+    """All rows in one batch."""
+    prompts, doses = zip(*case.pairs, strict=True)
+    return roll_out(
+        case.model,
+        case.steering,
+        prompts,
+        doses,
+        window=WINDOW,
+        forks=forks,
+        tails=[case.tail],
+        answers=case.answers,
+        eos_ids=(),
+        twins=twins,
+    )
+
+
+def generate(case: Case) -> torch.Tensor:
+    """As many tokens of as many rows, unsteered and unmeasured, in one batch."""
+    prompts = [prompt for prompt, _ in case.pairs]
+    longest = max(map(len, prompts))
+    padding = [longest - len(prompt) for prompt in prompts]
+    ids = [[0] * short + prompt for short, prompt in zip(padding, prompts, strict=True)]
+    mask = [[0] * short + [1] * (longest - short) for short in padding]
+    return _generate(case.model, torch.tensor(ids), torch.tensor(mask))
+
+
+def plain_row(case: Case, row: int, rollouts: Rollouts) -> tuple[float, float]:
+    """Roll one row out plainly; how far KL and pmass of the engine are from it."""
+    prompt, dose = case.pairs[row]
+
+    def rolled(model: PreTrainedModel, ids: list[int], *_: object) -> list[int]:
+        # Once for KL and once more for pmass.
+        for _again in range(2):
+            read = torch.tensor([ids])
+            tokens = _generate(model, read, torch.ones_like(read))[0, len(ids) :].tolist()
+        return tokens
+
+    tokens, kl, forks = plain(
+        case.model,
+        case.steering,
+        dose,
+        prompt,
+        window=WINDOW,
+        forks=FORKS,
+        tail=case.tail,
+        answers=case.answers,
+        eos_ids=set(),
+        rolled=rolled,
+    )
+    # Two tokens that are as probable as each other may change places by rounding.
+    same = int(np.cumprod(np.equal(tokens, rollouts.token_ids[row])).sum())
+    asked = [place for place, fork in enumerate(FORKS) if fork <= same]
+    pmass = [forks[FORKS[place]][0] for place in asked]
+    assert rollouts.kl is not None
+    return (
+        float(np.abs(rollouts.kl[row, : same + 1] - kl[: same + 1]).max()),
+        float(np.abs(rollouts.pmass[row, asked] - pmass).max()),
+    )
+
+
+def _generate(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        out: torch.Tensor = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=WINDOW,
+            do_sample=False,
+            pad_token_id=0,
+        )
+    return out
+
+
+def _quickest(work: Callable[[], object], repeat: int) -> tuple[float, object]:
+    found = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        result = work()
+        found.append((time.perf_counter() - started, result))
+    return min(found, key=lambda each: each[0])

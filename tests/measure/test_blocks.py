@@ -1,0 +1,59 @@
+"""Blocks of many architectures, and the numbers that name them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="models run in torch")
+pytest.importorskip("transformers", reason="models are those of transformers")
+
+from torch import nn
+
+from isoklx.errors import MeasureError, UsageError
+from isoklx.measure.blocks import decoder_blocks, layer_numbers
+from tests.measure.plain_loop import blocks
+from tests.models.random_models import CONFIGS, random_model
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_blocks_are_found_whatever_they_are_called(name: str) -> None:
+    assert decoder_blocks(random_model(name)) is blocks(random_model(name))
+
+
+def test_two_lists_of_that_length_are_not_guessed_between() -> None:
+    model = random_model("llama")
+    model.model.others = nn.ModuleList(nn.Identity() for _ in range(4))
+    try:
+        with pytest.raises(MeasureError, match="LlamaForCausalLM has 2 lists of 4 blocks"):
+            decoder_blocks(model)
+    finally:
+        del model.model.others
+
+
+@pytest.mark.parametrize(
+    ("layers", "numbers"),
+    [
+        (0, (0,)),
+        (3, (3,)),
+        (0.6, (2,)),
+        (0.75, (3,)),
+        (0.0, (0,)),
+        ([3, 0.25], (1, 3)),
+        (2.0, (2,)),
+    ],
+)
+def test_a_layer_is_a_number_or_a_fraction_of_the_depth(layers, numbers) -> None:
+    assert layer_numbers(random_model("llama"), layers) == numbers
+
+
+@pytest.mark.parametrize("layers", [4, -1, 1.5, [0, 9], float("nan")])
+def test_a_layer_that_is_not_there_is_refused(layers) -> None:
+    with pytest.raises(UsageError, match="is not there: the model has blocks 0 to 3"):
+        layer_numbers(random_model("llama"), layers)
+
+
+def test_a_layer_named_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="layer 1 is named twice"):
+        layer_numbers(random_model("llama"), [1, 0.25])
+    with pytest.raises(UsageError, match="at least one"):
+        layer_numbers(random_model("llama"), [])
