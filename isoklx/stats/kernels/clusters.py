@@ -53,7 +53,9 @@ def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
     # Sums of float32 may lie a rounding outside.
     found = np.clip(_ratio_of_sums(total, count), 0.0, 1.0)
     size = _effective_size(total, count, found, found, level)
-    return np.concatenate([found[..., np.newaxis], _exact(found, size, level)], axis=-1)
+    low, high = np.moveaxis(_exact(found, size, level), -1, 0)
+    # A share of next to nothing is below what the quantile of a beta distribution resolves.
+    return np.stack([found, np.minimum(low, found), np.maximum(high, found)], axis=-1)
 
 
 def mean(total: Numbers, count: Numbers, *, level: float) -> Floats:
