@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from isoklx.cells.json_text import plain
 from isoklx.cells.sources import GENERATIONS, PMASS, RESULTS, TRAJECTORY
 from isoklx.cells.summaries import Floats, float32, p95_over_prompts, results_line
 from isoklx.errors import UsageError
+from isoklx.schema import same_dose
 
 KINDS = ("eval", "qa")
 """Of generations: from prompts, and from questions."""
@@ -23,17 +23,9 @@ KINDS = ("eval", "qa")
 ANSWERS = ("argmax_str", "was_thinking", "answer_label")
 """What else pmass.json says of each question at each fork."""
 
-SAME = 1e-9
-"""Doses are the same when they differ by at most that, relative."""
-
 Ints = npt.NDArray[np.int64]
 Records = dict[tuple[str, str], list[Any]]
 """{(file, key): one value per dose}, for files without keys under the key ``""``."""
-
-
-def same(alpha: float, other: float) -> bool:
-    """Whether two alphas are one dose."""
-    return math.isclose(alpha, other, rel_tol=SAME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +60,7 @@ class Doses:
         found: list[float] = []
         for i, value in enumerate(self.alphas):
             alpha = _finite(value, f"alphas[{i}]") + 0.0
-            if any(same(alpha, other) for other in found):
+            if any(same_dose(alpha, other) for other in found):
                 raise UsageError(f"alphas: {alpha:g} is there twice")
             found.append(alpha)
         return found
@@ -197,7 +189,7 @@ class Doses:
             alpha = _finite(generation.get("alpha"), f'{place}["alpha"]')
             if generation.get("kind") not in KINDS:
                 raise UsageError(f'{place}["kind"] is {generation.get("kind")!r}: give eval or qa')
-            at = [k for k, other in enumerate(alphas) if same(alpha, other)]
+            at = [k for k, other in enumerate(alphas) if same_dose(alpha, other)]
             if not at:
                 raise UsageError(f'{place}["alpha"] is {alpha:g}, which is none of these doses')
             lines[at[0]].append(json.dumps(plain(generation, place)))

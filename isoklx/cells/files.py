@@ -12,7 +12,7 @@ from typing import Any
 
 from isoklx.cells import measurements as m
 from isoklx.cells.atomic import replacing, workspace
-from isoklx.cells.doses import Records, same
+from isoklx.cells.doses import Records
 from isoklx.cells.json_text import Json, pretty
 from isoklx.cells.lines import LINES
 from isoklx.cells.sources import (
@@ -25,6 +25,7 @@ from isoklx.cells.sources import (
     Sources,
 )
 from isoklx.errors import BuildError, CellError, UsageError
+from isoklx.schema import same_dose
 
 SWEEP = (TRAJECTORY, RESULTS, GENERATIONS, PMASS)
 """What a dose is written to, in this order: with the last one it is complete."""
@@ -134,7 +135,7 @@ class CellFiles:
         if pmass:
             there = {key: pmass[key] for key in asked if key in pmass}
             _refuse_difference(self.folder / PMASS, there, asked)
-        fresh = [i for i, alpha in enumerate(alphas) if not any(same(alpha, a) for a in done)]
+        fresh = [i for i, alpha in enumerate(alphas) if not any(same_dose(alpha, a) for a in done)]
         for i in set(range(len(alphas))) - set(fresh):
             self._refuse_other_numbers(alphas[i], {at: each[i] for at, each in records.items()})
         if not fresh:
@@ -166,7 +167,7 @@ class CellFiles:
 
     def _refuse_other_numbers(self, alpha: float, values: Mapping[tuple[str, str], Any]) -> None:
         for (file, key), value in values.items():
-            found = [e for a, e in self._by_alpha(file, key).items() if same(a, alpha)] or [
+            found = [e for a, e in self._by_alpha(file, key).items() if same_dose(a, alpha)] or [
                 ("", [])
             ]
             for spelling, there in found:
@@ -209,7 +210,7 @@ def _numbered(items: list[Any]) -> Json:
 
 def _merged(there: Mapping[float, tuple[str, Any]], here: Mapping[float, Any]) -> Json:
     """By alpha, ascending; what is here takes the place of what is there."""
-    kept = {a: each for a, each in there.items() if not any(same(a, alpha) for alpha in here)}
+    kept = {a: each for a, each in there.items() if not any(same_dose(a, alpha) for alpha in here)}
     both = kept | {alpha: (repr(alpha), value) for alpha, value in here.items()}
     return {spelling: value for _, (spelling, value) in sorted(both.items())}
 

@@ -23,6 +23,7 @@ from isoklx.measure.dose_records import DoseRollouts
 from isoklx.measure.kept_batches import KeptBatches
 from isoklx.measure.meter import Meter
 from isoklx.measure.rollouts import Rollouts, joined, roll_out
+from isoklx.schema import same_dose
 
 log = logging.getLogger("isoklx.measure")
 
@@ -253,6 +254,4 @@ def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
 
 def _missing(alphas: Sequence[float], there: Sequence[float]) -> list[float]:
     """Doses that the cell has not."""
-    return [
-        alpha for alpha in alphas if not any(np.isclose(alpha, a, rtol=1e-9, atol=0) for a in there)
-    ]
+    return [alpha for alpha in alphas if not any(same_dose(alpha, a) for a in there)]

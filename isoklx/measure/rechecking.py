@@ -18,6 +18,7 @@ import numpy as np
 
 from isoklx.cells.sources import CALIBRATION, GENERATIONS, PMASS, TRAJECTORY
 from isoklx.errors import CellError, UsageError
+from isoklx.schema import same_dose
 from isoklx.store.extras import need
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class _Recorded:
     def values(self, file: dict[str, Any], key: str, line: dict[str, Any]) -> list[float] | None:
         """What a file has of a rollout, by its dose; None where it has nothing."""
         for alpha, rows in file.get(key, {}).items():
-            if math.isclose(float(alpha), line["alpha"], rel_tol=1e-9) and rows:
+            if same_dose(float(alpha), line["alpha"]) and rows:
                 found: list[float] = rows[line["prompt_idx"]]
                 return found
         return None
