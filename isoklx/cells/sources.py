@@ -25,6 +25,9 @@ RESULTS = "results.csv"
 GENERATIONS = "gens.jsonl"
 """One generation a line; texts are read on request."""
 
+VECTOR = "vector.safetensors"
+"""What the cell was steered with; recheck reads it."""
+
 FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
 """The files of a cell, in the order in which the hash takes them."""
 

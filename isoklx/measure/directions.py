@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from isoklx.cells.atomic import replacing
+from isoklx.cells.sources import VECTOR
 from isoklx.errors import BuildError
 from isoklx.measure import prompts
 from isoklx.measure.blocks import decoder_blocks, layer_numbers
@@ -19,8 +20,6 @@ from isoklx.measure.plans import CellPlan
 from isoklx.measure.steering import Steering
 from isoklx.measure.tokenised import Tokenised
 from isoklx.measure.vectors import read_steering, steering_bytes
-
-VECTOR = "vector.safetensors"
 
 LAYER = 0.6
 """Share of the depth at which a model is steered unless it is said where."""

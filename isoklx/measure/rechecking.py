@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoklx.cells.sources import CALIBRATION, GENERATIONS, PMASS, TRAJECTORY
+from isoklx.cells.sources import CALIBRATION, GENERATIONS, PMASS, TRAJECTORY, VECTOR
 from isoklx.errors import CellError, UsageError
 from isoklx.schema import same_dose
 from isoklx.store.extras import need
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
     from transformers import PreTrainedModel
-
-VECTOR = "vector.safetensors"
 
 LARGEST = ("kl", "pmass", "p_true")
 """The columns that hold largest differences."""

@@ -143,13 +143,15 @@ def fork_points(forks: Forks, window: int) -> tuple[int, ...]:
 
 
 def _refuse_alphas(alphas: Sequence[float]) -> None:
+    from isoklx.schema import same_dose  # late, for it brings numpy
+
     if not alphas:
         raise UsageError("no alpha was given")
     for place, alpha in enumerate(alphas):
         if not math.isfinite(alpha):
             raise UsageError(f"alpha is {alpha}; give finite doses")
         for other in alphas[:place]:
-            if math.isclose(alpha, other, rel_tol=1e-9):
+            if same_dose(alpha, other):
                 raise UsageError(f"alphas {other:g} and {alpha:g} are the same dose; give it once")
 
 
