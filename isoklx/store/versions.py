@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from isoklx import schema
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def variables(version: object) -> set[str]:
@@ -52,7 +54,7 @@ def upgraded(ds: xr.Dataset) -> xr.Dataset:
         dims = tuple(dim for dim in var.dims if dim in ds.dims)
         values = _default(name, tuple(ds.sizes[dim] for dim in dims))
         encoding = {} if var.fill is None else {"_FillValue": var.fill}
-        added[name] = xr.Variable(dims, values, var.attributes, encoding)
+        added[name] = (dims, values, var.attributes, encoding)
     if "seed" in ds.variables:
         ds = ds.assign_coords(seed=ds["seed"].astype(schema.COORDINATES["seed"].dtype))
     for name in schema.COORDINATES.keys() & ds.variables.keys():

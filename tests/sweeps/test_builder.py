@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 
 import netCDF4
 import pytest
@@ -295,3 +297,13 @@ def test_a_build_leaves_nothing_but_its_file(root, tmp_path):
 def test_fewer_than_one_process_is_refused(root):
     with pytest.raises(UsageError, match="jobs is 0"):
         isoklx.build(root, jobs=0)
+
+
+def test_a_build_does_not_wait_for_what_it_does_not_use(sample, tmp_path):
+    code = (
+        "import sys, isoklx; isoklx.build(sys.argv[1], sys.argv[2]); "
+        "print({'xarray', 'pandas', 'matplotlib', 'dask', 'scipy', 'torch'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-c", code, str(sample), str(tmp_path / "sample.nc")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
