@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoklx.cells.writing import recorded
+from isoklx.measure.cell_making import missing
 from isoklx.measure.cell_parts import Cell, prepared
-from isoklx.measure.inputs import Inputs, expected_tokens
+from isoklx.measure.inputs import TRIES, Inputs, expected_tokens
 from isoklx.measure.loading import load_model
 from isoklx.measure.memory import batch_memory
 from isoklx.measure.meter import duration
@@ -29,9 +30,9 @@ class Estimate:
     plan : CellPlan
         Which cell.
     doses_there : int
-        Doses that the folder has already.
+        Doses that the folder has already, of those that are asked for.
     tokens : int
-        Tokens that are decoded at most.
+        Tokens that are decoded at most; 0 where nothing is left to be done.
     batch : int
         Rollouts at a time.
     weights, working : int
@@ -49,6 +50,8 @@ class Estimate:
     seconds: float
 
     def __str__(self) -> str:
+        if not self.tokens:
+            return f"{self.plan.run_id}: is complete"
         there = f", {self.doses_there} of its doses are there" if self.doses_there else ""
         memory = f"{self.weights / 1e9:.2f} GB for the model, {self.working / 1e9:.2f} GB beside it"
         return (
@@ -82,18 +85,19 @@ def estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[
     for plan in plans:
         if loaded is None or loaded.name != plan.model:
             loaded = load_model(plan.model, device=plan.settings.device, dtype=plan.settings.dtype)
-        folder = out / plan.run_id
-        cell = prepared(plan, loaded, inputs, folder, out)
-        before = recorded(folder)
-        tokens = expected_tokens(inputs, plan.settings)
+        cell = prepared(plan, loaded, inputs, out)
+        before = recorded(plan.folder(out), cell.calib)
+        left = missing(plan.settings.alphas, () if before is None else before.alphas)
+        tries = TRIES if before is None else 0
+        tokens = expected_tokens(inputs, plan.settings, doses=len(left), tries=tries)
         yield Estimate(
             plan,
-            doses_there=0 if before is None else len(before.alphas),
+            doses_there=len(plan.settings.alphas) - len(left),
             tokens=tokens,
             batch=cell.batch,
             weights=int(loaded.model.get_memory_footprint()),
             working=batch_memory(loaded.model, cell.tokenised, plan.settings.window, cell.batch),
-            seconds=tokens * _seconds_a_token(cell),
+            seconds=tokens * _seconds_a_token(cell) if tokens else 0.0,
         )
 
 

@@ -49,6 +49,8 @@ class KeptBatches:
             before = json.loads(described.read_text()) if described.is_file() else None
         except OSError as error:
             raise BuildError(f"{folder}: cannot be written: {error.strerror}") from error
+        except ValueError as error:
+            raise MeasureError(f"{described}: cannot be read; remove {folder}") from error
         if before is None:
             with replacing(described) as partial:
                 partial.write_text(json.dumps(made_with, indent=1))
@@ -115,7 +117,7 @@ def _read(path: Path) -> Rollouts:
     try:
         with np.load(path, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise MeasureError(f"{path}: cannot be read; remove it to make it anew") from error
     ends = np.cumsum(arrays["gen_len"])
     rows = np.split(arrays.pop("tokens"), ends[:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -62,7 +63,10 @@ class Meter:
         share = min(self._done / self._total, 1) if self._total else 1.0
         left = self.seconds_left
         rest = "" if left is None else f", {duration(left)} left"
-        sys.stderr.write(f"\r\033[K{share:4.0%} {printable(self._what)}{rest}")
+        line = f"{share:4.0%} {printable(self._what)}{rest}"
+        # A line that is wrapped could not be taken back.
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\033[K{line[:width]}")
         sys.stderr.flush()
 
 
