@@ -120,7 +120,7 @@ def go(folder: Path) -> dict[str, Any]:
     def at_random(how: int) -> Callable[[Path], int]:
         def stop(out: Path) -> int:
             pid = scene.child(out)
-            time.sleep(rng.uniform(0.05, 0.6) * length)
+            time.sleep(rng.uniform(0.05, 1.1) * length)
             os.kill(pid, how)  # it is no zombie before it is waited for
             return waited(pid)
 

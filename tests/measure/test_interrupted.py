@@ -62,7 +62,7 @@ def test_each_stop_costs_the_batch_in_hand_at_most(seen: dict[str, Any], how: st
 
 def test_ctrl_c_is_one_line_and_leaves_nothing_hidden(seen: dict[str, Any]) -> None:
     for chain in seen["SIGINT"]:
-        assert set(chain["statuses"][:-1]) == {INTERRUPTED}
+        assert set(chain["statuses"][:-1]) <= {INTERRUPTED}
         for text in chain["said"][:-1]:
             assert text.endswith("isoklx: interrupted\n")
             assert "Traceback" not in text
@@ -71,5 +71,5 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_hidden(seen: dict[str, Any]) -> N
 
 def test_sigterm_ends_it_as_the_signal_does(seen: dict[str, Any]) -> None:
     for chain in seen["SIGTERM"]:
-        assert set(chain["statuses"][:-1]) == {-signal.SIGTERM}
+        assert set(chain["statuses"][:-1]) <= {-signal.SIGTERM}
         assert not any("Traceback" in text for text in chain["said"])
