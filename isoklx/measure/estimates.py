@@ -11,7 +11,7 @@ from isoklx.cells.writing import recorded
 from isoklx.measure.cell_making import missing
 from isoklx.measure.cell_parts import Cell, prepared
 from isoklx.measure.inputs import TRIES, Inputs, expected_tokens
-from isoklx.measure.loading import load_model
+from isoklx.measure.loading import load_model, quiet
 from isoklx.measure.memory import batch_memory
 from isoklx.measure.meter import duration
 from isoklx.measure.plans import CellPlan
@@ -81,6 +81,11 @@ def estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[
     UsageError, MeasureError
         As a run would.
     """
+    with quiet():
+        yield from _estimates(plans, inputs, out)
+
+
+def _estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Estimate]:
     loaded = None
     for plan in plans:
         if loaded is None or loaded.name != plan.model:

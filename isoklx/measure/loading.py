@@ -84,7 +84,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
     precision = ("float32" if where.type == "cpu" else "auto") if dtype == "auto" else dtype
     source, options = _source(name)
     try:
-        with _silence():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
     except Exception as error:  # each architecture, and each library below, has its own
@@ -101,14 +101,14 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing but errors of transformers within, and no bars; as it was afterwards."""
+def quiet() -> Iterator[None]:
+    """Hear nothing but errors of transformers within, and see no bars; as before afterwards."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module="(transformers|torch|huggingface_hub)")
             yield
     finally:
         logging.set_verbosity(verbosity)

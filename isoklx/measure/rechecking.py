@@ -83,18 +83,19 @@ def recheck(
     need("torch", "recheck", extra="run")
     import pandas as pd
 
-    from isoklx.measure.loading import load_model
+    from isoklx.measure.loading import load_model, quiet
 
     folder = Path(cell).expanduser()
     recorded = _Recorded.read(folder)
     loaded = load_model(
         model or recorded.calib["model"], device=device, dtype=recorded.measured_with["dtype"]
     )
-    rows = [
-        _compared(loaded.model, recorded, generation)
-        for kind in ("eval", "qa")
-        for generation in _spread(recorded.generations(kind), samples)
-    ]
+    with quiet():
+        rows = [
+            _compared(loaded.model, recorded, generation)
+            for kind in ("eval", "qa")
+            for generation in _spread(recorded.generations(kind), samples)
+        ]
     found = pd.DataFrame(rows, columns=["kind", "alpha", "prompt", "tokens", *LARGEST])
     if found.empty:
         raise CellError(folder, GENERATIONS, "holds no rollout")

@@ -206,10 +206,11 @@ def make_planned(
     """
     from isoklx.measure.cell_making import make_cell
     from isoklx.measure.cell_parts import prepared
+    from isoklx.measure.loading import quiet
 
     folder, settings = plan.folder(out), plan.settings
     try:
-        with _ONE, claimed(folder) as mine:
+        with _ONE, quiet(), claimed(folder) as mine:
             if not mine:
                 return BuildError(f"{folder}: another run is making this cell")
             loaded = _loaded(plan.model, settings.device, settings.dtype)
