@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import isoklx
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"
 SWEEP = "qwen35_w512"
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything reads it: no test asks a hub
 
 
 def shared(*parts: str) -> Path:

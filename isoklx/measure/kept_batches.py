@@ -115,7 +115,7 @@ def _arrays(made: Rollouts) -> dict[str, Any]:
 
 def _read(path: Path) -> Rollouts:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise MeasureError(f"{path}: cannot be read; remove it to make it anew") from error
