@@ -11,14 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 from isoklx.cells.termination import end_on_interrupt
 from isoklx.cli.main import main
-from isoklx.measure import cell_making, runs
+from isoklx.measure import cell_making, cell_parts, directions, runs
 from tests.measure.small_runs import contents, small, words
 from tests.models.tiny_model import TINY
 
@@ -38,6 +40,13 @@ class Scene:
 
     def words(self, out: Path) -> list[str]:
         return ["run", str(TINY), *words({**self._options, "out": out})]
+
+    def at_once(self, name: str, runs: int) -> dict[str, Any]:
+        """Several runs of one root."""
+        out = self.folder / name
+        pids = [self.child(out) for _ in range(runs)]
+        statuses = [waited(pid) for pid in pids]
+        return {"statuses": statuses, "same": contents(out) == contents(self.folder / "whole")}
 
     def child(self, out: Path, prepare: Callable[[Path], object] = lambda _: None) -> int:
         """Start the command as a terminal does; the child's number."""
@@ -87,6 +96,19 @@ def counted(scene: Scene) -> None:
     cell_making.roll_out = noted
 
 
+def found_once(module: ModuleType, name: str) -> None:
+    """What is found before anything is written, this process finds for all of its children."""
+    find = getattr(module, name)
+    found: list[Any] = []
+
+    def once(*args: Any, **options: Any) -> Any:
+        if not found:
+            found.append(find(*args, **options))
+        return found[0]
+
+    setattr(module, name, once)
+
+
 def dying_before_a_change(at: int, out: Path) -> None:
     """Kill this process before its so-many-th change of what is in the runs root."""
     count = 0
@@ -110,11 +132,18 @@ def go(folder: Path) -> dict[str, Any]:
     scene = Scene(folder)
     scene.started.touch()
     counted(scene)
-    runs._loaded(str(TINY), "auto", "auto")
-    begun = time.monotonic()
-    assert waited(scene.child(folder / "whole")) == 0, scene.said.read_text()
-    length = time.monotonic() - begun
+    for module, name in (
+        (runs, "_loaded"),
+        (cell_parts, "self_test"),
+        (directions, "calibration_start"),
+    ):
+        found_once(module, name)
+    with redirect_stdout(sys.stderr):
+        assert main(scene.words(folder / "whole")) == 0
     whole = scene.batches()
+    begun = time.monotonic()
+    assert waited(scene.child(folder / "again")) == 0, scene.said.read_text()
+    length = time.monotonic() - begun
     rng = Random(0)
 
     def at_random(how: int) -> Callable[[Path], int]:
@@ -131,7 +160,11 @@ def go(folder: Path) -> dict[str, Any]:
     def at_a_change(out: Path) -> int:
         return waited(scene.child(out, partial(dying_before_a_change, next(lives))))
 
-    found = {"whole": whole, "changes": [scene.stopped_again_and_again("changes", at_a_change)]}
+    found = {
+        "whole": whole,
+        "at once": scene.at_once("at_once", 3),
+        "changes": [scene.stopped_again_and_again("changes", at_a_change)],
+    }
     for how, times in ((signal.SIGKILL, 10), (signal.SIGTERM, 3), (signal.SIGINT, 3)):
         chains: list[dict[str, Any]] = []
         while sum(len(chain["statuses"]) - 1 for chain in chains) < times:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,7 +26,6 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.measure.interrupted", tmp_path_factory.mktemp("stopped")],
         cwd=PROJECT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads do not survive a fork
         capture_output=True,
         text=True,
         check=False,
@@ -73,3 +71,9 @@ def test_sigterm_ends_it_as_the_signal_does(seen: dict[str, Any]) -> None:
     for chain in seen["SIGTERM"]:
         assert set(chain["statuses"][:-1]) <= {-signal.SIGTERM}
         assert not any("Traceback" in text for text in chain["said"])
+
+
+def test_of_runs_at_once_each_cell_is_made_by_one(seen: dict[str, Any]) -> None:
+    assert seen["at once"]["same"]
+    assert 0 in seen["at once"]["statuses"]
+    assert set(seen["at once"]["statuses"]) <= {0, 1}
