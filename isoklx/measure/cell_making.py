@@ -28,8 +28,8 @@ from isoklx.schema import same_dose
 
 log = logging.getLogger("isoklx.measure")
 
-AT_ONCE = 4
-"""Coefficients that a GPU tries in one round of the calibration, where they fit."""
+AT_ONCE = {"cuda": 4}
+"""Coefficients that are tried in one round of the calibration, where they fit; elsewhere one."""
 
 ALIVE = 0.9
 """Mean pmass at alpha 0 below which the question, or the counting of its answers, is in doubt."""
@@ -116,8 +116,8 @@ class _Work:
         """The coefficient that meets the target, and the way to it."""
         cell, settings = self._cell, self._cell.plan.settings
         prompts = cell.tokenised.calib_prompts
-        at_once = min(AT_ONCE, cell.batch // len(prompts))
-        at_once = at_once if cell.loaded.model.device.type == "cuda" and at_once > 1 else 1
+        at_once = AT_ONCE.get(cell.loaded.model.device.type, 1)
+        at_once = max(1, min(at_once, cell.batch // len(prompts)))
         rounds = 0
 
         def measure(coefficients: Any) -> Any:

@@ -15,7 +15,7 @@ class Meter:
     Parameters
     ----------
     total : int
-        Tokens that the whole run is expected to decode.
+        Tokens that the whole run is expected to decode; where none are, nothing is shown.
     """
 
     def __init__(self, total: int) -> None:
@@ -58,9 +58,9 @@ class Meter:
         return max(self._total - self._done, 0) / speed
 
     def _draw(self) -> None:
-        if not sys.stderr.isatty():
+        if not self._total or not sys.stderr.isatty():
             return
-        share = min(self._done / self._total, 1) if self._total else 1.0
+        share = min(self._done / self._total, 1)
         left = self.seconds_left
         rest = "" if left is None else f", {duration(left)} left"
         line = f"{share:4.0%} {printable(self._what)}{rest}"

@@ -113,10 +113,10 @@ def cell_plans(
     named = [settings.vector.stem] if settings.vector is not None else list(methods)
     signs: tuple[Sign, ...] = ("+", "-") if sign == "both" else (sign,)
     plans = tuple(
-        CellPlan(model, method, seed, side, settings)
+        CellPlan(model.rstrip("/") or model, method, seed, side, settings)
         for model, method, seed, side in product(models, named, every_seed, signs)
     )
-    _refuse_namesakes(plans)
+    _refuse_names(plans)
     return plans
 
 
@@ -134,9 +134,15 @@ def model_short(model: str) -> str:
     return path.stem if path.suffix == ".gguf" else path.name
 
 
-def _refuse_namesakes(plans: Sequence[CellPlan]) -> None:
+def _refuse_names(plans: Sequence[CellPlan]) -> None:
+    """Refuse what no cell is called by, and what two would be."""
     seen: dict[str, CellPlan] = {}
     for plan in plans:
+        if plan.run_id.startswith(("_", ".")):
+            raise UsageError(
+                f"{plan.model}: its cells would be called {plan.run_id}, and a folder whose name"
+                f" starts with {plan.run_id[0]} is no cell"
+            )
         other = seen.setdefault(plan.run_id, plan)
         if other is not plan:
             both = (

@@ -64,6 +64,11 @@ def test_a_model_is_called_by_the_last_part_of_its_name(model: str, short: str) 
     assert model_short(model) == short
 
 
+def test_a_folder_is_the_same_with_a_slash_at_its_end() -> None:
+    plans = cell_plans(**{**ONE, "models": ["a/b/"]}, settings=Settings())
+    assert [plan.model for plan in plans] == ["a/b"]
+
+
 def test_here_is_called_by_the_folder_that_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +101,11 @@ def test_what_is_kept_of_a_cell_is_no_cell(tmp_path: Path) -> None:
         (
             {"models": ["a/x", "b/x"]},
             "two cells would be called x_pca_s0_w256: models a/x and b/x",
+        ),
+        (
+            {"models": ["models/_x"]},
+            "models/_x: its cells would be called _x_pca_s0_w256, and a folder whose name starts"
+            " with _ is no cell",
         ),
         (
             {"methods": ["pca", "pca"]},

@@ -144,6 +144,28 @@ def test_paths_may_be_texts_and_begin_at_home(
     assert calib_of(tmp_path / "o" / "tiny_mean_diff_s0_w4")["layer"] == 1
 
 
+def test_several_coefficients_are_tried_at_once_where_that_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_making, "AT_ONCE", {"cpu": 4})
+    (cell,) = run(str(TINY), **small(tmp_path, batch=9, window=7, alphas=(1.0,)))
+    steps = json.loads((cell / "history.json").read_text())
+    assert len(steps) % 3 == 0  # of the prompts of three there is room for nine rows
+    c_star = calib_of(cell)["c_star"]
+    (found,) = [step for step in steps if step["coeff"] == c_star]
+    assert found["kl_p95"] == pytest.approx(1.0, abs=0.05)
+    assert recheck(cell)["kl"].max() < 1e-4
+
+
+def test_a_window_of_one_and_doses_on_both_sides_will_do(tmp_path: Path) -> None:
+    options = small(tmp_path, window=1, forks="log", alphas=(-1.0, 0.0, 1.0))
+    (cell,) = run(str(TINY), **options)
+    assert list(kl_of(cell)) == ["-1.0", "0.0", "1.0"]
+    assert recheck(cell)[["kl", "pmass"]].max().max() < 1e-4
+    report = isoklx.build(options["out"], tmp_path / "a.nc")
+    assert (report.notes, report.skipped) == ((), ())
+
+
 @pytest.mark.parametrize("statistic", ["rms", "mean"])
 def test_other_statistics_are_brought_to_their_target(tmp_path: Path, statistic: str) -> None:
     (cell,) = run(str(TINY), **small(tmp_path, statistic=statistic, target_kl=0.3, alphas=(1.0,)))
