@@ -254,7 +254,8 @@ def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
     prompts, rollouts = len(held_out.prompts), held_out.rollouts
     first = list(held_out.alphas).index(0) * prompts
     pmass: NDArray[np.float32] = rollouts.pmass[first : first + prompts]
-    mean = float(np.nanmean(pmass))
+    asked = pmass[np.isfinite(pmass)]
+    mean = float(asked.mean()) if asked.size else 1.0
     if mean >= ALIVE:
         return
     other = rollouts.top_id[first : first + prompts][pmass < ALIVE]

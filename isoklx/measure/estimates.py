@@ -89,6 +89,7 @@ def _estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator
     loaded = None
     for plan in plans:
         if loaded is None or loaded.name != plan.model:
+            loaded = None  # first, as there may not be memory for two
             loaded = load_model(plan.model, device=plan.settings.device, dtype=plan.settings.dtype)
         cell = prepared(plan, loaded, inputs, out)
         before = recorded(plan.folder(out), cell.calib)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("isoklx.measure")
 
+DEFAULT: tuple[Method, ...] = ("mean_diff",)
+"""Methods of a run that names none."""
+
 _ONE = threading.Lock()
 """Held while a cell is made: two of them at once in a process would steer the same model."""
 
@@ -38,7 +41,7 @@ Made = tuple[CellPlan, IsoklxError | None]
 
 def run(
     *models: str,
-    method: Method | tuple[Method, ...] = ("mean_diff",),
+    method: Method | tuple[Method, ...] = DEFAULT,
     out: Path = Path("outputs"),
     pairs: Path | None = None,
     prompts: Path | None = None,
@@ -171,6 +174,8 @@ def run(
         device=device,
         batch=batch,
     )
+    if vector is not None and _several(method) != DEFAULT:
+        raise UsageError("a vector from a file is steered with as the file says; leave method out")
     out = Path(out).expanduser()
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is no folder")

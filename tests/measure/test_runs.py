@@ -202,6 +202,18 @@ def test_a_rollout_may_end_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (report.notes, report.skipped) == ((), ())
 
 
+def test_a_rollout_may_end_before_it_is_ever_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = tiny_model()[0].config.vocab_size
+    monkeypatch.setattr("isoklx.measure.chat.eos_ids", lambda *_: frozenset(range(size)))
+    (cell,) = run(str(TINY), **small(tmp_path, forks=(4, 8)))
+    assert caplog.messages == []
+    pmass = json.loads((cell / "pmass.json").read_text())
+    assert np.isnan(np.array(pmass["pmass_eval"]["0.0"], float)).all()
+    assert recheck(cell)["kl"].max() < 1e-4
+
+
 # Directions of other origins
 
 
@@ -355,6 +367,7 @@ def not_a_number(path: Path) -> None:
         ("v.npy", not_a_number, {"layer": 2}, UsageError, "{}: layer 2: has nan at 127"),
         ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: it is no "),
         ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: is no vector file: its name ends in"),
+        ("v.npy", not_a_number, {"method": "pca"}, UsageError, "a vector from a file is steered"),
         ("", None, {"layer": 4}, UsageError, "layer 4 is not there: the model has blocks 0 to 3,"),
         ("", None, {"layer": (1, 1)}, UsageError, "layer 1 is named twice in "),
         ("", None, {"device": "abacus"}, UsageError, "device 'abacus' cannot be used: "),
