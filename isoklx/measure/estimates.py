@@ -53,11 +53,15 @@ class Estimate:
         if not self.tokens:
             return f"{self.plan.run_id}: is complete"
         there = f", {self.doses_there} of its doses are there" if self.doses_there else ""
-        memory = f"{self.weights / 1e9:.2f} GB for the model, {self.working / 1e9:.2f} GB beside it"
+        memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} beside it"
         return (
             f"{self.plan.run_id}: at most {self.tokens} tokens{there}; "
             f"{self.batch} rollouts at a time; {memory}; about {duration(self.seconds)}"
         )
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
 def estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def test_each_cell_is_told_of_and_nothing_is_written(tmp_path: Path) -> None:
     assert first.seconds > 0
     line = str(first)
     assert line.startswith(f"tiny_mean_diff_s0_w8: at most {first.tokens} tokens; 4 rollouts at a")
-    assert " GB for the model, " in line
+    assert "; 3 MB for the model, " in line
+    assert str(replace(first, working=2_340_000_000)).split("; ")[2].endswith(", 2.3 GB beside it")
 
 
 def test_what_is_there_already_is_not_counted(
