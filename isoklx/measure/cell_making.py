@@ -21,7 +21,7 @@ from isoklx.measure.cell_parts import Cell
 from isoklx.measure.chat import ASK, PREFIX
 from isoklx.measure.dose_records import DoseRollouts
 from isoklx.measure.inputs import TRIES, expected_tokens
-from isoklx.measure.kept_batches import KeptBatches
+from isoklx.measure.kept_batches import KeptBatches, remove_kept
 from isoklx.measure.meter import Meter
 from isoklx.measure.rollouts import Rollouts, joined, roll_out
 from isoklx.schema import same_dose
@@ -67,6 +67,7 @@ def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
     if before is not None:
         cell.direction.write(folder)  # which a run that was killed may not have got to
         if not doses:
+            remove_kept(kept_in)  # as above
             return
     kept = KeptBatches(kept_in, cell.calib)
     work = _Work(cell, kept, meter)

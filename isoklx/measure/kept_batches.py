@@ -52,6 +52,7 @@ class KeptBatches:
         except ValueError as error:
             raise MeasureError(f"{described}: cannot be read; remove {folder}") from error
         if before is None:
+            self.forget("")  # of a cell whose batches were being removed when its run was killed
             with replacing(described) as partial:
                 partial.write_text(json.dumps(made_with, indent=1))
         elif difference := first_difference(before, made_with):
@@ -81,7 +82,12 @@ class KeptBatches:
 
     def remove(self) -> None:
         """Remove all of them: the cell is complete."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_kept(self._folder)
+
+
+def remove_kept(folder: Path) -> None:
+    """Remove the batches of a cell that is complete, if there are any."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

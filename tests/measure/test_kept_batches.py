@@ -75,6 +75,12 @@ def test_batches_that_were_made_with_something_else_are_refused(tmp_path: Path) 
     )
 
 
+def test_batches_that_nobody_knows_the_making_of_are_not_used(tmp_path: Path) -> None:
+    KeptBatches(tmp_path / "a", WITH).rollouts("eval-0", rollouts)
+    (tmp_path / "a" / "made_with.json").unlink()  # as when a removal was killed
+    assert not KeptBatches(tmp_path / "a", {**WITH, "window": 5}).has("eval-0")
+
+
 def emptied(path: Path) -> None:
     path.write_bytes(b"")
 

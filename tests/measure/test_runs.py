@@ -552,6 +552,21 @@ def test_what_was_kept_of_another_run_is_refused(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == before
 
 
+def test_what_was_kept_of_a_cell_that_is_complete_is_removed(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("isoklx.measure.kept_batches.KeptBatches.remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(str(TINY), **small(tmp_path))
+    assert (tmp_path / "out" / "_measuring" / CELL).is_dir()
+    run(str(TINY), **small(tmp_path))
+    assert contents(tmp_path / "out") == contents(whole / "out")
+
+
 def test_a_calibration_that_failed_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match="no coefficient was found"):
         run(str(TINY), **small(tmp_path, target_kl=1e3))
