@@ -32,6 +32,7 @@ FIGURES: dict[str, Callable[[xr.Dataset], Any]] = {
     ),
     "alive": lambda ds: isoklx.plot.alive(ds, alphas=ALPHAS),
     "survival": lambda ds: isoklx.plot.survival(ds, threshold=[0.75, 0.95]),
+    "dose_response": lambda ds: isoklx.plot.dose_response(ds, survive=0.6),
     "calibration": isoklx.plot.calibration,
 }
 """Each figure by the name of its file."""

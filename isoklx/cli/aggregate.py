@@ -15,6 +15,7 @@ from isoklx.cli.drawing import (
     check,
     draw,
     draw_calibration,
+    draw_dose_response,
     draw_figure1,
     draw_survival,
 )
@@ -31,8 +32,8 @@ SEVERAL = "sweep.nc"
 
 FILES = {
     "table": TABLES,
-    **dict.fromkeys(("contrast", "dose", "dose_response"), TABLES),
-    **dict.fromkeys(("calibration", "survival"), BOTH),
+    **dict.fromkeys(("contrast", "dose"), TABLES),
+    **dict.fromkeys(("dose_response", "calibration", "survival"), BOTH),
     **dict.fromkeys(("figure1", "alive"), FIGURES),
 }
 """What is written, and the endings that it may have."""
@@ -54,9 +55,10 @@ def _aggregate(
     Writes into the folder OUT, and nothing into the runs roots or beside them: the built file,
     which a later run reuses; the headline and calibration tables, and those of survival, of its
     contrasts between methods, of the safe dose and of what each dose does; Figure 1, and the
-    figures of survival, of trajectories alive and dead, and of the calibration. The headline table
-    and the calibration are over all cells; window, model and alphas choose what the rest is made
-    of. What lies in OUT from an earlier run under a name of these files is named.
+    figures of survival, of what each dose does, of trajectories alive and dead, and of the
+    calibration. The headline table and the calibration are over all cells; window, model and alphas
+    choose what the rest is made of. What lies in OUT from an earlier run under a name of these
+    files is named.
 
     Parameters
     ----------
@@ -175,6 +177,7 @@ def _parts(
         ),
         "figure 1": lambda: draw_figure1(part, target, scope, panels, saving),
         "survival figure": lambda: draw_survival(part, target, saving, by=by, **choice),
+        "dose response figure": lambda: draw_dose_response(part, target, saving, **of_doses),
         "alive figure": lambda: draw("alive", target, saving, alive),
         "calibration figure": lambda: draw_calibration(ds, target, saving),
     }

@@ -172,6 +172,15 @@ def draw_survival(
     return draw("survival", target, saving, lambda: isoklx.plot.survival(ds, **options))
 
 
+def draw_dose_response(
+    ds: xr.Dataset, target: Target, saving: Saving, **options: Any
+) -> list[Path]:
+    """Draw what each dose does, as ``dose_response`` where the target names nothing else."""
+    import isoklx.plot
+
+    return draw("dose_response", target, saving, lambda: isoklx.plot.dose_response(ds, **options))
+
+
 def draw_calibration(ds: xr.Dataset, target: Target, saving: Saving) -> list[Path]:
     """Draw the calibration of a sweep, as ``calibration`` where the target names nothing else."""
     import isoklx.plot

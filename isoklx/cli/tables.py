@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cli.choosing import Cells, Scope, chosen
-from isoklx.cli.drawing import Saving, check, draw_calibration, draw_survival
+from isoklx.cli.drawing import Saving, check, draw_calibration, draw_dose_response, draw_survival
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
@@ -19,6 +19,10 @@ from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     from isoklx.tables.formats import Table
+
+Shown = Literal[
+    "survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect", "repetition"
+]
 
 WIDTH = 100
 """Columns, where the output is no terminal."""
@@ -173,6 +177,7 @@ def _contrast(
 @explained_by(
     "isoklx.stats.survival.survival",
     "isoklx.stats.safety.safe_dose",
+    "isoklx.plot.dose_response.dose_response",
     "isoklx.sweeps.opening.opened",
 )
 def _dose(
@@ -185,16 +190,18 @@ def _dose(
     threshold: tuple[float, ...] | None = None,
     distinct: bool = True,
     ended: Literal["censored", "alive"] = "censored",
+    show: tuple[Shown, ...] = ("survival", "kl_p95"),
     scope: Scope,
     delivery: Delivery,
     scheduler: str | None = None,
+    saving: Saving,
 ) -> None:
     """Print the largest dose that may be called safe, and why no larger one.
 
     The largest tested alpha at which, and at every smaller one, survival can be claimed with the
     given confidence; how many prompts a claim would need where there are too few. Written to a
-    folder, it comes with the table dose_response: survival, KL, pmass and more at each dose, each
-    with its interval.
+    folder, it comes with the table and the figure dose_response: survival, KL, pmass and more at
+    each dose, each with its interval.
 
     Parameters
     ----------
@@ -207,11 +214,13 @@ def _dose(
     --------
     $ isoklx dose outputs.nc
     $ isoklx dose outputs.nc --survive 0.6 --by method,model_short --out tables
+    $ isoklx dose outputs.nc --show survival,kl_p95,effect --out doses.pdf
     """
     import isoklx.sweeps.opening
     from isoklx.tables import captioned
 
-    target = delivery.target(TABLES)
+    target = delivery.target(BOTH)
+    check(saving, target)
     choice = (metric, threshold, distinct)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         part = chosen(ds, scope)
@@ -220,8 +229,12 @@ def _dose(
         if target is not None and target.name is None:
             response = captioned.response(part, by, *choice, ended=ended)
             written += _write(response, "dose_response", target)
+        if target is not None:
+            claim = {"survive": survive, "confidence": confidence, "ended": ended}
+            how = dict(zip(("metric", "threshold", "distinct"), choice, strict=True))
+            written += draw_dose_response(part, target, saving, show=show, by=by, **how, **claim)
     _print(rows, json=delivery.json)
-    files: dict[str, Sequence[str]] = {"dose": TABLES, "dose_response": TABLES}
+    files: dict[str, Sequence[str]] = {"dose": TABLES, "dose_response": BOTH}
     _say(target, written, files, json=delivery.json)
 
 

@@ -21,7 +21,7 @@ from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
 from isoklx.plot.notebook import ShownOnce
-from isoklx.plot.palette import ink, method_styles, paper
+from isoklx.plot.palette import DASHES, ink, method_styles, paper
 from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.selection import restore_dims
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
@@ -52,9 +52,6 @@ Floats = npt.NDArray[np.floating[Any]]
 ROW_KEYS = ["model", "method", "window"]
 
 HELD_OUT_TICKS = (HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1])
-
-DASHES = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1))]
-"""Of models."""
 
 LEGEND_ENTRY = 1.6
 """Inches."""

@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from xarray.plot import FacetGrid
 
+from isoklx.plot.page import points
 from isoklx.plot.titles import dose, literal, title, trajectories
 
 PAGE = 7.0
@@ -170,5 +171,5 @@ def say_why_empty(ax: Axes, text: str) -> None:
         transform=ax.transAxes,
         ha="center",
         va="center",
-        fontsize="x-small",
+        fontsize=points("tick"),
     )

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from xarray.plot import FacetGrid
 
 from isoklx.plot.palette import dose_colours, small_print
-from isoklx.plot.titles import dose, label_name, literal, title, trajectories
+from isoklx.plot.titles import death, dose, label_name, literal, title, trajectories
 from isoklx.stats.assumptions import of_survival
 
 COLUMN, PAGE = 72 * 3.5, 72 * 7.0
@@ -227,13 +227,11 @@ class SurvivalPage:
     def _heading(self, cells: xr.Dataset) -> str:
         thresholds = self.curves["threshold"].values
         threshold = f"{thresholds.item():g}" if thresholds.size == 1 else "threshold"
-        metric = self.curves.attrs["metric"]
-        death = f"KL ≥ {threshold}" if metric == "kl" else f"{metric} < {threshold}"
         groups = [dim for dim in self.curves["n"].dims if dim != "alpha"]
         counts = self.curves[["n", "n_distinct"]].sum(groups)
         # As wide, in letters of the style's own size, as the page is in ours.
         inches = self._width / 72 * float(mpl.rcParams["font.size"]) / self._text
-        what = f"Survival: dead once {death}"
+        what = f"Survival: dead once {death(self.curves.attrs['metric'], threshold)}"
         return title(cells, what, size=trajectories(counts), inches=inches)
 
     def _sure(self) -> str:
