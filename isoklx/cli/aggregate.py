@@ -149,7 +149,7 @@ def _parts(
     of_doses = choice if by is None else choice | {"by": by}
     folder = target.folder
 
-    def alive() -> xr.plot.FacetGrid[xr.DataArray]:
+    def alive() -> xr.plot.FacetGrid[xr.Dataset]:
         shared = ("by", "roll", "edges", "distinct")
         options: dict[str, Any] = {name: getattr(panels, name) for name in shared}
         options["window"] = scope.window
@@ -217,7 +217,7 @@ def _chosen(
 ) -> xr.Dataset:
     """What is drawn; a mistake in choosing it is found before anything but the file is written."""
     from isoklx.plot.reference_lines import check_mark
-    from isoklx.plot.scope import groups, in_scope
+    from isoklx.plot.scope import in_scope, split
     from isoklx.stats.lifetimes import checked_thresholds
     from isoklx.stats.selection import select_alphas
 
@@ -226,9 +226,9 @@ def _chosen(
     in_window = of_window(part, scope.window)
     with suppress(DatasetError):  # without KL there is no window and no dose to choose
         drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
-        groups(drawn, panels.by)
+        split(drawn, [each for each in (panels.by, panels.hue) if each is not None])
         if panels.mark_t is not None:
-            check_mark(drawn, panels.mark_t)
+            check_mark(int(drawn["window"].max()), panels.mark_t)
     if scope.alphas is None or not in_window.sizes["alpha"]:
         return in_window
     return select_alphas(in_window, scope.alphas).drop_duplicates("alpha")

@@ -55,12 +55,14 @@ class Panels:
 
     kind: Literal["band", "fan", "spaghetti"] = "band"
     by: str | None = None
+    hue: str | None = None
     roll: int | None = None
     edges: Literal["shrink", "repeat"] = "shrink"
     distinct: bool = True
-    kl_ymax: float | Literal["auto"] = 6.0
-    log: bool = False
+    kl_ymax: float | Literal["auto"] | None = None
+    linear: bool = False
     kl_only: bool = False
+    pmass: Literal["pmass", "pmass_eval"] | None = None
     mark_t: int | None = None
     color_by_pmass: bool = False
     line_alpha: float | None = None
@@ -97,7 +99,7 @@ def check(saving: Saving, target: Target | None, panels: Panels | None = None) -
 
 
 CHECKED = (
-    *("kind", "roll", "kl_ymax", "color_by_pmass"),
+    *("kind", "by", "hue", "roll", "kl_ymax", "color_by_pmass"),
     *("line_alpha", "line_lw", "median_lw"),
 )
 """Options of `Panels` that may be impossible, whatever the sweep."""

@@ -15,7 +15,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 
 from isoklx.errors import UsageError
-from isoklx.plot.facets import note
 from isoklx.plot.palette import ink, paper
 from isoklx.plot.thinning import thin
 
@@ -24,6 +23,9 @@ MOST_LINES = 2000
 
 WIDEST = 100
 """Points; far beyond it matplotlib does not come to an end."""
+
+ROUGH = 0.35
+"""Of the opacity of smooth lines, that of others: a spike by itself stays visible."""
 
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
@@ -38,8 +40,10 @@ class Strokes:
     ----------
     line_alpha : float, optional
         Opacity of a thin line, in (0, 1]; by default the more lines, the less.
-    line_lw, median_lw : float
-        Widths in points.
+    line_lw : float, optional
+        Width of a thin line, in points; by default the more lines, the thinner.
+    median_lw : float
+        Width of a median, in points.
 
     Raises
     ------
@@ -49,27 +53,41 @@ class Strokes:
     Examples
     --------
     >>> Strokes().opacity(100)
-    0.4
+    0.3
     """
 
     line_alpha: float | None = None
-    line_lw: float = 0.6
+    line_lw: float | None = None
     median_lw: float = 1.4
 
     def __post_init__(self) -> None:
         if self.line_alpha is not None and not 0 < self.line_alpha <= 1:
             raise UsageError(f"line_alpha={self.line_alpha}: give an opacity above 0, up to 1")
         for name in ("line_lw", "median_lw"):
-            if not 0 < getattr(self, name) <= WIDEST:
-                raise UsageError(
-                    f"{name}={getattr(self, name)}: give a width above 0, up to {WIDEST} points"
-                )
+            width = getattr(self, name)
+            if width is not None and not 0 < width <= WIDEST:
+                raise UsageError(f"{name}={width}: give a width above 0, up to {WIDEST} points")
 
     def opacity(self, n_lines: int) -> float:
         """Opacity of each of so many lines."""
         if self.line_alpha is not None:
             return self.line_alpha
-        return min(0.9, 4.0 / math.sqrt(max(n_lines, 1)))
+        return min(0.9, 3.0 / math.sqrt(max(n_lines, 1)))
+
+    def width(self, n_lines: int) -> float:
+        """Width of each of so many lines, in points."""
+        if self.line_lw is not None:
+            return self.line_lw
+        return min(0.6, max(0.2, 2.4 / math.sqrt(max(n_lines, 1))))
+
+    def of_rough_lines(self, n_lines: int) -> Strokes:
+        """For lines that are not smooth: each is drawn up and down over all pixels there are."""
+        rough = max(ROUGH * self.opacity(n_lines), 0.06)
+        return Strokes(
+            rough if self.line_alpha is None else self.line_alpha,
+            0.5 * self.width(n_lines) if self.line_lw is None else self.line_lw,
+            self.median_lw,
+        )
 
 
 def add_lines(
@@ -102,7 +120,7 @@ def add_lines(
     order = np.argsort(-levels, kind="stable")
     collection = LineCollection(
         [pieces[i] for i in order],
-        linewidths=strokes.line_lw,
+        linewidths=strokes.width(len(y)),
         alpha=strokes.opacity(len(y)),
         # Thousands of lines as vectors make a file that readers choke on.
         rasterized=True,
@@ -140,17 +158,6 @@ def shown(ds: xr.Dataset) -> xr.Dataset:
 def in_memory_if_small(ds: xr.Dataset) -> xr.Dataset:
     """What is not dask-backed is read once; what is stays lazy."""
     return ds if ds["kl"].chunks else ds.compute()
-
-
-def note_shown(ax: Axes, drawn: int, there: int) -> None:
-    """Say of how many lines those that are drawn are a part, if they are not all."""
-    if drawn < there:
-        note(ax, f"{drawn} of {there} lines drawn")
-
-
-def by_line(da: xr.DataArray, unit: str = "prompt") -> Values:
-    """Values as an array of one row per trajectory."""
-    return da.stack(line=["cell", unit], create_index=False).transpose("line", ...).values
 
 
 def _spread(n: int, most: int) -> npt.NDArray[np.intp]:

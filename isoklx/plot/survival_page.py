@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from xarray.plot import FacetGrid
 
+from isoklx.plot.fork_axis import fork_ticks
 from isoklx.plot.palette import dose_colours, small_print
 from isoklx.plot.titles import death, dose, label_name, literal, title, trajectories
 from isoklx.stats.assumptions import of_survival
@@ -30,8 +31,6 @@ LETTER, LINE = 0.58, 1.3
 
 SMALL = 0.85
 """Size of the note below, over the size of all other text."""
-
-ROUND_TOKENS = [0, *(digit * 10**power for power in range(7) for digit in (1, 2, 5))]
 
 
 @dataclass(frozen=True)
@@ -200,15 +199,9 @@ class SurvivalPage:
 
     @cached_property
     def _ticks(self) -> list[int]:
-        """Every so many of the tokens, so that numbers fit beside each other; the last, and 0."""
-        times = self.curves["time"].values
-        few = times.size <= 40
-        ticks = times if few else np.union1d(np.intersect1d(times, ROUND_TOKENS), times[-1:])
-        apart = (self._count_width + 0.7 * self._text) / self._panel_width * np.log1p(times[-1])
-        steps = (ticks[::-step][::-1] for step in range(1, ticks.size + 1))
-        kept = next(some for some in steps if (np.diff(np.log1p(some)) >= apart).all())
-        near = np.log1p(kept[0]) - np.log1p(times[0]) <= apart
-        return [int(times[0]), *map(int, kept[1:] if near else kept)]
+        """Tokens at which numbers fit beside each other."""
+        apart = (self._count_width + 0.7 * self._text) / self._panel_width
+        return fork_ticks(self.curves["time"].values, apart)
 
     @property
     def _title_lines(self) -> int:

@@ -11,7 +11,10 @@ def names(folder):
     ("command", "words"),
     [
         ("figure", ["--kind", "spaghetti", "--color_by_pmass", "--alphas", "1,2"]),
-        ("figure", ["--log", "--kl_ymax", "auto", "--mark_t", "20", "--by", "method", "--kl_only"]),
+        (
+            "figure",
+            ["--linear", "--kl_ymax", "auto", "--mark_t", "20", "--by", "method", "--kl_only"],
+        ),
         ("alive", ["--threshold", "0.9", "--nonormalize", "--alphas", "1"]),
     ],
 )

@@ -7,7 +7,7 @@ import xarray as xr
 
 import isoklx
 from isoklx.errors import UsageError
-from isoklx.plot.lines import Strokes, add_lines, by_line, draw_median
+from isoklx.plot.lines import Strokes, add_lines, draw_median
 from isoklx.plot.thinning import COLUMNS
 
 NAN = float("nan")
@@ -68,11 +68,6 @@ def test_a_median_is_thinned_to_its_extremes() -> None:
     x, y = line.get_data()
     assert len(x) < 2000
     assert x[np.argmax(y)] == 777
-
-
-def test_trajectories_are_rows_whatever_the_order_of_dims() -> None:
-    da = xr.DataArray(np.arange(12).reshape(3, 2, 2), dims=["token", "cell", "prompt"])
-    np.testing.assert_array_equal(by_line(da), [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]])
 
 
 def test_no_more_lines_are_drawn_than_tell_apart_and_what_is_said_is_of_all(
