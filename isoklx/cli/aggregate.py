@@ -34,7 +34,7 @@ FILES = {
     "table": TABLES,
     **dict.fromkeys(("contrast", "dose"), TABLES),
     **dict.fromkeys(("dose_response", "calibration", "survival"), BOTH),
-    **dict.fromkeys(("figure1", "alive"), FIGURES),
+    "alive": FIGURES,
 }
 """What is written, and the endings that it may have."""
 
@@ -74,6 +74,8 @@ def _aggregate(
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
+    title : bool
+        Leave out the titles of figures.
     scheduler : str, optional
         Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
         with RUNS_ROOT and OUT on storage that they see.
@@ -89,6 +91,8 @@ def _aggregate(
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
     target = Target.of(out, ())
+    if saving.name is not None:
+        raise UsageError(f"--name {saving.name}: is of one figure, and several are written")
     check(saving, target, panels)
     said: list[str] = []
     try:
@@ -100,7 +104,7 @@ def _aggregate(
     finally:
         # At the end, for whoever reads may go away at any line of it.
         print(*said, sep="\n", end="\n" * bool(said))
-    say_written(target, written, FILES)
+    say_written(target, written, FILES | {panels.stem: FIGURES})
 
 
 def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said: list[str]) -> Path:
@@ -155,7 +159,7 @@ def _parts(
         options["window"] = scope.window
         if threshold is not None:
             options["threshold"] = threshold[0]
-        return isoklx.plot.alive(part, **options)
+        return isoklx.plot.alive(part, **options, **saving.page)
 
     contrasts = {
         "contrast table": lambda: write_table(

@@ -13,7 +13,7 @@ from isoklx.cli.choosing import Cells, Scope, chosen
 from isoklx.cli.drawing import Saving, check, draw_calibration, draw_dose_response, draw_survival
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
+from isoklx.cli.outputs import BOTH, FIGURES, TABLES, Files, Target, say_written
 from isoklx.errors import UsageError
 from isoklx.terminal import printable
 
@@ -127,7 +127,7 @@ def _survival(
                 raise
             no_figure = f"no figure: {printable(error)}"
     _print(rows, json=delivery.json)
-    _say(target, written, {"survival": BOTH}, json=delivery.json)
+    _say(target, written, _files("survival", saving), json=delivery.json)
     if no_figure:
         print(no_figure, file=sys.stderr if delivery.json else None)
 
@@ -209,6 +209,8 @@ def _dose(
         Labels of a cell to group by: method, model_short, seed, window, ...
     distinct : bool
         Count every cell, those too that repeat another one to the byte.
+    title : bool
+        Leave out the title, which a paper has in its caption.
 
     Examples
     --------
@@ -234,7 +236,7 @@ def _dose(
             how = dict(zip(("metric", "threshold", "distinct"), choice, strict=True))
             written += draw_dose_response(part, target, saving, show=show, by=by, **how, **claim)
     _print(rows, json=delivery.json)
-    files: dict[str, Sequence[str]] = {"dose": TABLES, "dose_response": BOTH}
+    files = {"dose": TABLES} | _files("dose_response", saving)
     _say(target, written, files, json=delivery.json)
 
 
@@ -261,7 +263,7 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
         written = _write(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
     _print(rows, json=delivery.json)
-    _say(target, written, {"calibration": BOTH}, json=delivery.json)
+    _say(target, written, _files("calibration", saving), json=delivery.json)
 
 
 def _write(table: Table, name: str, target: Target | None) -> list[Path]:
@@ -271,6 +273,11 @@ def _write(table: Table, name: str, target: Target | None) -> list[Path]:
     if target is None:
         return []
     return write_table(table, target.folder, target.name or name, target.among(TABLES))
+
+
+def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
+    """What a table and its figure are called, and the endings that they may have."""
+    return {name: TABLES, saving.name: FIGURES} if saving.name else {name: BOTH}
 
 
 def _print(table: Table, *, json: bool) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.facets import say_why_empty
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR
+from isoklx.plot.log_ticks import set_log_ticks
 from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, points, wide
 from isoklx.plot.palette import group_styles, ink
 from isoklx.plot.reference_lines import DASHED
@@ -390,9 +391,7 @@ def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
         low, high = ax.get_ylim()
         low = max(low, FLOOR)
         ax.set_ylim(low, high)
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 300 * low else (1,)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        set_log_ticks(ax.yaxis)
 
 
 def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,14 +32,19 @@ def set_fork_axis(ax: Axes, forks: npt.NDArray[Any], inches: float) -> list[int]
         The ticks.
     """
     last = int(forks[-1]) if forks.size else 1
-    end = np.log1p(max(last, 1))
-    ax.set_xscale("function", functions=(np.log1p, np.expm1))
-    ax.set_xlim(np.expm1(-0.03 * end), np.expm1(1.03 * end))
     number = LETTER * points("tick") * len(str(last)) / 72
     ticks = fork_ticks(forks, (number + 0.7 * points("tick") / 72) / inches)
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_minor_locator(NullLocator())
+    set_fork_scale(ax, forks, ticks)
     return ticks
+
+
+def set_fork_scale(ax: Axes, forks: npt.NDArray[Any], ticks: Sequence[int]) -> None:
+    """Scale the x axis by log(1 + token), up to the last fork, with these ticks."""
+    end = np.log1p(max(int(forks[-1]) if forks.size else 1, 1))
+    ax.set_xscale("function", functions=(np.log1p, np.expm1))
+    ax.set_xlim(np.expm1(-0.03 * end), np.expm1(1.03 * end))
+    ax.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def fork_ticks(forks: npt.NDArray[Any], apart: float) -> list[int]:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from isoklx.errors import UsageError
 from isoklx.plot.facets import note, say_why_empty
+from isoklx.plot.log_ticks import set_log_ticks
 
 Values = npt.NDArray[Any]
 
@@ -139,6 +140,8 @@ def limit(
         if log:
             ax.set_yscale("log")
         ax.set_ylim(bottom, top)
+        if log:
+            set_log_ticks(ax.yaxis)
         if np.isnan(extent.highest):
             say_why_empty(ax, why_empty)
         elif extent.highest < bottom:

@@ -27,7 +27,7 @@ NARROWEST, WIDEST = 1.5, 100.0
 SMALLEST = 6.0
 """Points; smaller letters no publisher takes."""
 
-LETTER, LINE = 0.54, 1.25
+LETTER, LINE = 0.56, 1.25
 """Mean width of a letter and height of a line, over the size of the font."""
 
 Words = Literal["title", "panel", "label", "tick", "legend", "note"]
@@ -112,19 +112,20 @@ class Page:
     def put_title(self, figure: AnyFigure, said: str) -> None:
         """Put the title above all, in lines that fit; or one's own, or none."""
         if self.title is not False:
-            text = self._title(said, figure.bbox.width / figure.dpi)
-            figure.suptitle(text, fontsize=points("title"))
+            inches = figure.bbox.width / figure.dpi
+            figure.suptitle(self._title(said, inches), fontsize=fitting(points("title"), inches))
 
     def title_height(self, said: str, wanted: float) -> float:
         """Inches that the title takes on a page that would like to be so wide."""
         if self.title is False:
             return 0.0
-        lines = self._title(said, self.inches(wanted)).count("\n") + 1
-        return lines * LINE * points("title") / 72 + 0.05
+        inches = self.inches(wanted)
+        lines = self._title(said, inches).count("\n") + 1
+        return lines * LINE * fitting(points("title"), inches) / 72 + 0.05
 
     def _title(self, said: str, inches: float) -> str:
         text = literal(self.title, 10_000) if isinstance(self.title, str) else said
-        return wrapped(text, letters_in(inches, points("title")))
+        return wrapped(text, letters_in(inches, fitting(points("title"), inches)))
 
 
 def points(words: Words) -> float:
@@ -140,6 +141,11 @@ def points(words: Words) -> float:
     own = mpl.rcParams[setting]
     size = ours if own == mpl.rcParamsDefault[setting] else own
     return max(SMALLEST, float(FontProperties(size=size).get_size_in_points()))
+
+
+def fitting(size: float, inches: float) -> float:
+    """A size of letters of which at least 32 fit beside each other, but 6 points at least."""
+    return max(SMALLEST, min(size, inches * 72 / (LETTER * 32)))
 
 
 def letters_in(inches: float, size: float) -> int:

@@ -14,7 +14,7 @@ TABLES = [
     for suffix in ("csv", "md")
 ]
 FIGURES = [
-    f"{name}.png" for name in ("figure1", "survival", "dose_response", "alive", "calibration")
+    f"{name}.png" for name in ("figure1_band", "survival", "dose_response", "alive", "calibration")
 ]
 
 
@@ -89,14 +89,14 @@ def test_cells_that_were_only_calibrated_give_the_tables_and_say_that_there_is_n
     assert "no figure 1: no cell of this sweep has per-token KL" in printed
     assert "no survival table: no cell of this sweep has pmass_eval" in printed
     assert {"table.csv", "table.md", "calibration.csv"} <= set(names(tmp_path / "here" / "figs"))
-    assert "figure1.png" not in names(tmp_path / "here" / "figs")
+    assert "figure1_band.png" not in names(tmp_path / "here" / "figs")
 
 
 def test_cells_without_pmass_have_figure_1_without_its_lower_row(tmp_path, capsys):
     make_cell(tmp_path / "runs", trajectory=kl({"1": [[1, 2, 3, 4], [0.5]]}))
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
     assert "no survival figure: " in capsys.readouterr().out
-    assert "figure1.png" in names(tmp_path / "here" / "figs")
+    assert "figure1_band.png" in names(tmp_path / "here" / "figs")
 
 
 def test_the_runs_root_stays_as_it_is(sample, tmp_path, capsys):
