@@ -23,7 +23,7 @@ from isoklx.plot import titles
 from isoklx.plot.log_ticks import set_log_ticks
 from isoklx.plot.notebook import ShownOnce
 from isoklx.plot.page import AnyFigure, Page, Width, columns_of, letters_in, points
-from isoklx.plot.palette import DASHES, ink, method_styles, paper
+from isoklx.plot.palette import DASHES, ink, method_styles, paper, small_print
 from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
@@ -328,7 +328,7 @@ def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     for label, colour, heading in zip(
         ax.get_yticklabels(), rows["colour"], rows["heading"], strict=True
     ):
-        label.set(color=colour, fontweight="bold" if heading else "normal")
+        label.set(color=small_print(colour), fontweight="bold" if heading else "normal")
     ax.set_xlabel("c_star")
     return "c_star, a mark per cell"
 

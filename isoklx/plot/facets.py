@@ -195,10 +195,12 @@ def note(ax: Axes, text: str) -> None:
 
 def note_size(ax: Axes, n: Values, n_distinct: Values) -> None:
     """Write above a panel how many trajectories each of its groups has, and how many distinct."""
-    if np.any(n):
-        sizes = xr.Dataset({"n": ("group", np.atleast_1d(n).astype(int))})
-        sizes = sizes.assign(n_distinct=("group", np.atleast_1d(n_distinct).astype(int)))
-        note(ax, trajectories(sizes.isel(group=sizes["n"].values > 0)))
+    # A group that is not in this row has NaN.
+    counts = np.nan_to_num(np.atleast_1d([n, n_distinct])).astype(int).reshape(2, -1)
+    counts = counts[:, counts[0] > 0]
+    if counts.size:
+        sizes = {"n": ("group", counts[0]), "n_distinct": ("group", counts[1])}
+        note(ax, trajectories(xr.Dataset(sizes)))
 
 
 def notes_of(ax: Axes) -> list[Text]:

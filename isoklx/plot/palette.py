@@ -23,13 +23,13 @@ UNKNOWN = "#c8c8c8"
 """Where there is KL and no pmass."""
 
 METHODS = {
-    "directional_ablation": ("#0072b2", "o"),
-    "mean_diff": ("#d55e00", "s"),
-    "pca": ("#009e73", "D"),
+    "directional_ablation": ("#0c4e77", "o"),
+    "mean_diff": ("#d85917", "s"),
+    "pca": ("#2fcbad", "D"),
 }
-"""Colour and marker of the methods that are known by name."""
+"""Colour and marker of the methods that are known by name: ever lighter in grey."""
 
-OTHER_COLOURS = ("#b25690", "#56b4e9", "#7f3b08", "#a87900", "#777777")
+OTHER_COLOURS = ("#9d85ef", "#742e24", "#e8a736", "#55846e", "#8d39d6")
 OTHER_MARKERS = ("^", "v", "<", ">")
 """Of other methods; one marker fewer than colours, so that 20 of them differ."""
 
@@ -109,7 +109,7 @@ def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
     --------
     >>> groups = [(("method", "pca"), ("seed", 0)), (("method", "pca"), ("seed", 1))]
     >>> [(style["color"], style["linestyle"]) for style in group_styles(groups)]
-    [('#009e73', '-'), ('#009e73', (0, (4, 1.5)))]
+    [('#2fcbad', '-'), ('#2fcbad', (0, (4, 1.5)))]
     >>> group_styles([()])[0]["color"]
     'black'
     """

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 import isoklx
@@ -203,6 +204,39 @@ def test_rows_are_groups_and_what_was_not_run_says_so(small: xr.Dataset) -> None
     assert notes(panel(grid, 1.0, "pmass of mean_diff")) == "no pmass"
     pca = bands(small.query(cell="method == 'pca'"), 0.5).sel(alpha=4.0)
     np.testing.assert_allclose(panel(grid, 4.0, "kl of pca").lines[0].get_ydata(), pca)
+
+
+def test_methods_lie_upon_each_other_in_colours_of_their_own(real: xr.Dataset) -> None:
+    grid = figure1(real, hue="method", alphas=[1, 2])
+    for method, (colour, marker) in palette.METHODS.items():
+        one = real.isel(cell=np.flatnonzero(real["method"].values == method))
+        expected = bands(one, [0.1, 0.5, 0.9])
+        for alpha in (1.0, 2.0):
+            ax = panel(grid, alpha)
+            (median,) = (line for line in ax.lines if line.get_color() == colour)
+            np.testing.assert_allclose(median.get_ydata(), expected.sel(alpha=alpha, quantile=0.5))
+            (answers,) = (
+                line for line in panel(grid, alpha, "pmass").lines if line.get_color() == colour
+            )
+            assert answers.get_marker() == marker
+    shades = [to_hex(shade.get_facecolor()[0]) for shade in panel(grid, 2.0).collections]
+    assert shades == [colour for colour, _ in palette.METHODS.values()]
+    assert [label for label in labels(grid) if label in palette.METHODS] == list(palette.METHODS)
+    assert notes(panel(grid, 2.0)) == "n = 24 (8 distinct)", "of each"
+
+
+def test_rows_and_colours_can_differ_in_two_labels(sample_ds: xr.Dataset) -> None:
+    some = sample_ds.query(cell="method != 'pca' or model_short == 'simulated-1B'")
+    grid = figure1(some, by="model_short", hue="method", alphas=[1], kl_only=True)
+    assert [name["row"] for name in grid.name_dicts.flat] == [
+        "kl of simulated-1B",
+        "kl of simulated-8B",
+    ]
+    medians = [
+        [line for line in ax.lines if line.get_color() != palette.ink() and len(line.get_xdata())]
+        for ax in grid.axs.flat
+    ]
+    assert [len(each) for each in medians] == [3, 2]
 
 
 def test_by_default_kl_is_logarithmic_from_a_floor_that_is_told(real: xr.Dataset) -> None:
