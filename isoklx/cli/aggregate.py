@@ -18,9 +18,10 @@ from isoklx.cli.drawing import (
     draw_dose_response,
     draw_figure1,
     draw_survival,
+    files_of,
 )
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, FIGS, FIGURES, TABLES, Out, Target, say_written
+from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, say_written
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.terminal import printable
 
@@ -33,8 +34,12 @@ SEVERAL = "sweep.nc"
 FILES = {
     "table": TABLES,
     **dict.fromkeys(("contrast", "dose"), TABLES),
-    **dict.fromkeys(("dose_response", "calibration", "survival"), BOTH),
-    "alive": FIGURES,
+    **{
+        name: endings
+        for figure in ("dose_response", "calibration", "survival")
+        for name, endings in files_of(figure, BOTH).items()
+    },
+    **files_of("alive"),
 }
 """What is written, and the endings that it may have."""
 
@@ -104,7 +109,7 @@ def _aggregate(
     finally:
         # At the end, for whoever reads may go away at any line of it.
         print(*said, sep="\n", end="\n" * bool(said))
-    say_written(target, written, FILES | {panels.stem: FIGURES})
+    say_written(target, written, FILES | files_of(panels.stem))
 
 
 def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said: list[str]) -> Path:

@@ -36,6 +36,8 @@ class Saving:
         Leave out the title, which a paper has in its caption.
     name : str, optional
         Name of the files without their ending, instead of that of the figure.
+    data : bool
+        Write the numbers that are drawn beside it, as NAME_data.csv.
     """
 
     format: tuple[Literal["png", "pdf", "svg"], ...] | None = None
@@ -44,6 +46,7 @@ class Saving:
     width: float | Literal["column", "page"] | None = None
     title: bool = True
     name: str | None = None
+    data: bool = False
 
     def formats(self, target: Target) -> Sequence[Literal["png", "pdf", "svg"]]:
         """The formats of a figure that is written to `target`; none where that is a table."""
@@ -171,10 +174,15 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
     import matplotlib.pyplot as plt
 
     from isoklx.plot.saving import save, style
+    from isoklx.plot.tidy import write_data
 
     with style(saving.mplstyle):
         try:
-            return save(make(), target.folder, stem_of(stem, target, saving), formats, saving.dpi)
+            drawn, name = make(), stem_of(stem, target, saving)
+            written = save(drawn, target.folder, name, formats, saving.dpi)
+            return (
+                [*written, write_data(drawn.data, target.folder, name)] if saving.data else written
+            )
         finally:
             plt.close("all")
 
@@ -182,6 +190,11 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
 def stem_of(stem: str, target: Target, saving: Saving) -> str:
     """Name of a figure's files without their ending."""
     return target.name or saving.name or stem
+
+
+def files_of(stem: str, endings: Sequence[str] = FIGURES) -> dict[str, Sequence[str]]:
+    """What a figure's files are called, and the endings that they may have."""
+    return {stem: endings, f"{stem}_data": ("csv",)}
 
 
 def draw_figure1(

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cli.choosing import Cells, Scope, chosen
-from isoklx.cli.drawing import Saving, check, draw_calibration, draw_dose_response, draw_survival
+from isoklx.cli.drawing import (
+    Saving,
+    check,
+    draw_calibration,
+    draw_dose_response,
+    draw_survival,
+    files_of,
+)
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, FIGURES, TABLES, Files, Target, say_written
+from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
 from isoklx.errors import UsageError
 from isoklx.terminal import printable
 
@@ -277,7 +284,9 @@ def _write(table: Table, name: str, target: Target | None) -> list[Path]:
 
 def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
     """What a table and its figure are called, and the endings that they may have."""
-    return {name: TABLES, saving.name: FIGURES} if saving.name else {name: BOTH}
+    if saving.name:
+        return {name: TABLES, **files_of(saving.name)}
+    return files_of(name, BOTH)
 
 
 def _print(table: Table, *, json: bool) -> None:

@@ -246,7 +246,8 @@ def _of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr
         "n_not_normalised": cells["kl"].notnull().any("token") & ~there,
     }
     found = xr.Dataset({name: flag.sum(["cell", "prompt"]) for name, flag in counts.items()})
-    found["kl_median"] = smooth(quantile(cells["drawn"], 0.5), roll, edges=edges)
+    median = quantile(cells["drawn"], 0.5).drop_vars("quantile")
+    found["kl_median"] = smooth(median, roll, edges=edges)
     part = shown(cells).compute()
     fork = xr.DataArray(part["fork"].values, dims="fork")
     death = fork.isel(fork=part["end"].clip(0)).drop_vars("fork", errors="ignore")

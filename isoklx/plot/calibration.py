@@ -57,6 +57,9 @@ MANY = 100
 
 Floats = npt.NDArray[np.floating[Any]]
 
+LABELLED = ["run_id", "model", "model_short", "method", "seed", "window", "target_stat", "coeff"]
+"""What numbers of a cell are called by."""
+
 ROW_KEYS = ["model", "method", "window"]
 
 HELD_OUT_TICKS = (HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1])
@@ -187,7 +190,7 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
         "bisection": (("cell", "iteration"), np.array(by_cell).reshape(nothing.shape)),
     }
     title = titles.described(ds, "Calibration", size=size)
-    return xr.Dataset(columns, attrs={"title": title}).set_coords(["run_id", "model", "method"])
+    return xr.Dataset(columns, attrs={"title": title}).set_coords(LABELLED)
 
 
 def _places(

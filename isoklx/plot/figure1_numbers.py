@@ -138,7 +138,7 @@ def _spaghetti(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, list[xr.D
     if choice.answers is not None:
         unit = UNITS[choice.answers]
         answers = cells[choice.answers].compute()
-        median = quantile(answers, 0.5, ["cell", unit])
+        median = quantile(answers, 0.5, ["cell", unit]).drop_vars("quantile")
         medians = medians.assign({f"{choice.answers}_median": median})
         some = answers.notnull().any(["alpha", "fork"])
         lines.append(by_line(answers.to_dataset(), unit, ANSWER_LINE, some))
@@ -151,12 +151,13 @@ def _of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]
     there = cells["kl"].notnull()
     # A raw median of raw lines would be one more of their blocks.
     roll = max(choice.roll, choice.least_roll)
+    median = quantile(cells["kl"], 0.5).drop_vars("quantile")
     medians = xr.Dataset(
         {
             "crossed_share": crossed(cells).sum() / there.any("token").sum(),
             "above_share": above_target(cells).sum() / there.sum(),
             "n_lines": there.any("token").sum(),
-            "kl_median": smooth(quantile(cells["kl"], 0.5), roll, edges=choice.edges),
+            "kl_median": smooth(median, roll, edges=choice.edges),
         }
     ).compute()
     part = shown(cells).compute()

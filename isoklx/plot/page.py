@@ -99,7 +99,7 @@ class Page:
             Of a new one.
         """
         if self.subfigure is not None:
-            whole = self.subfigure.get_figure(root=True)
+            whole = self.subfigure.figure
             if whole is not None and whole.get_layout_engine() is None:
                 whole.set_layout_engine("constrained")
             return self.subfigure

@@ -85,6 +85,17 @@ def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, caps
     assert names(tmp_path) == ["mine.png", "s.png", "survival.csv", "survival.md"]
 
 
+def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, capsys):
+    words = ["--alphas=1", "--dpi=40", "--data"]
+    assert main(["figure", str(sample), *words, "--out", str(tmp_path / "figs")]) == 0
+    assert names(tmp_path / "figs") == ["figure1_band.png", "figure1_band_data.csv"]
+    assert "wrote" in capsys.readouterr().out.splitlines()[1]
+    assert main(["dose", str(sample), *words, "--out", str(tmp_path / "d.pdf")]) == 0
+    assert {"d.pdf", "d_data.csv"} <= set(names(tmp_path))
+    main(["figure", str(sample), *words[:2], "--out", str(tmp_path / "figs")])
+    assert "not of this run: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
