@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from isoklx.plot.limits import Extent
 from isoklx.plot.lines import Strokes
-from isoklx.plot.thinning import thin
+from isoklx.plot.thinning import thin_for
 
 Kind = Literal["band", "fan"]
 
@@ -68,7 +68,7 @@ def draw_band(
     """
     x_name = next(dim for dim in quantiles.dims if dim != "quantile")
     quantiles = quantiles.transpose("quantile", x_name).dropna(x_name, how="all")
-    kept = thin(quantiles.values)
+    kept = thin_for(ax, quantiles.values)
     if kept is not None:
         # The edges of a band share their positions.
         quantiles = quantiles.isel({x_name: np.unique(kept)})

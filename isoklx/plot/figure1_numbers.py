@@ -148,23 +148,23 @@ def _spaghetti(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, list[xr.D
 def _of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]:
     needed = ["kl", "target_kl", "pmass_eval", "gen_len", "unpaired"]
     cells = in_memory_if_small(cells[[name for name in needed if name in cells]])
-    there = cells["kl"].notnull()
+    there, over = cells["kl"].notnull(), crossed(cells)
     # A raw median of raw lines would be one more of their blocks.
     roll = max(choice.roll, choice.least_roll)
     median = quantile(cells["kl"], 0.5).drop_vars("quantile")
     medians = xr.Dataset(
         {
-            "crossed_share": crossed(cells).sum() / there.any("token").sum(),
+            "crossed_share": over.sum() / there.any("token").sum(),
             "above_share": above_target(cells).sum() / there.sum(),
             "n_lines": there.any("token").sum(),
             "kl_median": smooth(median, roll, edges=choice.edges),
         }
     ).compute()
-    part = shown(cells).compute()
+    part = shown(cells.assign(crossed=over)).compute()
     found = xr.Dataset(
         {
             "kl": smooth(part["kl"], choice.roll, edges=choice.edges),
-            "crossed": crossed(part).where(part["kl"].notnull().any("token")),
+            "crossed": part["crossed"].where(part["kl"].notnull().any("token")),
         }
     )
     if choice.color_by_pmass:

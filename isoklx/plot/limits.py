@@ -21,6 +21,9 @@ UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
 FLOOR = 1e-4
 """Below this a logarithmic axis would show rounding."""
 
+MANY = 100_000
+"""Values of which a quantile is known well enough for the limit of an axis."""
+
 LINEAR_YMAX = 6.0
 """Nats; where a linear axis ends by itself."""
 
@@ -55,11 +58,15 @@ class Extent:
         cls, lower: Values, upper: Values, *, median: Values, peaks: Values | None = None
     ) -> Extent:
         """Extent of what lies between two arrays, and of the median; NaN is nothing."""
-        lower, upper, median = lower[lower > 0], _known(upper), _known(median)
+        highest = float(np.fmax.reduce(upper, axis=None, initial=-np.inf))
+        few = max(1, upper.size // MANY)
+        lower, upper, median = lower.ravel()[::few], upper.ravel()[::few], _known(median)
+        lower, upper = lower[lower > 0], _known(upper)
         low = float(np.quantile(lower, 0.02)) if lower.size else np.nan
-        high, highest = (np.quantile(upper, 0.98), upper.max()) if upper.size else (np.nan, np.nan)
+        high = float(np.quantile(upper, 0.98)) if upper.size else np.nan
+        highest = highest if np.isfinite(highest) else np.nan
         peaks = np.empty(0) if peaks is None else _known(peaks)
-        return cls(low, float(high), float(highest), peaks, median)
+        return cls(low, high, highest, peaks, median)
 
     @classmethod
     def of_lines(cls, lines: Values, median: Values) -> Extent:

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 
 from isoklx.errors import UsageError
 from isoklx.plot.palette import ink, paper
-from isoklx.plot.thinning import thin
+from isoklx.plot.thinning import thin_for, unseen
 
 MOST_LINES = 2000
 """Lines drawn in a panel."""
@@ -30,6 +30,7 @@ ROUGH = 0.35
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 Levels = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,14 @@ def add_lines(
     levels : array (path,), int
         Level of each piece.
     """
-    kept = thin(y)
+    kept = thin_for(ax, y)
     x, level = np.broadcast_to(x, y.shape), np.broadcast_to(level, y.shape)
+    again = np.zeros(y.shape, dtype=bool)
     if kept is not None:
         x, y, level = (np.take_along_axis(values, kept, axis=1) for values in (x, y, level))
-    pieces, levels = _pieces(np.stack([x, y], axis=-1, dtype=float), level)
+        again = np.zeros(y.shape, dtype=bool)
+        again[:, 1:] = unseen(kept, y)
+    pieces, levels = _pieces(np.stack([x, y], axis=-1, dtype=float), level, again)
     order = np.argsort(-levels, kind="stable")
     collection = LineCollection(
         [pieces[i] for i in order],
@@ -132,7 +136,7 @@ def add_lines(
 def draw_median(ax: Axes, median: xr.DataArray, strokes: Strokes) -> None:
     """Draw a median upon the lines, along its only dimension."""
     median = median.dropna(median.dims[0])
-    kept = thin(median.values[np.newaxis])
+    kept = thin_for(ax, median.values[np.newaxis])
     if kept is not None:
         median = median.isel({median.dims[0]: kept[0]})
     width = strokes.median_lw
@@ -151,6 +155,8 @@ def shown(ds: xr.Dataset) -> xr.Dataset:
     More lines than that are one blot, and take memory and time without end; what is said of
     trajectories (medians, counts, shares) is of all of them.
     """
+    if ds.sizes["prompt"] * ds.sizes["cell"] <= MOST_LINES:
+        return ds
     prompts = _spread(ds.sizes["prompt"], MOST_LINES)
     return ds.isel(prompt=prompts, cell=_spread(ds.sizes["cell"], MOST_LINES // len(prompts)))
 
@@ -165,17 +171,20 @@ def _spread(n: int, most: int) -> npt.NDArray[np.intp]:
     return np.unique(np.linspace(0, n - 1, min(n, max(most, 1)), dtype=np.intp))
 
 
-def _pieces(points: Floats, level: Levels) -> tuple[Sequence[Floats], Levels]:
-    """Cut lines where the level changes; a piece reaches to the first point of the next one."""
-    n_lines, length = level.shape
-    present = ~np.isnan(points[..., 1])
-    changes = np.ones(level.shape, dtype=bool)
-    changes[:, 1:] = (level[:, 1:] != level[:, :-1]) | (present[:, 1:] != present[:, :-1])
-    starts = np.flatnonzero(changes)
-    ends = np.append(starts[1:], n_lines * length)
-    same_line = ends % length != 0
-    ends = ends + (same_line & np.append(present, False)[ends])
-    drawn = present.flat[starts]
-    points = points.reshape(-1, 2)
+def _pieces(points: Floats, level: Levels, again: Mask) -> tuple[Sequence[Floats], Levels]:
+    """Cut lines where the level changes; a piece reaches to the first point of the next one.
+
+    Points that would be drawn again are left out.
+    """
+    kept = ~again
+    line = np.broadcast_to(np.arange(len(level))[:, np.newaxis], level.shape)[kept]
+    points, level = points[kept], level[kept]
+    present = ~np.isnan(points[:, 1])
+    same_line = line[1:] == line[:-1]
+    changes = ~same_line | (level[1:] != level[:-1]) | (present[1:] != present[:-1])
+    starts = np.append(0, np.flatnonzero(changes) + 1)
+    ends = np.append(starts[1:], len(level))
+    ends = ends + np.append(same_line, False)[ends - 1] * np.append(present, False)[ends]
+    drawn = present[starts] if len(level) else np.zeros(1, bool)
     spans = zip(starts[drawn], ends[drawn], strict=True)
-    return [points[start:end] for start, end in spans], level.flat[starts[drawn]]
+    return [points[start:end] for start, end in spans], level[starts[drawn]]

@@ -19,7 +19,7 @@ from isoklx.plot.limits import Extent
 from isoklx.plot.lines import Strokes, add_lines, draw_median
 from isoklx.stats.trajectories import default_roll
 
-PMASS_LEVELS = 32
+PMASS_LEVELS = 12
 """More shades than that nobody tells apart, and each makes more pieces of a line."""
 
 CROSSED, BELOW = 0, 1

@@ -177,7 +177,7 @@ def test_a_trajectory_that_died_has_the_colour_of_its_pmass_and_is_drawn_last(
     lowest = int(np.argmin(pmass.isel(token=-1).values))
     place = [511, float(height[lowest, 511])]
     found = [i for i, points in enumerate(lines.get_segments()) if place in points.tolist()]
-    assert abs(shade[found[0]] - float(pmass[lowest, 511])) < 1 / 32
+    assert abs(shade[found[0]] - float(pmass[lowest, 511])) < 1 / 24
 
 
 def test_a_trajectory_without_pmass_is_grey_among_the_coloured(small: xr.Dataset) -> None:
