@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from isoklx.errors import DatasetError, UsageError
+from isoklx.errors import UsageError
+from isoklx.plot.dose_numbers import numbers
 from isoklx.plot.facets import say_why_empty
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR
@@ -21,14 +22,10 @@ from isoklx.plot.log_ticks import set_log_ticks
 from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, points, wide
 from isoklx.plot.palette import group_styles, ink
 from isoklx.plot.reference_lines import DASHED
-from isoklx.plot.titles import ALPHA, death, described, label_name, literal, trajectories
+from isoklx.plot.titles import ALPHA, death, label_name, literal
 from isoklx.plot.typesetting import tick_label, typeset
-from isoklx.stats import doses as dose_statistics
-from isoklx.stats.assumptions import of_survival
-from isoklx.stats.groups import check_labels
 from isoklx.stats.kernels.curves import Interval
-from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.safety import safe_dose
+from isoklx.stats.lifetimes import Ended
 from isoklx.stats.selection import select_alphas
 
 Shown = Literal[
@@ -115,7 +112,7 @@ def dose_response(
     if alphas is not None:
         ds = select_alphas(ds, np.unique(alphas))
     how: dict[str, Any] = {"metric": metric, "threshold": threshold, "distinct": distinct}
-    drawn = _numbers(ds, shown, by, survive, confidence, interval, {**how, "ended": ended})
+    drawn = numbers(ds, shown, by, survive, confidence, interval, {**how, "ended": ended})
     return draw_numbers(drawn, page)
 
 
@@ -174,73 +171,6 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
             plt.close(figure)  # type: ignore[arg-type]
         raise
     return grid
-
-
-def _numbers(
-    ds: xr.Dataset,
-    shown: Sequence[str],
-    by: str | Sequence[str] | None,
-    survive: float,
-    confidence: float,
-    interval: Interval,
-    how: dict[str, Any],
-) -> xr.Dataset:
-    """All that is drawn, in memory."""
-    counts = ["n", "n_distinct", "n_prompts", "horizon"]
-    doses = dose_statistics.dose_response(ds, by, interval=interval, **how)
-    wanted = [name for each in shown for name in (each, f"{each}_ci")]
-    drawn = doses[[*wanted, *counts]].compute()
-    whole = measured(ds, how["metric"])
-    keys = check_labels(by, whole)
-    drawn = drawn.isel(alpha=(drawn["n"] > 0).any(keys).values)
-    if not drawn.sizes["alpha"]:
-        name = how["metric"]
-        raise DatasetError(f"no trajectory of this sweep has {name}, so there is nothing to draw")
-    safe = safe_dose(ds, by, survive, confidence, **how).set_index(["threshold", *keys])
-    drawn = drawn.merge(safe[["safe_dose", "reason"]].to_xarray(), join="left")
-    cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
-    targets = np.unique(cells["target_kl"].values[np.isfinite(cells["target_kl"].values)])
-    drawn = drawn.assign(target_kl=("target", targets), survive=survive)
-    coeff = _coefficients(cells.sel(alpha=drawn["alpha"]))
-    if coeff is not None:
-        drawn = drawn.assign(coeff=("alpha", coeff))
-    drawn = drawn.assign_coords(shown=list(shown))
-    counted = drawn["n_distinct" if how["distinct"] else "n"].values
-    ran = drawn["n"].values > 0
-    sure = of_survival(
-        interval, how["metric"], counted[ran], drawn["n_prompts"].values[ran], how["ended"]
-    )
-    total = drawn[["n", "n_distinct"]].sum(keys)
-    lines = [described(cells, _what(drawn, confidence), size=trajectories(total))]
-    if {"survival", "restricted_mean"} & set(shown):
-        metric, thresholds = how["metric"], drawn["threshold"].values
-        of = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
-        lines.append(f"Dead once {death(metric, of)}. {sure}")
-    return drawn.assign_attrs(doses.attrs, title="\n".join(lines))
-
-
-def _what(drawn: xr.Dataset, confidence: float) -> str:
-    survive = float(drawn["survive"])
-    said = (
-        f"What each dose does. Safe: {100 * confidence:g}% sure that {100 * survive:g}% survive, "
-        "there and at every smaller dose"
-    )
-    reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist())
-    alike = {reason for reason in reasons if isinstance(reason, str)}
-    return f"{said}. None: {alike.pop()}" if len(alike) == 1 else said
-
-
-def _coefficients(cells: xr.Dataset) -> Any:
-    """The coefficient of each dose, where all cells have the same one, to three digits."""
-    coeff = cells["alpha"].values * cells["c_star"].values[:, np.newaxis]
-    ran = cells["gen_len"].notnull().any("prompt").transpose("cell", "alpha").values
-    coeff = np.where(ran, coeff, np.nan)
-    known = ~np.isnan(coeff).all(axis=0)
-    if not known.all():
-        return None
-    low, high = np.nanmin(coeff, axis=0), np.nanmax(coeff, axis=0)
-    same = [f"{one:.3g}" == f"{other:.3g}" for one, other in zip(low, high, strict=True)]
-    return low if all(same) else None
 
 
 def _panels(drawn: xr.Dataset) -> list[dict[str, Any]]:
