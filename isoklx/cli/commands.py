@@ -14,9 +14,11 @@ from collections.abc import Callable
 from isoklx.cli.aggregate import aggregate
 from isoklx.cli.figures import alive, figure
 from isoklx.cli.files import build, convert, info, verify
+from isoklx.cli.measuring import recheck, run
 from isoklx.cli.tables import calibration, contrast, dose, survival, table
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
     "build": build,
     "info": info,
     "table": table,
@@ -29,5 +31,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "aggregate": aggregate,
     "verify": verify,
     "convert": convert,
+    "recheck": recheck,
 }
 """The commands by name, in the order of the help."""

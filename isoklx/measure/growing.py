@@ -17,7 +17,7 @@ class GrowingLayer(DynamicLayer):
     """A full attention's keys and values, as views of tensors that are longer than they are."""
 
     def __init__(self, layer: DynamicLayer) -> None:
-        super().__init__()
+        # Not by the constructor: all that it would set is in the layer already.
         vars(self).update(vars(layer))
         self.room: tuple[Tensor, Tensor] | None = None
 

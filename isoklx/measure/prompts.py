@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import jiter
-
 from isoklx.errors import UsageError
 
 DEFAULTS = Path(__file__).parent / "defaults"
@@ -259,6 +257,8 @@ def _lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _is_jsonl(path: Path, content: bytes) -> bool:
+    import jiter  # late, for the command line shall start at once
+
     if path.suffix.lower() in JSONL:
         return True
     first = next((line for _, line in _lines(path, content)), "")
@@ -269,6 +269,8 @@ def _is_jsonl(path: Path, content: bytes) -> bool:
 
 
 def _fields(line: str) -> dict[str, object]:
+    import jiter
+
     try:
         parsed: object = jiter.from_json(line.encode(), catch_duplicate_keys=True)
     except ValueError as error:

@@ -16,7 +16,7 @@ from isoklx.measure.extraction import METHODS, activations, direction, extract, 
 from isoklx.measure.prompts import Pair
 from isoklx.measure.states import last_states, residual_norms
 from tests.measure.tokenizers_of_characters import CHATML, tokenizer_of_characters
-from tests.models.random_models import CONFIGS, HIDDEN, random_model, random_prompt
+from tests.models.random_models import CONFIGS, HIDDEN, hooks_of, random_model, random_prompt
 
 PAIRS = [
     Pair("a?", "yes, a", "no"),
@@ -57,10 +57,6 @@ def test_states_of_a_batch_are_those_of_its_sequences_one_by_one(name: str) -> N
         expected = states_one_by_one(name, sequences, layer)
         np.testing.assert_allclose(found, expected, atol=1e-5 * max(1, np.abs(expected).max()))
         assert found.dtype == np.float32
-
-
-def hooks_of(model: torch.nn.Module) -> list[list[object]]:
-    return [list(module._forward_hooks.values()) for module in model.modules()]
 
 
 def test_a_model_is_left_as_it_was_even_when_reading_it_fails() -> None:

@@ -15,7 +15,7 @@ from isoklx.measure.answers import AnswerIds
 from isoklx.measure.rollouts import Rollouts, roll_out
 from isoklx.measure.steering import Steering
 from tests.measure.plain_loop import plain
-from tests.models.random_models import CONFIGS, HIDDEN, random_model, random_prompt
+from tests.models.random_models import CONFIGS, HIDDEN, hooks_of, random_model, random_prompt
 
 ANSWERS = AnswerIds((5, 6), (7, 8))
 TAIL = [9, 10, 11]
@@ -173,6 +173,7 @@ def test_drawing_needs_a_seed_a_row() -> None:
 
 def test_the_model_is_afterwards_what_it_was_before() -> None:
     model = random_model("llama")
+    hooks = hooks_of(model)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     model.model.layers[2].train()
     try:
@@ -181,14 +182,15 @@ def test_the_model_is_afterwards_what_it_was_before() -> None:
     finally:
         model.eval()
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
-    assert not any(module._forward_hooks for module in model.modules())
+    assert hooks_of(model) == hooks
     assert not any(weight.is_inference() for weight in model.state_dict().values())
 
 
 def test_logits_that_are_no_numbers_are_refused() -> None:
+    hooks = hooks_of(random_model("llama"))
     with pytest.raises(MeasureError, match=r"row 1 \(coefficient inf\) is nan after 0"):
         rolled(prompts=[random_prompt(7)] * 2, coefficients=[1.0, float("inf")])
-    assert not any(module._forward_hooks for module in random_model("llama").modules())
+    assert hooks_of(random_model("llama")) == hooks
 
 
 @pytest.mark.parametrize("name", CONFIGS)

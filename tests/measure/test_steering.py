@@ -13,7 +13,7 @@ import torch
 from isoklx.errors import MeasureError
 from isoklx.measure.blocks import decoder_blocks
 from isoklx.measure.steering import BASE, Steering, steered
-from tests.models.random_models import CONFIGS, HIDDEN, random_model, random_prompt
+from tests.models.random_models import CONFIGS, HIDDEN, hooks_of, random_model, random_prompt
 
 VECTOR = np.full(HIDDEN, HIDDEN**-0.5, np.float32)
 
@@ -61,19 +61,21 @@ def test_ablating_sets_the_component_along_the_vector(name: str) -> None:
 
 def test_hooks_come_off_when_what_is_within_fails() -> None:
     model = random_model("llama")
+    hooks = hooks_of(model)
     with pytest.raises(ZeroDivisionError), steered(model, Steering("add", {1: VECTOR}, "")):
         raise ZeroDivisionError
-    assert not any(module._forward_hooks for module in model.modules())
+    assert hooks_of(model) == hooks
 
 
 def test_a_layer_that_is_not_there_is_named() -> None:
+    hooks = hooks_of(random_model("llama"))
     steering = Steering("add", {1: VECTOR, 4: VECTOR}, "")
     with (
         pytest.raises(MeasureError, match="vector for layer 4; the model has 0 to 3"),
         steered(random_model("llama"), steering),
     ):
         pass
-    assert not any(module._forward_hooks for module in random_model("llama").modules())
+    assert hooks_of(random_model("llama")) == hooks
 
 
 def test_a_vector_of_another_width_is_named() -> None:

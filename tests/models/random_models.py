@@ -96,3 +96,8 @@ def random_model(name: str) -> hf.PreTrainedModel:
 def random_prompt(length: int, seed: int = 0) -> list[int]:
     """Token ids without special ones."""
     return np.random.default_rng(seed).integers(3, VOCABULARY, length).tolist()
+
+
+def hooks_of(model: torch.nn.Module) -> list[list[object]]:
+    """What hangs on a model; transformers leaves some itself, where hidden states are asked for."""
+    return [list(module._forward_hooks.values()) for module in model.modules()]
