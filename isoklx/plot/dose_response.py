@@ -312,7 +312,7 @@ def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=tick_label("%")))
     if shown == "restricted_mean":
         ax.set_ylim(0, 1.05 * float(drawn["horizon"].max()))
-    if shown == "effect":
+    if shown == "effect" and drawn["effect"].notnull().any():
         ax.axhline(0, color=ink(), alpha=0.5, linewidth=0.7)
     if shown == "kl_p95":
         ax.set_yscale("log")
