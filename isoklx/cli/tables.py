@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from isoklx.tables.formats import Table
 
 Shown = Literal[
-    "survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect", "repetition"
+    "survival",
+    "restricted_mean",
+    "kl_p95",
+    "share_above",
+    "pmass",
+    "pmass_end",
+    "effect",
+    "repetition",
 ]
 
 SHOWN: tuple[Shown, ...] = ("survival", "kl_p95")
