@@ -1,9 +1,10 @@
 """Measure whole processes, from the start of Python to the last byte written, on simulated sweeps.
 
 ``python scripts/benchmark.py figures`` draws every kind of figure from one file,
-``python scripts/benchmark.py build`` builds sweeps of growing size, and ``large`` takes a file of
-6 GB; each prints a Markdown table. Sweeps are made in a temporary folder (``build`` needs 3.5 GB of
-it, ``large`` 7); ``--keep FOLDER`` makes them there instead, and uses them again the next time.
+``python scripts/benchmark.py build`` builds sweeps of growing size, ``large`` takes a file of
+6 GB, and ``run`` rolls a model out; each prints a Markdown table. Sweeps are made in a temporary
+folder (``build`` needs 3.5 GB of it, ``large`` 7); ``--keep FOLDER`` makes them there instead, and
+uses them again the next time.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ import matplotlib.pyplot as plt
 figure, _ = plt.subplots(2, 5, layout="constrained")
 figure.savefig(sys.argv[1], dpi=200)
 """
+TINY = Path(__file__).resolve().parents[1] / "tests" / "models" / "tiny"
 LAUNCH = """
 import json, os, sys, time
 start = time.perf_counter()
@@ -91,6 +93,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     build.add_argument("--repeat", type=int, default=3, help="runs, of which the median is shown")
     build.add_argument("--keep", type=Path, help="folder for the simulated sweeps")
+    run = commands.add_parser("run", help="roll a model out, steered and measured")
+    run.set_defaults(run=benchmark_run)
+    run.add_argument("--model", type=Path, default=TINY, help="a folder; by default the tiny model")
+    run.add_argument("--prompts", type=Path, help="a file, of which the first 8 are taken")
+    run.add_argument("--sample", type=int, default=8, help="rollouts of the plain loop")
+    run.add_argument("--repeat", type=int, default=3, help="runs, of which the quickest is shown")
     large = commands.add_parser("large", help="statistics and figures of a large file")
     large.set_defaults(run=benchmark_large)
     large.add_argument("--gigabytes", type=float, default=6.0, help="size of kl")
@@ -166,6 +174,24 @@ def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for row in rows(keep or Path(scratch), sizes, repeat):
             print(f"| {' | '.join(row)} |", flush=True)
+
+
+def benchmark_run(model: Path, prompts: Path | None, sample: int, repeat: int) -> None:
+    """Roll one model out in every way, and print what each took and how far they differ."""
+    import torch
+    from engine_costs import HEADINGS, case_of, rows
+
+    from isoklx.measure.prompts import PROMPTS, read_prompts
+
+    own = model / "prompts.jsonl"
+    read = read_prompts(prompts or (own if own.is_file() else PROMPTS))
+    case = case_of(model, read.rows[:8])
+    packages = f"torch {version('torch')}, transformers {version('transformers')}"
+    print(f"{model.name}, {machine()}, {packages}, {torch.get_num_threads()} threads.\n")
+    print("| what | measured |\n|---|---:|")
+    for row in rows(case, sample, repeat):
+        for heading, value in zip(HEADINGS, row, strict=True):
+            print(f"| {heading} | {value} |", flush=True)
 
 
 LARGE = {

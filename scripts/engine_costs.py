@@ -2,7 +2,8 @@
 
 Used by ``scripts/benchmark.py run``. The plain loop takes the rollouts one at a time, and twice
 each, for KL and for pmass, as cells have been made before; it is part of the tests. It is timed on
-some of the rows, and its time multiplied; on those its KL and pmass are held against the engine's.
+some of the rows, with one thread and with as many as there are cores, of which the quicker counts,
+and its time multiplied; on those its KL and pmass are held against the engine's.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from isoklx.measure.answers import AnswerIds
+from isoklx.measure.batches import memory_of
 from isoklx.measure.blocks import layer_numbers
 from isoklx.measure.rollouts import Rollouts, roll_out
 from isoklx.measure.steering import Steering
@@ -25,6 +28,8 @@ from isoklx.measure.steering import Steering
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.measure.plain_loop import plain
+
+Result = TypeVar("Result")
 
 WINDOW = 48
 FORKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 27, 34, 41, 48)
@@ -42,6 +47,8 @@ HEADINGS = (
     "times faster",
     "KL differs by",
     "pmass differs by",
+    "memory said, MiB",
+    "memory taken, MiB",
 )
 
 
@@ -114,10 +121,14 @@ def rows(case: Case, sample: int, repeat: int = 1) -> Iterator[Sequence[str]]:
     generated = _quickest(lambda: generate(case), repeat)[0]
     bare = _quickest(lambda: engine(case, forks=(), twins=False), repeat)[0]
     twins = _quickest(lambda: engine(case, forks=()), repeat)[0]
-    measured, rollouts = _quickest(lambda: engine(case), repeat)
-    started = time.perf_counter()
-    differences = [plain_row(case, row, rollouts) for row in some]
-    plainly = (time.perf_counter() - started) * len(case.pairs) / len(some)
+    (measured, rollouts), taken = _peak(lambda: _quickest(lambda: engine(case), repeat))
+    longest = max(map(len, case.prompts))
+    said = memory_of(case.model, len(case.pairs), longest, WINDOW, len(case.tail))
+    plainly, differences = min(
+        _with_threads(threads, lambda: _quickest(lambda: compared(case, some, rollouts), 1))
+        for threads in {1, torch.get_num_threads()}
+    )
+    plainly *= len(case.pairs) / len(some)
     kl, pmass = np.max(differences, axis=0)
     yield (
         f"{len(case.pairs)} x {WINDOW}, {len(case.tail)}",
@@ -127,6 +138,8 @@ def rows(case: Case, sample: int, repeat: int = 1) -> Iterator[Sequence[str]]:
         f"{plainly / measured:.1f}",
         f"{kl:.1e}",
         f"{pmass:.1e}",
+        f"{said / 2**20:.0f}",
+        "-" if taken is None else f"{taken / 2**20:.0f}",
     )
 
 
@@ -155,6 +168,11 @@ def generate(case: Case) -> torch.Tensor:
     ids = [[0] * short + prompt for short, prompt in zip(padding, prompts, strict=True)]
     mask = [[0] * short + [1] * (longest - short) for short in padding]
     return _generate(case.model, torch.tensor(ids), torch.tensor(mask))
+
+
+def compared(case: Case, some: Sequence[int], rollouts: Rollouts) -> list[tuple[float, float]]:
+    """Roll some rows out plainly; how far each is from the engine's."""
+    return [plain_row(case, row, rollouts) for row in some]
 
 
 def plain_row(case: Case, row: int, rollouts: Rollouts) -> tuple[float, float]:
@@ -203,7 +221,33 @@ def _generate(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> 
     return out
 
 
-def _quickest(work: Callable[[], object], repeat: int) -> tuple[float, object]:
+def _with_threads(threads: int, work: Callable[[], Result]) -> Result:
+    """What comes of it with so many threads: one row at a time is often quicker with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return work()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _peak(work: Callable[[], Result]) -> tuple[Result, int | None]:
+    """What came of it, and bytes that it took at its peak; None where nobody counts them."""
+    status, refs = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not status.exists():
+        return work(), None
+
+    def kib(name: str) -> int:
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith(name))
+        return int(line.split()[1])
+
+    refs.write_text("5")  # the peak is counted from here on
+    before = kib("VmRSS")
+    result = work()
+    return result, 1024 * (kib("VmHWM") - before)
+
+
+def _quickest(work: Callable[[], Result], repeat: int) -> tuple[float, Result]:
     found = []
     for _ in range(repeat):
         started = time.perf_counter()

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from isoklx.errors import MeasureError
-from isoklx.measure.contexts import Contexts, at_rest
+from isoklx.measure.contexts import Contexts, at_rest, reads_together
 
 Result = TypeVar("Result")
 
@@ -119,20 +119,24 @@ def memory_of(
     Returns
     -------
     int
-        Bytes: the cache of all rows and a branch of them, the logits and what KL takes, and the
-        activations of the prompts.
+        Bytes: the cache of all rows and of a branch with its tail, the logits and what KL takes;
+        or the activations of the prompts, where these are more.
     """
     config = model.config.get_text_config()
     together = rows * (2 if twins else 1)
     ids = np.random.default_rng(0).integers(0, config.vocab_size, prompt + window + tail)
-    contexts = Contexts(model, together=True)
+    contexts = Contexts(model, together=reads_together(model))
     with at_rest(model):
-        contexts.start([ids.tolist()])
-    caches = contexts.nbytes() * (together + rows)
+        contexts.start([ids[: prompt + window].tolist()])
+        caches = contexts.nbytes() * together
+        if tail:
+            contexts.read(ids[None, prompt + window :])
+            caches += contexts.nbytes() * rows
     logits = 4 * config.vocab_size * together * 3
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    # When the prompts are read there are no other tokens yet, and no branch.
     activations = model.dtype.itemsize * together * prompt * (3 * wide + 4 * config.hidden_size)
-    return int(caches + max(logits, activations))
+    return int(max(caches + logits, activations))
 
 
 def _parts(rows: list[int], size: int) -> list[list[int]]:
