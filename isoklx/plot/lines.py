@@ -128,6 +128,8 @@ def add_lines(
         alpha=strokes.opacity(len(y)),
         # Thousands of lines as vectors make a file that readers choke on.
         rasterized=True,
+        # Round joins of lines as thin as a pixel nobody sees, and they take half of the time.
+        joinstyle="bevel",
     )
     ax.add_collection(collection, autolim=False)
     return collection, levels[order]

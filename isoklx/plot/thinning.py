@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-PER_INCH = 150
-"""Columns of pixels of a panel, of each of which the lowest and the highest value are drawn."""
+PER_INCH, PER_INCH_OF_MANY, MANY = 240, 100, 20
+"""Columns of an inch, of each of which the lowest and the highest value are drawn: a pixel each in
+a file of 200 dots per inch, and two pixels each of so many lines that they fill them anyway."""
 
 SHORT = 1500
 """Positions; with fewer it takes no time to draw them all."""
@@ -38,7 +39,8 @@ def thin_for(ax: Axes, lines: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.i
         return None
     figure = ax.figure
     inches = ax.get_position().width * figure.bbox.width / figure.dpi
-    return thin(lines, math.ceil(inches * PER_INCH))
+    per_inch = PER_INCH if len(lines) < MANY else PER_INCH_OF_MANY
+    return thin(lines, math.ceil(inches * per_inch))
 
 
 def thin(
