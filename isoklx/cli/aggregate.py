@@ -20,6 +20,7 @@ from isoklx.cli.drawing import (
 )
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import BOTH, FIGS, FIGURES, TABLES, Out, Target, say_written
+from isoklx.cli.reporting import PAGES, draw_report
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.terminal import printable
 
@@ -34,6 +35,7 @@ FILES = {
     **dict.fromkeys(("contrast", "dose", "dose_response"), TABLES),
     **dict.fromkeys(("calibration", "survival"), BOTH),
     **dict.fromkeys(("figure1", "alive"), FIGURES),
+    "report": PAGES,
 }
 """What is written, and the endings that it may have."""
 
@@ -44,6 +46,7 @@ def _aggregate(
     threshold: tuple[float, ...] | None = None,
     spaghetti: bool = False,
     quantile_lines: bool = False,
+    report: bool = False,
     scheduler: str | None = None,
     scope: Scope,
     panels: Panels,
@@ -72,6 +75,8 @@ def _aggregate(
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
+    report : bool
+        Write the page of `isoklx report` as well, and build with --texts for it.
     scheduler : str, optional
         Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
         with RUNS_ROOT and OUT on storage that they see.
@@ -82,18 +87,26 @@ def _aggregate(
     $ isoklx aggregate runs_a runs_b --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
     $ isoklx aggregate --runs_root outputs --quantile_lines --format png,pdf
     $ isoklx aggregate outputs.nc --by method --threshold 0.75,0.95
+    $ isoklx aggregate outputs --report
     """
     import isoklx.sweeps.opening
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
     target = Target.of(out, ())
     check(saving, target, panels)
+    if report:
+        from isoklx.report.page import require_extra
+
+        require_extra()
     said: list[str] = []
     try:
-        file = _file(runs_roots, target.folder, scheduler, said)
+        file = _file(runs_roots, target.folder, scheduler, said, texts=report)
         with isoklx.sweeps.opening.opened(file, scheduler) as ds:
             part = _chosen(ds, scope, panels, threshold)
             parts = _parts(ds, part, target, scope, panels, saving, threshold)
+            if report:
+                first = None if threshold is None else threshold[0]
+                parts["page"] = lambda: draw_report(part, target, threshold=first)
             written = _write(parts, said)
     finally:
         # At the end, for whoever reads may go away at any line of it.
@@ -101,7 +114,14 @@ def _aggregate(
     say_written(target, written, FILES)
 
 
-def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said: list[str]) -> Path:
+def _file(
+    runs_roots: Sequence[Path],
+    folder: Path,
+    scheduler: str | None,
+    said: list[str],
+    *,
+    texts: bool,
+) -> Path:
     """The file to open: the one that was given, or what is built of the roots."""
     import isoklx.sweeps.builder
     from isoklx.store.formats import is_zarr
@@ -112,7 +132,7 @@ def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said:
     if built:
         return built[0]
     out = _target(runs_roots, folder)
-    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler)
+    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler, texts=texts)
     said.append(str(report))
     return report.out
 

@@ -27,17 +27,23 @@ POINTS = 240
 
 DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
 
+FLOOR = 1e-3
+"""Nats, where a logarithmic axis begins."""
+
+FEW = 4
+"""Groups whose intervals can be told apart as bands."""
+
 ROWS = 60
 """Cells in a figure of one row each."""
 
 RESPONSES = {
-    "survival": ("Alive at the horizon", "share of rollouts", (0, 1.02)),
+    "survival": ("Alive at the horizon", "share of rollouts", (-0.03, 1.05)),
     "restricted_mean": ("Tokens until death", "restricted mean, tokens", (0, None)),
     "kl_p95": ("KL", "p95 of KL, nats", (0, None)),
-    "share_above": ("Above the target", "share of tokens above target", (0, 1.02)),
-    "pmass": ("Valid answers", "mean pmass over forks", (0, 1.02)),
+    "share_above": ("Above the target", "share of tokens above target", (-0.03, 1.05)),
+    "pmass": ("Valid answers", "mean pmass over forks", (-0.03, 1.05)),
     "effect": ("Effect", "change in p(true)", (None, None)),
-    "repetition": ("Repetition", "worst share of repeated 3-grams", (0, 1.02)),
+    "repetition": ("Repetition", "worst share of repeated 3-grams", (-0.03, 1.05)),
 }
 
 
@@ -93,13 +99,13 @@ def both(colour: str) -> tuple[str, str]:
     Examples
     --------
     >>> both("#0072b2")
-    ('#0072b2', '#4098c7')
+    ('#0072b2', '#4095c5')
     """
     red, green, blue = to_rgb(colour)
-    dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
-    share = 0.25 if dark else 0
-    share += 0.35 * (0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.25)
-    return to_hex((red, green, blue)), to_hex([c + share * (1 - c) for c in (red, green, blue)])
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    share = 0.6 if light < 0.25 else 0.25 if light < 0.5 else 0
+    paler = (red + share * (1 - red), green + share * (1 - green), blue + share * (1 - blue))
+    return to_hex((red, green, blue)), to_hex(paler)
 
 
 def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
@@ -162,13 +168,14 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
     columns = []
     for i, (alpha, colour) in enumerate(dose_colours(drawn["alpha"].values).items()):
         n = {name: int(once.total[name].values[i]) for name in ("n", "n_distinct")}
-        head = f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}"
+        head = f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}, n = {n['n_distinct']}"
         x = {"label": "token", "lo": 0, "hi": int(drawn["window"].max())}
         of_kl = {
-            "title": f"{head}, n = {n['n_distinct']}" + f" of {n['n']}" * (n["n"] > n["n_distinct"]),
+            "title": head + f" of {n['n']}" * (n["n"] > n["n_distinct"]),
             "alpha": alpha,
             "x": x,
             "y": {"label": "KL, nats", "lo": 0, "hi": round(highest, 3)},
+            "floor": FLOOR,
             "series": [
                 *_band(drawn["token"].values, kl.isel(alpha=i).values, both(colour)),
                 {"kind": "rule", "y": target},
@@ -180,7 +187,7 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
             "alpha": alpha,
             "low": True,
             "x": x,
-            "y": {"label": "pmass", "lo": 0, "hi": 1.02},
+            "y": {"label": "pmass", "lo": -0.04, "hi": 1.06},
             "series": _band(
                 pmass["fork"].values, pmass.isel(alpha=i).values, both(colour), marks=True
             ),
@@ -197,7 +204,7 @@ def _band(
     there = np.flatnonzero(np.isfinite(quantiles).all(axis=0))
     there = there[_even(there.size)]
     at, (low, middle, high) = thin(x[there]), map(thin, quantiles[:, there])
-    series = [
+    series: list[Series] = [
         {"kind": "band", "x": at, "lo": low, "hi": high, "colour": colour},
         {"kind": "line", "x": at, "y": middle, "colour": colour, "width": 2.4},
     ]
@@ -214,27 +221,28 @@ def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
     for alpha in curves["alpha"].values.tolist():
         of_dose = curves.sel(alpha=alpha)
         series: list[Series] = []
-        for group in groups:
+        horizon = int(of_dose["horizon"].max())
+        for i, group in enumerate(groups):
             one = of_dose.sel(dict(zip(by, group.labels, strict=True)))
             if not int(one["n"]):
                 continue
-            forks, horizon = one["fork"].values, int(one["horizon"])
-            there = forks <= horizon
+            forks, last = one["fork"].values, int(one["horizon"])
+            there = forks <= last
             bounds = one["survival_ci"].transpose("ci_bound", "fork").values[:, there]
-            x, (y, low, high) = _steps(
-                forks[there], horizon, [one["survival"].values[there], *bounds]
-            )
-            look = {"colour": group.colours, "dash": group.dash, "x": x}
-            series += [
-                {"kind": "band", "lo": low, "hi": high, **look},
-                {"kind": "line", "y": y, "width": 2.4, **look},
-            ]
+            x, (y, low, high) = _steps(forks[there], last, [one["survival"].values[there], *bounds])
+            look = {"colour": group.colours, "dash": group.dash}
+            if len(groups) <= FEW:
+                series.append({"kind": "band", "x": x, "lo": low, "hi": high, **look})
+            else:  # at the end of each curve
+                at = [last + round((i + 1) * 0.02 * horizon, 2)]
+                series.append({"kind": "whisker", "x": at, "lo": low[-1:], "hi": high[-1:], **look})
+            series.append({"kind": "line", "x": x, "y": y, "width": 2.4, **look})
         if series:
             yield {
                 "title": f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}",
                 "alpha": alpha,
-                "x": {"label": "token", "lo": 0},
-                "y": {"label": "share alive", "lo": 0, "hi": 1.02},
+                "x": {"label": "token", "lo": 0, "hi": horizon * (1 + 0.02 * (len(groups) + 2))},
+                "y": {"label": "share alive", "lo": -0.03, "hi": 1.05},
                 "series": series,
                 "says": f"Survival at alpha {alpha:g}, with 95% intervals, a line for each group",
             }
@@ -253,7 +261,7 @@ def bisection(ds: xr.Dataset, colours: dict[str, tuple[str, str]]) -> Figure | N
     """p95 of KL against the coefficients that each calibration tried."""
     tried, kl = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
     series: list[Series] = []
-    seen = set()
+    seen: set[tuple[str, bytes, bytes]] = set()
     for i, (method, run_id) in enumerate(
         zip(ds["method"].values.tolist(), ds["run_id"].values.tolist(), strict=True)
     ):
@@ -314,7 +322,10 @@ def thin(values: Floats) -> list[float | int | None]:
     if np.issubdtype(values.dtype, np.integer):
         return list(map(int, values.tolist()))
     return [
-        None if not math.isfinite(value) else int(value) if value == int(value)
+        None
+        if not math.isfinite(value)
+        else int(value)
+        if value == int(value)
         else float(f"{value:.4g}")
         for value in values.tolist()
     ]

@@ -16,7 +16,9 @@ import xarray as xr
 
 import isoklx
 from isoklx.cells.atomic import replacing
-from isoklx.errors import DatasetError, UsageError
+from isoklx.cells.paths import as_path
+from isoklx.errors import BuildError, DatasetError
+from isoklx.plot.palette import method_styles
 from isoklx.report import figures
 from isoklx.report.html_tables import html_table
 from isoklx.report.rollouts import Rollouts, pack_rollouts
@@ -35,9 +37,13 @@ LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
 """What draws: a quarter of plotly.js, and ready in a fifth of its time."""
 
 
+MOST = 24
+"""Labels that are all listed."""
+
+
 def write_report(
     ds: xr.Dataset,
-    out: Path,
+    out: str | Path,
     *,
     threshold: float | None = None,
     survive: float = 0.9,
@@ -49,8 +55,8 @@ def write_report(
     ----------
     ds : Dataset
         A sweep or any selection of it. What was said can be read where it was opened with texts.
-    out : Path
-        The file.
+    out : path
+        The file; its folder is made if there is none.
     threshold : float, optional
         Of ``pmass_eval``, in (0, 1], by default 0.75: who is below it at a fork is dead.
     survive, confidence : float
@@ -71,9 +77,14 @@ def write_report(
         When the file cannot be written; what was there before is untouched.
     """
     require_extra()
+    out = as_path(out)
     text = _render(_content(restore_dims(ds), threshold, survive, confidence))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{out.parent}: cannot be made a folder: {error.strerror}") from error
     with replacing(out) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="")
     return out
 
 
@@ -81,16 +92,6 @@ def require_extra() -> None:
     """Raise UsageError unless what makes a page is installed."""
     for package in ("jinja2", "bokeh"):
         need(package, "the page of a report", "report")
-
-
-def check_target(out: Path) -> None:
-    """Raise UsageError unless a page can be written there: a mistake is found before any work."""
-    if out.suffix not in (".html", ".htm"):
-        raise UsageError(f"--out {out}: the page's name must end in .html")
-    if out.is_dir():
-        raise UsageError(f"--out {out}: is a folder; give the page a name in it")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _content(
@@ -180,10 +181,8 @@ def _tables(
     return found, calibrations
 
 
-def _calibration_figures(
-    ds: xr.Dataset, table: pd.DataFrame | None
-) -> list[list[figures.Figure]]:
-    styles = figures.method_styles(set(map(str, ds["method"].values.tolist())))
+def _calibration_figures(ds: xr.Dataset, table: pd.DataFrame | None) -> list[list[figures.Figure]]:
+    styles = method_styles(set(map(str, ds["method"].values.tolist())))
     colours = {name: figures.both(colour) for name, (colour, _) in styles.items()}
     tried = figures.bisection(ds, colours) if "calib_coeff" in ds else None
     carried = None if table is None else figures.held_out(table, colours)
@@ -215,7 +214,8 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
         values = pd.unique(ds[name].values)
         values = np.sort(values) if values.dtype.kind in "iuf" else values
         texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values.tolist()]
-        return ", ".join(texts if len(texts) <= 24 else [*texts[:20], f"and {len(texts) - 20} more"])
+        more = [f"and {len(texts) - MOST} more"] if len(texts) > MOST else []
+        return ", ".join([*texts[:MOST], *more])
 
     repeats = f"; {n - n_distinct} repeat another to the byte" if n > n_distinct else ""
     facts = [
@@ -226,7 +226,8 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
         ("Layers", listed("layer")),
         ("Windows", f"{listed('window')} tokens"),
         ("Doses", f"alpha {listed('alpha')}" if ds.sizes.get("alpha") else "none"),
-        ("Prompts", f"{ds.sizes.get('prompt', 0)} held out, {ds.sizes.get('question', 0)} questions"),
+        ("Prompts", f"{ds.sizes.get('prompt', 0)} held out"),
+        ("Questions", f"{ds.sizes.get('question', 0)} to answer yes or no"),
     ]
     if ds.sizes.get("fork"):
         facts.append(("Forks", f"{listed('fork')} tokens"))

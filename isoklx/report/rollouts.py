@@ -14,13 +14,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
-from isoklx.report.spectrum import LEAST, RATIO, levels
+from isoklx.report.spectrum import LEAST, RATIO, levels, thousandths
 from isoklx.stats.lifetimes import METRICS, checked_thresholds, lifetimes
 from isoklx.stats.repeats import compare
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.trajectories import default_roll, paired_pmass, smooth
 
-BUDGET = 8 * 2**20
+BUDGET = 11 * 2**20
 """Characters that the rollouts may take in the page."""
 
 COLUMNS = 128
@@ -88,7 +88,7 @@ def pack_rollouts(
     ]
     n_prompts = ds.sizes["prompt"]
     held = _spread(n_prompts, _affordable(source, pairs, n_prompts, budget))
-    packs = {pair: pack for pair, pack in source.packs(pairs, held)}
+    packs = dict(source.packs(pairs, held))
     places: dict[str, list[int]] = {}
     at = 0
     for (cell, alpha), pack in packs.items():
@@ -111,12 +111,12 @@ def pack_rollouts(
         "".join(packs.values()),
         n=int(once.sum()),
         n_held=int(once[:, :, held].sum()),
-        texts="gen_text" in ds,
+        texts=source.texts(),
     )
 
 
 def _spread(n: int, k: int) -> npt.NDArray[np.intp]:
-    """k of n places, even, the first one among them."""
+    """K of n places, even, the first one among them."""
     return np.unique(np.linspace(0, n - 1, k).round().astype(np.intp)) if k > 1 else np.arange(1)
 
 
@@ -160,6 +160,13 @@ class _Source:
             "roll": self.roll,
         }
 
+    def texts(self) -> bool:
+        """Whether any rollout has its text."""
+        if "gen_text" not in self.ds:
+            return False
+        cells = range(self.ds.sizes["cell"])
+        return any((self.ds["gen_text"].isel(cell=i).values != "").any() for i in cells)
+
     def packs(
         self, pairs: list[tuple[int, int]], held: npt.NDArray[np.intp]
     ) -> Iterator[tuple[tuple[int, int], str]]:
@@ -181,7 +188,7 @@ class _Source:
         """What is known of the rollouts of one cell at one dose."""
         rows: list[dict[str, Any]] = []
         parts: list[bytes] = []
-        kl, line = levels(dose["kl"].values), levels(dose["line"].values)
+        kl, line = levels(dose["kl"].values), thousandths(dose["line"].values)
         texts = "gen_text" in dose
         for k, prompt in enumerate(held.tolist()):
             length = dose["gen_len"].values[k]
@@ -210,7 +217,8 @@ class _Source:
             return {"end": -1}
         of = {"cell": cell, "alpha": alpha, "prompt": prompt}
         values = {
-            name: self.lives[name].variable.isel(of).item() for name in ("end", "died", "recovered")
+            name: self.lives[name].variable.isel(of).values.item()
+            for name in ("end", "died", "recovered")
         }
         end = int(values["end"])
         fork = int(self.ds[METRICS["pmass_eval"].time].values[end]) if end >= 0 else -1

@@ -53,6 +53,6 @@ def _sentence(
     observed = row["observed_dose"]
     if math.isnan(observed):
         text += " Some died at the smallest dose already."
-    elif not observed == row["safe_dose"]:
+    elif observed != row["safe_dose"]:
         text += f" Nobody died up to alpha {observed:g}, of {row['n_distinct']} at each dose."
     return {"group": group, "verdict": verdict, "sentence": text}

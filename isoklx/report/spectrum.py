@@ -27,3 +27,16 @@ def levels(kl: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
     clipped = np.clip(np.where(known, kl, LEAST), LEAST, MOST)
     coded = 1 + np.rint(np.log(clipped / LEAST) / np.log(RATIO))
     return np.where(known, coded, 0).astype(np.uint8)
+
+
+def thousandths(kl: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint16]:
+    """Code KL in two bytes, as thousandths of a nat; the largest number is none.
+
+    Examples
+    --------
+    >>> thousandths(np.array([0.5, np.nan, 99.0])).tolist()
+    [500, 65535, 65534]
+    """
+    known = np.isfinite(kl)
+    coded = np.rint(np.clip(np.where(known, kl, 0), 0, 65.534) * 1000)
+    return np.where(known, coded, 65535).astype("<u2")

@@ -62,32 +62,48 @@ const figures = {
     };
     setTimeout(rest, 400);
     darkness.addEventListener("change", () => {
-      const nodes = [...this.drawn.keys()];
-      this.drawn.clear();
-      nodes.forEach((node) => { node.replaceChildren(); this.draw(node); });
+      this.again();
       if (data.rollouts) reader.draw();
     });
+    $("log")?.addEventListener("change", () => this.again((node) => node.dataset.figure === "figure1 0"));
     for (const button of document.querySelectorAll(".jump"))
       button.addEventListener("click", () => reader.jump(Number(button.dataset.alpha)));
+  },
+
+  // KL spans decades: a reader may want each of them as tall as the next.
+  scaled(spec) {
+    const log = $("log")?.checked && spec.floor !== undefined;
+    return log ? { ...spec, y: { ...spec.y, log: true, lo: spec.floor } } : spec;
+  },
+
+  again(which = () => true) {
+    const nodes = [...this.drawn.keys()].filter(which);
+    nodes.forEach((node) => { this.drawn.delete(node); node.replaceChildren(); this.draw(node); });
   },
 
   draw(node) {
     if (this.drawn.has(node)) return;
     const [name, row] = node.dataset.figure.split(" ");
     const spec = data.figures[name][Number(node.dataset.column)][Number(row)];
-    const plot = figure(spec, spec.low ? 140 : name === "figure1" ? 190 : 250);
+    const plot = figure(this.scaled(spec), spec.low ? 140 : name === "figure1" ? 190 : name === "survival" ? 220 : 260, node.clientWidth < 500);
     spec.series.forEach((each) => series(plot, each));
     this.drawn.set(node, true);
     Bokeh.Plotting.show(plot, node);
   },
 };
 
-function figure(spec, height) {
+// Of a long name the end, which tells seeds and windows apart.
+function shortened(name, narrow) {
+  const text = visible(name).replace(/\$/g, "\uff04"), most = narrow ? 18 : 44;
+  return text.length > most ? "\u2026" + text.slice(1 - most) : text;
+}
+
+function figure(spec, height, narrow = false) {
   const ink = css("--ink"), quiet = css("--quiet"), paper = css("--paper"), line = css("--line");
   const options = {
     title: spec.title || undefined, height, sizing_mode: "stretch_width", toolbar_location: null, tools: [],
     background_fill_color: paper, border_fill_color: paper, outline_line_color: line,
-    x_axis_type: spec.x.log ? "log" : "linear", y_axis_type: spec.y.log ? "log" : "linear",
+    x_axis_type: spec.x.log ? "log" : "linear", y_axis_type: spec.y.rows ? "auto" : spec.y.log ? "log" : "linear",
     min_border_left: 52, min_border_right: 8, min_border_bottom: 8,
   };
   const rows = spec.y.rows;
@@ -96,7 +112,7 @@ function figure(spec, height) {
     range_padding: axis.log ? 0.15 : 0.06,
   });
   options.x_range = span(spec.x);
-  options.y_range = rows ? new Bokeh.FactorRange({ factors: rows.map(visible).reverse() }) : span(spec.y);
+  options.y_range = rows ? new Bokeh.FactorRange({ factors: rows.map((name, i) => shortened(name, narrow) + "\u200b".repeat(i)).reverse() }) : span(spec.y);
   if (rows) options.height = Math.max(height, 70 + 17 * rows.length);
   const plot = Bokeh.Plotting.figure(options);
   if (plot.title && plot.title.text !== undefined) Object.assign(plot.title, { text_color: ink, text_font_size: "14px" });
@@ -117,8 +133,8 @@ function series(plot, each) {
   const c = each.colour && colour(each.colour), dash = each.dash || "solid";
   const s = Object.fromEntries(["x", "y", "lo", "hi"].filter((k) => Array.isArray(each[k])).map((k) => [k, numbers(each[k])]));
   if (each.kind === "line") return plot.line(s.x, s.y, { line_color: c, line_width: each.width || 2, line_dash: dash });
-  if (each.kind === "band") return plot.varea(s.x, s.lo, s.hi, { fill_color: c, fill_alpha: 0.16 });
-  if (each.kind === "points") return plot.scatter(s.x, s.y, { marker: each.marker, size: 7, fill_color: c, line_color: css("--paper") });
+  if (each.kind === "band") return plot.varea(s.x, s.lo, s.hi, { fill_color: c, fill_alpha: 0.15 });
+  if (each.kind === "points") return plot.scatter(s.x, s.y, { marker: each.marker, size: each.marker === "diamond" ? 11 : 8, fill_color: c, line_color: css("--paper") });
   if (each.kind === "whisker") return plot.segment(s.x, s.lo, s.x, s.hi, { line_color: c, line_width: 1.6 });
   if (each.kind === "across") return plot.segment(s.lo, s.y, s.hi, s.y, { line_color: c, line_width: 1.8 });
   if (each.kind === "span") return plot.add_layout(new Bokeh.BoxAnnotation({ left: each.lo, right: each.hi, fill_color: css("--quiet"), fill_alpha: 0.14, line_color: null }));
@@ -296,7 +312,8 @@ const reader = {
       const i = at.get(fork), pmass = i === undefined ? null : row.pmass[i];
       if (pmass === null || pmass === undefined) return;
       const dead = row.died && fork === row.end;
-      const node = make("span", `${dead ? "died: " : ""}pmass ${pmass}`, dead ? "fork dead" : "fork");
+      const node = make("span", `${dead ? "died, pmass " : ""}${pmass}`, dead ? "fork dead" : "fork");
+      node.title = `pmass at token ${fork}`;
       this.marks[i] = node;
       parts.append(node, "\u200b");
     };
@@ -377,7 +394,7 @@ const reader = {
     const window_ = cells.window[cell];
     const lines = this.rows.map((row) => {
       const n = row.line.length;
-      return { x: row.line.map((_, k) => n > 1 ? Math.round(k * (row.n - 1) / (n - 1)) : 0), y: row.line.map(nats) };
+      return { x: row.line.map((_, k) => n > 1 ? Math.round(k * (row.n - 1) / (n - 1)) : 0), y: row.line };
     });
     this.lines = lines;
     const high = Math.max(1.3 * target, ...lines.flatMap((line) => line.y).filter((y) => !Number.isNaN(y)));
@@ -437,13 +454,13 @@ function unpack(buffer) {
   const view = new DataView(buffer), head = view.getUint32(0, true);
   const rows = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, head)));
   let at = 4 + head;
+  const pairs = (bytes) => Array.from({ length: bytes.length / 2 }, (_, i) => bytes[2 * i] + 256 * bytes[2 * i + 1]);
   const take = (n) => Array.from(new Uint8Array(buffer, (at += n) - n, n));
   for (const row of rows) {
     row.kl = take(row.n);
-    row.line = take(row.columns);
+    row.line = pairs(take(2 * row.columns)).map((each) => each === 65535 ? NaN : each / 1000);
     if (row.divided) {
-      const bytes = take(2 * row.n);
-      row.chars = row.kl.map((_, i) => bytes[2 * i] + 256 * bytes[2 * i + 1]);
+      row.chars = pairs(take(2 * row.n));
     }
   }
   return rows;
