@@ -88,9 +88,17 @@ const figures = {
     const plot = figure(this.scaled(spec), spec.low ? 140 : name === "figure1" ? 190 : name === "survival" ? 220 : 260, node.clientWidth < 500);
     spec.series.forEach((each) => series(plot, each));
     this.drawn.set(node, true);
-    Bokeh.Plotting.show(plot, node);
+    Bokeh.Plotting.show(plot, node).then(() => { node.firstElementChild.inert = true; });  // a picture, no stop of the keyboard
   },
 };
+
+// The keyboard chooses by the lists above a figure, and need not stop in it.
+function passBy(node) {
+  for (const each of node.querySelectorAll("*")) {
+    if (each.tabIndex >= 0) each.tabIndex = -1;
+    if (each.shadowRoot) passBy(each.shadowRoot);
+  }
+}
 
 // Of a long name the end, which tells seeds and windows apart.
 function shortened(name, narrow) {
@@ -334,7 +342,7 @@ const reader = {
       }
       mark(row.n);
     }
-    if (!row.n) parts.append("Nothing was generated.");
+    if (!row.n) parts.append(row.length ? "Its KL was not recorded." : "Nothing was generated.");
     said.replaceChildren(parts);
     said.scrollTop = 0;
     this.margin(row);
@@ -427,7 +435,7 @@ const reader = {
     });
     this.plot = plot;
     $("lines").replaceChildren();
-    Bokeh.Plotting.show(plot, $("lines"));
+    Bokeh.Plotting.show(plot, $("lines")).then(() => passBy($("lines")));
     this.highlight();
   },
 
