@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import isoklx
 from isoklx.cells.simulator import grid, simulate
@@ -41,6 +42,14 @@ import isoklx
 from isoklx.plot import alive, figure1
 ds = isoklx.open_sweep(sys.argv[1])
 eval(sys.argv[2]).fig.savefig(sys.argv[3], dpi=200)
+"""
+EMPTY = """
+import sys
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+figure, _ = plt.subplots(2, 5, layout="constrained")
+figure.savefig(sys.argv[1], dpi=200)
 """
 LAUNCH = """
 import json, os, sys, time
@@ -74,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures.add_argument("--window", type=int, default=4096, help="tokens per trajectory")
     figures.add_argument("--repeat", type=int, default=3, help="runs, of which the median is shown")
     figures.add_argument("--keep", type=Path, help="folder for the simulated sweep")
+    figures.add_argument("--measured", type=Path, help="a small runs root to compare with")
     build = commands.add_parser("build", help="build sweeps of growing size")
     build.set_defaults(run=benchmark_build)
     build.add_argument(
@@ -90,31 +100,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def benchmark_figures(
-    seeds: int, prompts: int, window: int, repeat: int, keep: Path | None
+    seeds: int, prompts: int, window: int, repeat: int, keep: Path | None, measured: Path | None
 ) -> None:
-    """Draw every figure of a simulated sweep, and print what each took."""
+    """Draw every figure of a simulated sweep and of a small one, and print what each took."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = keep or Path(scratch)
         file = folder / f"sweep_{seeds}x{prompts}x{window}.nc"
-        if not file.exists():
-            root = folder / file.stem
-            cells = grid(
-                methods=METHODS,
-                seeds=range(seeds),
-                windows=[window],
-                prompts=prompts,
-                alphas=ALPHAS,
-            )
-            simulate(root, cells)
-            isoklx.build(root, file)
+        sizes = {"seeds": range(seeds), "windows": [window], "prompts": prompts}
+        _build(file, alphas=ALPHAS, **sizes)
+        small = folder / (f"{measured.name}.nc" if measured else "small.nc")
+        few = {"seeds": range(3), "windows": [512], "prompts": 8}
+        _build(small, measured, alphas=ALPHAS[::2], **few)
         shape = f"{seeds * len(METHODS)} cells x {len(ALPHAS)} alphas x {prompts} prompts"
-        print(f"Figures of {shape} x {window} tokens, {machine()}.\n")
-        draw = [sys.executable, "-c", DRAW, str(file)]
+        of = measured.name if measured else "9 cells x 4 alphas x 8 prompts x 512 tokens"
+        print(f"Figures of {shape} x {window} tokens, and of {of}, {machine()}.\n")
+        print("| what | seconds | CPU seconds | peak memory, MiB | CPU seconds, small | ratio |")
+        print("|---|---:|---:|---:|---:|---:|")
         picture = str(Path(scratch) / "figure.png")
-        print_table(
-            (name, [measure([*draw, call, picture]) for _ in range(repeat)])
-            for name, call in FIGURES.items()
-        )
+        for name, call in FIGURES.items():
+            cost, least = (
+                _median(
+                    [
+                        measure([sys.executable, "-c", DRAW, str(each), call, picture])
+                        for _ in range(repeat)
+                    ]
+                )
+                for each in (file, small)
+            )
+            said = f"{cost.wall:.1f} | {cost.cpu:.1f} | {cost.peak:.0f} | {least.cpu:.1f}"
+            print(f"| {name} | {said} | {cost.cpu / least.cpu:.2f} |", flush=True)
+        _compare_aggregate(small, repeat, scratch)
+
+
+def _compare_aggregate(file: Path, repeat: int, scratch: str) -> None:
+    """Print what all of a small sweep takes, over one empty figure."""
+    whole = [sys.executable, "-m", "isoklx", "aggregate", str(file), "--out", f"{scratch}/figs"]
+    empty = [sys.executable, "-c", EMPTY, f"{scratch}/empty.png"]
+    all_of_it, nothing = (
+        _median([measure(command) for _ in range(repeat)]) for command in (whole, empty)
+    )
+    print(
+        f"\n`aggregate` of the small one takes {all_of_it.wall:.1f} s, an empty figure of 2 x 5 "
+        f"panels {nothing.wall:.1f} s: {all_of_it.wall / nothing.wall:.2f} times as long."
+    )
+
+
+def _build(file: Path, root: Path | None = None, **sizes: Any) -> None:
+    """Build a runs root, or else a simulated one, unless that was done before."""
+    if file.exists():
+        return
+    if root is None:
+        root = file.with_suffix("")
+        simulate(root, grid(methods=METHODS, **sizes))
+    isoklx.build(root, file)
 
 
 def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
@@ -178,9 +216,14 @@ def print_table(rows: Iterable[tuple[str, list[Cost]]]) -> None:
     print("| what | seconds | CPU seconds | peak memory, MiB |")
     print("|---|---:|---:|---:|")
     for name, costs in rows:
-        cost = sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
+        cost = _median(costs)
         peak = max(cost.peak for cost in costs)
         print(f"| {name} | {cost.wall:.1f} | {cost.cpu:.1f} | {peak:.0f} |", flush=True)
+
+
+def _median(costs: list[Cost]) -> Cost:
+    """The run of median length."""
+    return sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
 
 
 def machine() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ import isoklx
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"
 SWEEP = "qwen35_w512"
+
+# Before anything reads them: no test asks a hub, and threads would wait for each other in models
+# as small as those of the tests.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def shared(*parts: str) -> Path:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from isoklx.cells.termination import owing
 from isoklx.errors import BuildError
 
 _MINE: set[tuple[Path, int]] = set()
@@ -60,7 +61,8 @@ def claimed(folder: Path) -> Iterator[bool]:
         return
     _MINE.add(mine)
     try:
-        yield True
+        with owing(path.unlink):
+            yield True
     finally:
         _MINE.discard(mine)
         with contextlib.suppress(OSError):

@@ -15,11 +15,13 @@ from isoklx.cli.drawing import (
     check,
     draw,
     draw_calibration,
+    draw_dose_response,
     draw_figure1,
     draw_survival,
+    files_of,
 )
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, FIGS, FIGURES, TABLES, Out, Target, say_written
+from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, say_written
 from isoklx.cli.reporting import PAGES, draw_report
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.terminal import printable
@@ -32,9 +34,13 @@ SEVERAL = "sweep.nc"
 
 FILES = {
     "table": TABLES,
-    **dict.fromkeys(("contrast", "dose", "dose_response"), TABLES),
-    **dict.fromkeys(("calibration", "survival"), BOTH),
-    **dict.fromkeys(("figure1", "alive"), FIGURES),
+    **dict.fromkeys(("contrast", "dose"), TABLES),
+    **{
+        name: endings
+        for figure in ("dose_response", "calibration", "survival")
+        for name, endings in files_of(figure, BOTH).items()
+    },
+    **files_of("alive"),
     "report": PAGES,
 }
 """What is written, and the endings that it may have."""
@@ -57,9 +63,10 @@ def _aggregate(
     Writes into the folder OUT, and nothing into the runs roots or beside them: the built file,
     which a later run reuses; the headline and calibration tables, and those of survival, of its
     contrasts between methods, of the safe dose and of what each dose does; Figure 1, and the
-    figures of survival, of trajectories alive and dead, and of the calibration. The headline table
-    and the calibration are over all cells; window, model and alphas choose what the rest is made
-    of. What lies in OUT from an earlier run under a name of these files is named.
+    figures of survival, of what each dose does, of trajectories alive and dead, and of the
+    calibration. The headline table and the calibration are over all cells; window, model and alphas
+    choose what the rest is made of. What lies in OUT from an earlier run under a name of these
+    files is named.
 
     Parameters
     ----------
@@ -77,6 +84,8 @@ def _aggregate(
         The same as --kind fan.
     report : bool
         Write the page of `isoklx report` as well, and build with --texts for it.
+    title : bool
+        Leave out the titles of figures.
     scheduler : str, optional
         Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
         with RUNS_ROOT and OUT on storage that they see.
@@ -93,6 +102,8 @@ def _aggregate(
 
     panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
     target = Target.of(out, ())
+    if saving.name is not None:
+        raise UsageError(f"--name {saving.name}: is of one figure, and several are written")
     check(saving, target, panels)
     if report:
         from isoklx.report.page import require_extra
@@ -111,7 +122,7 @@ def _aggregate(
     finally:
         # At the end, for whoever reads may go away at any line of it.
         print(*said, sep="\n", end="\n" * bool(said))
-    say_written(target, written, FILES)
+    say_written(target, written, FILES | files_of(panels.stem))
 
 
 def _file(
@@ -167,13 +178,13 @@ def _parts(
     of_doses = choice if by is None else choice | {"by": by}
     folder = target.folder
 
-    def alive() -> xr.plot.FacetGrid[xr.DataArray]:
+    def alive() -> xr.plot.FacetGrid[xr.Dataset]:
         shared = ("by", "roll", "edges", "distinct")
         options: dict[str, Any] = {name: getattr(panels, name) for name in shared}
         options["window"] = scope.window
         if threshold is not None:
             options["threshold"] = threshold[0]
-        return isoklx.plot.alive(part, **options)
+        return isoklx.plot.alive(part, **options, **saving.page)
 
     contrasts = {
         "contrast table": lambda: write_table(
@@ -195,6 +206,7 @@ def _parts(
         ),
         "figure 1": lambda: draw_figure1(part, target, scope, panels, saving),
         "survival figure": lambda: draw_survival(part, target, saving, by=by, **choice),
+        "dose response figure": lambda: draw_dose_response(part, target, saving, **of_doses),
         "alive figure": lambda: draw("alive", target, saving, alive),
         "calibration figure": lambda: draw_calibration(ds, target, saving),
     }
@@ -234,7 +246,7 @@ def _chosen(
 ) -> xr.Dataset:
     """What is drawn; a mistake in choosing it is found before anything but the file is written."""
     from isoklx.plot.reference_lines import check_mark
-    from isoklx.plot.scope import groups, in_scope
+    from isoklx.plot.scope import in_scope, split
     from isoklx.stats.lifetimes import checked_thresholds
     from isoklx.stats.selection import select_alphas
 
@@ -243,9 +255,9 @@ def _chosen(
     in_window = of_window(part, scope.window)
     with suppress(DatasetError):  # without KL there is no window and no dose to choose
         drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
-        groups(drawn, panels.by)
+        split(drawn, [each for each in (panels.by, panels.hue) if each is not None])
         if panels.mark_t is not None:
-            check_mark(drawn, panels.mark_t)
+            check_mark(int(drawn["window"].max()), panels.mark_t)
     if scope.alphas is None or not in_window.sizes["alpha"]:
         return in_window
     return select_alphas(in_window, scope.alphas).drop_duplicates("alpha")

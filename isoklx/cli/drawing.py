@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saving:
-    """How a figure is written.
+    """How a figure is laid out and written.
 
     Parameters
     ----------
@@ -29,17 +29,40 @@ class Saving:
         Dots per inch of what is pixels; without it the style's, or 200.
     mplstyle : str, optional
         A matplotlib style to draw with: a style sheet, or the name of a style, as ggplot.
+    width : float or {"column", "page"}, optional
+        Inches; a column is 3.3 and a page 7. Panels go on in further rows where they do not fit.
+        By default the style's, or what they would like.
+    title : bool
+        Leave out the title, which a paper has in its caption.
+    name : str, optional
+        Name of the files without their ending, instead of that of the figure.
+    data : bool
+        Write the numbers that are drawn beside it, as NAME_data.csv.
     """
 
     format: tuple[Literal["png", "pdf", "svg"], ...] | None = None
     dpi: float | None = None
     mplstyle: str | None = None
+    width: float | Literal["column", "page"] | None = None
+    title: bool = True
+    name: str | None = None
+    data: bool = False
 
     def formats(self, target: Target) -> Sequence[Literal["png", "pdf", "svg"]]:
         """The formats of a figure that is written to `target`; none where that is a table."""
         if target.name is not None:
             return target.among(FIGURES)  # type: ignore[return-value]
         return self.format or ("png",)
+
+    @property
+    def given(self) -> list[str]:
+        """Which of these were asked for."""
+        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+
+    @property
+    def page(self) -> dict[str, Any]:
+        """What the functions that draw take of it."""
+        return {"width": self.width, "title": self.title}
 
 
 @explained_by("isoklx.plot.figure1.figure1")
@@ -55,17 +78,24 @@ class Panels:
 
     kind: Literal["band", "fan", "spaghetti"] = "band"
     by: str | None = None
+    hue: str | None = None
     roll: int | None = None
     edges: Literal["shrink", "repeat"] = "shrink"
     distinct: bool = True
-    kl_ymax: float | Literal["auto"] = 6.0
-    log: bool = False
+    kl_ymax: float | Literal["auto"] | None = None
+    linear: bool = False
     kl_only: bool = False
+    pmass: Literal["pmass", "pmass_eval"] | None = None
     mark_t: int | None = None
     color_by_pmass: bool = False
     line_alpha: float | None = None
     line_lw: float | None = None
     median_lw: float = 1.4
+
+    @property
+    def stem(self) -> str:
+        """Name of its files without their ending: no kind replaces another."""
+        return f"figure1_{self.kind}{'_by_pmass' if self.color_by_pmass else ''}"
 
 
 def check(saving: Saving, target: Target | None, panels: Panels | None = None) -> None:
@@ -76,13 +106,14 @@ def check(saving: Saving, target: Target | None, panels: Panels | None = None) -
     UsageError
         When one is out of range, or two exclude each other.
     """
-    given = [each.name for each in fields(saving) if getattr(saving, each.name) is not None]
+    given = ["notitle" if name == "title" else name for name in saving.given]
     if given and target is None:
         raise UsageError(f"--{given[0]} is of figures, and none is written; give --out as well")
     if target is None:
         return
     # Without a figure there is no need of matplotlib, which takes long to start.
     from isoklx.plot.figure1 import check_options
+    from isoklx.plot.page import Page
     from isoklx.plot.saving import checked, style
 
     formats = saving.formats(target)
@@ -90,14 +121,24 @@ def check(saving: Saving, target: Target | None, panels: Panels | None = None) -
         raise UsageError(f"--{given[0]} is of figures, and {target} is none")
     if saving.format is not None and set(saving.format) != set(formats):
         raise UsageError(f"--format {','.join(saving.format)}: the format of {target} is its own")
+    if saving.name is not None:
+        _check_name(saving.name, target)
+    Page(saving.width)
     if panels is not None:
         check_options(**{name: getattr(panels, name) for name in CHECKED})
     with style(saving.mplstyle):
         checked(formats, saving.dpi)
 
 
+def _check_name(name: str, target: Target) -> None:
+    if target.name is not None:
+        raise UsageError(f"--name {name}: {target} has a name already")
+    if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
+        raise UsageError(f"--name {name}: give the name of a file, without folder and ending")
+
+
 CHECKED = (
-    *("kind", "roll", "kl_ymax", "color_by_pmass"),
+    *("kind", "by", "hue", "roll", "kl_ymax", "color_by_pmass"),
     *("line_alpha", "line_lw", "median_lw"),
 )
 """Options of `Panels` that may be impossible, whatever the sweep."""
@@ -133,22 +174,37 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
     import matplotlib.pyplot as plt
 
     from isoklx.plot.saving import save, style
+    from isoklx.plot.tidy import write_data
 
     with style(saving.mplstyle):
         try:
-            return save(make(), target.folder, target.name or stem, formats, saving.dpi)
+            drawn, name = make(), stem_of(stem, target, saving)
+            written = save(drawn, target.folder, name, formats, saving.dpi)
+            return (
+                [*written, write_data(drawn.data, target.folder, name)] if saving.data else written
+            )
         finally:
             plt.close("all")
+
+
+def stem_of(stem: str, target: Target, saving: Saving) -> str:
+    """Name of a figure's files without their ending."""
+    return target.name or saving.name or stem
+
+
+def files_of(stem: str, endings: Sequence[str] = FIGURES) -> dict[str, Sequence[str]]:
+    """What a figure's files are called, and the endings that they may have."""
+    return {stem: endings, f"{stem}_data": ("csv",)}
 
 
 def draw_figure1(
     ds: xr.Dataset, target: Target, scope: Scope, panels: Panels, saving: Saving
 ) -> list[Path]:
-    """Draw Figure 1 of a sweep, as ``figure1`` where the target names nothing else."""
+    """Draw Figure 1 of a sweep, by the name of its kind where the target names nothing else."""
     import isoklx.plot
 
     return draw(
-        "figure1",
+        panels.stem,
         target,
         saving,
         lambda: isoklx.plot.figure1(
@@ -156,6 +212,7 @@ def draw_figure1(
             window=scope.window,
             alphas=scope.alphas,
             **asdict(panels),
+            **saving.page,
         ),
     )
 
@@ -169,11 +226,27 @@ def draw_survival(
     """Draw the survival of a sweep, as ``survival`` where the target names nothing else."""
     import isoklx.plot
 
-    return draw("survival", target, saving, lambda: isoklx.plot.survival(ds, **options))
+    return draw(
+        "survival", target, saving, lambda: isoklx.plot.survival(ds, **options, **saving.page)
+    )
+
+
+def draw_dose_response(
+    ds: xr.Dataset, target: Target, saving: Saving, **options: Any
+) -> list[Path]:
+    """Draw what each dose does, as ``dose_response`` where the target names nothing else."""
+    import isoklx.plot
+
+    return draw(
+        "dose_response",
+        target,
+        saving,
+        lambda: isoklx.plot.dose_response(ds, **options, **saving.page),
+    )
 
 
 def draw_calibration(ds: xr.Dataset, target: Target, saving: Saving) -> list[Path]:
     """Draw the calibration of a sweep, as ``calibration`` where the target names nothing else."""
     import isoklx.plot
 
-    return draw("calibration", target, saving, lambda: isoklx.plot.calibration(ds))
+    return draw("calibration", target, saving, lambda: isoklx.plot.calibration(ds, **saving.page))

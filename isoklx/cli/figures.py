@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from isoklx.cli.choosing import Scope, of_model
-from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1
+from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1, files_of, stem_of
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import FIGS, FIGURES, Files, Out, Target, say_written
@@ -29,12 +29,15 @@ def _figure(
     ----------
     distinct : bool
         Draw every cell, those too that repeat another one to the byte.
+    title : bool
+        Leave out the title, which a paper has in its caption.
 
     Examples
     --------
     $ isoklx figure outputs.nc --window 512
     $ isoklx figure outputs.nc --kind fan --alphas 0.5,1,2 --by method
-    $ isoklx figure outputs.nc --kind spaghetti --color_by_pmass --format png,pdf
+    $ isoklx figure outputs.nc --hue method --width column --notitle --format pdf
+    $ isoklx figure outputs.nc --kind spaghetti --color_by_pmass --name steered --data
     """
     import isoklx.sweeps.opening
 
@@ -42,7 +45,7 @@ def _figure(
     check(saving, target, panels)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         written = draw_figure1(ds, target, scope, panels, saving)
-    say_written(target, written, {"figure1": FIGURES})
+    say_written(target, written, files_of(stem_of(panels.stem, target, saving)))
 
 
 @explained_by("isoklx.plot.alive.alive", "isoklx.sweeps.opening.opened", Files)
@@ -69,6 +72,8 @@ def _alive(
         Draw KL in nats as it is, not divided.
     distinct : bool
         Draw every cell, those too that repeat another one to the byte.
+    title : bool
+        Leave out the title, which a paper has in its caption.
 
     Examples
     --------
@@ -96,9 +101,10 @@ def _alive(
                 distinct=distinct,
                 window=scope.window,
                 alphas=scope.alphas,
+                **saving.page,
             ),
         )
-    say_written(target, written, {"alive": FIGURES})
+    say_written(target, written, files_of(stem_of("alive", target, saving)))
 
 
 figure: Callable[..., None] = grouped(_figure)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import get_type_hints
@@ -47,7 +47,7 @@ def recheck(
     found = recheck(cell, samples=samples, model=model, device=device)
     shown = dict.fromkeys(LARGEST, "{:.1e}".format) | {"alpha": "{:g}".format}
     print(found.to_string(index=False, formatters=shown, na_rep="-"))
-    largest = max(found[name].max() for name in LARGEST)
+    largest = found[[*LARGEST]].max().max()
     print(f"largest difference: {largest:.1e}")
     if not largest <= AGREES.get(found.attrs["dtype"], 0.1):
         raise MeasureError(f"{cell}: does not agree with what was computed again")
@@ -75,20 +75,22 @@ class _Line(logging.Formatter):
         return clear + printable(record.getMessage())
 
 
-def _command(function: Callable[..., list[Path]]) -> Callable[..., None]:
-    """The function as a command: the same options, what it says is shown, the cells are printed."""
+def _command(function: Callable[..., Sequence[object]]) -> Callable[..., None]:
+    """The function as a command: the same options; what it says and returns is shown."""
 
     @functools.wraps(function)
     def command(*models: str, **options: object) -> None:
         with _told():
-            cells = function(*models, **options)
-        for cell in cells:
-            print(printable(cell))
+            made = function(*models, **options)
+        for each in made:
+            print(printable(each))
 
     del command.__wrapped__  # Fire would call what it finds there
     signature = inspect.signature(function).replace(return_annotation=None)
     command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = get_type_hints(function) | {"return": None}
+    # Without what it returns, whose type would have torch imported.
+    command.__annotations__ = {**function.__annotations__, "return": None}
+    command.__annotations__ = get_type_hints(command, function.__globals__)
     return command
 
 

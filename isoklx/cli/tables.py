@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cli.choosing import Cells, Scope, chosen
-from isoklx.cli.drawing import Saving, check, draw_calibration, draw_survival
+from isoklx.cli.drawing import (
+    Saving,
+    check,
+    draw_calibration,
+    draw_dose_response,
+    draw_survival,
+    files_of,
+)
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
@@ -19,6 +26,10 @@ from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     from isoklx.tables.formats import Table
+
+Shown = Literal[
+    "survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect", "repetition"
+]
 
 WIDTH = 100
 """Columns, where the output is no terminal."""
@@ -123,7 +134,7 @@ def _survival(
                 raise
             no_figure = f"no figure: {printable(error)}"
     _print(rows, json=delivery.json)
-    _say(target, written, {"survival": BOTH}, json=delivery.json)
+    _say(target, written, _files("survival", saving), json=delivery.json)
     if no_figure:
         print(no_figure, file=sys.stderr if delivery.json else None)
 
@@ -173,6 +184,7 @@ def _contrast(
 @explained_by(
     "isoklx.stats.survival.survival",
     "isoklx.stats.safety.safe_dose",
+    "isoklx.plot.dose_response.dose_response",
     "isoklx.sweeps.opening.opened",
 )
 def _dose(
@@ -185,16 +197,18 @@ def _dose(
     threshold: tuple[float, ...] | None = None,
     distinct: bool = True,
     ended: Literal["censored", "alive"] = "censored",
+    show: tuple[Shown, ...] = ("survival", "kl_p95"),
     scope: Scope,
     delivery: Delivery,
     scheduler: str | None = None,
+    saving: Saving,
 ) -> None:
     """Print the largest dose that may be called safe, and why no larger one.
 
     The largest tested alpha at which, and at every smaller one, survival can be claimed with the
     given confidence; how many prompts a claim would need where there are too few. Written to a
-    folder, it comes with the table dose_response: survival, KL, pmass and more at each dose, each
-    with its interval.
+    folder, it comes with the table and the figure dose_response: survival, KL, pmass and more at
+    each dose, each with its interval.
 
     Parameters
     ----------
@@ -202,16 +216,20 @@ def _dose(
         Labels of a cell to group by: method, model_short, seed, window, ...
     distinct : bool
         Count every cell, those too that repeat another one to the byte.
+    title : bool
+        Leave out the title, which a paper has in its caption.
 
     Examples
     --------
     $ isoklx dose outputs.nc
     $ isoklx dose outputs.nc --survive 0.6 --by method,model_short --out tables
+    $ isoklx dose outputs.nc --show survival,kl_p95,effect --out doses.pdf
     """
     import isoklx.sweeps.opening
     from isoklx.tables import captioned
 
-    target = delivery.target(TABLES)
+    target = delivery.target(BOTH)
+    check(saving, target)
     choice = (metric, threshold, distinct)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         part = chosen(ds, scope)
@@ -220,8 +238,12 @@ def _dose(
         if target is not None and target.name is None:
             response = captioned.response(part, by, *choice, ended=ended)
             written += _write(response, "dose_response", target)
+        if target is not None:
+            claim = {"survive": survive, "confidence": confidence, "ended": ended}
+            how = dict(zip(("metric", "threshold", "distinct"), choice, strict=True))
+            written += draw_dose_response(part, target, saving, show=show, by=by, **how, **claim)
     _print(rows, json=delivery.json)
-    files: dict[str, Sequence[str]] = {"dose": TABLES, "dose_response": TABLES}
+    files = {"dose": TABLES} | _files("dose_response", saving)
     _say(target, written, files, json=delivery.json)
 
 
@@ -248,7 +270,7 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
         written = _write(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
     _print(rows, json=delivery.json)
-    _say(target, written, {"calibration": BOTH}, json=delivery.json)
+    _say(target, written, _files("calibration", saving), json=delivery.json)
 
 
 def _write(table: Table, name: str, target: Target | None) -> list[Path]:
@@ -258,6 +280,13 @@ def _write(table: Table, name: str, target: Target | None) -> list[Path]:
     if target is None:
         return []
     return write_table(table, target.folder, target.name or name, target.among(TABLES))
+
+
+def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
+    """What a table and its figure are called, and the endings that they may have."""
+    if saving.name:
+        return {name: TABLES, **files_of(saving.name)}
+    return files_of(name, BOTH)
 
 
 def _print(table: Table, *, json: bool) -> None:

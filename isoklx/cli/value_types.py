@@ -98,7 +98,8 @@ def _either(types: list[ValueType]) -> ValueType:
     # One of a list is a list of one, and need not be named beside it.
     listed = [each.item.metavar for each in types if each.item is not None]
     metavar = "|".join(each.metavar for each in types if each.metavar not in listed)
-    meaning = _alternatives([each.meaning for each in types])
+    meanings = [each.item.meaning for each in types if each.item is not None]
+    meaning = _alternatives([each.meaning for each in types if each.meaning not in meanings])
     return ValueType(metavar, meaning, partial(_read_either, types))
 
 

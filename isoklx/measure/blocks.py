@@ -84,7 +84,7 @@ def _number(layer: float, depth: int) -> int:
         return math.floor(layer * depth + 1e-9)
     if not float(layer).is_integer() or not 0 <= layer < depth:
         raise UsageError(
-            f"layer {layer} is not there: the model has blocks 0 to {depth - 1}"
+            f"layer {layer:g} is not there: the model has blocks 0 to {depth - 1}"
             ", or name a fraction below 1"
         )
     return int(layer)

@@ -7,6 +7,7 @@ but it meets the target at nearly the same coefficient.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import numpy as np
@@ -99,12 +100,21 @@ def _read(
 ) -> NDArray[np.float64]:
     """KL (coefficient, token) of the distributions that predicted the tokens of all rollouts."""
     rows = [*map(float, coefficients), BASE]
+    names = inspect.signature(loaded.model.forward).parameters
     found = []
     with at_rest(loaded.model), steered(loaded.model, steering, rows):
         for prompt, tokens in zip(prompts, continuations, strict=True):
             ids = torch.tensor([[*prompt, *tokens]] * len(rows), device=loaded.model.device)
-            logits = loaded.model(input_ids=ids, use_cache=False).logits
-            log_p = logits[:, len(prompt) - 1 : -1].float().log_softmax(-1)
-            kl = (log_p[:-1].exp() * (log_p[:-1] - log_p[-1])).sum(-1)
-            found.append(kl.cpu().numpy().astype(float))
+            last = len(tokens) + 1
+            # Of a large vocabulary the logits of whole prompts would take gigabytes.
+            some = {"logits_to_keep": last} if "logits_to_keep" in names else {}
+            logits = loaded.model(input_ids=ids, use_cache=False, **some).logits[:, -last:-1]
+            base = logits[-1].float().log_softmax(-1)
+            found.append(np.stack([_kl(row, base) for row in logits[:-1]]))
     return np.concatenate(found, axis=1)
+
+
+def _kl(logits: torch.Tensor, base: torch.Tensor) -> NDArray[np.float64]:
+    log_p = logits.float().log_softmax(-1)
+    kl: NDArray[np.float64] = (log_p.exp() * (log_p - base)).sum(-1).cpu().numpy().astype(float)
+    return kl

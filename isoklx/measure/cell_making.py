@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,16 @@ from isoklx.measure.calibration import calibrate
 from isoklx.measure.cell_parts import Cell
 from isoklx.measure.chat import ASK, PREFIX
 from isoklx.measure.dose_records import DoseRollouts
-from isoklx.measure.kept_batches import KeptBatches
+from isoklx.measure.inputs import TRIES, expected_tokens
+from isoklx.measure.kept_batches import KeptBatches, remove_kept
 from isoklx.measure.meter import Meter
 from isoklx.measure.rollouts import Rollouts, joined, roll_out
 from isoklx.schema import same_dose
 
 log = logging.getLogger("isoklx.measure")
 
-AT_ONCE = 4
-"""Coefficients that a GPU tries in one round of the calibration, where they fit."""
+AT_ONCE = {"cuda": 4}
+"""Coefficients that are tried in one round of the calibration, where they fit; elsewhere one."""
 
 ALIVE = 0.9
 """Mean pmass at alpha 0 below which the question, or the counting of its answers, is in doubt."""
@@ -57,19 +58,27 @@ def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
     BuildError
         When a file cannot be written.
     """
+    settings = cell.plan.settings
     before = recorded(folder, cell.calib)
-    doses = _missing(cell.plan.settings.alphas, () if before is None else before.alphas)
-    if before is not None and not doses:
-        return
+    doses = missing(settings.alphas, () if before is None else before.alphas)
+    done = len(settings.alphas) - len(doses)
+    tries = 0 if before is None else TRIES
+    meter.passed(expected_tokens(cell.inputs, settings, doses=done, tries=tries))
+    if before is not None:
+        cell.direction.write(folder)  # which a run that was killed may not have got to
+        if not doses:
+            remove_kept(kept_in)  # as above
+            return
     kept = KeptBatches(kept_in, cell.calib)
     work = _Work(cell, kept, meter)
     if before is None:
         c_star, history = work.calibrated()
-        cell.direction.write(folder)
+        # The folder is there with both of its files, or not at all.
         write_cell(folder, {"c_star": c_star, **cell.calib}, history=history)
+        cell.direction.write(folder)
     else:
         c_star = float(before.calib["c_star"])
-    for alphas in doses_at_once(cell.plan.settings.alphas, len(cell.tokenised.prompts), cell.batch):
+    for alphas in doses_at_once(settings.alphas, len(cell.tokenised.prompts), cell.batch):
         left = [alpha for alpha in alphas if alpha in doses]
         if left:
             _write_doses(cell, work, folder, c_star, left)
@@ -93,6 +102,7 @@ class _Work:
 
     def __init__(self, cell: Cell, kept: KeptBatches, meter: Meter) -> None:
         self._cell, self._kept, self._meter = cell, kept, meter
+        self._batch = self._tried = cell.batch
 
     def begin(self, what: str) -> None:
         """Say what is rolled out next."""
@@ -107,8 +117,8 @@ class _Work:
         """The coefficient that meets the target, and the way to it."""
         cell, settings = self._cell, self._cell.plan.settings
         prompts = cell.tokenised.calib_prompts
-        at_once = min(AT_ONCE, cell.batch // len(prompts))
-        at_once = at_once if cell.loaded.model.device.type == "cuda" and at_once > 1 else 1
+        at_once = AT_ONCE.get(cell.loaded.model.device.type, 1)
+        at_once = max(1, min(at_once, cell.batch // len(prompts)))
         rounds = 0
 
         def measure(coefficients: Any) -> Any:
@@ -128,7 +138,10 @@ class _Work:
             start=cell.direction.start if cell.plan.sign == "+" else -cell.direction.start,
             batch=at_once,
         )
+        more = rounds * at_once - TRIES
+        self._meter.expect(expected_tokens(cell.inputs, settings, doses=0, tries=more))
         if not found.converged:
+            self._kept.remove()  # other settings may do better
             raise MeasureError(f"{cell.plan.run_id}: no coefficient was found: {found.reason}")
         log.info("%s: c_star %.4g in %d tries", cell.plan.run_id, found.c_star, len(found.history))
         return found.c_star, found.history
@@ -160,6 +173,7 @@ class _Work:
         )
 
         def work(batch: list[int]) -> Rollouts:
+            self._tried = len(batch)
             decoded = partial(
                 roll,
                 [prompts[rows[row][0]] for row in batch],
@@ -175,8 +189,13 @@ class _Work:
             self._meter.decoded(tokens)
             return made
 
-        batches = batches_of(lengths, cell.batch, padded=cell.tests.padded)
-        return joined(len(rows), each_batch(batches, work, log.warning))
+        batches = batches_of(lengths, self._batch, padded=cell.tests.padded)
+        return joined(len(rows), each_batch(batches, work, self._halved))
+
+    def _halved(self, line: str) -> None:
+        """Go on with half of what was tried, in what follows too."""
+        log.warning("%s: %s", self._cell.plan.run_id, line)
+        self._batch = (self._tried + 1) // 2
 
     def _seeds(self, name: str, prompts: Sequence[int]) -> list[int] | None:
         """A seed per prompt: the same at every dose, so that doses are compared like with like."""
@@ -199,7 +218,8 @@ def _write_doses(
     coefficients = [alpha * c_star for alpha in alphas]
 
     def doses(kind: str, texts: Sequence[str], prompts: Sequence[Sequence[int]]) -> DoseRollouts:
-        name = f"{kind}-{'_'.join(map(repr, alphas))}"
+        # Not the doses themselves: many of them would make a name that no file system takes.
+        name = f"{kind}-{sha256(repr(list(alphas)).encode()).hexdigest()[:16]}"
         rollouts = work.rolled(name, prompts, coefficients, twins=kind == "eval")
         return DoseRollouts(
             kind, alphas, coefficients, texts, prompts, given.forks, given.tail, rollouts
@@ -235,7 +255,8 @@ def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
     prompts, rollouts = len(held_out.prompts), held_out.rollouts
     first = list(held_out.alphas).index(0) * prompts
     pmass: NDArray[np.float32] = rollouts.pmass[first : first + prompts]
-    mean = float(np.nanmean(pmass))
+    asked = pmass[np.isfinite(pmass)]
+    mean = float(asked.mean()) if asked.size else 1.0
     if mean >= ALIVE:
         return
     other = rollouts.top_id[first : first + prompts][pmass < ALIVE]
@@ -245,13 +266,15 @@ def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
         f"{cell.loaded.tokenizer.decode([token])!r} {count} times"
         for token, count in said.most_common(3)
     )
-    warnings.warn(
-        f"{cell.plan.run_id}: pmass at alpha 0 is {mean:.2f} on average: the model does not answer "
-        f"the question of the forks. Likeliest instead: {where or 'nothing in particular'}",
-        stacklevel=2,
+    log.warning(
+        "%s: pmass at alpha 0 is %.2f on average: the model does not answer the question of the "
+        "forks. Likeliest instead: %s",
+        cell.plan.run_id,
+        mean,
+        where or "nothing in particular",
     )
 
 
-def _missing(alphas: Sequence[float], there: Sequence[float]) -> list[float]:
+def missing(alphas: Sequence[float], there: Sequence[float]) -> list[float]:
     """Doses that the cell has not."""
     return [alpha for alpha in alphas if not any(same_dose(alpha, a) for a in there)]

@@ -13,6 +13,7 @@ import transformers
 
 import isoklx
 from isoklx.cells.sources import CALIBRATION
+from isoklx.errors import MeasureError
 from isoklx.measure.directions import Direction, direction_of
 from isoklx.measure.inputs import Inputs
 from isoklx.measure.kept_batches import MADE_WITH
@@ -89,9 +90,7 @@ class Cell:
         }
 
 
-def prepared(
-    plan: CellPlan, loaded: LoadedModel, inputs: Inputs, folder: Path, kept_in: Path
-) -> Cell:
+def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> Cell:
     """Put together what a cell is made of, and test that the model can be measured.
 
     Parameters
@@ -102,8 +101,9 @@ def prepared(
         Its model.
     inputs : Inputs
         What the model is given.
-    folder, kept_in : Path
-        Where the cell, and batches of it, may be already: a batch is as large as it was then.
+    out : Path
+        The runs root, where the cell, or batches of it, may be already: a batch is as large as it
+        was then.
 
     Returns
     -------
@@ -117,17 +117,20 @@ def prepared(
         When a self-test fails.
     """
     tokenised = tokenise(loaded, inputs, plan.settings)
-    direction = direction_of(plan, loaded, tokenised)
-    tests = self_test(
-        loaded.model, direction.steering, tokenised.prompts, direction.start, tokenised.tail
-    )
+    try:
+        direction = direction_of(plan, loaded, inputs, tokenised)
+        tests = self_test(
+            loaded.model, direction.steering, tokenised.prompts, direction.start, tokenised.tail
+        )
+    except torch.OutOfMemoryError as error:
+        raise MeasureError(f"{plan.model}: memory runs out before anything is measured") from error
     log.info("%s: rows of a batch equal single ones to %.1e", plan.run_id, tests.batch)
     log.info("%s: forks equal every token read anew to %.1e", plan.run_id, tests.fork)
     if tests.zero is not None:
         log.info("%s: KL at a coefficient of 0 is %.1e", plan.run_id, tests.zero)
     batch = (
         plan.settings.batch
-        or _batch_before(folder, kept_in)
+        or _batch_before(plan.folder(out), plan.kept_in(out))
         or rows_that_fit(loaded.model, tokenised, plan.settings.window)
     )
     return Cell(plan, loaded, inputs, tokenised, direction, tests, batch)

@@ -16,8 +16,8 @@ from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.answers import AnswerIds
 from isoklx.measure.prompts import InputFile, Question
 
-ASK = 'Is it true? Answer only with {"choice": true} or {"choice": false}.'
-"""What the user says at a fork."""
+ASK = '{"choice": true/false}'
+"""What the user says at a fork: the form of an answer. Short, for every fork reads it."""
 
 PREFIX = '{"choice":'
 """How the answer begins. No space ends it: to most tokenizers the next token begins with one."""

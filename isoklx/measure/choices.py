@@ -11,6 +11,12 @@ it, are added."""
 Statistic = Literal["p95", "rms", "mean"]
 """What of KL over all tokens is brought to the target."""
 
+Token = Literal["content", "last"]
+"""Where in an answer its direction is read: at the last of its own tokens, or of its turn."""
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+"""Precision of a model."""
+
 Sign = Literal["+", "-"]
 """Side of a direction."""
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from isoklx.cells.atomic import replacing
 from isoklx.cells.sources import VECTOR
-from isoklx.errors import BuildError
-from isoklx.measure import prompts
+from isoklx.errors import UsageError
 from isoklx.measure.blocks import decoder_blocks, layer_numbers
 from isoklx.measure.calibration_start import calibration_start
 from isoklx.measure.extraction import extract
+from isoklx.measure.inputs import Inputs
 from isoklx.measure.loading import LoadedModel
 from isoklx.measure.plans import CellPlan
 from isoklx.measure.steering import Steering
@@ -52,24 +52,25 @@ class Direction:
         return steering_bytes(self.steering, self.model)
 
     def write(self, folder: Path) -> None:
-        """Leave the vectors in a cell's folder, which is made if there is none."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BuildError(f"{folder}: cannot be made a folder: {error.strerror}") from error
-        with replacing(folder / VECTOR) as partial:
-            partial.write_bytes(self.content)
+        """Leave the vectors in a cell's folder, unless they are there."""
+        if not (folder / VECTOR).exists():
+            with replacing(folder / VECTOR) as partial:
+                partial.write_bytes(self.content)
 
 
-def direction_of(plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised) -> Direction:
+def direction_of(
+    plan: CellPlan, loaded: LoadedModel, inputs: Inputs, tokenised: Tokenised
+) -> Direction:
     """Find or read the direction of a cell.
 
     Parameters
     ----------
     plan : CellPlan
-        Says which method, layers and files.
+        Says which method and layers, and in which file a direction is.
     loaded : LoadedModel
         The model that is steered.
+    inputs : Inputs
+        The pairs.
     tokenised : Tokenised
         Its calibration prompts tell how large its states are.
 
@@ -80,13 +81,14 @@ def direction_of(plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised) -> D
     Raises
     ------
     UsageError
-        For pairs, a vector file or layers that are not as they should be.
+        For a vector file or layers that are not as they should be, or answers that are too long.
     MeasureError
         When the sides of the pairs do not differ.
     """
     settings = plan.settings
     sha256 = {}
-    if settings.vector is not None:
+    if inputs.pairs is None:
+        assert settings.vector is not None
         blocks = decoder_blocks(loaded.model)
         steering = read_steering(
             settings.vector,
@@ -95,16 +97,19 @@ def direction_of(plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised) -> D
             layers=None if settings.layer is None else layer_numbers(loaded.model, settings.layer),
         )
     else:
-        pairs = prompts.read_pairs(settings.pairs or prompts.PAIRS)
-        sha256["pairs"] = pairs.sha256
-        steering = extract(
-            loaded.model,
-            loaded.tokenizer,
-            pairs.rows,
-            layer_numbers(loaded.model, settings.layer or (LAYER,)),
-            plan.method,
-            token=settings.token,
-        )
+        sha256["pairs"] = inputs.pairs.sha256
+        layers = layer_numbers(loaded.model, settings.layer or (LAYER,))
+        try:
+            steering = extract(
+                loaded.model,
+                loaded.tokenizer,
+                inputs.pairs.rows,
+                layers,
+                plan.method,
+                token=settings.token,
+            )
+        except UsageError as error:
+            raise UsageError(f"{inputs.pairs.path}: {error}") from error
     sha256["vector"] = _hash(steering)
     start = calibration_start(
         loaded,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoklx.cells.writing import recorded
+from isoklx.measure.cell_making import missing
 from isoklx.measure.cell_parts import Cell, prepared
-from isoklx.measure.inputs import Inputs, expected_tokens
-from isoklx.measure.loading import load_model
+from isoklx.measure.inputs import TRIES, Inputs, expected_tokens
+from isoklx.measure.loading import load_model, quiet
 from isoklx.measure.memory import batch_memory
 from isoklx.measure.meter import duration
 from isoklx.measure.plans import CellPlan
@@ -29,9 +30,9 @@ class Estimate:
     plan : CellPlan
         Which cell.
     doses_there : int
-        Doses that the folder has already.
+        Doses that the folder has already, of those that are asked for.
     tokens : int
-        Tokens that are decoded at most.
+        Tokens that are decoded at most; 0 where nothing is left to be done.
     batch : int
         Rollouts at a time.
     weights, working : int
@@ -49,12 +50,18 @@ class Estimate:
     seconds: float
 
     def __str__(self) -> str:
+        if not self.tokens:
+            return f"{self.plan.run_id}: is complete"
         there = f", {self.doses_there} of its doses are there" if self.doses_there else ""
-        memory = f"{self.weights / 1e9:.2f} GB for the model, {self.working / 1e9:.2f} GB beside it"
+        memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} beside it"
         return (
             f"{self.plan.run_id}: at most {self.tokens} tokens{there}; "
             f"{self.batch} rollouts at a time; {memory}; about {duration(self.seconds)}"
         )
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
 def estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Estimate]:
@@ -78,22 +85,29 @@ def estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[
     UsageError, MeasureError
         As a run would.
     """
+    with quiet():
+        yield from _estimates(plans, inputs, out)
+
+
+def _estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Estimate]:
     loaded = None
     for plan in plans:
         if loaded is None or loaded.name != plan.model:
+            loaded = None  # first, as there may not be memory for two
             loaded = load_model(plan.model, device=plan.settings.device, dtype=plan.settings.dtype)
-        folder = out / plan.run_id
-        cell = prepared(plan, loaded, inputs, folder, out)
-        before = recorded(folder)
-        tokens = expected_tokens(inputs, plan.settings)
+        cell = prepared(plan, loaded, inputs, out)
+        before = recorded(plan.folder(out), cell.calib)
+        left = missing(plan.settings.alphas, () if before is None else before.alphas)
+        tries = TRIES if before is None else 0
+        tokens = expected_tokens(inputs, plan.settings, doses=len(left), tries=tries)
         yield Estimate(
             plan,
-            doses_there=0 if before is None else len(before.alphas),
+            doses_there=len(plan.settings.alphas) - len(left),
             tokens=tokens,
             batch=cell.batch,
             weights=int(loaded.model.get_memory_footprint()),
             working=batch_memory(loaded.model, cell.tokenised, plan.settings.window, cell.batch),
-            seconds=tokens * _seconds_a_token(cell),
+            seconds=tokens * _seconds_a_token(cell) if tokens else 0.0,
         )
 
 

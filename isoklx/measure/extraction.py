@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from isoklx.errors import MeasureError, UsageError
-from isoklx.measure.chat import answered_ids
+from isoklx.measure.chat import answered_ids, context_length
 from isoklx.measure.prompts import Pair
 from isoklx.measure.states import last_states
 from isoklx.measure.steering import Steering
@@ -121,6 +121,13 @@ def activations(
         for pair in pairs
         for answer in (pair.positive, pair.negative)
     ]
+    context = context_length(model)
+    longest = max(range(len(sequences)), key=lambda row: len(sequences[row]))
+    if context is not None and len(sequences[longest]) > context:
+        raise UsageError(
+            f"pair {longest // 2 + 1}: an answer with its prompt is of {len(sequences[longest])}"
+            f" tokens, and the model's context is {context}"
+        )
     states = last_states(model, sequences, layers, batch=batch)
     return Activations(
         positive={layer: rows[0::2] for layer, rows in states.items()},

@@ -1,11 +1,11 @@
-"""The files of a run: prompts, calibration prompts and questions, read before any model is."""
+"""The files of a run: pairs, prompts and questions, read before any model is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from isoklx.measure import prompts
-from isoklx.measure.prompts import InputFile, Question
+from isoklx.measure.prompts import InputFile, Pair, Question
 from isoklx.measure.settings import Settings
 
 TRIES = 5
@@ -18,19 +18,22 @@ class Inputs:
 
     Parameters
     ----------
+    pairs : InputFile of Pair, optional
+        None where the direction is in a file.
     prompts, calib_prompts : InputFile of str
         Held out, and for the calibration.
     questions : InputFile of Question, optional
         None where none is asked.
     """
 
+    pairs: InputFile[Pair] | None
     prompts: InputFile[str]
     calib_prompts: InputFile[str]
     questions: InputFile[Question] | None
 
     @property
     def sha256(self) -> dict[str, str]:
-        """Of each file, by what it holds."""
+        """Of each file of prompts, by what it holds."""
         files = {"prompts": self.prompts, "calib_prompts": self.calib_prompts}
         if self.questions is not None:
             return {**{n: f.sha256 for n, f in files.items()}, "questions": self.questions.sha256}
@@ -49,16 +52,23 @@ def read_inputs(settings: Settings) -> Inputs:
     if settings.ask:
         read = prompts.read_questions(settings.questions or prompts.QUESTIONS)
         questions = read if read.rows else None
+    pairs = None
+    if settings.vector is None:
+        pairs = prompts.read_pairs(settings.pairs or prompts.PAIRS)
     return Inputs(
+        pairs,
         prompts.read_prompts(settings.prompts or prompts.PROMPTS),
         prompts.read_prompts(settings.calib_prompts or prompts.CALIB_PROMPTS),
         questions,
     )
 
 
-def expected_tokens(inputs: Inputs, settings: Settings) -> int:
-    """Tokens that a cell decodes at most, if its calibration takes as long as a rule says."""
+def expected_tokens(
+    inputs: Inputs, settings: Settings, *, doses: int | None = None, tries: int = TRIES
+) -> int:
+    """Tokens that a cell decodes at most: so many of its doses, all by default, and tries."""
     held_out = len(inputs.prompts.rows)
     asked = 0 if inputs.questions is None else len(inputs.questions.rows)
-    rollouts = (held_out + asked) * len(settings.alphas) + TRIES * len(inputs.calib_prompts.rows)
+    doses = len(settings.alphas) if doses is None else doses
+    rollouts = (held_out + asked) * doses + len(inputs.calib_prompts.rows) * tries
     return rollouts * settings.window

@@ -49,7 +49,10 @@ class KeptBatches:
             before = json.loads(described.read_text()) if described.is_file() else None
         except OSError as error:
             raise BuildError(f"{folder}: cannot be written: {error.strerror}") from error
+        except ValueError as error:
+            raise MeasureError(f"{described}: cannot be read; remove {folder}") from error
         if before is None:
+            self.forget("")  # of a cell whose batches were being removed when its run was killed
             with replacing(described) as partial:
                 partial.write_text(json.dumps(made_with, indent=1))
         elif difference := first_difference(before, made_with):
@@ -79,7 +82,12 @@ class KeptBatches:
 
     def remove(self) -> None:
         """Remove all of them: the cell is complete."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_kept(self._folder)
+
+
+def remove_kept(folder: Path) -> None:
+    """Remove the batches of a cell that is complete, if there are any."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -113,9 +121,9 @@ def _arrays(made: Rollouts) -> dict[str, Any]:
 
 def _read(path: Path) -> Rollouts:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise MeasureError(f"{path}: cannot be read; remove it to make it anew") from error
     ends = np.cumsum(arrays["gen_len"])
     rows = np.split(arrays.pop("tokens"), ends[:-1])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
+
+NO_CODE = {"trust_remote_code": False}
+"""Code that comes with a model is not run, and nobody is asked whether it may be."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,13 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
     precision = ("float32" if where.type == "cpu" else "auto") if dtype == "auto" else dtype
     source, options = _source(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
+    except Exception as error:  # each architecture, and each library below, has its own
         # What transformers says is a page; its first line has the reason.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MeasureError(f"{name}: cannot be loaded: {reason}") from error
+        here = "" if Path(source).exists() else "is no folder, and "
+        raise MeasureError(f"{name}: {here}cannot be loaded: {_first_line(error)}") from error
     try:
         model = model.to(where)
     except RuntimeError as error:  # torch.OutOfMemoryError is one
@@ -92,18 +100,34 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
     return LoadedModel(name, model, tokenizer)
 
 
-def _source(name: str) -> tuple[str, dict[str, str]]:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hear nothing but errors of transformers within, and see no bars; as before afterwards."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="(transformers|torch|huggingface_hub)")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _source(name: str) -> tuple[str, dict[str, Any]]:
     """What transformers is asked for; a folder is told from a name by whether it is there."""
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        return str(path.parent), {"gguf_file": path.name}
+        return str(path.parent), {"gguf_file": path.name, **NO_CODE}
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UsageError(f"{name}: is a folder without config.json, and so no model")
-        return str(path), {}
+        return str(path), dict(NO_CODE)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UsageError(f"{name}: there is no such folder")
-    return name, {}
+    return name, dict(NO_CODE)
 
 
 def _device(name: str) -> torch.device:
@@ -111,11 +135,11 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {name!r} cannot be used: {_first_line(error)}") from error
     return device
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -14,7 +15,7 @@ class Meter:
     Parameters
     ----------
     total : int
-        Tokens that the whole run is expected to decode.
+        Tokens that the whole run is expected to decode; where none are, nothing is shown.
     """
 
     def __init__(self, total: int) -> None:
@@ -57,12 +58,15 @@ class Meter:
         return max(self._total - self._done, 0) / speed
 
     def _draw(self) -> None:
-        if not sys.stderr.isatty():
+        if not self._total or not sys.stderr.isatty():
             return
-        share = min(self._done / self._total, 1) if self._total else 1.0
+        share = min(self._done / self._total, 1)
         left = self.seconds_left
         rest = "" if left is None else f", {duration(left)} left"
-        sys.stderr.write(f"\r\033[K{share:4.0%} {printable(self._what)}{rest}")
+        line = f"{share:4.0%} {printable(self._what)}{rest}"
+        # A line that is wrapped could not be taken back.
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\033[K{line[:width]}")
         sys.stderr.flush()
 
 

@@ -12,6 +12,9 @@ from isoklx.errors import UsageError
 from isoklx.measure.choices import Method, Sign
 from isoklx.measure.settings import Settings
 
+KEPT = "_measuring"
+"""Folder in the runs root where batches are kept of cells that are not complete; no cell itself."""
+
 
 @dataclass(frozen=True)
 class CellPlan:
@@ -43,6 +46,14 @@ class CellPlan:
         short = model_short(self.model)
         side = "_neg" if self.sign == "-" else ""
         return f"{short}_{self.method}{side}_s{self.seed}_w{self.settings.window}"
+
+    def folder(self, out: Path) -> Path:
+        """Where it is written, in a runs root."""
+        return out / self.run_id
+
+    def kept_in(self, out: Path) -> Path:
+        """Where its batches are kept until they are in the cell."""
+        return out / KEPT / self.run_id
 
 
 def cell_plans(
@@ -87,8 +98,12 @@ def cell_plans(
     if unknown:
         known = ", ".join(get_args(Method))
         raise UsageError(f"method {unknown[0]!r} is not known; give {known}")
+    if sign not in ("+", "-", "both"):
+        raise UsageError(f"sign is {sign!r}; give '+', '-' or 'both'")
     if samples < 1:
         raise UsageError(f"samples is {samples}; give at least 1")
+    if min(seeds, default=0) < 0:
+        raise UsageError(f"seed is {min(seeds)}; give 0 or more")
     every_seed = [seed + sample for seed in seeds for sample in range(samples)]
     if len(every_seed) > 1 and settings.temperature == 0:
         raise UsageError(
@@ -98,10 +113,10 @@ def cell_plans(
     named = [settings.vector.stem] if settings.vector is not None else list(methods)
     signs: tuple[Sign, ...] = ("+", "-") if sign == "both" else (sign,)
     plans = tuple(
-        CellPlan(model, method, seed, side, settings)
+        CellPlan(model.rstrip("/") or model, method, seed, side, settings)
         for model, method, seed, side in product(models, named, every_seed, signs)
     )
-    _refuse_namesakes(plans)
+    _refuse_names(plans)
     return plans
 
 
@@ -119,9 +134,15 @@ def model_short(model: str) -> str:
     return path.stem if path.suffix == ".gguf" else path.name
 
 
-def _refuse_namesakes(plans: Sequence[CellPlan]) -> None:
+def _refuse_names(plans: Sequence[CellPlan]) -> None:
+    """Refuse what no cell is called by, and what two would be."""
     seen: dict[str, CellPlan] = {}
     for plan in plans:
+        if plan.run_id.startswith(("_", ".")):
+            raise UsageError(
+                f"{plan.model}: its cells would be called {plan.run_id}, and a folder whose name"
+                f" starts with {plan.run_id[0]} is no cell"
+            )
         other = seen.setdefault(plan.run_id, plan)
         if other is not plan:
             both = (

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoklx.cells.sources import CALIBRATION, GENERATIONS, PMASS, TRAJECTORY, VECTOR
+from isoklx.cells.sources import (
+    CALIBRATION,
+    GENERATIONS,
+    PMASS,
+    TRAJECTORY,
+    VECTOR,
+    Sources,
+)
 from isoklx.errors import CellError, UsageError
 from isoklx.schema import same_dose
 from isoklx.store.extras import need
@@ -28,6 +35,12 @@ if TYPE_CHECKING:
 
 LARGEST = ("kl", "pmass", "p_true")
 """The columns that hold largest differences."""
+
+NEEDED = {"dtype", "action", "true_ids", "false_ids"}
+"""What of ``measured_with`` it takes to compute a cell's numbers again."""
+
+LINE = {"kind", "alpha", "coeff", "prompt_idx", "prompt_ids", "token_ids", "fork_tail_ids"}
+"""And of a rollout's line."""
 
 
 def recheck(
@@ -54,14 +67,14 @@ def recheck(
     DataFrame
         One row per rollout: ``kind``, ``alpha``, ``prompt``, ``tokens``, and the largest
         differences from what the cell has in ``kl`` (nats), ``pmass`` and ``p_true``; NaN where
-        the cell has none.
+        there is nothing to compare, infinity where one of the two is no number, or absent.
 
     Raises
     ------
     UsageError
         When `samples` is below 1, or torch is not installed.
     CellError
-        When a file is absent or cannot be read.
+        When a file is absent or cannot be read, or a coefficient is not what its dose stands for.
     MeasureError
         When the model cannot be loaded.
     """
@@ -70,19 +83,22 @@ def recheck(
     need("torch", "recheck", extra="run")
     import pandas as pd
 
-    from isoklx.measure.loading import load_model
+    from isoklx.measure.loading import load_model, quiet
 
     folder = Path(cell).expanduser()
     recorded = _Recorded.read(folder)
     loaded = load_model(
         model or recorded.calib["model"], device=device, dtype=recorded.measured_with["dtype"]
     )
-    rows = [
-        _compared(loaded.model, recorded, generation)
-        for kind in ("eval", "qa")
-        for generation in _spread(recorded.generations(kind), samples)
-    ]
+    with quiet():
+        rows = [
+            _compared(loaded.model, recorded, generation)
+            for kind in ("eval", "qa")
+            for generation in _spread(recorded.generations(kind), samples)
+        ]
     found = pd.DataFrame(rows, columns=["kind", "alpha", "prompt", "tokens", *LARGEST])
+    if found.empty:
+        raise CellError(folder, GENERATIONS, "holds no rollout")
     found.attrs["dtype"] = recorded.measured_with["dtype"]
     return found
 
@@ -101,17 +117,23 @@ class _Recorded:
     def read(cls, folder: Path) -> _Recorded:
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no such cell")
-        texts = {}
-        for file in (CALIBRATION, TRAJECTORY, PMASS, GENERATIONS):
-            try:
-                texts[file] = (folder / file).read_text()
-            except OSError as error:
-                raise CellError(folder, file, f"cannot be read: {error.strerror}") from error
-        lines = [json.loads(line) for line in texts.pop(GENERATIONS).splitlines()]
-        calib, trajectory, pmass = map(json.loads, texts.values())
-        if "measured_with" not in calib or not (folder / VECTOR).is_file():
+        sources = Sources(folder)
+        sources.read(CALIBRATION, TRAJECTORY, PMASS, GENERATIONS)
+        contents = []
+        for file in (CALIBRATION, TRAJECTORY, PMASS):
+            content = sources.json(file)
+            if not isinstance(content, dict):
+                reason = "is not there" if content is None else "holds no object"
+                raise CellError(folder, file, reason)
+            contents.append(content)
+        calib, trajectory, pmass = contents
+        measured_with = calib.get("measured_with")
+        known = isinstance(measured_with, dict) and measured_with.keys() >= NEEDED
+        if not known or not (folder / VECTOR).is_file():
             raise CellError(folder, CALIBRATION, "was not made by isoklx run, and says too little")
-        return cls(folder, calib, trajectory, pmass, lines)
+        return cls(
+            folder, calib, trajectory, pmass, _lines(folder, sources, float(calib["c_star"]))
+        )
 
     @property
     def measured_with(self) -> dict[str, Any]:
@@ -121,13 +143,38 @@ class _Recorded:
     def generations(self, kind: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["kind"] == kind]
 
-    def values(self, file: dict[str, Any], key: str, line: dict[str, Any]) -> list[float] | None:
-        """What a file has of a rollout, by its dose; None where it has nothing."""
+    def values(self, file: dict[str, Any], key: str, line: dict[str, Any]) -> list[float]:
+        """What a file has of a rollout, by its dose; nothing where it has nothing."""
         for alpha, rows in file.get(key, {}).items():
-            if same_dose(float(alpha), line["alpha"]) and rows:
+            if same_dose(float(alpha), line["alpha"]) and line["prompt_idx"] < len(rows):
                 found: list[float] = rows[line["prompt_idx"]]
                 return found
-        return None
+        return []
+
+
+def _lines(folder: Path, sources: Sources, c_star: float) -> list[dict[str, Any]]:
+    """The rollouts, each with all that it takes to compute its numbers again."""
+    text = sources.bytes(GENERATIONS)
+    if text is None:
+        raise CellError(folder, GENERATIONS, "is not there")
+    found = []
+    for number, line in enumerate(text.decode().split("\n"), start=1):
+        if line:
+            try:
+                found.append(_rollout(json.loads(line), c_star))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise CellError(folder, GENERATIONS, f"line {number}: {error}") from error
+    return found
+
+
+def _rollout(line: dict[str, Any], c_star: float) -> dict[str, Any]:
+    absent = LINE - line.keys()
+    if absent:
+        raise ValueError(f"has no {min(absent)!r}")
+    if not math.isclose(line["coeff"], line["alpha"] * c_star, rel_tol=1e-6):
+        stands_for = f"alpha {line['alpha']:g} and a c_star of {c_star:g}"
+        raise ValueError(f"has the coefficient {line['coeff']:g} at {stands_for}")
+    return line
 
 
 def _spread(lines: Sequence[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
@@ -148,8 +195,10 @@ def _compared(
             recorded.values(recorded.trajectory, "per_prompt_per_t_kl", line),
             plain.kl(prompt, tokens),
         )
-    forks = [fork for fork in recorded.pmass["fork_points"] if fork <= len(tokens)]
-    again = [plain.fork([*prompt, *tokens[:fork], *tail]) for fork in forks]
+    again = [
+        plain.fork([*prompt, *tokens[:fork], *tail]) if fork <= len(tokens) else (math.nan,) * 2
+        for fork in recorded.pmass["fork_points"]
+    ]
     key = "pmass" if asked else "pmass_eval"
     pmass = _largest(recorded.values(recorded.pmass, key, line), [each[0] for each in again])
     if asked:
@@ -159,12 +208,16 @@ def _compared(
     return line["kind"], line["alpha"], line["prompt_idx"], len(tokens), kl, pmass, p_true
 
 
-def _largest(there: Sequence[float] | None, again: Sequence[float]) -> float:
-    """Largest difference of what both have; NaN where the cell has nothing."""
-    if not there or not again:
+def _largest(there: Sequence[float], again: Sequence[float]) -> float:
+    """Largest difference, infinity where one has a number and the other has none."""
+    if len(there) != len(again):
+        return math.inf
+    known, found = np.array(there, float), np.array(again, float)
+    neither = np.isnan(known) & np.isnan(found)
+    if neither.all():
         return math.nan
-    known = np.array(there[: len(again)], float)
-    return float(np.nanmax(np.abs(known - np.array(again)), initial=0.0))
+    differences = np.abs(known - found)[~neither]
+    return math.inf if np.isnan(differences).any() else float(differences.max())
 
 
 class _Plain:
@@ -196,9 +249,11 @@ class _Plain:
     def fork(self, ids: Sequence[int]) -> tuple[float, float]:
         """Probability of both answers as the next token, and the share of true in it."""
         with self._steered():
-            p = self._logits(ids)[-1].softmax(-1)
-        true, false = float(p[self._true].sum()), float(p[self._false].sum())
-        return true + false, true / (true + false) if true + false else math.nan
+            log_p = self._logits(ids)[-1].double().log_softmax(-1)
+        # Of logarithms, as both may be too improbable for a quotient.
+        true, false = (log_p[ids].logsumexp(-1) for ids in (self._true, self._false))
+        both = true.logaddexp(false)
+        return float(both.exp()), float((true - both).exp())
 
     def _logits(self, ids: Sequence[int]) -> torch.Tensor:
         import torch

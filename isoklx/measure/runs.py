@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from functools import lru_cache, partial
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cells.claim import claimed
-from isoklx.errors import BuildError, IsoklxError, MeasureError
-from isoklx.measure.choices import Forks, Method, Statistic
+from isoklx.cells.termination import owing
+from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
+from isoklx.measure.choices import Dtype, Forks, Method, Statistic, Token
 from isoklx.measure.inputs import Inputs, expected_tokens, read_inputs
 from isoklx.measure.meter import Meter
-from isoklx.measure.plans import CellPlan, cell_plans
+from isoklx.measure.plans import KEPT, CellPlan, cell_plans
 from isoklx.measure.settings import Settings
 from isoklx.store.extras import need
 
 if TYPE_CHECKING:
+    from isoklx.measure.estimates import Estimate
     from isoklx.measure.loading import LoadedModel
 
 log = logging.getLogger("isoklx.measure")
 
-KEPT = "_measuring"
-"""Folder in the runs root where batches are kept of cells that are not complete; no cell itself."""
+DEFAULT: tuple[Method, ...] = ("mean_diff",)
+"""Methods of a run that names none."""
+
+_ONE = threading.Lock()
+"""Held while a cell is made: two of them at once in a process would steer the same model."""
+
+_LAST: dict[tuple[str, str, str], LoadedModel] = {}
+"""The model that was loaded last, by what was asked for."""
+
+Made = tuple[CellPlan, IsoklxError | None]
+"""A cell, and why it is not complete."""
 
 
 def run(
     *models: str,
-    method: Method | tuple[Method, ...] = ("mean_diff",),
+    method: Method | tuple[Method, ...] = DEFAULT,
     out: Path = Path("outputs"),
     pairs: Path | None = None,
     prompts: Path | None = None,
@@ -38,7 +50,7 @@ def run(
     noquestions: bool = False,
     vector: Path | None = None,
     layer: float | tuple[float, ...] | None = None,
-    token: Literal["content", "last"] = "content",
+    token: Token = "content",
     window: int = 256,
     alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0),
     forks: Forks = "log",
@@ -49,11 +61,11 @@ def run(
     samples: int = 1,
     seed: int | tuple[int, ...] = 0,
     device: str = "auto",
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    dtype: Dtype = "auto",
     batch: int | None = None,
     scheduler: str | None = None,
     dry: bool = False,
-) -> list[Path]:
+) -> list[Path] | list[Estimate]:
     """Calibrate models, sweep doses around what was found, and write one cell for each.
 
     A cell is one model, method, seed, window and side of the direction. Its coefficient ``c_star``
@@ -123,7 +135,8 @@ def run(
     Returns
     -------
     list of Path
-        The folders of the cells, those too that were there already.
+        The folders of the cells, those too that were there already; with `dry` an `Estimate` of
+        each, whose text says what it would take.
 
     Raises
     ------
@@ -143,12 +156,12 @@ def run(
     need("torch", "run", extra="run")
     need("transformers", "run", extra="run")
     settings = Settings(
-        pairs=pairs,
-        prompts=prompts,
-        calib_prompts=calib_prompts,
-        questions=questions,
+        pairs=_path(pairs),
+        prompts=_path(prompts),
+        calib_prompts=_path(calib_prompts),
+        questions=_path(questions),
         ask=not noquestions,
-        vector=vector,
+        vector=_path(vector),
         layer=None if layer is None else _several(layer),
         token=token,
         window=window,
@@ -161,18 +174,23 @@ def run(
         device=device,
         batch=batch,
     )
+    if vector is not None and _several(method) != DEFAULT:
+        raise UsageError("a vector from a file is steered with as the file says; leave method out")
+    out = Path(out).expanduser()
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is no folder")
     plans = cell_plans(models, _several(method), _several(seed), sign, settings, samples)
     inputs = read_inputs(settings)
     if dry:
         from isoklx.measure.estimates import estimates
 
-        for estimate in estimates(plans, inputs, out):
-            log.info("%s", estimate)
-        return []
+        return list(estimates(plans, inputs, out))
     return _made(plans, inputs, out, scheduler)
 
 
-def make_planned(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter | None = None) -> str:
+def make_planned(
+    plan: CellPlan, inputs: Inputs, out: Path, meter: Meter | None = None
+) -> IsoklxError | None:
     """Make one cell, or say why it was not made: what a worker does.
 
     Parameters
@@ -188,83 +206,113 @@ def make_planned(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter | None 
 
     Returns
     -------
-    str
-        Empty where the cell is complete; else one line that says why it is not.
+    IsoklxError or None
+        None where the cell is complete.
     """
     from isoklx.measure.cell_making import make_cell
     from isoklx.measure.cell_parts import prepared
+    from isoklx.measure.loading import quiet
 
-    folder, kept_in = out / plan.run_id, out / KEPT / plan.run_id
-    settings = plan.settings
+    folder, settings = plan.folder(out), plan.settings
     try:
-        with claimed(folder) as mine:
+        with _ONE, quiet(), claimed(folder) as mine:
             if not mine:
-                return f"{folder}: another run is making this cell"
+                return BuildError(f"{folder}: another run is making this cell")
             loaded = _loaded(plan.model, settings.device, settings.dtype)
-            cell = prepared(plan, loaded, inputs, folder, kept_in)
-            make_cell(cell, folder, kept_in, meter or Meter(0))
+            cell = prepared(plan, loaded, inputs, out)
+            make_cell(cell, folder, plan.kept_in(out), meter or Meter(0))
     except IsoklxError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
-@lru_cache(maxsize=1)
 def _loaded(name: str, device: str, dtype: str) -> LoadedModel:
     """The model that was loaded last, or another one in its place."""
     from isoklx.measure.loading import load_model
 
-    return load_model(name, device=device, dtype=dtype)
+    asked = (name, device, dtype)
+    if asked not in _LAST:
+        _LAST.clear()  # first, as there may not be memory for two
+        _LAST[asked] = load_model(name, device=device, dtype=dtype)
+    return _LAST[asked]
 
 
 def _made(
     plans: Sequence[CellPlan], inputs: Inputs, out: Path, scheduler: str | None
 ) -> list[Path]:
     """Make all cells that can be made, and then raise for those that could not."""
+    make = _here if scheduler is None else partial(_at_workers, scheduler)
+    errors = {}
+    with _runs_root(out):
+        for plan, error in make(plans, inputs, out):
+            if error is None:
+                log.info("%s: complete", plan.run_id)
+                continue
+            if len(plans) == 1:
+                raise error
+            log.warning("%s", error)
+            errors[plan] = error
+    if errors:
+        names = ", ".join(plan.run_id for plan in errors)
+        raise MeasureError(f"{len(errors)} of {len(plans)} cells are not complete: {names}")
+    return [plan.folder(out) for plan in plans]
+
+
+@contextmanager
+def _runs_root(out: Path) -> Iterator[None]:
+    """A folder to write cells to, which is gone again where nothing came of it."""
+    there = out.exists()
     try:
-        (out / KEPT).mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
-    make = _here if scheduler is None else partial(_at_workers, scheduler)
-    reasons = {}
-    for plan, reason in make(plans, inputs, out):
-        if reason:
-            reasons[plan] = reason
-            log.warning("%s", reason)
-        else:
-            log.info("%s: complete", plan.run_id)
-    with suppress(OSError):
-        (out / KEPT).rmdir()  # unless a cell is not complete yet
-    if len(plans) == len(reasons) == 1:
-        raise MeasureError(*reasons.values())
-    if reasons:
-        names = ", ".join(plan.run_id for plan in reasons)
-        raise MeasureError(f"{len(reasons)} of {len(plans)} cells are not complete: {names}")
-    return [out / plan.run_id for plan in plans]
-
-
-def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[tuple[CellPlan, str]]:
-    meter = Meter(sum(expected_tokens(inputs, plan.settings) for plan in plans))
     try:
-        for plan in plans:
-            yield plan, make_planned(plan, inputs, out, meter)
+        yield
     finally:
-        meter.clear()
+        with suppress(OSError):
+            (out / KEPT).rmdir()  # unless a cell is not complete yet
+        if not there:
+            with suppress(OSError):
+                out.rmdir()
+
+
+def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Made]:
+    meter = Meter(sum(expected_tokens(inputs, plan.settings) for plan in plans))
+    with owing(meter.clear):
+        try:
+            for plan in plans:
+                yield plan, make_planned(plan, inputs, out, meter)
+        finally:
+            meter.clear()
+            _LAST.clear()
 
 
 def _at_workers(
     scheduler: str, plans: Sequence[CellPlan], inputs: Inputs, out: Path
-) -> Iterator[tuple[CellPlan, str]]:
+) -> Iterator[Made]:
     """Each cell is a task; one whose worker died is begun again where it was."""
     from isoklx.sweeps.scheduler import connected
 
     with connected(scheduler) as client:
-        futures = client.map(
-            partial(make_planned, inputs=inputs, out=out.absolute()), plans, pure=False
-        )
-        yield from zip(plans, client.gather(futures), strict=True)
+        from distributed import as_completed
+
+        client.forward_logging(log.name, logging.INFO)
+        make = partial(make_planned, inputs=inputs, out=out.absolute())
+        futures = dict(zip(client.map(make, plans, pure=False), plans, strict=True))
+        for future in as_completed(futures):
+            plan = futures[future]
+            try:
+                error = future.result()
+            except Exception as lost:  # noqa: BLE001  # of its worker, or of the scheduler
+                error = MeasureError(f"{plan.run_id}: its worker failed: {lost}")
+            yield plan, error
 
 
 def _several(values: Any) -> tuple[Any, ...]:
     """One value, or several: as a tuple."""
     several = isinstance(values, Iterable) and not isinstance(values, str)
     return tuple(values) if several else (values,)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from isoklx.errors import UsageError
-from isoklx.measure.choices import Forks, Statistic
+from isoklx.measure.choices import Dtype, Forks, Statistic, Token
 
 LOG_FORKS = 13
 """Forks after the one at token 0 that ``log`` spreads over the window."""
@@ -66,14 +66,14 @@ class Settings:
     ask: bool = True
     vector: Path | None = None
     layer: tuple[float, ...] | None = None
-    token: Literal["content", "last"] = "content"
+    token: Token = "content"
     window: int = 256
     alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0)
     forks: Forks = "log"
     target_kl: float = 1.0
     statistic: Statistic = "p95"
     temperature: float = 0.0
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     device: str = "auto"
     batch: int | None = None
 
@@ -82,8 +82,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; give at least 1")
-        if self.statistic not in get_args(Statistic):
-            raise UsageError(f"statistic is {self.statistic!r}; give {_one_of(Statistic)}")
+        for name, known in (("statistic", Statistic), ("token", Token), ("dtype", Dtype)):
+            if getattr(self, name) not in get_args(known):
+                raise UsageError(f"{name} is {getattr(self, name)!r}; give {_one_of(known)}")
         if not (math.isfinite(self.target_kl) and self.target_kl > 0):
             raise UsageError(f"target_kl is {self.target_kl:g}; give nats above 0")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -115,7 +116,7 @@ def fork_points(forks: Forks, window: int) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        When a fork lies outside of the window, or is named twice.
+        When there is none, or one lies outside of the window or is named twice.
 
     Examples
     --------
@@ -132,8 +133,12 @@ def fork_points(forks: Forks, window: int) -> tuple[int, ...]:
     if isinstance(forks, int):
         if forks < 1:
             raise UsageError(f"forks is {forks}; give log, every how many tokens, or several")
+        if forks > window:
+            raise UsageError(f"forks is {forks}: every {forks} tokens of a window of {window}")
         return tuple(range(0, window + 1, forks))
     points = tuple(forks)
+    if not points:
+        raise UsageError("no fork was given")
     for point in points:
         if not 0 <= point <= window:
             raise UsageError(f"fork {point} is outside of the window, 0 to {window} tokens")

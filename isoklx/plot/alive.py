@@ -14,29 +14,24 @@ from matplotlib.lines import Line2D
 from isoklx.errors import UsageError
 from isoklx.plot import palette
 from isoklx.plot.facets import (
-    Grid,
+    Row,
     closed_on_error,
     facets,
     label_row,
     note,
+    panels_of,
     put_legend,
     put_title,
     row_name,
 )
-from isoklx.plot.limits import Extent, check_ymax, limit
-from isoklx.plot.lines import (
-    Strokes,
-    Values,
-    add_lines,
-    by_line,
-    draw_median,
-    in_memory_if_small,
-    note_shown,
-    shown,
-)
-from isoklx.plot.scope import each_once, groups, how_smoothed, in_scope
-from isoklx.plot.spaghetti import unknown_legend
-from isoklx.plot.titles import trajectories
+from isoklx.plot.figure1_numbers import LINE, by_line
+from isoklx.plot.grids import Grid
+from isoklx.plot.limits import FLOOR, Extent, check_ymax, limit
+from isoklx.plot.lines import Strokes, Values, add_lines, draw_median, in_memory_if_small, shown
+from isoklx.plot.page import AnyFigure, Page, Width
+from isoklx.plot.scope import each_once, how_smoothed, in_scope, split
+from isoklx.plot.spaghetti import note_shown
+from isoklx.plot.titles import described, label_name, trajectories
 from isoklx.plot.typesetting import typeset
 from isoklx.stats.along import check_count
 from isoklx.stats.kernels.smoothing import Edges
@@ -75,7 +70,10 @@ def alive(
     edges: Edges = "shrink",
     distinct: bool = True,
     kl_ymax: float | Literal["auto"] = "auto",
-    log: bool = True,
+    linear: bool = False,
+    width: Width | None = None,
+    title: bool | str = True,
+    subfigure: AnyFigure | None = None,
 ) -> Grid:
     """Draw KL per token, each trajectory over its own early p95, in two colours: alive and dead.
 
@@ -85,8 +83,10 @@ def alive(
         A sweep or any selection of it.
     threshold : float
         A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
-        `isoklx.survival`. Above a panel: of how many trajectories pmass is known, how many died,
-        and how many ended before the window without having died.
+        `isoklx.survival`. Above a panel: how many trajectories are drawn, how many died, and how
+        many ended before the window without having died; how many are drawn without pmass, which
+        tells neither, and how many have KL but cannot be normalised, and are neither drawn nor
+        counted.
     calib_tokens : int, optional
         Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`; by default 20.
     normalize : bool
@@ -106,16 +106,23 @@ def alive(
     distinct : bool
         Whether what repeats another cell of the row to the byte, dose by dose, is left out.
     kl_ymax : float or "auto"
-        Upper limit; by itself above 98% of the fullest panel, and above all of it if `log`. A panel
-        that goes beyond it says how far.
-    log : bool
-        Whether the KL axis is logarithmic.
+        Upper limit; by itself above all that is drawn, or on a linear axis above 98% of the fullest
+        panel. A panel that goes beyond it says how far.
+    linear : bool
+        Whether the KL axis is linear, not logarithmic.
+    width : float or {"column", "page"}, optional
+        Of the figure, in inches; a column is 3.3 and a page 7. Doses go on in further rows where
+        they do not fit. By default that of the style's ``figure.figsize``, or what they would like.
+    title : bool or str
+        Whether to write a title made from the data above it; or one of your own.
+    subfigure : Figure or SubFigure, optional
+        To draw into, instead of a new figure.
 
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``alpha`` and ``row`` a panel is of. Not saved; close it with
-        ``matplotlib.pyplot.close(grid.fig)``.
+        Its ``name_dicts`` say which ``alpha`` and ``row`` a panel is of, its ``data`` are the
+        numbers that were drawn. Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
@@ -139,30 +146,55 @@ def alive(
     if normalize and alphas is None:
         ds = _that_can_be_normalised(ds, calib_tokens)
     roll = check_count("roll", default_roll(int(ds["window"].max())) if roll is None else roll)
-    once = each_once(ds, by, distinct=distinct)
-    drawn = once.drawn
-    kl = normalise_kl(drawn, calib_tokens) if normalize else drawn["kl"]
-    paired = drawn.assign(pmass_eval=paired_pmass(drawn))
-    lives = lifetimes(paired, "pmass_eval", threshold).isel(threshold=0, drop=True)
-    drawn = drawn.assign({"drawn": kl, **lives.data_vars})
-    rows = groups(drawn, by)
-    grid = facets(
-        {row_name("kl", label): HEIGHT for label in rows},
-        drawn["alpha"].values,
-        int(ds["window"].max()),
-    )
-    with closed_on_error(grid):
+    page = Page(width, title, subfigure)
+    once = each_once(ds, [] if by is None else [by], distinct=distinct)
+    drawn = _numbers(once.drawn, by, threshold, calib_tokens if normalize else 0, roll, edges)
+    over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
+    what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
+    drawn.attrs["title"] = described(ds, what, size=trajectories(once.total))
+    return draw_numbers(drawn, page, kl_ymax, linear=linear)
+
+
+def draw_numbers(
+    drawn: xr.Dataset,
+    page: Page,
+    kl_ymax: float | Literal["auto"] = "auto",
+    *,
+    linear: bool = False,
+) -> Grid:
+    """Draw what the ``data`` of an earlier figure are.
+
+    Parameters
+    ----------
+    drawn : Dataset
+        Lines, and for each where it died and whether it ended; medians and counts.
+    page : Page
+    kl_ymax, linear
+        As for `alive`.
+
+    Returns
+    -------
+    Grid
+    """
+    by, calib_tokens = drawn.attrs["by"], drawn.attrs["calib_tokens"]
+    labels = drawn[by].values.tolist() if by else [None]
+    names = ["" if label is None else label_name(by, label) for label in labels]
+    rows = [Row(row_name("kl", name), HEIGHT) for name in names]
+    grid = facets(rows, drawn, page, notes=3, legend=5)
+    with closed_on_error(grid, page):
         extents: dict[Axes, Extent] = {}
-        for axes, (label, cells) in zip(grid.axs, rows.items(), strict=True):
-            label_row(axes, "KL / early p95" if normalize else "KL (nats)", label)
-            for i, ax in enumerate(axes):
-                extents[ax] = _draw_panel(ax, cells.isel(alpha=i), roll, edges)
-        why_empty = "nothing to normalise" if normalize else "not run"
-        limit(extents, ymax=kl_ymax, log=log, least=1.0, why_empty=why_empty)
-        put_legend(grid, _legend(drawn, threshold))
-        over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
-        what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
-        put_title(grid, ds, what, size=trajectories(once.total))
+        for row, label, name in zip(rows, labels, names, strict=True):
+            label_row(grid, row.name, "KL / early p95" if calib_tokens else "KL (nats)", name)
+            part = drawn if label is None else drawn.sel({by: label})
+            if label is not None:
+                part = part.isel({LINE: np.flatnonzero(part[f"{LINE}_{by}"].values == label)})
+            for alpha, ax in panels_of(grid, row.name).items():
+                extents[ax] = _draw_panel(ax, part.sel(alpha=alpha))
+        why_empty = "nothing to normalise" if calib_tokens else "not run"
+        how = {"ymax": kl_ymax, "log": not linear, "least": 1.0, "floor": FLOOR}
+        limit(extents, why_empty=why_empty, **how)  # type: ignore[arg-type]
+        put_legend(grid, _legend(drawn))
+        put_title(grid, page)
         typeset(grid.fig)
     return grid
 
@@ -174,33 +206,86 @@ def _that_can_be_normalised(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
     return ds.isel(alpha=some) if some.any() else ds
 
 
-def _draw_panel(ax: Axes, ds: xr.Dataset, roll: int, edges: Edges) -> Extent:
-    """Draw the trajectories of one dose, and say how far they go."""
-    ds = in_memory_if_small(ds)
-    lives = ds[["end", "died", "censored"]].assign(
-        ran=ds["drawn"].notnull().any("token"),
-        median=smooth(quantile(ds["drawn"], 0.5), roll, edges=edges),
+def _numbers(
+    ds: xr.Dataset, by: str | None, threshold: float, calib_tokens: int, roll: int, edges: Edges
+) -> xr.Dataset:
+    """All that is drawn, in memory; KL is not normalised with 0 tokens to do it by."""
+    kl = normalise_kl(ds, calib_tokens) if calib_tokens else ds["kl"]
+    paired = ds.assign(pmass_eval=paired_pmass(ds))
+    lives = lifetimes(paired, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    whole = ds.assign({"drawn": kl, **lives.data_vars})
+    groups, lines = [], []
+    for labels, cells in split(whole, [] if by is None else [by]):
+        doses = [_of_dose(cells.isel(alpha=i), roll, edges) for i in range(cells.sizes["alpha"])]
+        found = xr.concat([each[0] for each in doses], "alpha")
+        groups.append(found.assign_coords(labels))
+        part = xr.concat([each[1] for each in doses], "alpha", coords="minimal", compat="override")
+        for name, label in labels.items():
+            part = part.assign_coords({f"{LINE}_{name}": (LINE, [label] * part.sizes[LINE])})
+        lines.append(part)
+    drawn = groups[0] if by is None else xr.concat(groups, by, coords="minimal", compat="override")
+    drawn = drawn.merge(xr.concat(lines, LINE, coords="minimal", compat="equals"))
+    return drawn.assign_attrs(
+        window=int(ds["window"].max()),
+        by=by or "",
+        threshold=threshold,
+        calib_tokens=calib_tokens,
+        roll=roll,
     )
-    lives = lives.compute()
-    seen, n_died = lives["end"].values >= 0, lives["died"].values.sum()
 
-    part = shown(ds).compute()
-    lines, tokens = by_line(smooth(part["drawn"], roll, edges=edges)), part["token"].values
-    end, died = by_line(part["end"]), by_line(part["died"])
-    death = np.where(died, part["fork"].values[end], np.inf)
+
+def _of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr.Dataset]:
+    """Median and counts of one dose, and its lines."""
+    cells = in_memory_if_small(cells)
+    there, seen = cells["drawn"].notnull().any("token"), cells["end"] >= 0
+    counts = {
+        "n": there,
+        "n_died": cells["died"] & there,
+        "n_censored": cells["censored"] & there & seen,
+        "n_unknown": there & ~seen,
+        "n_not_normalised": cells["kl"].notnull().any("token") & ~there,
+    }
+    found = xr.Dataset({name: flag.sum(["cell", "prompt"]) for name, flag in counts.items()})
+    median = quantile(cells["drawn"], 0.5).drop_vars("quantile")
+    found["kl_median"] = smooth(median, roll, edges=edges)
+    part = shown(cells).compute()
+    fork = xr.DataArray(part["fork"].values, dims="fork")
+    death = fork.isel(fork=part["end"].clip(0)).drop_vars("fork", errors="ignore")
+    lines = xr.Dataset(
+        {
+            "kl": smooth(part["drawn"], roll, edges=edges),
+            "death": death.where(part["died"]),
+            "known": (part["end"] >= 0).astype(float),
+            "ended": (part["gen_len"] < part["window"]).astype(float),
+        }
+    )
+    return found.compute(), by_line(lines, "prompt", LINE, xr.ones_like(part["gen_len"], bool))
+
+
+def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
+    """Draw the trajectories of one dose, and say how far they go."""
+    lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
+    death = np.where(np.isnan(here["death"].values), np.inf, here["death"].values)
     state = np.where(tokens < death[:, np.newaxis], ALIVE, DEAD)
-    state[end < 0] = UNKNOWN
+    state[here["known"].values != 1] = UNKNOWN
     there = ~np.isnan(lines).all(axis=1)
     collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)
     collection.set_color([COLOURS[state] for state in states])
-    draw_median(ax, lives["median"], STROKES)
-    window = part["window"].broadcast_like(part["gen_len"])
-    _draw_ends(ax, tokens, lines[there & (by_line(part["gen_len"]) < by_line(window))])
-    note(ax, f"n = {seen.sum()}" if seen.any() else "no pmass")
-    if seen.any():
-        note(ax, f"{n_died} died, {lives['censored'].values.sum()} censored")
-    note_shown(ax, there.sum(), int(lives["ran"].sum()))
-    return Extent.of_lines(lines, lives["median"].values)
+    draw_median(ax, here["kl_median"], STROKES)
+    _draw_ends(ax, tokens, lines[there & (here["ended"].values == 1)])
+    n, died, censored, unknown, not_normalised = (
+        int(np.nan_to_num(here[name].values))
+        for name in ("n", "n_died", "n_censored", "n_unknown", "n_not_normalised")
+    )
+    if n:
+        note(ax, f"n = {n}")
+        note(ax, f"{died} died, {censored} censored" if unknown < n else "no pmass")
+        if 0 < unknown < n:
+            note(ax, f"{unknown} without pmass")
+    if n and not_normalised:
+        note(ax, f"{not_normalised} not normalised")
+    note_shown(ax, int(there.sum()), n)
+    return Extent.of_lines(lines, here["kl_median"].values)
 
 
 def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:
@@ -210,11 +295,13 @@ def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:
     ax.plot(tokens[last], heights, color=palette.ink(), **EOS)
 
 
-def _legend(ds: xr.Dataset, threshold: float) -> list[Artist]:
+def _legend(drawn: xr.Dataset) -> list[Artist]:
     handles = [
         Line2D([], [], color=palette.ALIVE, label="alive"),
-        Line2D([], [], color=palette.DEAD, label=f"dead (pmass_eval < {threshold:g})"),
+        Line2D([], [], color=palette.DEAD, label=f"dead (pmass_eval < {drawn.threshold:g})"),
         Line2D([], [], color=palette.ink(), label="median"),
         Line2D([], [], color=palette.ink(), **EOS, label="end of rollout"),
     ]
-    return [*handles, *unknown_legend(ds)]
+    if drawn["n_unknown"].any():
+        handles.append(Line2D([], [], color=palette.UNKNOWN, label="pmass unknown"))
+    return handles  # type: ignore[return-value]

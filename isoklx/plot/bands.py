@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -13,13 +13,16 @@ from matplotlib.patches import Patch
 
 from isoklx.plot.limits import Extent
 from isoklx.plot.lines import Strokes
-from isoklx.plot.thinning import thin
+from isoklx.plot.thinning import thin_for
 
 Kind = Literal["band", "fan"]
 
 OUTER, INNER = (0.1, 0.9), (0.25, 0.75)
 PAIRS: dict[Kind, list[tuple[float, float]]] = {"band": [OUTER], "fan": [OUTER, INNER]}
 OPACITY = {OUTER: 0.28, INNER: 0.38}
+
+OVERLAID = 0.6
+"""Of that opacity, where several bands share a panel."""
 
 COLOUR = "dimgrey"
 """Of the legend, as each dose has its own."""
@@ -36,8 +39,10 @@ def draw_band(
     kind: Kind,
     colour: str,
     strokes: Strokes,
+    dashes: Any = "-",
     *,
     marker: str = "",
+    overlaid: bool = False,
 ) -> Extent:
     """Draw quantiles of one dose, and say how far they go.
 
@@ -50,8 +55,12 @@ def draw_band(
     kind : {"band", "fan"}
     colour : str
     strokes : Strokes
+    dashes : line style
+        Of the median.
     marker : str
         On the median.
+    overlaid : bool
+        Whether there are others in the panel, which the shades shall not hide.
 
     Returns
     -------
@@ -59,16 +68,18 @@ def draw_band(
     """
     x_name = next(dim for dim in quantiles.dims if dim != "quantile")
     quantiles = quantiles.transpose("quantile", x_name).dropna(x_name, how="all")
-    kept = thin(quantiles.values)
+    kept = thin_for(ax, quantiles.values)
     if kept is not None:
         # The edges of a band share their positions.
         quantiles = quantiles.isel({x_name: np.unique(kept)})
     x = quantiles[x_name].values
-    edge = {float(level): quantiles.sel(quantile=level).values for level in levels(kind)}
+    edge = dict(zip(quantiles["quantile"].values.tolist(), quantiles.values, strict=True))
     for pair in PAIRS[kind]:
         lower, upper = (edge[level] for level in pair)
-        ax.fill_between(x, lower, upper, color=colour, alpha=OPACITY[pair], linewidth=0)
-    ax.plot(x, edge[0.5], color=colour, linewidth=strokes.median_lw, marker=marker, markersize=2.5)
+        opacity = OPACITY[pair] * (OVERLAID if overlaid else 1)
+        ax.fill_between(x, lower, upper, color=colour, alpha=opacity, linewidth=0)
+    style: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker}
+    ax.plot(x, edge[0.5], linewidth=strokes.median_lw, markersize=2.5, **style)
     outermost = PAIRS[kind][0]
     return Extent.of(edge[outermost[0]], edge[outermost[1]], median=edge[0.5])
 

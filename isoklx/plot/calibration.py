@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
+from isoklx.plot.log_ticks import set_log_ticks
 from isoklx.plot.notebook import ShownOnce
-from isoklx.plot.palette import ink, method_styles, paper
+from isoklx.plot.page import AnyFigure, Page, Width, columns_of, letters_in, points
+from isoklx.plot.palette import DASHES, ink, method_styles, paper, small_print
 from isoklx.plot.typesetting import tick_label, typeset
-from isoklx.stats.selection import restore_dims
+from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
 
 PAGE, COLUMN = 7.0, 3.5
@@ -34,6 +36,12 @@ ROW = 0.21
 
 LEAST_HEIGHT = 1.7
 """Of a panel, in inches."""
+
+LABELS = 0.28
+"""Of the width, for the names of rows."""
+
+NARROW = 6.5
+"""Inches; on a narrower page three panels do not fit beside each other."""
 
 FEW_ROWS = 14
 """As many as look well beside the bisection."""
@@ -49,46 +57,62 @@ MANY = 100
 
 Floats = npt.NDArray[np.floating[Any]]
 
+LABELLED = ["run_id", "model", "model_short", "method", "seed", "window", "target_stat", "coeff"]
+"""What numbers of a cell are called by."""
+
 ROW_KEYS = ["model", "method", "window"]
 
 HELD_OUT_TICKS = (HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1])
 
-DASHES = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1))]
-"""Of models."""
 
-LEGEND_ENTRY = 1.6
-"""Inches."""
-
-
-def calibration(ds: xr.Dataset) -> Figure:
+def calibration(
+    ds: xr.Dataset,
+    *,
+    width: Width | None = None,
+    title: bool | str = True,
+    subfigure: AnyFigure | None = None,
+) -> AnyFigure:
     """Draw the bisection, the coefficients that it found, and the held-out p95 at alpha 1.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it; calibrated-only cells too.
+    width : float or {"column", "page"}, optional
+        Of the figure, in inches; a column is 3.3 and a page 7. Below 6.5 inches the bisection is
+        above the others. By default that of the style's ``figure.figsize``, or what the panels
+        would like.
+    title : bool or str
+        Whether to write a title made from the data above it; or one of your own.
+    subfigure : Figure or SubFigure, optional
+        To draw into, instead of a new figure; it is what is returned.
 
     Returns
     -------
     Figure
-        Up to three axes, labelled by ``Axes.get_label``:
+        Its attribute ``data`` are the numbers that were drawn. Up to three axes, labelled by
+        ``Axes.get_label``:
 
         bisection
-            p95 of KL against the magnitude of the coefficient, a line per cell and sign of the
-            coefficient, the target, and a large mark at ``c_star``: on the line, or at its end if
-            nothing was tried so far out. Each model has its dashes. Left out where no cell has a
-            history.
+            The statistic of KL that the cell's ``target_stat`` names ("p95" or "mean"; an "rms" is
+            not recorded, which is said) against the magnitude of the coefficient, a line per cell
+            and sign of the coefficient, the target, and a large mark at ``c_star``: on the line, or
+            at its end if nothing was tried so far out. Each model has its dashes. Left out where no
+            cell has a history of its statistic.
         c_star
             One mark per cell, a row per model, method and window. Marks that would lie on each
             other are stacked.
         heldout
             p95 of KL at alpha 1 over the target, and the range in which a calibration carries over;
-            open marks are outside. Left out where no cell was run at alpha 1.
+            open marks are outside. Left out where no cell with a p95 as its target was run at
+            alpha 1.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep, or no cell has a ``c_star``.
+    UsageError
+        When the width is out of range.
 
     Examples
     --------
@@ -97,80 +121,140 @@ def calibration(ds: xr.Dataset) -> Figure:
     >>> [ax.get_label() for ax in figure.axes]
     ['bisection', 'c_star', 'heldout']
     """
+    page = Page(width, title, subfigure)
     schema.require(ds, ["c_star"])
-    ds = restore_dims(ds)
+    ds = with_absent(restore_dims(ds), ["target_stat"])
     ds = ds.isel(cell=np.flatnonzero(np.isfinite(ds["c_star"].values)))
     if not ds.sizes["cell"]:
         raise DatasetError("no cell of this sweep has a c_star, so there is nothing to draw")
-    cells = _cells(ds)
-    rows = _rows(cells)
+    return draw_numbers(_numbers(ds), page)
+
+
+def draw_numbers(drawn: xr.Dataset, page: Page) -> AnyFigure:
+    """Draw what the ``data`` of an earlier figure are.
+
+    Parameters
+    ----------
+    drawn : Dataset
+        Along ``cell`` what is marked and what cells are called, along ``iteration`` what was tried.
+    page : Page
+
+    Returns
+    -------
+    Figure
+    """
+    cells = _styled(drawn)
+    rows = _rows(cells, letters_in(LABELS * page.inches(PAGE), points("tick")))
     panels: dict[str, Callable[[Axes], str]] = {}
-    if ds["calib_kl_p95"].notnull().any():
-        panels["bisection"] = lambda ax: _draw_bisection(ax, ds, cells)
+    if drawn["bisection"].notnull().any():
+        panels["bisection"] = lambda ax: _draw_bisection(ax, drawn, cells)
     panels["c_star"] = lambda ax: _draw_c_star(ax, cells, rows)
     if cells["heldout"].notna().any():
         panels["heldout"] = lambda ax: _draw_heldout(ax, cells, rows)
-
-    figure = plt.figure(layout="constrained", FigureClass=ShownOnce)
-    places = _places(figure, list(panels), len(rows))
+    figure, places = _places(page, drawn, list(panels), len(rows), _dashes(cells))
     for letter, (name, draw) in zip("abc", panels.items(), strict=False):
         ax = figure.add_subplot(places[name], label=name)
-        ax.set_title(f"({letter}) {draw(ax)}", fontsize="small", loc="left")
-        ax.xaxis.label.set_fontsize("small")
-        ax.yaxis.label.set_fontsize("small")
-        ax.tick_params(labelsize="x-small")
+        ax.tick_params(labelsize=points("tick"))
+        letters = letters_in(_inches(page, name, list(panels), len(rows)), points("panel"))
+        said = textwrap.fill(f"({letter}) {draw(ax)}", letters)
+        ax.set_title(said, fontsize=points("panel"), loc="left")
+        ax.set_xlabel(textwrap.fill(ax.get_xlabel(), letters), fontsize=points("label"))
+        ax.yaxis.label.set_fontsize(points("label"))
         ax.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_heading(ds, cells, figure.get_figwidth()), fontsize="small")
+    page.put_title(figure, drawn.attrs["title"])
     if "bisection" in panels:
-        _name_models(figure, cells)
+        _name_models(figure, _dashes(cells))
     typeset(figure)
+    figure.data = drawn  # type: ignore[union-attr]
     return figure
 
 
-def _places(figure: Figure, names: list[str], n_rows: int) -> dict[str, SubplotSpec]:
-    """Panels side by side; with many rows of cells, the bisection above the others."""
-    heights = {"bisection": LEAST_HEIGHT, "rows": max(LEAST_HEIGHT, ROW * n_rows)}
-    figure.set_figwidth(PAGE if len(names) > 1 else COLUMN)
-    if len(names) == 1 or names[0] != "bisection" or n_rows <= FEW_ROWS:
-        figure.set_figheight(heights["rows"] + 1)
-        grid = figure.add_gridspec(1, len(names))
-        return {name: grid[i] for i, name in enumerate(names)}
-    figure.set_figheight(sum(heights.values()) + 1.4)
-    grid = figure.add_gridspec(2, len(names) - 1, height_ratios=list(heights.values()))
-    return {"bisection": grid[0, :]} | {name: grid[1, i] for i, name in enumerate(names[1:])}
-
-
-def _heading(ds: xr.Dataset, cells: pd.DataFrame, width: float) -> str:
-    n, n_distinct = len(cells), (cells["repeats"] == "").sum()
+def _numbers(ds: xr.Dataset) -> xr.Dataset:
+    """All that is drawn, in memory."""
+    table = calibration_table(ds)
+    n, n_distinct = len(table), (table["repeats"] == "").sum()
     size = f"{n} cell{'s' if n > 1 else ''} ({n_distinct} distinct)"
-    return titles.title(ds, "Calibration", size=size, inches=width)
+    stat = ds["target_stat"].values.astype(str)
+    names = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl"]
+    columns: dict[str, Any] = {name: ("cell", table[name].to_numpy()) for name in names}
+    heldout = np.where(stat == "p95", table["heldout_kl_p95"] / table["target_kl"], np.nan)
+    tried = {"p95": ds["calib_kl_p95"], "mean": ds["calib_kl_mean"]}
+    nothing = xr.full_like(ds["calib_kl_p95"], np.nan)
+    by_cell = [tried.get(name, nothing).values[i] for i, name in enumerate(stat)]
+    columns |= {
+        "model": ("cell", ds["model"].values),
+        "target_stat": ("cell", stat),
+        "heldout": ("cell", heldout),
+        "heldout_in_range": ("cell", table["heldout_in_range"].fillna("").to_numpy(str)),
+        "coeff": (("cell", "iteration"), ds["calib_coeff"].values),
+        "bisection": (("cell", "iteration"), np.array(by_cell).reshape(nothing.shape)),
+    }
+    title = titles.described(ds, "Calibration", size=size)
+    return xr.Dataset(columns, attrs={"title": title}).set_coords(LABELLED)
 
 
-def _name_models(figure: Figure, cells: pd.DataFrame) -> None:
-    """Say whose lines have which dashes, where there are several models."""
+def _places(
+    page: Page, drawn: xr.Dataset, names: list[str], n_rows: int, dashes: dict[str, Any]
+) -> tuple[AnyFigure, dict[str, SubplotSpec]]:
+    """A figure, and panels side by side; of many cells the bisection is above the others."""
+    heights = {"bisection": LEAST_HEIGHT, "rows": max(LEAST_HEIGHT, ROW * n_rows)}
+    wanted = PAGE if len(names) > 1 else COLUMN
+    inches = page.inches(wanted)
+    words = page.title_height(drawn.attrs["title"], wanted) + 0.7
+    if len(dashes) > 1 and "bisection" in names:
+        words += ROW * -(-len(dashes) // columns_of(list(dashes), inches, points("legend")))
+    if _beside(inches, names, n_rows):
+        figure = page.new(wanted, heights["rows"] + words, ShownOnce)
+        grid = figure.add_gridspec(1, len(names))
+        return figure, {name: grid[i] for i, name in enumerate(names)}
+    figure = page.new(wanted, sum(heights.values()) + words + 0.5, ShownOnce)
+    grid = figure.add_gridspec(2, len(names) - 1, height_ratios=list(heights.values()))
+    places = {"bisection": grid[0, :]} | {name: grid[1, i] for i, name in enumerate(names[1:])}
+    return figure, places
+
+
+def _beside(inches: float, names: list[str], n_rows: int) -> bool:
+    """Whether all panels are beside each other."""
+    few = len(names) == 1 or names[0] != "bisection" or n_rows <= FEW_ROWS
+    return few and (len(names) < 3 or inches >= NARROW)
+
+
+def _inches(page: Page, name: str, names: list[str], n_rows: int) -> float:
+    """Width of a panel and its words, more or less."""
+    inches = page.inches(PAGE if len(names) > 1 else COLUMN)
+    if _beside(inches, names, n_rows):
+        return (1 - LABELS / 2) * inches / len(names)
+    return inches if name == "bisection" else (1 - LABELS) * inches / (len(names) - 1)
+
+
+def _dashes(cells: pd.DataFrame) -> dict[str, Any]:
+    """Those of each model, as the legend calls it."""
     dashes = dict(sorted(zip(cells["model"], cells["dashes"], strict=True)))
+    return {titles.literal(model): style for model, style in dashes.items()}
+
+
+def _name_models(figure: AnyFigure, dashes: dict[str, Any]) -> None:
+    """Say whose lines have which dashes, where there are several models."""
     if len(dashes) == 1:
         return
-    columns = max(1, int(figure.get_figwidth() / LEGEND_ENTRY))
-    figure.set_figheight(figure.get_figheight() + ROW * -(-len(dashes) // columns))
     figure.legend(
         handles=[
-            Line2D([], [], color=ink(), linewidth=0.8, linestyle=style, label=titles.literal(model))
+            Line2D([], [], color=ink(), linewidth=0.8, linestyle=style, label=model)
             for model, style in dashes.items()
         ],
         loc="outside lower left",
-        ncols=columns,
-        fontsize="x-small",
+        ncols=columns_of(list(dashes), figure.bbox.width / figure.dpi, points("legend")),
+        fontsize=points("legend"),
         frameon=False,
     )
 
 
-def _cells(ds: xr.Dataset) -> pd.DataFrame:
+def _styled(drawn: xr.Dataset) -> pd.DataFrame:
     """One row per cell: what it is called, what is drawn of it, and how."""
-    cells = calibration_table(ds).assign(model=ds["model"].values)
+    names = [name for name in drawn.variables if drawn[name].dims == ("cell",)]
+    cells = pd.DataFrame({name: drawn[name].values for name in names})
     namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
     cells["model"] = cells["model_short"].where(~namesakes, cells["model"])
-    cells["heldout"] = cells["heldout_kl_p95"] / cells["target_kl"]
     styles = method_styles(cells["method"])
     cells["colour"], cells["marker"] = zip(*cells["method"].map(styles), strict=True)
     dashes = dict(zip(sorted(set(cells["model"])), cycle(DASHES), strict=False))
@@ -178,21 +262,22 @@ def _cells(ds: xr.Dataset) -> pd.DataFrame:
     return cells
 
 
-def _rows(cells: pd.DataFrame) -> pd.DataFrame:
+def _rows(cells: pd.DataFrame, letters: int) -> pd.DataFrame:
     """A row per model, method and window, below a heading where there are several models."""
+    literal = partial(titles.literal, longest=min(letters, titles.LONGEST_NAME))
     rows = cells[[*ROW_KEYS, "colour"]].drop_duplicates(ROW_KEYS)
-    rows = rows.assign(label=rows["method"].map(titles.literal), heading=False)
+    rows = rows.assign(label=[literal(name) for name in rows["method"]], heading=False)
     if cells["window"].nunique() > 1:
         rows["label"] += ", w" + rows["window"].astype(str)
     if cells["model"].nunique() > 1:
         headings = rows.drop_duplicates("model").assign(method="", colour=ink(), heading=True)
-        headings["label"] = headings["model"].map(titles.literal)
+        headings["label"] = [literal(name) for name in headings["model"]]
         rows = pd.concat([headings, rows])
     return rows.sort_values(ROW_KEYS, ignore_index=True)
 
 
-def _draw_bisection(ax: Axes, ds: xr.Dataset, cells: pd.DataFrame) -> str:
-    tried, p95 = ds["calib_coeff"].values, ds["calib_kl_p95"].values
+def _draw_bisection(ax: Axes, drawn: xr.Dataset, cells: pd.DataFrame) -> str:
+    tried, p95 = drawn["coeff"].values, drawn["bisection"].values
     opacity = float(np.clip(12 / len(cells), 0.2, 1))
     shared = {"alpha": opacity, "rasterized": len(cells) > MANY}
     for i, cell in enumerate(cells.to_dict("records")):
@@ -202,22 +287,21 @@ def _draw_bisection(ax: Axes, ds: xr.Dataset, cells: pd.DataFrame) -> str:
         ax.axhline(target, color=ink(), linewidth=0.8, linestyle="--", zorder=1)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for axis in (ax.xaxis, ax.yaxis):
-        low, high = axis.get_view_interval()
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
+    set_log_ticks(ax.xaxis)
+    set_log_ticks(ax.yaxis)
     ax.annotate(
         "target",
         (0, cells["target_kl"].max()),
         (2, 2),
         xycoords=ax.get_yaxis_transform(),
         textcoords="offset points",
-        fontsize="x-small",
+        fontsize=points("tick"),
     )
     ax.set_xlabel("|coefficient|" if (tried < 0).any() else "coefficient")
-    ax.set_ylabel("p95 of KL (nats)")
-    return "bisection; large: c_star"
+    stats = sorted(set(cells["target_stat"]) - {"rms"})
+    ax.set_ylabel(f"{' or '.join(stats)} of KL (nats)")
+    absent = (cells["target_stat"] == "rms").sum()
+    return f"bisection; rms of {absent} not recorded" if absent else "bisection; large: c_star"
 
 
 def _draw_trials(
@@ -247,7 +331,7 @@ def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     for label, colour, heading in zip(
         ax.get_yticklabels(), rows["colour"], rows["heading"], strict=True
     ):
-        label.set(color=colour, fontweight="bold" if heading else "normal")
+        label.set(color=small_print(colour), fontweight="bold" if heading else "normal")
     ax.set_xlabel("c_star")
     return "c_star, a mark per cell"
 
@@ -308,6 +392,6 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
                     (5, 0),
                     textcoords="offset points",
                     va="center",
-                    fontsize="xx-small",
+                    fontsize=points("note"),
                 )
     ax.set_ylim(len(rows) - 0.4, -0.6)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,81 +14,112 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.font_manager import font_scalings
 from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
-from xarray.plot import FacetGrid
 
-from isoklx.plot.titles import dose, literal, title, trajectories
+from isoklx.plot.fork_axis import set_fork_axis
+from isoklx.plot.grids import Grid
+from isoklx.plot.page import LINE, Page, columns_of, points
+from isoklx.plot.titles import dose, literal, trajectories
 
 PAGE = 7.0
 NARROWEST, WIDEST = 1.15, 3.4
 MARGIN = 0.7
-"""Inches: width of all panels and of one, and what is left of them."""
-
-LEGEND_ENTRY = 1.3
-"""Inches."""
+MOST_COLUMNS = 8
+"""Inches: width of all panels and of one, and what is left of them; and panels beside each other,
+where no width is given."""
 
 LONGEST_LABEL = 22
 """Letters along the height of a row."""
 
-NOTE_LINE = 7
-"""Height of a line of a note, in points."""
-
 NOTE = "note"
 
 Values = npt.NDArray[Any]
-Grid = FacetGrid[xr.DataArray]
 
 
-def facets(heights: Mapping[str, float], alphas: Values, window: int) -> Grid:
-    """Make empty panels.
+@dataclass(frozen=True)
+class Row:
+    """A row of panels.
 
     Parameters
     ----------
-    heights : mapping of str to float
-        Height of each row in inches, by its name.
-    alphas : array of float
-        Doses.
-    window : int
-        Where the token axis ends.
+    name : str
+        Its name in the ``name_dicts`` of the grid.
+    height : float
+        In inches, without the words below.
+    axis : {"token", "fork"}
+        What its x axis is of.
+    """
+
+    name: str
+    height: float
+    axis: Literal["token", "fork"] = "token"
+
+
+def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legend: int) -> Grid:
+    """Make empty panels; where doses do not fit beside each other, they go on in further rows.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    drawn : Dataset
+        The numbers that will be drawn; of it are taken ``alpha``, ``fork``, and the attributes
+        ``window`` and ``title``.
+    page : Page
+    notes, legend : int
+        Lines of notes above the panels, and entries of the legend, to leave room for.
 
     Returns
     -------
-    FacetGrid
+    Grid
         Its ``name_dicts`` say which ``row`` and ``alpha`` a panel is of.
     """
-    template = xr.DataArray(
-        np.zeros((len(heights), len(alphas))),
-        coords={"row": list(heights), "alpha": list(alphas)},
-        dims=["row", "alpha"],
+    alphas = drawn["alpha"].values.tolist()
+    drawn = drawn.assign_coords(row=[row.name for row in rows])
+    beside = min(len(alphas), MOST_COLUMNS)
+    wanted = min(max(PAGE / beside, NARROWEST), WIDEST) * beside + MARGIN
+    inches = page.inches(wanted)
+    # Panels below each other are as many in each row as can be.
+    columns = max(1, min(len(alphas), MOST_COLUMNS, math.floor((inches - MARGIN) / NARROWEST)))
+    columns = -(-len(alphas) // -(-len(alphas) // columns))
+    chunks = [alphas[start : start + columns] for start in range(0, len(alphas), columns)]
+    heights = [row.height for _ in chunks for row in rows]
+    words = 0.42 + (notes + 2) * points("note") * LINE / 72
+    below = -(-legend // max(1, int(inches / 1.4))) * points("legend") * LINE / 72
+    height = sum(heights) + len(chunks) * words + below + 0.2
+    figure = page.new(wanted, height + page.title_height(drawn.attrs["title"], wanted))
+    axs = figure.subplots(
+        len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
     )
-    width = min(max(PAGE / len(alphas), NARROWEST), WIDEST)
-    figsize = (width * len(alphas) + MARGIN, sum(heights.values()) + 1.1)
-    grid = FacetGrid(template, col="alpha", row="row", sharex=True, sharey="row", figsize=figsize)  # type: ignore[arg-type]
-    grid.fig.set_layout_engine("constrained")
-    grid.axs[0, 0].get_gridspec().set_height_ratios(list(heights.values()))
-    for ax in grid.axs.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize="x-small")
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, steps=[1, 2, 2.5, 5, 10]))
-    for ax, alpha in zip(grid.axs[0], alphas, strict=True):
-        ax.set_title(dose(alpha), fontsize="small")
-    grid.axs[0, 0].set_xlim(-0.03 * window, 1.03 * window)
-    # In the middle; a figure's own label would not make way for a legend.
-    middle, is_between = divmod(len(alphas) - 1, 2)
-    grid.axs[-1, middle].set_xlabel("token", fontsize="small", x=1.0 if is_between else 0.5)
+    names = np.full(axs.shape, None, dtype=object)
+    for i, chunk in enumerate(chunks):
+        for j, row in enumerate(rows):
+            for k, alpha in enumerate(chunk):
+                names[i * len(rows) + j, k] = {"row": row.name, "alpha": alpha}
+    grid = Grid(drawn, names, figure, axs)
+    _set_axes(grid, rows, (inches - MARGIN) / columns)
     return grid
 
 
+def panels_of(grid: Grid, row: str) -> dict[float, Axes]:
+    """The panels of a row, by their doses."""
+    return {
+        name["alpha"]: ax
+        for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True)
+        if name is not None and name["row"] == row
+    }
+
+
 @contextmanager
-def closed_on_error(grid: Grid) -> Iterator[None]:
+def closed_on_error(grid: Grid, page: Page) -> Iterator[None]:
     """Leave no half-drawn figure behind, which a notebook would show."""
     try:
         yield
     except BaseException:
-        plt.close(grid.fig)
+        if page.subfigure is None:
+            plt.close(grid.fig)
         raise
 
 
@@ -101,40 +134,51 @@ def row_name(what: str, label: str) -> str:
     return f"{what} of {label}" if label else what
 
 
-def label_row(axes: npt.NDArray[Any], what: str, label: str = "") -> None:
+def label_row(grid: Grid, row: str, what: str, label: str = "") -> None:
     """Label the y axis of a row, with the name of its group above."""
     text = f"{literal(label, LONGEST_LABEL)}\n{what}" if label else what
-    axes[0].set_ylabel(text, fontsize="small")
+    for ax in panels_of(grid, row).values():
+        if _is_first(ax):
+            ax.set_ylabel(text, fontsize=points("label"))
 
 
-def put_title(grid: Grid, ds: xr.Dataset, what: str, *, size: str = "") -> None:
-    """Put the title above all, from the cells of the figure, once all notes are written."""
-    notes = [note.get_text() for ax in grid.axs[0] for note in _notes(ax)]
-    lines = max((note.count("\n") + 1 for note in notes), default=0)
-    for ax in grid.axs[0]:
-        ax.set_title(ax.get_title(), fontsize="small", pad=5 + NOTE_LINE * lines)
-    inches = grid.fig.get_figwidth() / font_scalings["small"]
-    grid.fig.suptitle(title(ds, what, size=size, inches=inches), fontsize="small")
+def put_title(grid: Grid, page: Page) -> None:
+    """Put the title above all, and those of panels above their notes, once these are written."""
+    top = grid.name_dicts[0, 0]["row"]
+    axes = list(panels_of(grid, top).values())
+    lines = max(
+        (text.get_text().count("\n") + 1 for ax in axes for text in notes_of(ax)), default=0
+    )
+    for ax in axes:
+        pad = 5 + LINE * points("note") * lines
+        ax.set_title(ax.get_title(), fontsize=points("panel"), pad=pad)
+    page.put_title(grid.fig, grid.data.attrs["title"])
 
 
 def put_legend(grid: Grid, handles: Sequence[Artist | tuple[Artist, ...]]) -> None:
     """Put one legend for all panels under them; a tuple is one entry of several colours."""
     entries: list[Any] = list(handles)
-    columns = max(1, min(len(handles), int(grid.fig.get_figwidth() / LEGEND_ENTRY)))
+    labels = [str((each[0] if isinstance(each, tuple) else each).get_label()) for each in entries]
+    size = points("legend")
     grid.figlegend = grid.fig.legend(
         entries,
-        [(each[0] if isinstance(each, tuple) else each).get_label() for each in entries],
+        labels,
         handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
         loc="outside lower center",
-        ncols=columns,
-        fontsize="x-small",
+        ncols=columns_of(labels, grid.fig.bbox.width / grid.fig.dpi, size),
+        fontsize=size,
         frameon=False,
     )
 
 
+def words_only(text: str) -> Artist:
+    """An entry of a legend that explains no line."""
+    return Line2D([], [], linestyle="none", label=text)
+
+
 def note(ax: Axes, text: str) -> None:
     """Write a line above the right corner of a panel, below the lines that are there already."""
-    for earlier in _notes(ax):
+    for earlier in notes_of(ax):
         earlier.set_text(f"{earlier.get_text()}\n{text}")
         return
     ax.annotate(
@@ -144,20 +188,23 @@ def note(ax: Axes, text: str) -> None:
         xycoords="axes fraction",
         textcoords="offset points",
         ha="right",
-        fontsize="xx-small",
+        fontsize=points("note"),
         gid=NOTE,
     )
 
 
-def note_sizes(axes: npt.NDArray[Any], sizes: xr.Dataset) -> None:
-    """Write above each panel of a row how many trajectories there are, and how many distinct."""
-    for i, ax in enumerate(axes):
-        here = sizes.isel(alpha=[i])
-        if here["n"].any():
-            note(ax, trajectories(here))
+def note_size(ax: Axes, n: Values, n_distinct: Values) -> None:
+    """Write above a panel how many trajectories each of its groups has, and how many distinct."""
+    # A group that is not in this row has NaN.
+    counts = np.nan_to_num(np.atleast_1d([n, n_distinct])).astype(int).reshape(2, -1)
+    counts = counts[:, counts[0] > 0]
+    if counts.size:
+        sizes = {"n": ("group", counts[0]), "n_distinct": ("group", counts[1])}
+        note(ax, trajectories(xr.Dataset(sizes)))
 
 
-def _notes(ax: Axes) -> list[Text]:
+def notes_of(ax: Axes) -> list[Text]:
+    """What was noted above a panel."""
     return [text for text in ax.texts if text.get_gid() == NOTE]
 
 
@@ -170,5 +217,54 @@ def say_why_empty(ax: Axes, text: str) -> None:
         transform=ax.transAxes,
         ha="center",
         va="center",
-        fontsize="x-small",
+        fontsize=points("tick"),
     )
+
+
+def _set_axes(grid: Grid, rows: Sequence[Row], width: float) -> None:
+    """Scales, limits, ticks and titles of all panels; those of a kind share their axes."""
+    window = int(grid.data.attrs["window"])
+    first: dict[str, Axes] = {}
+    for row in rows:
+        panels = panels_of(grid, row.name)
+        for alpha, ax in panels.items():
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.tick_params(labelsize=points("tick"), labelleft=_is_first(ax))
+            if row.axis in first:
+                ax.sharex(first[row.axis])
+                ax.sharey(first[row.axis])
+            first.setdefault(row.axis, ax)
+            if row is rows[0]:
+                ax.set_title(dose(alpha), fontsize=points("panel"))
+        _label_tokens(list(panels.values()), row.axis)
+    for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True):
+        ax.set_visible(name is not None)
+    # Once they share it, for a scale is of all that share an axis.
+    for axis, ax in first.items():
+        if axis == "fork":
+            set_fork_axis(ax, grid.data["fork"].values, width - 0.25)
+        else:
+            locator = MaxNLocator(nbins=3, integer=True, steps=[1, 2, 2.5, 5, 10])
+            ax.xaxis.set_major_locator(locator)
+            ax.set_xlim(-0.03 * window, 1.03 * window)
+
+
+def _label_tokens(axes: Sequence[Axes], axis: str) -> None:
+    """Say what the x axis of each line of panels is, in its middle."""
+    lines: dict[int, list[Axes]] = {}
+    for ax in axes:
+        lines.setdefault(ax.get_subplotspec().rowspan.start, []).append(ax)  # type: ignore[union-attr]
+    for line in lines.values():
+        # A figure's own label would not make way for a legend.
+        middle, is_between = divmod(len(line) - 1, 2)
+        line[middle].set_xlabel(
+            "token" if axis == "token" else "token (log scale)",
+            fontsize=points("label"),
+            x=1.0 if is_between else 0.5,
+            labelpad=1,
+        )
+
+
+def _is_first(ax: Axes) -> bool:
+    place = ax.get_subplotspec()
+    return place is not None and place.is_first_col()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,13 +12,20 @@ from matplotlib.axes import Axes
 
 from isoklx.errors import UsageError
 from isoklx.plot.facets import note, say_why_empty
+from isoklx.plot.log_ticks import set_log_ticks
 
 Values = npt.NDArray[Any]
 
 UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
 
 FLOOR = 1e-4
-"""Nats; below this a logarithmic axis would show rounding."""
+"""Below this a logarithmic axis would show rounding."""
+
+MANY = 100_000
+"""Values of which a quantile is known well enough for the limit of an axis."""
+
+LINEAR_YMAX = 6.0
+"""Nats; where a linear axis ends by itself."""
 
 HIGHEST = 1e30
 """Nats; far beyond it the ticks of an axis overflow."""
@@ -51,16 +58,33 @@ class Extent:
         cls, lower: Values, upper: Values, *, median: Values, peaks: Values | None = None
     ) -> Extent:
         """Extent of what lies between two arrays, and of the median; NaN is nothing."""
-        lower, upper, median = lower[lower > 0], _known(upper), _known(median)
+        highest = float(np.fmax.reduce(upper, axis=None, initial=-np.inf))
+        few = max(1, upper.size // MANY)
+        lower, upper, median = lower.ravel()[::few], upper.ravel()[::few], _known(median)
+        lower, upper = lower[lower > 0], _known(upper)
         low = float(np.quantile(lower, 0.02)) if lower.size else np.nan
-        high, highest = (np.quantile(upper, 0.98), upper.max()) if upper.size else (np.nan, np.nan)
+        high = float(np.quantile(upper, 0.98)) if upper.size else np.nan
+        highest = highest if np.isfinite(highest) else np.nan
         peaks = np.empty(0) if peaks is None else _known(peaks)
-        return cls(low, float(high), float(highest), peaks, median)
+        return cls(low, high, highest, peaks, median)
 
     @classmethod
     def of_lines(cls, lines: Values, median: Values) -> Extent:
         """Extent of lines, one a row, and of their median."""
         return cls.of(lines, lines, median=median, peaks=np.fmax.reduce(lines, axis=1))
+
+    @classmethod
+    def of_all(cls, extents: Sequence[Extent]) -> Extent:
+        """Extent of what shares a panel."""
+        if len(extents) == 1:
+            return extents[0]
+        return cls(
+            float(np.fmin.reduce([each.low for each in extents])),
+            float(np.fmax.reduce([each.high for each in extents])),
+            float(np.fmax.reduce([each.highest for each in extents])),
+            np.concatenate([each.peaks for each in extents]),
+            np.concatenate([each.median for each in extents]),
+        )
 
     def beyond(self, bottom: float, top: float) -> Iterator[str]:
         """Say what cannot be seen between two limits, one line each."""
@@ -73,9 +97,9 @@ class Extent:
         yield from _median("below", self.median < bottom, DOWN)
 
 
-def check_ymax(ymax: float | Literal["auto"]) -> None:
+def check_ymax(ymax: float | Literal["auto"] | None) -> None:
     """Raise UsageError unless this can be an upper limit."""
-    if ymax != "auto" and not (isinstance(ymax, int | float) and 0 < ymax <= HIGHEST):
+    if ymax not in ("auto", None) and not (isinstance(ymax, int | float) and 0 < ymax <= HIGHEST):
         raise UsageError(f"kl_ymax={ymax!r}: give nats above 0, up to {HIGHEST:g}, or auto")
 
 
@@ -86,7 +110,8 @@ def limit(
     log: bool,
     least: float,
     why_empty: str = "not run",
-) -> None:
+    floor: float = FLOOR,
+) -> float:
     """Give all panels the same limits, and write above a panel what lies beyond them.
 
     Parameters
@@ -101,6 +126,13 @@ def limit(
         What an automatic limit includes at least.
     why_empty : str
         What a panel without any value says.
+    floor : float
+        Where a logarithmic axis begins at the lowest.
+
+    Returns
+    -------
+    float
+        Where the axis begins.
     """
     full = [extent for extent in extents.values() if not np.isnan(extent.highest)]
     if ymax == "auto":
@@ -109,11 +141,14 @@ def limit(
         top = ymax
     lows = [extent.low for extent in full if not np.isnan(extent.low)]
     # A line at 0 is not to hide behind a linear axis.
-    bottom = min(top / 10, max(FLOOR, min(lows, default=FLOOR))) if log else -top / 60
+    lowest = max(floor, min(lows, default=floor))
+    bottom = _round_down(min(top / 10, lowest)) if log else -top / 60
     for ax, extent in extents.items():
         if log:
             ax.set_yscale("log")
         ax.set_ylim(bottom, top)
+        if log:
+            set_log_ticks(ax.yaxis)
         if np.isnan(extent.highest):
             say_why_empty(ax, why_empty)
         elif extent.highest < bottom:
@@ -121,6 +156,14 @@ def limit(
         else:
             for line in extent.beyond(bottom, top):
                 note(ax, line)
+    return float(bottom)
+
+
+def _round_down(value: float) -> float:
+    """The next number below with a single digit 1, 2 or 5."""
+    power = 10.0 ** np.floor(np.log10(value))
+    digit = max(each for each in (1, 2, 5) if each * power <= value * (1 + 1e-9))
+    return float(f"{digit * power:.1g}")
 
 
 def _known(values: Values) -> Values:

@@ -15,9 +15,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
 
 from isoklx.errors import UsageError
-from isoklx.plot.facets import note
 from isoklx.plot.palette import ink, paper
-from isoklx.plot.thinning import thin
+from isoklx.plot.thinning import thin_for, unseen
 
 MOST_LINES = 2000
 """Lines drawn in a panel."""
@@ -25,9 +24,13 @@ MOST_LINES = 2000
 WIDEST = 100
 """Points; far beyond it matplotlib does not come to an end."""
 
+ROUGH = 0.35
+"""Of the opacity of smooth lines, that of others: a spike by itself stays visible."""
+
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 Levels = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,10 @@ class Strokes:
     ----------
     line_alpha : float, optional
         Opacity of a thin line, in (0, 1]; by default the more lines, the less.
-    line_lw, median_lw : float
-        Widths in points.
+    line_lw : float, optional
+        Width of a thin line, in points; by default the more lines, the thinner.
+    median_lw : float
+        Width of a median, in points.
 
     Raises
     ------
@@ -49,27 +54,41 @@ class Strokes:
     Examples
     --------
     >>> Strokes().opacity(100)
-    0.4
+    0.3
     """
 
     line_alpha: float | None = None
-    line_lw: float = 0.6
+    line_lw: float | None = None
     median_lw: float = 1.4
 
     def __post_init__(self) -> None:
         if self.line_alpha is not None and not 0 < self.line_alpha <= 1:
             raise UsageError(f"line_alpha={self.line_alpha}: give an opacity above 0, up to 1")
         for name in ("line_lw", "median_lw"):
-            if not 0 < getattr(self, name) <= WIDEST:
-                raise UsageError(
-                    f"{name}={getattr(self, name)}: give a width above 0, up to {WIDEST} points"
-                )
+            width = getattr(self, name)
+            if width is not None and not 0 < width <= WIDEST:
+                raise UsageError(f"{name}={width}: give a width above 0, up to {WIDEST} points")
 
     def opacity(self, n_lines: int) -> float:
         """Opacity of each of so many lines."""
         if self.line_alpha is not None:
             return self.line_alpha
-        return min(0.9, 4.0 / math.sqrt(max(n_lines, 1)))
+        return min(0.9, 3.0 / math.sqrt(max(n_lines, 1)))
+
+    def width(self, n_lines: int) -> float:
+        """Width of each of so many lines, in points."""
+        if self.line_lw is not None:
+            return self.line_lw
+        return min(0.6, max(0.2, 2.4 / math.sqrt(max(n_lines, 1))))
+
+    def of_rough_lines(self, n_lines: int) -> Strokes:
+        """For lines that are not smooth: each is drawn up and down over all pixels there are."""
+        rough = max(ROUGH * self.opacity(n_lines), 0.06)
+        return Strokes(
+            rough if self.line_alpha is None else self.line_alpha,
+            0.5 * self.width(n_lines) if self.line_lw is None else self.line_lw,
+            self.median_lw,
+        )
 
 
 def add_lines(
@@ -94,15 +113,18 @@ def add_lines(
     levels : array (path,), int
         Level of each piece.
     """
-    kept = thin(y)
+    kept = thin_for(ax, y)
     x, level = np.broadcast_to(x, y.shape), np.broadcast_to(level, y.shape)
+    again = np.zeros(y.shape, dtype=bool)
     if kept is not None:
         x, y, level = (np.take_along_axis(values, kept, axis=1) for values in (x, y, level))
-    pieces, levels = _pieces(np.stack([x, y], axis=-1, dtype=float), level)
+        again = np.zeros(y.shape, dtype=bool)
+        again[:, 1:] = unseen(kept, y)
+    pieces, levels = _pieces(np.stack([x, y], axis=-1, dtype=float), level, again)
     order = np.argsort(-levels, kind="stable")
     collection = LineCollection(
         [pieces[i] for i in order],
-        linewidths=strokes.line_lw,
+        linewidths=strokes.width(len(y)),
         alpha=strokes.opacity(len(y)),
         # Thousands of lines as vectors make a file that readers choke on.
         rasterized=True,
@@ -114,7 +136,7 @@ def add_lines(
 def draw_median(ax: Axes, median: xr.DataArray, strokes: Strokes) -> None:
     """Draw a median upon the lines, along its only dimension."""
     median = median.dropna(median.dims[0])
-    kept = thin(median.values[np.newaxis])
+    kept = thin_for(ax, median.values[np.newaxis])
     if kept is not None:
         median = median.isel({median.dims[0]: kept[0]})
     width = strokes.median_lw
@@ -133,6 +155,8 @@ def shown(ds: xr.Dataset) -> xr.Dataset:
     More lines than that are one blot, and take memory and time without end; what is said of
     trajectories (medians, counts, shares) is of all of them.
     """
+    if ds.sizes["prompt"] * ds.sizes["cell"] <= MOST_LINES:
+        return ds
     prompts = _spread(ds.sizes["prompt"], MOST_LINES)
     return ds.isel(prompt=prompts, cell=_spread(ds.sizes["cell"], MOST_LINES // len(prompts)))
 
@@ -142,33 +166,25 @@ def in_memory_if_small(ds: xr.Dataset) -> xr.Dataset:
     return ds if ds["kl"].chunks else ds.compute()
 
 
-def note_shown(ax: Axes, drawn: int, there: int) -> None:
-    """Say of how many lines those that are drawn are a part, if they are not all."""
-    if drawn < there:
-        note(ax, f"{drawn} of {there} lines drawn")
-
-
-def by_line(da: xr.DataArray, unit: str = "prompt") -> Values:
-    """Values as an array of one row per trajectory."""
-    return da.stack(line=["cell", unit], create_index=False).transpose("line", ...).values
-
-
 def _spread(n: int, most: int) -> npt.NDArray[np.intp]:
     """Evenly spaced indices, all of them if there are no more than that."""
     return np.unique(np.linspace(0, n - 1, min(n, max(most, 1)), dtype=np.intp))
 
 
-def _pieces(points: Floats, level: Levels) -> tuple[Sequence[Floats], Levels]:
-    """Cut lines where the level changes; a piece reaches to the first point of the next one."""
-    n_lines, length = level.shape
-    present = ~np.isnan(points[..., 1])
-    changes = np.ones(level.shape, dtype=bool)
-    changes[:, 1:] = (level[:, 1:] != level[:, :-1]) | (present[:, 1:] != present[:, :-1])
-    starts = np.flatnonzero(changes)
-    ends = np.append(starts[1:], n_lines * length)
-    same_line = ends % length != 0
-    ends = ends + (same_line & np.append(present, False)[ends])
-    drawn = present.flat[starts]
-    points = points.reshape(-1, 2)
+def _pieces(points: Floats, level: Levels, again: Mask) -> tuple[Sequence[Floats], Levels]:
+    """Cut lines where the level changes; a piece reaches to the first point of the next one.
+
+    Points that would be drawn again are left out.
+    """
+    kept = ~again
+    line = np.broadcast_to(np.arange(len(level))[:, np.newaxis], level.shape)[kept]
+    points, level = points[kept], level[kept]
+    present = ~np.isnan(points[:, 1])
+    same_line = line[1:] == line[:-1]
+    changes = ~same_line | (level[1:] != level[:-1]) | (present[1:] != present[:-1])
+    starts = np.append(0, np.flatnonzero(changes) + 1)
+    ends = np.append(starts[1:], len(level))
+    ends = ends + np.append(same_line, False)[ends - 1] * np.append(present, False)[ends]
+    drawn = present[starts] if len(level) else np.zeros(1, bool)
     spans = zip(starts[drawn], ends[drawn], strict=True)
-    return [points[start:end] for start, end in spans], level.flat[starts[drawn]]
+    return [points[start:end] for start, end in spans], level[starts[drawn]]

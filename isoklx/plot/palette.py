@@ -5,8 +5,9 @@ Of two things in one panel, the one that matters more is the darker one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb
@@ -22,15 +23,23 @@ UNKNOWN = "#c8c8c8"
 """Where there is KL and no pmass."""
 
 METHODS = {
-    "directional_ablation": ("#0072b2", "o"),
-    "mean_diff": ("#d55e00", "s"),
-    "pca": ("#009e73", "D"),
+    "directional_ablation": ("#0c4e77", "o"),
+    "mean_diff": ("#d85917", "s"),
+    "pca": ("#2fcbad", "D"),
 }
-"""Colour and marker of the methods that are known by name."""
+"""Colour and marker of the methods that are known by name: ever lighter in grey."""
 
-OTHER_COLOURS = ("#b25690", "#56b4e9", "#7f3b08", "#a87900", "#777777")
+OTHER_COLOURS = ("#9d85ef", "#742e24", "#e8a736", "#55846e", "#8d39d6")
 OTHER_MARKERS = ("^", "v", "<", ">")
 """Of other methods; one marker fewer than colours, so that 20 of them differ."""
+
+DASHES: tuple[Any, ...] = (
+    *("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))),
+    (0, (6, 1, 1, 1, 1, 1)),
+)
+"""Of models, or whatever else is told apart in one colour."""
+
+Labels = tuple[tuple[str, Any], ...]
 
 _PMASS = ("#5c0614", "#c2352b", "#e99a63", "#8fc1e3")
 
@@ -81,6 +90,43 @@ def method_styles(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {name: styles[name] for name in methods}
 
 
+def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
+    """Give each group of cells a colour, a marker and dashes.
+
+    Parameters
+    ----------
+    groups : sequence of tuple of (str, object)
+        The labels of each group by name, of the same names in each. A method has the colour that it
+        has everywhere; what else groups differ in, dashes. Without methods the first label is
+        coloured.
+
+    Returns
+    -------
+    list of dict
+        Options of a line: ``color``, ``marker``, ``linestyle``.
+
+    Examples
+    --------
+    >>> groups = [(("method", "pca"), ("seed", 0)), (("method", "pca"), ("seed", 1))]
+    >>> [(style["color"], style["linestyle"]) for style in group_styles(groups)]
+    [('#2fcbad', '-'), ('#2fcbad', (0, (4, 1.5)))]
+    >>> group_styles([()])[0]["color"]
+    'black'
+    """
+    names = [name for name, _ in groups[0]] if groups else []
+    if not names:
+        return [{"color": ink(), "marker": "o", "linestyle": "-"} for _ in groups]
+    key = names.index("method") if "method" in names else 0
+    main = [labels[key][1] for labels in groups]
+    styles = method_styles(list(map(str, main))) if names[key] == "method" else _in_order(main)
+    rest = [labels[:key] + labels[key + 1 :] for labels in groups]
+    dashes = dict(zip(dict.fromkeys(rest), cycle(DASHES), strict=False))
+    return [
+        {"color": styles[each][0], "marker": styles[each][1], "linestyle": dashes[other]}
+        for each, other in zip(main, rest, strict=True)
+    ]
+
+
 def ink() -> str:
     """Colour of medians, lines to compare with, and words: that of the style's text."""
     return str(mpl.rcParams["text.color"])
@@ -112,3 +158,11 @@ def _dose_colour(alpha: float) -> str:
     # Even steps for doses that double, 0 and infinity at the ends, and no yellow upon white.
     position = 0.9 * abs(alpha) / (1 + abs(alpha))
     return to_hex(mpl.colormaps["viridis" if alpha >= 0 else "plasma"](position))
+
+
+def _in_order(labels: Iterable[Any]) -> dict[Any, tuple[str, str]]:
+    """Colours and markers of labels that are no methods, in their order."""
+    colours = (*(colour for colour, _ in METHODS.values()), *OTHER_COLOURS)
+    markers = (*(marker for _, marker in METHODS.values()), *OTHER_MARKERS)
+    styles = zip(cycle(colours), cycle(markers), strict=False)
+    return dict(zip(dict.fromkeys(labels), styles, strict=False))

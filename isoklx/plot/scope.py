@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
-from isoklx.plot.titles import label_name
 from isoklx.stats.groups import group_cells
 from isoklx.stats.repeats import LABELS as REPEATED_WITHIN
 from isoklx.stats.repeats import compare
@@ -64,22 +64,29 @@ def in_scope(
     return ds.isel(alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values)
 
 
-def groups(ds: xr.Dataset, by: str | None) -> dict[str, xr.Dataset]:
-    """The cells of each row of panels, by the label that they share; one group without `by`.
+def split(ds: xr.Dataset, by: Sequence[str]) -> list[tuple[dict[str, Any], xr.Dataset]]:
+    """The cells of each group, and the labels that they share; one group without any label.
 
     Raises
     ------
     UsageError
-        When `by` is no label of a cell.
+        When `by` names what is no label of a cell.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> [labels for labels, _ in split(isoklx.open_sweep("data/sample"), ["seed"])]
+    [{'seed': 0}, {'seed': 1}]
     """
-    if by is None:
-        return {"": ds}
-    found = group_cells(ds, by, np.ones(ds.sizes["cell"], dtype=bool))
+    found = group_cells(ds, list(by), np.ones(ds.sizes["cell"], dtype=bool))
     code = found.code.values
-    return {
-        label_name(by, label): ds.isel(cell=np.flatnonzero(code == i))
-        for i, label in enumerate(found.labels[by].values.tolist())
-    }
+    groups = []
+    for i in np.unique(code):
+        place = np.unravel_index(i, found.shape) if by else ()
+        named = zip(found.labels.items(), place, strict=True)
+        labels = {name: label.values[at].item() for (name, label), at in named}
+        groups.append((labels, ds.isel(cell=np.flatnonzero(code == i))))
+    return groups
 
 
 @dataclass(frozen=True)
@@ -87,51 +94,35 @@ class Once:
     """What a figure draws, and of how much."""
 
     drawn: xr.Dataset
-    sizes: dict[str, xr.Dataset]
-    """``n`` and ``n_distinct`` of each row of panels along ``alpha``."""
+    distinct: xr.Dataset
+    """Without what repeats another cell of its group, whether that is drawn or not."""
     total: xr.Dataset
-    """Those of all rows together."""
-
-    @property
-    def differ(self) -> bool:
-        """Whether panels have different numbers."""
-        each = {
-            pair
-            for size in self.sizes.values()
-            for pair in zip(
-                size["n"].values.tolist(), size["n_distinct"].values.tolist(), strict=True
-            )
-        }
-        return len(each) > 1 or len(self.sizes) > 1
+    """``n`` and ``n_distinct`` of all groups together, along ``alpha``."""
 
 
-def each_once(ds: xr.Dataset, by: str | None, *, distinct: bool) -> Once:
-    """Leave out what repeats another cell of its row of panels, dose by dose, unless told not to.
+def each_once(ds: xr.Dataset, by: Sequence[str], *, distinct: bool) -> Once:
+    """Leave out what repeats another cell of its group, dose by dose, unless told not to.
 
     Raises
     ------
     UsageError
-        When `by` is no label of a cell.
+        When `by` names what is no label of a cell.
     """
-    rows = groups(ds, by)
-    found = compare(ds, by)
+    found = compare(ds, list(by))
     once = found.without(ds)
-    # Rows by seed, say, hold each repeat once; all together they do not.
-    total = found.count(ds) if by in (None, *REPEATED_WITHIN) else compare(ds).count(ds)
-    sizes = {
-        label: xr.Dataset({"n": _ran(rows[label]), "n_distinct": _ran(cells)})
-        for label, cells in groups(once, by).items()
-    }
-    return Once(once if distinct else ds, sizes, total)
+    # Groups by seed, say, hold each repeat once; all together they do not.
+    total = found.count(ds) if set(by) <= set(REPEATED_WITHIN) else compare(ds).count(ds)
+    return Once(once if distinct else ds, once, total)
+
+
+def ran(ds: xr.Dataset) -> xr.DataArray:
+    """Trajectories of each dose."""
+    return ds["gen_len"].notnull().sum(["cell", "prompt"])
 
 
 def how_smoothed(roll: int) -> str:
     """Words for a title; none where nothing is smoothed."""
     return f", smoothed over {roll} tokens" if roll > 1 else ""
-
-
-def _ran(ds: xr.Dataset) -> xr.DataArray:
-    return ds["gen_len"].notnull().sum(["cell", "prompt"])
 
 
 def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:

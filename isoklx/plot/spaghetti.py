@@ -2,109 +2,116 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from isoklx.plot import palette
 from isoklx.plot.facets import note
+from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE
 from isoklx.plot.limits import Extent
-from isoklx.plot.lines import (
-    Strokes,
-    add_lines,
-    by_line,
-    draw_median,
-    in_memory_if_small,
-    note_shown,
-    shown,
-)
-from isoklx.stats.kernels.smoothing import Edges
-from isoklx.stats.targets import above_target, crossed
-from isoklx.stats.trajectories import (
-    paired_pmass,
-    pmass_on_tokens,
-    quantile,
-    smooth,
-)
+from isoklx.plot.lines import Strokes, add_lines, draw_median
+from isoklx.stats.trajectories import default_roll
 
-PMASS_LEVELS = 32
+PMASS_LEVELS = 12
 """More shades than that nobody tells apart, and each makes more pieces of a line."""
 
 CROSSED, BELOW = 0, 1
 
 
-def draw_spaghetti(
-    ax: Axes, ds: xr.Dataset, roll: int, edges: Edges, strokes: Strokes, *, by_pmass: bool
-) -> Extent:
-    """Draw the trajectories of one dose, each smoothed, and say how far they go.
+def draw_lines(ax: Axes, here: xr.Dataset, strokes: Strokes) -> Extent:
+    """Draw the trajectories of one dose, and say how far they go.
 
     Parameters
     ----------
     ax : Axes
-    ds : Dataset
-        Cells of one dose, without the dimension ``alpha``.
-    roll, edges
-        As for `isoklx.smooth`.
+    here : Dataset
+        Of `isoklx.plot.figure1_numbers.numbers`, of one dose and row.
     strokes : Strokes
-    by_pmass : bool
-        Whether colour says pmass at the token, else whether the trajectory crossed its target.
 
     Returns
     -------
     Extent
     """
-    needed = ["kl", "target_kl", "pmass_eval", "gen_len", "unpaired"]
-    ds = in_memory_if_small(ds[[name for name in needed if name in ds]])
-    of_all = xr.Dataset(
-        {
-            "crossed": crossed(ds),
-            "ran": ds["kl"].notnull().any("token"),
-            "above": above_target(ds).sum(),
-            "there": ds["kl"].notnull().sum(),
-            "median": smooth(quantile(ds["kl"], 0.5), roll, edges=edges),
-        }
-    ).compute()
-    n = int(of_all["ran"].sum())
-    drawn = shown(ds).compute()
-    lines, tokens = by_line(smooth(drawn["kl"], roll, edges=edges)), drawn["token"].values
+    lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
     there = ~np.isnan(lines).all(axis=1)
-    if by_pmass:
-        level = by_line(_pmass_level(pmass_on_tokens(drawn)))[there]
-        collection, levels = add_lines(ax, tokens, lines[there], level, strokes)
-        shade = np.where(levels < PMASS_LEVELS, (levels + 0.5) / PMASS_LEVELS, np.nan)
-        collection.set(cmap=palette.pmass_colours(), clim=(0, 1), array=shade)
+    drawn = lines[there]
+    if 2 * here.attrs["roll"] < default_roll(here.attrs["window"]):
+        strokes = strokes.of_rough_lines(len(drawn))
+    if here.attrs["color_by_pmass"]:
+        level = _shade(here["pmass_on_tokens"].transpose(LINE, "token").values[there])
+        collection, levels = add_lines(ax, tokens, drawn, level, strokes)
+        _colour_by_pmass(collection, levels)
     else:
-        level = np.where(by_line(crossed(drawn).expand_dims("token"))[there], CROSSED, BELOW)
-        collection, levels = add_lines(ax, tokens, lines[there], level, strokes)
+        over = here["crossed"].values[there] == 1
+        level = np.where(over, CROSSED, BELOW)[:, np.newaxis]
+        collection, levels = add_lines(ax, tokens, drawn, level, strokes)
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
-        if n:
-            note(ax, f"{int(of_all['crossed'].sum()) / n:.0%} crossed")
-            share = int(of_all["above"]) / int(of_all["there"])
-            # Of the tokens of a sound dose a few are above, and it matters how few.
-            digits = 1 if 0 < share < 0.1 else 0
-            note(ax, f"{share:.{digits}%} of tokens above")
-    note_shown(ax, there.sum(), n)
-    draw_median(ax, of_all["median"], strokes)
-    return Extent.of_lines(lines, of_all["median"].values)
+    note_shown(ax, len(drawn), int(here["n_lines"]))
+    draw_median(ax, here["kl_median"], strokes)
+    return Extent.of_lines(lines, here["kl_median"].values)
+
+
+def draw_answer_lines(ax: Axes, here: xr.Dataset, colour: str, strokes: Strokes) -> None:
+    """Draw pmass of one dose at the forks, a line for each prompt or question.
+
+    Parameters
+    ----------
+    ax : Axes
+    here : Dataset
+        Of `isoklx.plot.figure1_numbers.numbers`, of one dose and row.
+    colour : str
+        Of the dose; not used where lines have the colours of their pmass.
+    strokes : Strokes
+    """
+    name = here.attrs["answers"]
+    lines, forks = here[name].transpose(ANSWER_LINE, "fork").values, here["fork"].values
+    # A fork that only other cells have is no gap in the line.
+    lines = lines[~np.isnan(lines).all(axis=1)]
+    order = np.isnan(lines).argsort(axis=1, kind="stable")
+    lines = np.take_along_axis(lines, order, axis=1)
+    if here.attrs["color_by_pmass"]:
+        collection, levels = add_lines(ax, forks[order], lines, _shade(lines), strokes)
+        _colour_by_pmass(collection, levels)
+    else:
+        level = np.zeros((len(lines), 1), int)
+        collection, _ = add_lines(ax, forks[order], lines, level, strokes)
+        collection.set_color(colour)
+    draw_median(ax, here[f"{name}_median"], strokes)
+
+
+def note_shown(ax: Axes, drawn: int, there: int) -> None:
+    """Say of how many lines those that are drawn are a part, if they are not all."""
+    if drawn < there:
+        note(ax, f"{drawn} of {there} lines drawn")
 
 
 def spaghetti_legend() -> list[Artist]:
-    """What the colours of `draw_spaghetti` stand for, unless they are pmass."""
+    """What the colours of `draw_lines` stand for, unless they are pmass."""
     return [
         Line2D([], [], color=palette.CROSSED, label="crossed target KL"),
         Line2D([], [], color=palette.BELOW, label="stayed below it"),
     ]
 
 
-def unknown_legend(ds: xr.Dataset) -> list[Artist]:
+def unknown_legend(drawn: xr.Dataset) -> list[Artist]:
     """What the grey of a line means, if any line has KL and no pmass."""
-    unknown = ds["gen_len"].notnull() & paired_pmass(ds).isnull().all("fork")
+    unknown = drawn["kl"].notnull() & drawn["pmass_on_tokens"].isnull()
     return [Line2D([], [], color=palette.UNKNOWN, label="pmass unknown")] if unknown.any() else []
 
 
-def _pmass_level(pmass: xr.DataArray) -> xr.DataArray:
+def _shade(pmass: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:
     """Shade of each token, PMASS_LEVELS where there is none."""
-    shade = (pmass * PMASS_LEVELS).clip(0, PMASS_LEVELS - 1)
-    return shade.fillna(PMASS_LEVELS).astype(int)
+    shade = np.clip(pmass * PMASS_LEVELS, 0, PMASS_LEVELS - 1)
+    return np.where(np.isnan(shade), PMASS_LEVELS, shade).astype(np.intp)
+
+
+def _colour_by_pmass(collection: LineCollection, levels: npt.NDArray[np.integer[Any]]) -> None:
+    shade = np.where(levels < PMASS_LEVELS, (levels + 0.5) / PMASS_LEVELS, np.nan)
+    collection.set(cmap=palette.pmass_colours(), clim=(0, 1), array=shade)

@@ -12,12 +12,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
-from xarray.plot import FacetGrid
 
 from isoklx.errors import DatasetError, UsageError
+from isoklx.plot.facets import closed_on_error
+from isoklx.plot.grids import Grid
+from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.survival_page import SurvivalPage
-from isoklx.plot.titles import dose
+from isoklx.plot.titles import death, described, dose, trajectories
 from isoklx.plot.typesetting import typeset
 from isoklx.stats import survival as survival_curves
 from isoklx.stats.kernels.curves import Interval
@@ -49,7 +51,10 @@ def survival(
     interval: Interval = "auto",
     ended: Ended = "censored",
     alphas: float | Sequence[float] | None = None,
-) -> FacetGrid[xr.Dataset]:
+    width: Width | None = None,
+    title: bool | str = True,
+    subfigure: AnyFigure | None = None,
+) -> Grid:
     """Draw Kaplan-Meier survival per dose, with 95% intervals and the numbers at risk.
 
     Parameters
@@ -61,11 +66,20 @@ def survival(
         without trajectories has none.
     alphas : float or sequence of float, optional
         Doses to draw; by default all that were run.
+    width : float or {"column", "page"}, optional
+        Of the figure, in inches; a column is 3.3 and a page 7. By default that of the style's
+        ``figure.figsize``, or what the panels would like. Words are smaller than the style's, down
+        to 6 points, where else no panel would be left.
+    title : bool or str
+        Whether to write a title made from the data above it; or one of your own.
+    subfigure : Figure or SubFigure, optional
+        To draw into, instead of a new figure.
 
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``threshold`` or group a panel is of. A curve begins at token 0
+        Its ``name_dicts`` say which ``threshold`` or group a panel is of, its ``data`` are the
+        curves. A curve begins at token 0
         with S = 1, holds its value until the next fork (token for KL), and ends where nobody is at
         risk any more, unless all are dead; a whisker there is its last interval. A stretch that
         curves share is drawn over once more, in dashes of their colours. Not saved; close it with
@@ -95,23 +109,51 @@ def survival(
     if not curves.sizes["alpha"]:
         raise DatasetError(f"no trajectory of this sweep has {metric}, so there is nothing to draw")
     facets = _facets(curves)
-    curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
-    curves = curves.rename({METRICS[metric].time: "time"})
-
     whole = measured(ds, metric)
     cells = whole.isel(cell=np.flatnonzero(whole[METRICS[metric].flag].values == 1))
-    page = SurvivalPage(curves, facets)
-    grid = page.empty_grid(cells)
-    for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True):
-        panel = None if name is None else curves.sel(name)
-        if panel is None or not panel["n"].any():
-            ax.set_visible(False)
-            continue
-        page.set_axes(ax, name)
-        page.label_ends(ax, _draw_curves(ax, panel))
-        page.count_at_risk(ax, panel)
-    typeset(grid.fig)
+    curves = curves.assign_attrs(title=_title(curves, cells))
+    curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
+    curves = curves.rename({METRICS[metric].time: "time"})
+    curves.attrs["facets"] = [str(dim) for dim in facets]
+    return draw_numbers(curves, Page(width, title, subfigure))
+
+
+def draw_numbers(curves: xr.Dataset, paper: Page) -> Grid:
+    """Draw what the ``data`` of an earlier figure are.
+
+    Parameters
+    ----------
+    curves : Dataset
+        What `isoklx.survival` returns, in memory, its ``fork`` or ``token`` renamed ``time``, with
+        the attributes ``title`` and ``facets``.
+    paper : Page
+
+    Returns
+    -------
+    Grid
+    """
+    page = SurvivalPage(curves, list(np.atleast_1d(curves.attrs["facets"])), paper)
+    grid = page.empty_grid()
+    with closed_on_error(grid, paper):
+        for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True):
+            panel = None if name is None else curves.sel(name)
+            if panel is None or not panel["n"].any():
+                ax.set_visible(False)
+                continue
+            page.set_axes(ax, name)
+            page.label_ends(ax, _draw_curves(ax, panel))
+            page.count_at_risk(ax, panel)
+        typeset(grid.fig)
     return grid
+
+
+def _title(curves: xr.Dataset, cells: xr.Dataset) -> str:
+    thresholds = curves["threshold"].values
+    threshold = f"{thresholds.item():g}" if thresholds.size == 1 else "threshold"
+    groups = [dim for dim in curves["n"].dims if dim != "alpha"]
+    what = f"Survival: dead once {death(curves.attrs['metric'], threshold)}"
+    total = curves[["n", "n_distinct"]].sum(groups)
+    return described(cells, what, size=trajectories(total))
 
 
 def _facets(curves: xr.Dataset) -> list[Hashable]:

@@ -8,30 +8,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
-from xarray.plot import FacetGrid
+from matplotlib.transforms import ScaledTranslation
 
+from isoklx.plot.fork_axis import fork_ticks, set_fork_scale
+from isoklx.plot.grids import Grid
+from isoklx.plot.page import SMALLEST, Page, fitting, letters_in, points
 from isoklx.plot.palette import dose_colours, small_print
-from isoklx.plot.titles import dose, label_name, literal, title, trajectories
+from isoklx.plot.titles import dose, label_name, literal
 from isoklx.stats.assumptions import of_survival
 
 COLUMN, PAGE = 72 * 3.5, 72 * 7.0
-"""Width of one panel and of several, as in a paper of two columns."""
+"""Width of one panel and of several, where no other is given."""
 
-PANEL_HEIGHT = 112.0
+PANEL_HEIGHT, NARROW, LEAST_WIDTH = 112.0, 90.0, 64.0
+"""Of a panel: higher where its labels need it; beside others, and by itself no narrower."""
 
 LETTER, LINE = 0.58, 1.3
 """Mean width of a letter and height of a line, over the size of the font."""
-
-SMALL = 0.85
-"""Size of the note below, over the size of all other text."""
-
-ROUND_TOKENS = [0, *(digit * 10**power for power in range(7) for digit in (1, 2, 5))]
 
 
 @dataclass(frozen=True)
@@ -44,71 +41,66 @@ class SurvivalPage:
         What `isoklx.survival` returns, in memory, its ``fork`` or ``token`` renamed ``time``.
     facets : list of str
         The one or two of its dimensions that panels differ in: columns, then rows.
+    page : Page
     """
 
     curves: xr.Dataset
     facets: list[Hashable]
+    page: Page
 
-    def empty_grid(self, cells: xr.Dataset) -> FacetGrid[xr.Dataset]:
-        """Make empty panels, under a title that describes `cells`."""
-        col, row = (*self.facets, None)[:2]
-        heading, note = self._heading(cells), self._note()
-        top = self._line * _count_lines(heading) + 3
-        bottom = self._line * SMALL * _count_lines(note) + 6
+    def empty_grid(self) -> Grid:
+        """Make empty panels, under the title of the curves."""
+        note, said = self._note(), self.curves.attrs["title"]
+        bottom = LINE * self._small * _count_lines(note) + 6
         above = self._line * max(1, self._title_lines) + 8
         below = self._under_ticks + self._line * (self.curves.sizes["alpha"] + 1)
-        height = top + self._rows * (above + PANEL_HEIGHT + below) + bottom
-        grid = FacetGrid(
-            self.curves,
-            col=col,
-            row=row,
-            col_wrap=None if row else self._columns,
-            figsize=(self._width / 72, height / 72),
+        height = self._rows * (above + self._panel_height + below) + bottom
+        height += 72 * self.page.title_height(said, self._wanted / 72)
+        figure = self.page.new(self._wanted / 72, height / 72)
+        axs = figure.subplots(self._rows, self._columns, squeeze=False, sharex=True, sharey=True)
+        self.page.put_title(figure, said)
+        figure.legend(
+            [],
+            [],
+            title=note,
+            fontsize=self._small,
+            title_fontsize=self._small,
+            loc="outside lower left",
+            alignment="left",
+            frameon=False,
         )
-        grid.fig.subplots_adjust(
-            left=self._left / self._width,
-            right=1 - self._right / self._width,
-            bottom=(bottom + below) / height,
-            top=1 - (top + above) / height,
-            wspace=self._right / self._panel_width,
-            hspace=(above + below) / PANEL_HEIGHT,
-        )
-        grid.fig.suptitle(heading, y=1 - 3 / height, fontsize=self._text, linespacing=LINE)
-        at = (4 / self._width, 4 / height)
-        grid.fig.text(*at, note, fontsize=SMALL * self._text, va="bottom")
-        return grid
+        return Grid(self.curves, self._names, figure, axs)
 
     def set_axes(self, ax: Axes, name: Mapping[Hashable, Any]) -> None:
         """Scale, limit and label the axes of the panel of that name."""
-        end = np.log1p(max(self.curves["time"].values[-1], 1))
-        # Forks lie ever further apart, and begin at 0.
-        ax.set_xscale("function", functions=(np.log1p, np.expm1))
-        ax.set_xlim(np.expm1(-0.03 * end), np.expm1(1.03 * end))
-        ax.xaxis.set_major_locator(FixedLocator(self._ticks))
-        ax.xaxis.set_minor_locator(NullLocator())
+        set_fork_scale(ax, self.curves["time"].values, self._ticks)
         ax.set_ylim(-0.04, 1.05)
         ax.set_yticks([0, 0.5, 1])
         ax.tick_params(labelsize=self._text, labelbottom=True)
         ax.spines[["top", "right"]].set_visible(False)
         lines = [line for dim, value in name.items() for line in self._said(dim, value)]
         ax.set_title("\n".join(lines), fontsize=self._text)
-        ax.set_xlabel("token (log scale)", fontsize=self._text, labelpad=1)
+        long, short = "token (log scale)", "token (log)"
+        narrow = self._panel_width < 1.1 * LETTER * self._text * len(long)
+        ax.set_xlabel(short if narrow else long, fontsize=self._text, labelpad=1)
         if _is_first(ax):
             ax.set_ylabel("share alive", fontsize=self._text)
 
     def label_ends(self, ax: Axes, lines: Sequence[Line2D]) -> None:
         """Name each curve where it ends, the names apart from one another."""
-        points = [np.column_stack(line.get_data()) for line in lines]
-        ends = [line[~np.isnan(line[:, 1])][-1] for line in points]
+        drawn = [np.column_stack(line.get_data()) for line in lines]
+        ends = [line[~np.isnan(line[:, 1])][-1] for line in drawn]
         low, high = ax.get_ylim()
-        wanted = [(y - low) / (high - low) * PANEL_HEIGHT for _, y in ends]
-        for line, end, height in zip(lines, ends, _apart(wanted, self._line), strict=True):
+        wanted = [(y - low) / (high - low) for _, y in ends]
+        apart = self._line / self._panel_height
+        beside = ScaledTranslation(7 / 72, 0, ax.figure.dpi_scale_trans)
+        for line, end, height in zip(lines, ends, _apart(wanted, apart), strict=True):
             colour: Any = line.get_color()
             ax.annotate(
                 str(line.get_label()),
                 end,
-                (self._panel_width + 7, height),
-                textcoords="axes points",
+                (1, height),
+                textcoords=ax.transAxes + beside,
                 fontsize=self._text,
                 color=small_print(colour),
                 va="center",
@@ -149,32 +141,72 @@ class SurvivalPage:
                 ax.annotate(dose(alpha), (0, 0), (left, y), color=small_print(colour), **beside)
 
     @property
-    def _columns(self) -> int:
+    def _preferred(self) -> int:
         n = self.curves.sizes[self.facets[0]]
         if len(self.facets) == 2:
             return n
         return 2 if n == 4 else min(n, 3)
+
+    @cached_property
+    def _columns(self) -> int:
+        """As many panels beside each other as fit; of two facets all, as they are a table."""
+        if len(self.facets) == 2:
+            return self._preferred
+        fit = (n for n in range(self._preferred, 1, -1) if self._width_of(n, self._text) > NARROW)
+        return next(fit, 1)
 
     @property
     def _rows(self) -> int:
         panels = int(np.prod([self.curves.sizes[dim] for dim in self.facets]))
         return -(-panels // self._columns)
 
-    @property
+    @cached_property
+    def _names(self) -> Any:
+        """What each panel is of; None for a place without one."""
+        labels = {dim: self.curves[dim].values.tolist() for dim in self.facets}
+        if len(self.facets) == 2:
+            col, row = self.facets
+            found = [{row: r, col: c} for r in labels[row] for c in labels[col]]
+        else:
+            found = [{dim: each} for dim in self.facets for each in labels[dim]]
+        names = np.full(self._rows * self._columns, None, dtype=object)
+        names[: len(found)] = found
+        return names.reshape(self._rows, self._columns)
+
+    @cached_property
     def _text(self) -> float:
-        return 0.75 * float(mpl.rcParams["font.size"])
+        """Size of the words: the style's, smaller where the page is too narrow for them."""
+        columns = self._preferred if len(self.facets) == 2 else 1
+        size = points("legend")
+        while size > SMALLEST and self._width_of(columns, size) <= LEAST_WIDTH:
+            size = max(SMALLEST, size - 0.25)
+        return size
+
+    @property
+    def _small(self) -> float:
+        """Size of the note below."""
+        return fitting(points("note"), self._width / 72)
 
     @property
     def _line(self) -> float:
         return LINE * self._text
 
     @property
-    def _width(self) -> float:
-        return COLUMN if self._columns == 1 else PAGE * max(1, self._columns / 4)
+    def _panel_height(self) -> float:
+        return max(PANEL_HEIGHT, self._line * self.curves.sizes["alpha"])
 
     @property
-    def _label_width(self) -> float:
-        return LETTER * self._text * max(len(dose(a)) for a in self.curves["alpha"].values)
+    def _wanted(self) -> float:
+        return COLUMN if self._preferred == 1 else PAGE * max(1, self._preferred / 4)
+
+    @property
+    def _width(self) -> float:
+        return 72 * self.page.inches(self._wanted / 72)
+
+    def _width_of(self, columns: int, text: float) -> float:
+        """Width of a panel, were there so many columns and words so large."""
+        label = LETTER * text * max(len(dose(a)) for a in self.curves["alpha"].values)
+        return (self._width - label - 2.6 * text) / columns - label - 18
 
     @property
     def _count_width(self) -> float:
@@ -187,33 +219,22 @@ class SurvivalPage:
         return 8 + 1.67 * self._text
 
     @property
-    def _left(self) -> float:
-        return self._label_width + 2.6 * self._text
-
-    @property
-    def _right(self) -> float:
-        return self._label_width + 18
-
-    @property
     def _panel_width(self) -> float:
-        return (self._width - self._left) / self._columns - self._right
+        return max(self._width_of(self._columns, self._text), LEAST_WIDTH / 2)
 
     @cached_property
     def _ticks(self) -> list[int]:
-        """Every so many of the tokens, so that numbers fit beside each other; the last, and 0."""
-        times = self.curves["time"].values
-        few = times.size <= 40
-        ticks = times if few else np.union1d(np.intersect1d(times, ROUND_TOKENS), times[-1:])
-        apart = (self._count_width + 0.7 * self._text) / self._panel_width * np.log1p(times[-1])
-        steps = (ticks[::-step][::-1] for step in range(1, ticks.size + 1))
-        kept = next(some for some in steps if (np.diff(np.log1p(some)) >= apart).all())
-        near = np.log1p(kept[0]) - np.log1p(times[0]) <= apart
-        return [int(times[0]), *map(int, kept[1:] if near else kept)]
+        """Tokens at which numbers fit beside each other."""
+        apart = (self._count_width + 0.7 * self._text) / self._panel_width
+        return fork_ticks(self.curves["time"].values, apart)
 
     @property
     def _title_lines(self) -> int:
         return sum(
-            max(len(self._said(dim, value)) for value in np.atleast_1d(self.curves[dim].values))
+            max(
+                len(self._said(dim, value))
+                for value in np.atleast_1d(self.curves[dim].values).tolist()
+            )
             for dim in self.facets
         )
 
@@ -221,20 +242,8 @@ class SurvivalPage:
         """Lines of a panel's title; none where there is but one value, which the heading says."""
         if self.curves[dim].size == 1:
             return []
-        text = literal(label_name(str(dim), value.item()))
+        text = literal(label_name(str(dim), value))
         return textwrap.wrap(text, int(self._panel_width / (LETTER * self._text)))
-
-    def _heading(self, cells: xr.Dataset) -> str:
-        thresholds = self.curves["threshold"].values
-        threshold = f"{thresholds.item():g}" if thresholds.size == 1 else "threshold"
-        metric = self.curves.attrs["metric"]
-        death = f"KL ≥ {threshold}" if metric == "kl" else f"{metric} < {threshold}"
-        groups = [dim for dim in self.curves["n"].dims if dim != "alpha"]
-        counts = self.curves[["n", "n_distinct"]].sum(groups)
-        # As wide, in letters of the style's own size, as the page is in ours.
-        inches = self._width / 72 * float(mpl.rcParams["font.size"]) / self._text
-        what = f"Survival: dead once {death}"
-        return title(cells, what, size=trajectories(counts), inches=inches)
 
     def _sure(self) -> str:
         counted = self.curves["n_distinct" if self.curves.attrs["cells"] == "distinct" else "n"]
@@ -254,8 +263,7 @@ class SurvivalPage:
             "Ticks: rollouts that ended before the window. Curves that coincide take turns in "
             "dashes."
         )
-        letters = int(self._width / (LETTER * SMALL * self._text))
-        return "\n".join(textwrap.wrap(note, letters))
+        return "\n".join(textwrap.wrap(note, letters_in(self._width / 72 - 0.1, self._small)))
 
 
 def _count_lines(text: str) -> int:
@@ -268,11 +276,11 @@ def _is_first(ax: Axes) -> bool:
 
 
 def _apart(wanted: Sequence[float], distance: float) -> list[float]:
-    """Heights in the order of those wanted, at least `distance` from one another."""
+    """Heights in the order of those wanted, at least `distance` from one another; 1 is the top."""
     order = np.argsort(wanted, kind="stable")
     steps = distance * np.arange(order.size)
     spread = np.maximum.accumulate(np.asarray(wanted)[order] - steps) + steps
-    top = PANEL_HEIGHT + distance / 2 - steps[::-1]
+    top = 1 + distance / 2 - steps[::-1]
     placed = np.empty(order.size)
     placed[order] = np.minimum(spread, top)
     return [float(height) for height in placed]

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+
+PER_INCH = 150
+"""Columns of pixels of a panel, of each of which the lowest and the highest value are drawn."""
+
+SHORT = 1500
+"""Positions; with fewer it takes no time to draw them all."""
 
 COLUMNS = 500
-"""A panel's width in pixels, or more."""
+"""Of a panel of unknown width."""
+
+PIXEL, DECADES = 1 / 400, 4.0
+"""Height of a pixel over that of a panel; and of a logarithmic one in powers of e, at least."""
 
 PICKED = 3
 """Positions kept in a column: lowest, highest, and a gap."""
+
+
+def thin_for(ax: Axes, lines: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp] | None:
+    """As `thin`, for the pixels of a panel; None for lines that are short in any panel.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of a figure that need not be laid out yet.
+    lines : array (line, position), floating
+    """
+    if lines.shape[1] <= SHORT:
+        return None
+    figure = ax.figure
+    inches = ax.get_position().width * figure.bbox.width / figure.dpi
+    return thin(lines, math.ceil(inches * PER_INCH))
 
 
 def thin(
@@ -35,7 +62,7 @@ def thin(
     -------
     array (line, kept), int, or None
         Positions of each line, ascending, some of them repeated; None, where nothing would be
-        gained: up to ``3 * columns`` positions.
+        gained: up to ``3 * columns`` positions. Of a gap within a line one NaN stays in each run.
 
     Examples
     --------
@@ -59,13 +86,47 @@ def thin(
         np.where(gap, -np.inf, runs).argmax(axis=-1),
     ]
     there = ~np.isnan(lines)
-    if not there.all():
+    first, last = there.argmax(axis=1), length - 1 - there[:, ::-1].argmax(axis=1)
+    # What ended leaves no gap behind.
+    if there.sum() < (last - first + 1)[there.any(axis=1)].sum():
         picks.append(np.where(gap.any(axis=-1), gap.argmax(axis=-1), picks[0]))
     starts = np.arange(n_runs) * width
-    ends = [there.argmax(axis=1), length - 1 - there[:, ::-1].argmax(axis=1)]
-    kept = np.concatenate(
-        [starts + pick for pick in picks] + [end[:, None] for end in ends], axis=1
-    )
+    ends = [first[:, None], last[:, None]]
+    kept = np.concatenate([*(starts + pick for pick in picks), *ends], axis=1)
     kept.sort(axis=1)
     within: npt.NDArray[np.intp] = np.minimum(kept, length - 1)
     return within
+
+
+def unseen(
+    kept: npt.NDArray[np.intp], lines: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.bool_]:
+    """Tell which of the points that `thin` chose lie upon the one before them.
+
+    Parameters
+    ----------
+    kept : array (line, kept), int
+        Their positions.
+    lines : array (line, kept), floating
+        Their values.
+
+    Returns
+    -------
+    array (line, kept - 1), bool
+        Of each point but the first: whether it is the one before, or so near to it that the two are
+        one pixel on a linear axis and on a logarithmic one. Ends of lines and of gaps stay.
+
+    Examples
+    --------
+    >>> unseen(np.array([[0, 0, 3, 4, 9]]), np.array([[1, 1, 5, 5.001, 1.0]]))
+    array([[ True, False,  True, False]])
+    """
+    same = np.asarray(kept[:, 1:] == kept[:, :-1])
+    before, here = np.abs(lines[:, :-1]), np.abs(lines[:, 1:])
+    highest = np.fmax.reduce(here, axis=None, initial=0.0)
+    step = np.abs(lines[:, 1:] - lines[:, :-1])
+    near = (step < PIXEL * highest) & (step < PIXEL * DECADES * np.minimum(before, here))
+    # Not every point of a slow rise, but every other one at most.
+    near[:, 1::2] = False
+    near[:, -1] = False
+    return np.asarray(same | near)

@@ -20,6 +20,8 @@ from isoklx.terminal import printable
 
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 TO = "\N{EN DASH}"
+BETWEEN = " · "
+"""Between facts of the data."""
 
 LONGEST_NAME = 36
 LONGEST_LIST = 48
@@ -60,6 +62,23 @@ def title(
     KL per token
     simulated-1B · pca · seed 0 · window 64 · 8 prompts · n = 8 (8 distinct)
     """
+    letters = int(inches * 72 / (LETTER_WIDTH * mpl.rcParams["font.size"]))
+    return wrapped(described(ds, what, size=size), letters)
+
+
+def described(ds: xr.Dataset, what: str, *, size: str = "") -> str:
+    """What `title` says, in a line for what is shown and one for the data.
+
+    Parameters
+    ----------
+    ds, what, size
+        As for `title`.
+
+    Returns
+    -------
+    str
+        Two lines, to be broken by `wrapped`.
+    """
     schema.require(ds, ["model_short", "method", "seed", "window", "gen_len"])
     ds = restore_dims(ds)
     prompts = ds["gen_len"].notnull().any("alpha").sum("prompt").values
@@ -71,8 +90,24 @@ def title(
         _span("prompt", prompts),
         size or trajectories(count_trajectories(ds)),
     ]
-    letters = int(inches * 72 / (LETTER_WIDTH * mpl.rcParams["font.size"]))
-    return "\n".join([*textwrap.wrap(what, letters), *_lines(filter(None, facts), letters)])
+    return f"{what}\n{BETWEEN.join(filter(None, facts))}"
+
+
+def wrapped(text: str, letters: int) -> str:
+    """Break lines that are longer than so many letters, those of facts between these.
+
+    Examples
+    --------
+    >>> print(wrapped(f"KL{chr(10)}pca{BETWEEN}seed 0{BETWEEN}window 64", 14))
+    KL
+    pca · seed 0
+    window 64
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        for fact in _lines(line.split(BETWEEN), letters) if BETWEEN in line else [line]:
+            lines += textwrap.wrap(fact, letters) or [""]
+    return "\n".join(lines)
 
 
 def trajectories(counts: xr.Dataset) -> str:
@@ -96,6 +131,21 @@ def dose(alpha: float) -> str:
     True
     """
     return f"{ALPHA} = {alpha:g}"
+
+
+def death(metric: str, threshold: str) -> str:
+    """Words for what it means to be dead.
+
+    Examples
+    --------
+    >>> death("pmass_eval", "0.75")
+    'pmass_eval < 0.75'
+    """
+    return (
+        f"KL \N{GREATER-THAN OR EQUAL TO} {threshold}"
+        if metric == "kl"
+        else f"{metric} < {threshold}"
+    )
 
 
 def label_name(name: str, label: object) -> str:
@@ -171,7 +221,7 @@ def _from_to(counts: npt.NDArray[np.integer[Any]]) -> str:
 def _lines(facts: Iterable[str], letters: int) -> list[str]:
     lines: list[str] = []
     for fact in facts:
-        longer = f"{lines[-1]} · {fact}" if lines else fact
+        longer = f"{lines[-1]}{BETWEEN}{fact}" if lines else fact
         if lines and len(longer) <= letters:
             lines[-1] = longer
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 
 SPECIAL = {
@@ -22,6 +22,7 @@ SPECIAL = {
     "|": "$|$",
     "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
     "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{MIDDLE DOT}": r"$\cdot$",
     "\N{UPWARDS ARROW}": r"$\uparrow$",
@@ -56,7 +57,7 @@ def latex(text: str) -> str:
     return "".join(map(_letter, text.replace(r"\$", "$")))
 
 
-def typeset(figure: Figure) -> None:
+def typeset(figure: Figure | SubFigure) -> None:
     """Have all words of a finished figure reach LaTeX as they are, if it is LaTeX that sets them.
 
     Parameters

@@ -156,7 +156,7 @@ def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
 
 def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
     """KL per token, and below it pmass at forks: a pair of panels for each dose."""
-    once = each_once(in_scope(ds, window=window), None, distinct=True)
+    once = each_once(in_scope(ds, window=window), (), distinct=True)
     drawn = once.drawn
     roll = default_roll(int(drawn["window"].max()))
     kl = bands(drawn["kl"], [0.1, 0.5, 0.9], roll).compute()

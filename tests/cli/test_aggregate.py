@@ -13,7 +13,9 @@ TABLES = [
     for name in ("table", "calibration", "survival", "contrast", "dose", "dose_response")
     for suffix in ("csv", "md")
 ]
-FIGURES = ["figure1.png", "survival.png", "alive.png", "calibration.png"]
+FIGURES = [
+    f"{name}.png" for name in ("figure1_band", "survival", "dose_response", "alive", "calibration")
+]
 
 
 @pytest.fixture(autouse=True)
@@ -87,14 +89,14 @@ def test_cells_that_were_only_calibrated_give_the_tables_and_say_that_there_is_n
     assert "no figure 1: no cell of this sweep has per-token KL" in printed
     assert "no survival table: no cell of this sweep has pmass_eval" in printed
     assert {"table.csv", "table.md", "calibration.csv"} <= set(names(tmp_path / "here" / "figs"))
-    assert "figure1.png" not in names(tmp_path / "here" / "figs")
+    assert "figure1_band.png" not in names(tmp_path / "here" / "figs")
 
 
 def test_cells_without_pmass_have_figure_1_without_its_lower_row(tmp_path, capsys):
     make_cell(tmp_path / "runs", trajectory=kl({"1": [[1, 2, 3, 4], [0.5]]}))
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
     assert "no survival figure: " in capsys.readouterr().out
-    assert "figure1.png" in names(tmp_path / "here" / "figs")
+    assert "figure1_band.png" in names(tmp_path / "here" / "figs")
 
 
 def test_the_runs_root_stays_as_it_is(sample, tmp_path, capsys):
@@ -214,7 +216,7 @@ def test_a_figure_of_an_earlier_run_is_named_where_this_one_made_none(sample, tm
     make_cell(tmp_path / "runs")
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
     old = {line for line in capsys.readouterr().out.splitlines() if "not of this run" in line}
-    left = [*TABLES[4:], *FIGURES[:3]]
+    left = [*TABLES[4:], *FIGURES[:-1]]
     left += [name.replace("png", "svg") for name in FIGURES]
     assert old == {f"not of this run: figs/{name}" for name in left}
 

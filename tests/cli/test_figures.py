@@ -1,3 +1,4 @@
+import matplotlib.pyplot as plt
 import pytest
 
 from isoklx.cli.main import main
@@ -8,17 +9,23 @@ def names(folder):
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("stem", "words"),
     [
-        ("figure", ["--kind", "spaghetti", "--color_by_pmass", "--alphas", "1,2"]),
-        ("figure", ["--log", "--kl_ymax", "auto", "--mark_t", "20", "--by", "method", "--kl_only"]),
+        (
+            "figure1_spaghetti_by_pmass",
+            ["--kind", "spaghetti", "--color_by_pmass", "--alphas", "1,2"],
+        ),
+        (
+            "figure1_band",
+            ["--linear", "--kl_ymax", "auto", "--mark_t", "20", "--by", "method", "--kl_only"],
+        ),
         ("alive", ["--threshold", "0.9", "--nonormalize", "--alphas", "1"]),
     ],
 )
-def test_a_figure_is_written_and_said(sample, tmp_path, capsys, command, words):
+def test_a_figure_is_written_and_said(sample, tmp_path, capsys, stem, words):
     out = tmp_path / "new" / "figs"
+    command = "alive" if stem == "alive" else "figure"
     assert main([command, str(sample), "--out", str(out), *words]) == 0
-    stem = "figure1" if command == "figure" else "alive"
     assert names(out) == [f"{stem}.png"]
     assert capsys.readouterr().out == f"wrote {out / stem}.png\n"
 
@@ -29,7 +36,7 @@ def test_a_figure_comes_in_several_formats(sample, tmp_path):
         main(["figure", str(sample), "--out", str(out), "--format", "png,pdf,svg", "--alphas=1"])
         == 0
     )
-    assert names(out) == ["figure1.pdf", "figure1.png", "figure1.svg"]
+    assert names(out) == ["figure1_band.pdf", "figure1_band.png", "figure1_band.svg"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,56 @@ def test_wrong_use_is_one_line_and_leaves_nothing(sample, tmp_path, capsys, word
     assert not list(tmp_path.glob("figs/*"))
 
 
+def test_no_kind_of_figure_replaces_another(sample, tmp_path):
+    words = ["--alphas=1", "--kl_only", "--dpi=40", "--out", str(tmp_path)]
+    for kind in (["band"], ["fan"], ["spaghetti"], ["spaghetti", "--color_by_pmass"]):
+        assert main(["figure", str(sample), *words, "--kind", *kind]) == 0
+    kinds = ("band", "fan", "spaghetti", "spaghetti_by_pmass")
+    assert names(tmp_path) == [f"figure1_{kind}.png" for kind in kinds]
+
+
+def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, capsys):
+    words = ["--alphas=1", "--dpi=100", "--out", str(tmp_path), "--notitle"]
+    for width, pixels in (("column", 330), ("5.5", 550)):
+        assert main(["figure", str(sample), *words, "--width", width, "--name", "mine"]) == 0
+        assert plt.imread(tmp_path / "mine.png").shape[1] == pixels
+        assert capsys.readouterr().out == f"wrote {tmp_path}/mine.png\n"
+    assert main(["survival", str(sample), *words, "--width=3.3", "--name=s"]) == 0
+    assert plt.imread(tmp_path / "s.png").shape[1] == 330
+    assert names(tmp_path) == ["mine.png", "s.png", "survival.csv", "survival.md"]
+
+
+def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, capsys):
+    words = ["--alphas=1", "--dpi=40", "--data"]
+    assert main(["figure", str(sample), *words, "--out", str(tmp_path / "figs")]) == 0
+    assert names(tmp_path / "figs") == ["figure1_band.png", "figure1_band_data.csv"]
+    assert "wrote" in capsys.readouterr().out.splitlines()[1]
+    assert main(["dose", str(sample), *words, "--out", str(tmp_path / "d.pdf")]) == 0
+    assert {"d.pdf", "d_data.csv"} <= set(names(tmp_path))
+    main(["figure", str(sample), *words[:2], "--out", str(tmp_path / "figs")])
+    assert "not of this run: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--width", "0.1"], "width=0.1: give inches from 1.5 to 100, or column or page"),
+        (["--width", "wide"], "--width takes a finite number or column or page"),
+        (["--name", "a/b"], "--name a/b: give the name of a file"),
+        (["--name", "a", "--out", "b.png"], "--name a: b.png has a name already"),
+        (["--hue", "method", "--kind", "spaghetti"], "hue=method lays bands upon each other"),
+        (["--hue", "method", "--by", "method"], "hue=method: rows differ in it already"),
+        (["--pmass", "pmass", "--kl_only"], "pmass=pmass: does nothing with kl_only"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_one_line(sample, tmp_path, monkeypatch, capsys, words, reason):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figure", str(sample), *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_divisor_where_nothing_is_divided_is_refused(sample, tmp_path, capsys):
     words = ["--nonormalize", "--calib_tokens", "10", "--out", str(tmp_path / "figs")]
     assert main(["alive", str(sample), *words]) == 2
@@ -69,6 +126,6 @@ def test_a_divisor_where_nothing_is_divided_is_refused(sample, tmp_path, capsys)
 def test_a_style_may_be_given_by_its_name(sample, tmp_path):
     words = ["--alphas", "1", "--kl_only", "--out", str(tmp_path)]
     assert main(["figure", str(sample), *words]) == 0
-    plain = (tmp_path / "figure1.png").read_bytes()
+    plain = (tmp_path / "figure1_band.png").read_bytes()
     assert main(["figure", str(sample), *words, "--mplstyle", "ggplot"]) == 0
-    assert (tmp_path / "figure1.png").read_bytes() != plain
+    assert (tmp_path / "figure1_band.png").read_bytes() != plain

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,18 +16,120 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 import isoklx
 from isoklx.cli.main import main
+from isoklx.measure import run
+from tests.conftest import PROJECT
+from tests.measure.small_runs import small, words
+from tests.models.saved_models import saved_model
 from tests.models.tiny_model import TINY
 
-SMALL = ["--window", "12", "--alphas", "0,1", "--forks", "4", "--noquestions"]
+CELL = "tiny_mean_diff_s0_w8"
 
 
-def test_a_cell_is_made_checked_and_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "outputs"
-    main(["run", str(TINY), "--method", "mean_diff", "--out", str(out), *SMALL])
-    cell = out / "tiny_mean_diff_s0_w12"
-    assert capsys.readouterr().out == f"{cell}\n"
-    main(["recheck", str(cell)])
-    assert "largest difference: " in capsys.readouterr().out
-    report = isoklx.build(out, tmp_path / "outputs.nc")
+def test_a_cell_is_made_checked_and_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = small(tmp_path, alphas=(0.0, 1.0))
+    assert main(["run", str(TINY), *words(options)]) == 0
+    cell = options["out"] / CELL
+    said = capsys.readouterr()
+    assert said.out == f"{cell}\n"
+    assert len(said.err.splitlines()) == 5
+    assert all(line.startswith(f"{CELL}: ") for line in said.err.splitlines())
+    assert main(["recheck", str(cell)]) == 0
+    header, *rows, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["kind", "alpha", "prompt", "tokens", "kl", "pmass", "p_true"]
+    assert [row.split()[0] for row in rows] == ["eval"] * 3 + ["qa"] * 3
+    assert last.startswith("largest difference: ")
+    report = isoklx.build(options["out"], tmp_path / "outputs.nc")
     assert not report.skipped
     assert not report.notes
+
+
+def test_the_cells_of_a_dry_run_are_printed_and_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = small(tmp_path, method=("mean_diff", "pca"))
+    assert main(["run", str(TINY), *words(options), "--dry"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{CELL}: at most ")
+    assert second.startswith("tiny_pca_s0_w8: at most ")
+    assert not options["out"].exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--method", "lda"],
+            "--method takes mean_diff, pca, pca_centred or directional_ablation, ",
+        ),
+        (["--forks", "9"], "forks is 9: every 9 tokens of a window of 8"),
+        (["--layer", "9"], "layer 9 is not there: the model has blocks 0 to 3"),
+        (["--dtype", "int8"], "--dtype takes auto, float32, bfloat16 or float16, not 'int8'"),
+        (["--alphas", "1,1"], "alphas 1 and 1 are the same dose; give it once"),
+        (["--noquestions"], "questions are named, and are not to be asked"),
+    ],
+)
+def test_wrong_use_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    options = small(tmp_path)
+    options.pop(flags[0].removeprefix("--"), None)
+    assert main(["run", str(TINY), *words(options), *flags]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"isoklx run: {message}")
+    assert said.out == ""
+    assert not options["out"].exists()
+
+
+def test_cells_are_written_to_outputs_unless_it_is_said_where() -> None:
+    assert inspect.signature(run).parameters["out"].default == Path("outputs")
+
+
+def shown(written: str) -> list[str]:
+    """The lines that a terminal shows in the end."""
+    lines = [""]
+    for line in written.split("\n"):
+        for piece in line.split("\r"):
+            cleared = piece.removeprefix("\033[K")
+            lines[-1] = cleared if piece != cleared else cleared + lines[-1][len(cleared) :]
+        lines.append("")
+    return [line for line in lines if line]
+
+
+def test_on_a_terminal_a_run_shows_its_own_lines_alone_and_takes_its_progress_back(
+    tmp_path: Path,
+) -> None:
+    # A model about which transformers has much to say, of what it could be made faster by.
+    model = saved_model("qwen3_5", tmp_path)
+    options = small(tmp_path, target_kl=0.01, alphas=(1.0,))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isoklx", "run", str(model), *words(options)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        written += piece
+    out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    text = written.decode().replace("\r\n", "\n")
+    assert process.returncode == 0, text
+    name = "qwen3_5_mean_diff_s0_w8"
+    assert out == f"{options['out'] / name}\n"
+    assert f"% {name}: alpha 1" in text
+    assert " left" in text
+    lines = shown(text)
+    assert len(lines) == 5
+    assert all(line.startswith(f"{name}: ") and "% " not in line for line in lines)

@@ -25,7 +25,8 @@ NAMES = ("table", "survival", "contrast", "dose", "calibration")
 
 def files_of(name: str) -> list[str]:
     """What a command writes into a folder."""
-    beside = {"table": [], "contrast": [], "dose": ["dose_response.csv", "dose_response.md"]}
+    response = [f"dose_response.{ending}" for ending in ("csv", "md", "png")]
+    beside = {"table": [], "contrast": [], "dose": response}
     return [f"{name}.csv", f"{name}.md", *beside.get(name, [f"{name}.png"])]
 
 

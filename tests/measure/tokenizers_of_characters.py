@@ -43,10 +43,10 @@ def tokenizer_of_characters(
     words: Iterable[str] = (" true", " false"),
     *,
     adds: str = "$A",
+    characters: str = string.printable,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer that adds to a text what `adds` says: ``<s> $A </s>`` begins and ends it."""
-    characters = sorted({*string.printable})
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *characters])}
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *sorted(characters)])}
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<s>"))
     made.decoder = decoders.Fuse()
     made.add_special_tokens(list(SPECIAL))

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+import xarray as xr
+
+import isoklx
+from isoklx.cells.simulator import grid, simulate
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +18,14 @@ def no_screen() -> Iterator[None]:
     mpl.use("agg")
     yield
     plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def eight_doses(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """Many doses, and names that are long and strange."""
+    root = tmp_path_factory.mktemp("eight")
+    long = "a_method_$x^2$_with_quite_a_long_name_that_goes_on"
+    model = "org/A-model-of-a-very-long-name-0.8B-Instruct-2507-thinking"
+    alphas = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
+    simulate(root, grid([model], ["mean_diff", "pca", long], [0], [64], prompts=3, alphas=alphas))
+    return isoklx.open_sweep(root).load()

@@ -12,9 +12,10 @@ from matplotlib.transforms import Bbox
 
 
 def assert_legible(figure: Figure) -> None:
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     boxes = _boxes(figure)
     page = figure.bbox
+    assert min(text.get_fontsize() for text in _shown(figure)) >= 6
     for said, box in boxes:
         beyond = max(page.x0 - box.x0, page.y0 - box.y0, box.x1 - page.x1, box.y1 - page.y1)
         assert beyond <= 1, f"{said!r} is cut off"
@@ -24,12 +25,15 @@ def assert_legible(figure: Figure) -> None:
 
 def _boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     renderer = figure.canvas.get_renderer()
+    # Of an annotation the words alone: its arrow is no text.
+    return [(text.get_text(), Text.get_window_extent(text, renderer)) for text in _shown(figure)]
+
+
+def _shown(figure: Figure) -> list[Text]:
     axes = [ax for ax in figure.axes if ax.get_visible()]
     texts = [text for part in [figure, *axes] for text in part.findobj(Text) if _is_shown(text)]
     unseen = {id(label) for ax in axes for label in _labels_of_ticks_out_of_view(ax)}
-    unique = {id(text): text for text in texts if id(text) not in unseen}.values()
-    # Of an annotation the words alone: its arrow is no text.
-    return [(text.get_text(), Text.get_window_extent(text, renderer)) for text in unique]
+    return list({id(text): text for text in texts if id(text) not in unseen}.values())
 
 
 def _labels_of_ticks_out_of_view(ax: Axes) -> Iterator[Text]:

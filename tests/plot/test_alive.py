@@ -37,11 +37,17 @@ def test_a_trajectory_changes_colour_at_the_fork_of_its_death(real: xr.Dataset) 
 
 def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
     grid = alive(real, threshold=0.75)
-    lives = lifetimes(isoklx.distinct(real), threshold=0.75).isel(threshold=0)
+    once = isoklx.distinct(real)
+    lives = lifetimes(once, threshold=0.75).isel(threshold=0)
+    drawn = normalise_kl(once).notnull().any("token")
     for alpha in real["alpha"].values:
-        here = lives.sel(alpha=alpha)
-        died, censored = int(here["died"].sum()), int(here["censored"].sum())
-        assert notes(panel(grid, alpha)) == f"n = 24\n{died} died, {censored} censored"
+        here, there = lives.sel(alpha=alpha), drawn.sel(alpha=alpha)
+        died, censored = ((here[name] & there).sum().item() for name in ("died", "censored"))
+        said = notes(panel(grid, alpha)).splitlines()
+        assert said[:2] == [f"n = {int(there.sum())}", f"{died} died, {censored} censored"]
+        left_out = [f"{24 - int(there.sum())} not normalised"] if not there.all() else []
+        assert said[2:] == left_out
+    assert notes(panel(grid, 0.0)).startswith("n = 8\n")
     every = alive(real, threshold=0.75, distinct=False)
     assert notes(panel(every, 2.0)).startswith("n = 72")
     assert "n = 72 (24 distinct)" in title_of(grid)
@@ -92,7 +98,7 @@ def test_a_trajectory_without_pmass_is_neither_alive_nor_dead(tmp_path: Path) ->
     )
     grid = alive(isoklx.open_sweep(tmp_path), by="method")
     unknown = panel(grid, 1.0, "kl of mean_diff")
-    assert notes(unknown) == "no pmass"
+    assert notes(unknown) == "n = 2\nno pmass"
     assert len(segments(unknown, palette.UNKNOWN)) == 2
     assert notes(panel(grid, 1.0, "kl of pca")).startswith("n = 3")
     assert "pmass unknown" in labels(grid)
@@ -108,8 +114,8 @@ def test_the_threshold_is_that_of_the_legend_and_the_counts(real: xr.Dataset) ->
 def test_all_panels_share_their_limits(real: xr.Dataset) -> None:
     limits = {ax.get_ylim() for ax in alive(real, by="method").axs.flat}
     assert len(limits) == 1
-    assert alive(real, log=False, kl_ymax=3).axs[0, 0].get_ylim()[1] == 3
-    assert alive(real, log=False).axs[0, 0].get_yscale() == "linear"
+    assert alive(real, linear=True, kl_ymax=3).axs[0, 0].get_ylim()[1] == 3
+    assert alive(real, linear=True).axs[0, 0].get_yscale() == "linear"
 
 
 def test_lines_and_medians_below_the_axis_are_told(real: xr.Dataset) -> None:
@@ -155,7 +161,7 @@ def test_trajectories_that_cannot_be_paired_with_pmass_are_unknown(sample_ds: xr
     flags[:, sample_ds.alpha.values == 1] = 1
     ds = sample_ds.assign(unpaired=(("cell", "alpha"), flags))
     grid = alive(ds, alphas=[1, 2])
-    assert notes(panel(grid, 1.0)) == "no pmass"
+    assert notes(panel(grid, 1.0)) == "n = 80\nno pmass"
     assert len(segments(panel(grid, 1.0), palette.UNKNOWN)) > 0
     assert notes(panel(grid, 2.0)).startswith("n = ")
     assert "pmass unknown" in labels(grid)

@@ -16,7 +16,8 @@ from numpy.testing import assert_allclose
 import isoklx
 from isoklx.cells.simulator import grid, simulate
 from isoklx.errors import DatasetError
-from isoklx.plot.calibration import calibration
+from isoklx.plot.calibration import calibration, draw_numbers
+from isoklx.plot.page import Page
 from tests.plot.legibility import assert_legible
 
 
@@ -261,6 +262,28 @@ def test_the_title_counts_cells_and_the_distinct_ones(real: xr.Dataset) -> None:
     assert "9 cells (3 distinct)" in heading
     assert "n = " not in heading
     assert "1 cell (1 distinct)" in calibration(real.isel(cell=[0])).get_suptitle()
+
+
+def test_the_bisection_is_of_the_statistic_that_the_target_is_of(sample_ds: xr.Dataset) -> None:
+    stats = ["mean"] * 6 + ["rms"] * 6
+    figure = calibration(sample_ds.assign_coords(target_stat=("cell", stats)))
+    ax = panels(figure)["bisection"]
+    assert ax.get_ylabel() == "mean of KL (nats)"
+    assert "rms of 6 not recorded" in ax.get_title(loc="left")
+    lines = [line for line in ax.lines if len(line.get_xdata()) > 1 and line.get_marker() != "None"]
+    assert len(lines) == 6
+    expected = sample_ds.isel(cell=0).sortby("calib_coeff").calib_kl_mean.dropna("iteration")
+    assert_allclose(lines[0].get_ydata(), expected)
+    assert "heldout" not in panels(figure), "p95 says nothing of another target"
+
+
+def test_the_data_of_a_figure_draw_it_again(sample_ds: xr.Dataset) -> None:
+    figure = calibration(sample_ds)
+    again = draw_numbers(figure.data.copy(deep=True), Page())
+    for ax, other in zip(figure.axes, again.axes, strict=True):
+        for one, two in zip(ax.lines, other.lines, strict=True):
+            assert_allclose(one.get_xydata(), two.get_xydata())
+    assert figure.get_suptitle() == again.get_suptitle()
 
 
 def test_nothing_to_draw_is_an_error_of_one_line(real: xr.Dataset) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 import isoklx
@@ -66,7 +67,8 @@ def test_band_edges_are_those_of_the_oracle(
 
 def test_the_pmass_of_the_prompts_stands_in_and_is_named(real: xr.Dataset) -> None:
     grid = figure1(real)
-    assert grid.axs[1, 0].get_ylabel() == "pmass_eval"
+    assert grid.axs[1, 0].get_ylabel() == "probability of\na valid answer"
+    assert "below: pmass_eval of prompts" in labels(grid)
     ax = panel(grid, 2.0, "pmass")
     expected = quantile(real["pmass_eval"].sel(alpha=2.0), 0.5)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), real["fork"])
@@ -75,7 +77,7 @@ def test_the_pmass_of_the_prompts_stands_in_and_is_named(real: xr.Dataset) -> No
 
 def test_the_pmass_of_the_questions_comes_first(sample_ds: xr.Dataset) -> None:
     grid = figure1(sample_ds)
-    assert grid.axs[1, 0].get_ylabel() == "pmass"
+    assert "below: pmass of questions" in labels(grid)
     own = isoklx.distinct(sample_ds)["pmass"]
     expected = quantile(own.sel(alpha=4.0), 0.9, ["cell", "question"])
     ((_, _, upper),) = bands_of(panel(grid, 4.0, "pmass"))
@@ -116,15 +118,39 @@ def test_a_panel_says_what_share_of_all_tokens_was_above_the_target(
         assert f"{share:.{digits}%} of tokens above" in notes(panel(grid, alpha))
 
 
-def test_panels_of_other_numbers_of_trajectories_say_so(sample_ds: xr.Dataset) -> None:
-    assert "distinct" not in notes(panel(figure1(sample_ds), 1.0))
+def test_which_pmass_is_drawn_can_be_chosen(sample_ds: xr.Dataset, real: xr.Dataset) -> None:
+    grid = figure1(sample_ds, pmass="pmass_eval", alphas=[2])
+    assert "below: pmass_eval of prompts" in labels(grid)
+    expected = quantile(isoklx.distinct(sample_ds)["pmass_eval"].sel(alpha=2.0), 0.5)
+    np.testing.assert_allclose(panel(grid, 2.0, "pmass").lines[0].get_ydata(), expected)
+    with pytest.raises(DatasetError, match="no cell of this sweep has pmass,"):
+        figure1(real, pmass="pmass")
+    with pytest.raises(UsageError, match="pmass=pmass: does nothing with kl_only"):
+        figure1(real, pmass="pmass", kl_only=True)
+
+
+def test_forks_lie_on_a_scale_where_each_can_be_seen(real: xr.Dataset) -> None:
+    ax = panel(figure1(real), 2.0, "pmass")
+    places = ax.transData.transform([(fork, 0.5) for fork in real["fork"].values])[:, 0]
+    assert len(places) == 14
+    assert np.diff(places).min() > 0.03 * (places[-1] - places[0])
+    assert np.diff(places).max() < 0.2 * (places[-1] - places[0])
+    assert "log scale" in figure1(real).axs[1, 2].get_xlabel()
+
+
+def test_every_panel_says_its_trajectories_and_how_many_are_distinct(
+    sample_ds: xr.Dataset, real: xr.Dataset
+) -> None:
     kl = sample_ds["kl"].copy(data=sample_ds["kl"].values.copy())
     kl[:3, 3] = np.nan
     fewer = sample_ds.assign(kl=kl, gen_len=sample_ds["gen_len"].where(kl.notnull().any("token")))
     grid = figure1(fewer)
     assert notes(panel(grid, 1.0)).startswith("n = 72 (")
     assert notes(panel(grid, 2.0)).startswith("n = 96 (80 distinct)")
+    assert notes(panel(grid, 2.0, "pmass")) == "n = 48 (40 distinct)"
     assert "n = 72\N{EN DASH}96" in title_of(grid)
+    one = figure1(real, by="method", alphas=[2])
+    assert notes(panel(one, 2.0, "kl of pca")) == "n = 24 (8 distinct)"
 
 
 def test_each_line_of_the_spaghetti_is_a_smoothed_trajectory(sample_ds: xr.Dataset) -> None:
@@ -151,7 +177,7 @@ def test_a_trajectory_that_died_has_the_colour_of_its_pmass_and_is_drawn_last(
     lowest = int(np.argmin(pmass.isel(token=-1).values))
     place = [511, float(height[lowest, 511])]
     found = [i for i, points in enumerate(lines.get_segments()) if place in points.tolist()]
-    assert abs(shade[found[0]] - float(pmass[lowest, 511])) < 1 / 32
+    assert abs(shade[found[0]] - float(pmass[lowest, 511])) < 1 / 24
 
 
 def test_a_trajectory_without_pmass_is_grey_among_the_coloured(small: xr.Dataset) -> None:
@@ -180,25 +206,72 @@ def test_rows_are_groups_and_what_was_not_run_says_so(small: xr.Dataset) -> None
     np.testing.assert_allclose(panel(grid, 4.0, "kl of pca").lines[0].get_ydata(), pca)
 
 
-def test_the_limit_is_kept_and_what_it_cuts_is_told(real: xr.Dataset) -> None:
+def test_methods_lie_upon_each_other_in_colours_of_their_own(real: xr.Dataset) -> None:
+    grid = figure1(real, hue="method", alphas=[1, 2])
+    for method, (colour, marker) in palette.METHODS.items():
+        one = real.isel(cell=np.flatnonzero(real["method"].values == method))
+        expected = bands(one, [0.1, 0.5, 0.9])
+        for alpha in (1.0, 2.0):
+            ax = panel(grid, alpha)
+            (median,) = (line for line in ax.lines if line.get_color() == colour)
+            np.testing.assert_allclose(median.get_ydata(), expected.sel(alpha=alpha, quantile=0.5))
+            (answers,) = (
+                line for line in panel(grid, alpha, "pmass").lines if line.get_color() == colour
+            )
+            assert answers.get_marker() == marker
+    shades = [to_hex(shade.get_facecolor()[0]) for shade in panel(grid, 2.0).collections]
+    assert shades == [colour for colour, _ in palette.METHODS.values()]
+    assert [label for label in labels(grid) if label in palette.METHODS] == list(palette.METHODS)
+    assert notes(panel(grid, 2.0)) == "n = 24 (8 distinct)", "of each"
+
+
+def test_rows_and_colours_can_differ_in_two_labels(sample_ds: xr.Dataset) -> None:
+    some = sample_ds.query(cell="method != 'pca' or model_short == 'simulated-1B'")
+    grid = figure1(some, by="model_short", hue="method", alphas=[1], kl_only=True)
+    assert [name["row"] for name in grid.name_dicts.flat] == [
+        "kl of simulated-1B",
+        "kl of simulated-8B",
+    ]
+    medians = [
+        [line for line in ax.lines if line.get_color() != palette.ink() and len(line.get_xdata())]
+        for ax in grid.axs.flat
+    ]
+    assert [len(each) for each in medians] == [3, 2]
+
+
+def test_by_default_kl_is_logarithmic_from_a_floor_that_is_told(real: xr.Dataset) -> None:
     grid = figure1(real)
+    ax = panel(grid, 4.0)
+    assert ax.get_yscale() == "log"
+    assert ax.get_ylim()[0] == 1e-3
+    ((_, _, upper),) = bands_of(ax)
+    assert ax.get_ylim()[1] > upper.max()
+    assert "KL axis from 0.001" in labels(grid)
+    assert "below axis" in notes(panel(grid, 0.0))
+    high = figure1(real.assign(kl=real["kl"] + 0.4))
+    assert "KL axis from 0.2" in labels(high)
+
+
+def test_a_linear_axis_ends_at_6_nats_and_what_it_cuts_is_told(real: xr.Dataset) -> None:
+    grid = figure1(real, linear=True)
     assert {ax.get_ylim()[1] for ax in grid.axs[0]} == {6.0}
+    assert not [label for label in labels(grid) if "axis from" in label]
     ((_, _, upper),) = bands_of(panel(grid, 4.0))
     assert f"max {upper.max():.3g}" in notes(panel(grid, 4.0))
-    assert figure1(real, kl_ymax="auto").axs[0, 0].get_ylim()[1] > 10
+    automatic = figure1(real, kl_ymax="auto", linear=True)
+    assert automatic.axs[0, 0].get_ylim()[1] > 10
     assert figure1(real, kl_ymax=2.5).axs[0, 0].get_ylim()[1] == 2.5
 
 
 def test_a_panel_whose_median_is_out_of_sight_says_so(real: xr.Dataset) -> None:
-    grid = figure1(real, kind="fan", by="method")
+    grid = figure1(real, kind="fan", by="method", linear=True)
     assert "median mostly above" in notes(panel(grid, 4.0, "kl of directional_ablation"))
     assert "median" not in notes(panel(grid, 2.0, "kl of directional_ablation"))
-    logarithmic = figure1(real, log=True)
-    assert "median below axis" in notes(panel(logarithmic, 0.0))
+    assert "median below axis" in notes(panel(figure1(real), 0.0))
 
 
 def test_lines_that_a_logarithmic_axis_cuts_off_are_counted(real: xr.Dataset) -> None:
-    ax = panel(figure1(real, kind="spaghetti", log=True, alphas=[0, 4]), 0.0)
+    ax = panel(figure1(real, kind="spaghetti", alphas=[0, 4]), 0.0)
     highest = smooth(isoklx.distinct(real)["kl"], 65).sel(alpha=0).max("token")
     below = int((highest < ax.get_ylim()[0]).sum())
     assert 0 < below < 24
@@ -211,7 +284,7 @@ def test_the_share_that_crossed_stands_in_the_right_corner(real: xr.Dataset) -> 
     (text,) = ax.texts
     assert "crossed" in text.get_text()
     assert text.get_window_extent().x1 == pytest.approx(ax.bbox.x1, abs=1)
-    assert text.get_window_extent().y0 >= ax.bbox.y1
+    assert text.get_window_extent().y0 >= ax.bbox.y1 - 1
 
 
 def test_the_thin_lines_of_pmass_are_in_the_legend_in_all_their_colours(
@@ -235,8 +308,8 @@ def test_lines_to_compare_with_have_the_colour_of_the_text(sample_ds: xr.Dataset
 def test_options_change_what_they_should(sample_ds: xr.Dataset) -> None:
     one = sample_ds.isel(cell=[0])
     plain = figure1(one, alphas=[1])
-    assert {ax.get_yscale() for ax in plain.axs.flat} == {"linear"}
-    assert panel(figure1(one, alphas=[1], log=True), 1.0).get_yscale() == "log"
+    assert panel(plain, 1.0).get_yscale() == "log"
+    assert panel(figure1(one, alphas=[1], linear=True), 1.0).get_yscale() == "linear"
 
     marked = figure1(one, alphas=[1], mark_t=20)
     for row in ("kl", "pmass"):

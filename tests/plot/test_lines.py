@@ -7,8 +7,9 @@ import xarray as xr
 
 import isoklx
 from isoklx.errors import UsageError
-from isoklx.plot.lines import Strokes, add_lines, by_line, draw_median
-from isoklx.plot.thinning import COLUMNS
+from isoklx.plot.lines import Strokes, Values, add_lines, draw_median
+from isoklx.plot.thinning import PER_INCH
+from isoklx.stats.trajectories import smooth
 
 NAN = float("nan")
 
@@ -35,10 +36,43 @@ def test_a_spike_in_a_long_line_is_drawn_at_its_full_height() -> None:
     y = np.random.default_rng(0).random((3, 20_000))
     y[1, 12_345] = 50.0
     level = np.zeros((3, 1), dtype=int)
-    lines, _ = add_lines(plt.figure().gca(), np.arange(20_000), y, level, Strokes())
+    ax = plt.figure().gca()
+    lines, _ = add_lines(ax, np.arange(20_000), y, level, Strokes())
     peak = max(lines.get_segments(), key=lambda points: points[:, 1].max())
     assert [12_345, 50.0] in peak.tolist()
-    assert all(len(points) <= 3 * COLUMNS + 2 for points in lines.get_segments())
+    most = 2 * ax.get_window_extent().width / 100 * PER_INCH + 4
+    assert all(len(points) <= most for points in lines.get_segments())
+
+
+def drawn(y: Values, *, log: bool, thinned: bool, monkeypatch: pytest.MonkeyPatch) -> Values:
+    """The pixels of lines in a panel of a figure for a paper."""
+    if not thinned:
+        monkeypatch.setattr("isoklx.plot.lines.thin_for", lambda *_: None)
+    figure = plt.figure(figsize=(1.4, 1.8), dpi=200)
+    ax = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    level = np.zeros((len(y), 1), int)
+    lines, _ = add_lines(ax, np.arange(y.shape[1]), y, level, Strokes())
+    lines.set_color("black")
+    ax.set(xlim=(0, y.shape[1]), ylim=(1e-2, 10), yscale="log" if log else "linear")
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., 0] / 255  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("roll", [1, 65])
+@pytest.mark.parametrize("n_lines", [1, 24])
+def test_thinned_lines_make_the_same_picture(
+    n_lines: int, roll: int, log: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).gamma(0.5, 1.0, (n_lines, 4096))
+    y = smooth(xr.DataArray(noise, dims=("line", "token")), roll).values
+    thinned, whole = (
+        drawn(y, log=log, thinned=each, monkeypatch=monkeypatch) for each in (True, False)
+    )
+    # Of the ink that a page could have, on average; what differs is the shade of dense strokes.
+    assert np.abs(thinned - whole).mean() < 0.02
+    rows_with_ink = [(picture < 0.98).any(axis=1) for picture in (thinned, whole)]
+    assert (rows_with_ink[0] != rows_with_ink[1]).mean() < 0.01, "extremes stay visible"
 
 
 def test_dense_lines_are_rasterised_inside_a_vector_file() -> None:
@@ -68,11 +102,6 @@ def test_a_median_is_thinned_to_its_extremes() -> None:
     x, y = line.get_data()
     assert len(x) < 2000
     assert x[np.argmax(y)] == 777
-
-
-def test_trajectories_are_rows_whatever_the_order_of_dims() -> None:
-    da = xr.DataArray(np.arange(12).reshape(3, 2, 2), dims=["token", "cell", "prompt"])
-    np.testing.assert_array_equal(by_line(da), [[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]])
 
 
 def test_no_more_lines_are_drawn_than_tell_apart_and_what_is_said_is_of_all(

@@ -4,7 +4,9 @@ import itertools
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import pytest
+from colorspacious import cspace_convert
 from matplotlib.colors import to_rgb
 
 from isoklx.plot import palette
@@ -34,6 +36,42 @@ def test_a_negative_dose_has_another_colour_than_the_positive_one() -> None:
 )
 def test_what_matters_more_is_darker(dark: str, light: str) -> None:
     assert grey(light) - grey(dark) > 0.3
+
+
+def seen(colour: str, kind: str) -> npt.NDArray[np.float64]:
+    """A colour as somebody sees it who lacks one kind of cones, in a space of equal differences."""
+    blind = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
+    rgb = to_rgb(colour) if kind == "none" else cspace_convert(to_rgb(colour), blind, "sRGB1")
+    return np.asarray(cspace_convert(np.clip(rgb, 0, 1), "sRGB1", "CAM02-UCS"))
+
+
+KINDS = ("none", "deuteranomaly", "protanomaly", "tritanomaly")
+KNOWN = [colour for colour, _ in palette.METHODS.values()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("colours", "least"),
+    [
+        (KNOWN, 25),
+        ([*KNOWN, *palette.OTHER_COLOURS], 12),
+        ([palette.ALIVE, palette.DEAD, palette.UNKNOWN], 15),
+        ([palette.CROSSED, palette.BELOW], 30),
+        (list(palette.dose_colours([0, 0.5, 1, 2, 4]).values()), 7),
+    ],
+)
+def test_colours_are_told_apart_by_colour_blind_readers(
+    colours: list[str], least: float, kind: str
+) -> None:
+    looks = [seen(colour, kind) for colour in colours]
+    apart = [np.linalg.norm(one - other) for one, other in itertools.combinations(looks, 2)]
+    assert min(apart) > least
+
+
+def test_the_known_methods_differ_in_grey_and_are_seen_upon_white() -> None:
+    shades = sorted(map(grey, KNOWN))
+    assert min(np.diff(shades)) > 0.1
+    assert max(map(grey, [*KNOWN, *palette.OTHER_COLOURS])) < 0.72
 
 
 def test_a_known_method_looks_the_same_whatever_the_others_are() -> None:

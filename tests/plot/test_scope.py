@@ -8,7 +8,7 @@ import xarray as xr
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
-from isoklx.plot.scope import groups, in_scope
+from isoklx.plot.scope import in_scope, split
 
 
 @pytest.fixture
@@ -69,11 +69,14 @@ def test_a_selected_cell_and_dose_can_be_drawn(mixed: xr.Dataset) -> None:
 
 
 def test_groups_hold_each_cell_once(sample_ds: xr.Dataset) -> None:
-    rows = groups(sample_ds, "seed")
-    assert list(rows) == ["seed 0", "seed 1"]
-    assert sum(cells.sizes["cell"] for cells in rows.values()) == sample_ds.sizes["cell"]
+    rows = split(sample_ds, ["seed"])
+    assert [labels for labels, _ in rows] == [{"seed": 0}, {"seed": 1}]
+    assert sum(cells.sizes["cell"] for _, cells in rows) == sample_ds.sizes["cell"]
+    ((labels, whole),) = split(sample_ds, [])
+    assert labels == {}
+    assert whole.sizes["cell"] == 12
     with pytest.raises(UsageError, match=r"by 'lajer'.*method"):
-        groups(sample_ds, "lajer")  # type: ignore[arg-type]
+        split(sample_ds, ["lajer"])
 
 
 def test_one_dose_needs_no_list(sample_ds: xr.Dataset) -> None:
@@ -96,7 +99,6 @@ def test_rows_and_groups_differ_in_any_label_of_a_cell(sample_ds: xr.Dataset, by
         "family": ["new", "old"],
         "strength": ["strength 0.5"],
     }
-    assert list(groups(ds, by)) == expected[by]
     labels = sorted(set(ds[by].values.tolist()))
     assert isoklx.survival(ds, by=by)[by].values.tolist() == labels
     assert set(isoklx.survival_summary(ds, by=by)[by]) == set(labels)

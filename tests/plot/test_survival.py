@@ -209,7 +209,7 @@ def test_all_text_can_be_read(sample_ds: xr.Dataset, options: dict[str, Any]) ->
     assert_legible(survival(sample_ds, **options).fig)
 
 
-@pytest.mark.parametrize("size", [6, 10, 16])
+@pytest.mark.parametrize("size", [3, 6, 10, 16, 60])
 def test_all_text_can_be_read_at_any_size_of_the_font(real: xr.Dataset, size: int) -> None:
     with mpl.rc_context({"font.size": size}):
         assert_legible(survival(real, threshold=[0.75, 0.95]).fig)
@@ -235,7 +235,8 @@ def test_the_title_says_what_death_is_and_counts_the_distinct(real: xr.Dataset) 
 
 def test_the_note_says_which_trajectories_are_counted(real: xr.Dataset) -> None:
     def note(distinct: bool) -> str:
-        return " ".join(survival(real, distinct=distinct).fig.texts[-1].get_text().split())
+        (below,) = survival(real, distinct=distinct).fig.legends
+        return " ".join(below.get_title().get_text().split())
 
     assert "over distinct trajectories" in note(distinct=True)
     assert "over all trajectories" in note(distinct=False)

@@ -27,6 +27,7 @@ FIGURES = {
     "spaghetti": lambda ds: isoklx.plot.figure1(ds, kind="spaghetti", color_by_pmass=True).fig,
     "alive": lambda ds: isoklx.plot.alive(ds).fig,
     "survival": lambda ds: isoklx.plot.survival(ds, by="method", threshold=0.95).fig,
+    "dose_response": lambda ds: isoklx.plot.dose_response(ds, show=["survival", "share_above"]).fig,
     "calibration": isoklx.plot.calibration,
 }
 

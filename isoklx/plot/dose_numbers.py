@@ -1,0 +1,104 @@
+"""The numbers of the dose figure: what each dose does, and which doses are safe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from isoklx.errors import DatasetError
+from isoklx.plot.titles import death, described, trajectories
+from isoklx.stats import doses as dose_statistics
+from isoklx.stats.assumptions import of_survival
+from isoklx.stats.groups import check_labels
+from isoklx.stats.kernels.curves import Interval
+from isoklx.stats.lifetimes import METRICS, measured
+from isoklx.stats.safety import safe_dose
+
+
+def numbers(
+    ds: xr.Dataset,
+    shown: Sequence[str],
+    by: str | Sequence[str] | None,
+    survive: float,
+    confidence: float,
+    interval: Interval,
+    how: dict[str, Any],
+) -> xr.Dataset:
+    """All that is drawn, in memory.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    shown : sequence of str
+        Quantities of `isoklx.dose_response`.
+    by, survive, confidence, interval
+        As for `isoklx.plot.dose_response`.
+    how : dict
+        Its options that `isoklx.safe_dose` has as well: ``metric``, ``threshold``, ``distinct`` and
+        ``ended``.
+
+    Returns
+    -------
+    Dataset
+        Along the labels of `by` and ``alpha``: what is shown, each with its interval, the counts,
+        ``safe_dose`` and the ``reason`` of none, ``target_kl``, and ``coeff`` where all agree.
+    """
+    counts = ["n", "n_distinct", "n_prompts", "horizon"]
+    doses = dose_statistics.dose_response(ds, by, interval=interval, **how)
+    wanted = [name for each in shown for name in (each, f"{each}_ci")]
+    drawn = doses[[*wanted, *counts]].compute()
+    whole = measured(ds, how["metric"])
+    keys = check_labels(by, whole)
+    drawn = drawn.isel(alpha=(drawn["n"] > 0).any(keys).values)
+    if not drawn.sizes["alpha"]:
+        name = how["metric"]
+        raise DatasetError(f"no trajectory of this sweep has {name}, so there is nothing to draw")
+    safe = safe_dose(ds, by, survive, confidence, **how).set_index(["threshold", *keys])
+    drawn = drawn.merge(safe[["safe_dose", "reason"]].to_xarray(), join="left")
+    cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
+    targets = np.unique(cells["target_kl"].values[np.isfinite(cells["target_kl"].values)])
+    drawn = drawn.assign(target_kl=("target", targets), survive=survive)
+    coeff = _coefficients(cells.sel(alpha=drawn["alpha"]))
+    if coeff is not None:
+        drawn = drawn.assign(coeff=("alpha", coeff))
+    drawn = drawn.assign_coords(shown=list(shown))
+    counted = drawn["n_distinct" if how["distinct"] else "n"].values
+    ran = drawn["n"].values > 0
+    sure = of_survival(
+        interval, how["metric"], counted[ran], drawn["n_prompts"].values[ran], how["ended"]
+    )
+    total = drawn[["n", "n_distinct"]].sum(keys)
+    lines = [described(cells, _what(drawn, confidence), size=trajectories(total))]
+    if {"survival", "restricted_mean"} & set(shown):
+        metric, thresholds = how["metric"], drawn["threshold"].values
+        of = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
+        lines.append(f"Dead once {death(metric, of)}. {sure}")
+    return drawn.assign_attrs(doses.attrs, title="\n".join(lines))
+
+
+def _what(drawn: xr.Dataset, confidence: float) -> str:
+    survive = float(drawn["survive"])
+    said = (
+        f"What each dose does. Safe: {100 * confidence:g}% sure that {100 * survive:g}% survive, "
+        "there and at every smaller dose"
+    )
+    reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist())
+    alike = {reason for reason in reasons if isinstance(reason, str)}
+    return f"{said}. None: {alike.pop()}" if len(alike) == 1 else said
+
+
+def _coefficients(cells: xr.Dataset) -> Any:
+    """The coefficient of each dose, where all cells have the same one, to three digits."""
+    coeff = cells["alpha"].values * cells["c_star"].values[:, np.newaxis]
+    ran = cells["gen_len"].notnull().any("prompt").transpose("cell", "alpha").values
+    coeff = np.where(ran, coeff, np.nan)
+    known = ~np.isnan(coeff).all(axis=0)
+    if not known.all():
+        return None
+    low, high = np.nanmin(coeff, axis=0), np.nanmax(coeff, axis=0)
+    same = [f"{one:.3g}" == f"{other:.3g}" for one, other in zip(low, high, strict=True)]
+    return low if all(same) else None

@@ -1,0 +1,370 @@
+"""What a dose does: survival, KL and more along alpha, and the largest dose that is safe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from isoklx.errors import UsageError
+from isoklx.plot.dose_numbers import numbers
+from isoklx.plot.facets import say_why_empty
+from isoklx.plot.grids import Grid
+from isoklx.plot.limits import FLOOR
+from isoklx.plot.log_ticks import set_log_ticks
+from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, points, wide
+from isoklx.plot.palette import group_styles, ink
+from isoklx.plot.reference_lines import DASHED
+from isoklx.plot.titles import ALPHA, death, label_name, literal
+from isoklx.plot.typesetting import tick_label, typeset
+from isoklx.stats.kernels.curves import Interval
+from isoklx.stats.lifetimes import Ended
+from isoklx.stats.selection import select_alphas
+
+Shown = Literal[
+    "survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect", "repetition"
+]
+
+PAGE_WIDTH = 7.0
+
+NARROWEST, WIDEST, HEIGHT = 2.1, 3.3, 1.9
+"""Of a panel, in inches, with the words beside it and without those below."""
+
+BETWEEN_GROUPS = 0.13
+"""Between marks of one dose, where doses are 1 apart."""
+
+
+def dose_response(
+    ds: xr.Dataset,
+    *,
+    show: Shown | Sequence[Shown] = ("survival", "kl_p95"),
+    by: str | Sequence[str] | None = "method",
+    metric: str = "pmass_eval",
+    threshold: float | Sequence[float] | None = None,
+    survive: float = 0.9,
+    confidence: float = 0.95,
+    distinct: bool = True,
+    interval: Interval = "auto",
+    ended: Ended = "censored",
+    alphas: float | Sequence[float] | None = None,
+    width: Width | None = None,
+    title: bool | str = True,
+    subfigure: AnyFigure | None = None,
+) -> Grid:
+    """Draw what each dose does, a line per group with 95% intervals, and mark the safe doses.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it.
+    show : str or sequence of str
+        Panels, of what `isoklx.dose_response` finds: ``"survival"`` (at the horizon),
+        ``"restricted_mean"`` (in tokens), ``"kl_p95"``, ``"share_above"`` (of tokens above the
+        target), ``"pmass"`` (mean over forks), ``"effect"`` (on the answers), ``"repetition"``.
+    by : str or sequence of str, optional
+        Labels of a cell: a line for each group. By default each method.
+    metric, threshold, distinct, interval, ended
+        As for `isoklx.dose_response`. Survival has a panel for each threshold.
+    survive, confidence
+        As for `isoklx.safe_dose`, whose doses have a large open mark, and stand in the legend.
+    alphas : float or sequence of float, optional
+        Doses; by default all that were run. A safe dose is then the largest of these.
+    width : float or {"column", "page"}, optional
+        Of the figure, in inches; a column is 3.3 and a page 7. Panels go into as many rows as that
+        needs. By default that of the style's ``figure.figsize``, or what the panels would like.
+    title : bool or str
+        Whether to write a title made from the data above it; or one of your own.
+    subfigure : Figure or SubFigure, optional
+        To draw into, instead of a new figure.
+
+    Returns
+    -------
+    FacetGrid
+        Its ``name_dicts`` say which ``shown`` quantity a panel is of (and ``threshold``, where
+        there are several), its ``data`` are the numbers that were drawn. Doses are positions 0, 1,
+        2, ... in ascending order. Where all cells agree on the coefficient of each dose, to three
+        digits, it stands at the top. Not saved; close it with
+        ``matplotlib.pyplot.close(grid.fig)``.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep, or there is nothing to draw.
+    UsageError
+        When an option is out of range, or a dose, metric, group or threshold cannot be.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> grid = dose_response(isoklx.open_sweep("data/sample"), show=["survival", "effect"])
+    >>> [name["shown"] for name in grid.name_dicts.flat]
+    ['survival', 'effect']
+    """
+    page = Page(width, title, subfigure)
+    shown = check_shown(show)
+    if alphas is not None:
+        ds = select_alphas(ds, np.unique(alphas))
+    how: dict[str, Any] = {"metric": metric, "threshold": threshold, "distinct": distinct}
+    drawn = numbers(ds, shown, by, survive, confidence, interval, {**how, "ended": ended})
+    return draw_numbers(drawn, page)
+
+
+def check_shown(show: str | Sequence[str]) -> list[str]:
+    """Check what is to be shown; each once.
+
+    Raises
+    ------
+    UsageError
+        For what is no quantity of `isoklx.dose_response`, or for nothing at all.
+    """
+    shown = list(dict.fromkeys([show] if isinstance(show, str) else show))
+    for each in shown:
+        if each not in get_args(Shown):
+            raise UsageError(f"show {each!r}: give any of {', '.join(get_args(Shown))}")
+    if not shown:
+        raise UsageError(f"show: give at least one of {', '.join(get_args(Shown))}")
+    return shown
+
+
+def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
+    """Draw what the ``data`` of an earlier figure are.
+
+    Parameters
+    ----------
+    drawn : Dataset
+        The numbers of `dose_response` that are shown, each with its interval, and the safe doses.
+    page : Page
+        What to draw on.
+    """
+    names = _panels(drawn)
+    wanted = min(WIDEST * len(names), PAGE_WIDTH)
+    inches = page.inches(wanted)
+    n_columns = max(1, min(len(names), math.floor(inches / NARROWEST)))
+    n_rows = -(-len(names) // n_columns)
+    groups = _groups(drawn)
+    labels = _legend_labels(drawn, groups)
+    columns = columns_of([*labels, "target KL"], inches, points("legend"))
+    height = n_rows * (HEIGHT + 0.35 * ("coeff" in drawn) + 0.2 * (drawn.sizes["threshold"] > 1))
+    height += -(-(len(labels) + 2) // columns) * LINE * points("legend") / 72 + 0.1
+    figure = page.new(wanted, height + page.title_height(drawn.attrs["title"], wanted))
+    try:
+        axs = figure.subplots(n_rows, n_columns, squeeze=False)
+        for ax, name in zip(axs.flat, names, strict=False):
+            _draw_panel(ax, drawn, name, groups, inches / n_columns)
+        for ax in axs.flat[len(names) :]:
+            ax.set_visible(False)
+        full = np.full(axs.size, None, dtype=object)
+        full[: len(names)] = names
+        grid = Grid(drawn, full.reshape(axs.shape), figure, axs)
+        _put_legend(grid, groups, labels, columns)
+        page.put_title(figure, drawn.attrs["title"])
+        typeset(figure)
+    except BaseException:
+        if page.subfigure is None:
+            plt.close(figure)  # type: ignore[arg-type]
+        raise
+    return grid
+
+
+def _panels(drawn: xr.Dataset) -> list[dict[str, Any]]:
+    """What each panel is of."""
+    several = drawn.sizes["threshold"] > 1
+    names: list[dict[str, Any]] = []
+    for shown in drawn["shown"].values.tolist():
+        if several and "threshold" in drawn[shown].dims:
+            thresholds = drawn["threshold"].values.tolist()
+            names += [{"shown": shown, "threshold": each} for each in thresholds]
+        else:
+            names.append({"shown": shown})
+    return names
+
+
+class _Group(NamedTuple):
+    """A line of every panel."""
+
+    name: str
+    labels: dict[str, Any]
+    style: dict[str, Any]
+
+
+def _groups(drawn: xr.Dataset) -> list[_Group]:
+    """Every combination of labels that was run."""
+    keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
+    found = []
+    for place in np.ndindex(*(drawn.sizes[key] for key in keys)):
+        labels = {key: drawn[key].values[i].item() for key, i in zip(keys, place, strict=True)}
+        if drawn["n"].sel(labels).any():
+            found.append(labels)
+    styles = group_styles([tuple(labels.items()) for labels in found])
+    return [
+        _Group(", ".join(label_name(key, label) for key, label in labels.items()), labels, style)
+        for labels, style in zip(found, styles, strict=True)
+    ]
+
+
+def _draw_panel(
+    ax: Axes, drawn: xr.Dataset, name: dict[str, Any], groups: Sequence[_Group], inches: float
+) -> None:
+    shown = name["shown"]
+    values, bounds = drawn[shown], drawn[f"{shown}_ci"]
+    if "threshold" in values.dims:
+        at = {"threshold": name.get("threshold", drawn["threshold"].values[0])}
+        values, bounds = values.sel(at), bounds.sel(at)
+    apart = min(BETWEEN_GROUPS, 0.6 / max(len(groups), 1))
+    below = xr.zeros_like(values, bool)
+    if shown == "kl_p95":
+        below = values <= FLOOR
+        values, bounds = values.where(~below), bounds.where(~below)
+    for i, group in enumerate(groups):
+        shift = (i - (len(groups) - 1) / 2) * apart
+        _draw_group(ax, values.sel(group.labels), bounds.sel(group.labels), group, shift)
+        _mark_safe(ax, drawn, values, name, group, shift)
+        under = np.flatnonzero(below.sel(group.labels).values)
+        edge = ax.get_xaxis_transform()
+        style = {"color": group.style["color"], "marker": "v", "markersize": 3, "linestyle": "none"}
+        ax.plot(under + shift, np.full(under.size, 0.02), transform=edge, gid="below", **style)
+    _set_axes(ax, drawn, name, inches)
+    if not (values.notnull() | below).any():
+        say_why_empty(ax, "not measured")
+
+
+def _draw_group(
+    ax: Axes, values: xr.DataArray, bounds: xr.DataArray, group: _Group, shift: float
+) -> None:
+    there = np.flatnonzero(values.notnull().values)
+    height = values.values[there]
+    lower, upper = (bounds.sel(ci_bound=bound).values[there] for bound in ("lower", "upper"))
+    colour = group.style["color"]
+    ax.plot(there + shift, height, markersize=3.5, linewidth=1.1, label=group.name, **group.style)
+    ax.vlines(there + shift, lower, upper, color=colour, linewidth=0.9, alpha=0.8)
+
+
+def _mark_safe(
+    ax: Axes,
+    drawn: xr.Dataset,
+    values: xr.DataArray,
+    name: dict[str, Any],
+    group: _Group,
+    shift: float,
+) -> None:
+    """Put a ring around what is drawn at the safe dose."""
+    threshold = name.get("threshold", drawn["threshold"].values[0])
+    safe = float(drawn["safe_dose"].sel(group.labels | {"threshold": threshold}))
+    if math.isnan(safe):
+        return
+    at = int(np.flatnonzero(drawn["alpha"].values == safe)[0])
+    ax.plot(
+        at + shift,
+        float(values.sel(group.labels)[at]),
+        marker="o",
+        markersize=9,
+        markerfacecolor="none",
+        markeredgecolor=group.style["color"],
+        markeredgewidth=1.2,
+        linestyle="none",
+        gid="safe",
+    )
+
+
+def _set_axes(ax: Axes, drawn: xr.Dataset, name: dict[str, Any], inches: float) -> None:
+    shown, size = name["shown"], points("tick")
+    doses = [tick_label(f"{alpha:g}") for alpha in drawn["alpha"].values]
+    ax.set_xlim(-0.5, len(doses) - 0.5)
+    ax.set_xticks(range(len(doses)), doses, rotation=_rotation(doses, inches))
+    ax.set_xlabel(ALPHA, fontsize=points("label"))
+    ax.set_ylabel(_y_label(drawn, name), fontsize=points("label"))
+    ax.tick_params(labelsize=size)
+    ax.spines[["top", "right"]].set_visible(False)
+    if "coeff" in drawn:
+        top = ax.secondary_xaxis("top")
+        texts = [tick_label(f"{coeff:.3g}") for coeff in drawn["coeff"].values]
+        top.set_xticks(range(len(texts)), texts, rotation=_rotation(texts, inches))
+        top.set_xlabel("coefficient", fontsize=points("label"))
+        top.tick_params(labelsize=size)
+    if "threshold" in name:
+        text = death(str(drawn.attrs["metric"]), f"{name['threshold']:g}")
+        ax.set_title(f"dead once {text}", fontsize=points("panel"))
+    _scale(ax, drawn, shown)
+
+
+def _rotation(texts: Sequence[str], inches: float) -> float:
+    """Of the labels of a panel's ticks: upright where they would meet."""
+    widest = max(wide(f"{text} ", points("tick")) for text in texts)
+    return 90 if widest * len(texts) > 0.7 * inches else 0
+
+
+def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
+    """Limits of the y axis, and the lines to compare with."""
+    if shown in ("survival", "pmass", "repetition"):
+        ax.set_ylim(-0.04, 1.05)
+        ax.set_yticks([0, 0.5, 1])
+    if shown == "survival":
+        ax.axhline(float(drawn["survive"]), color=ink(), alpha=0.5, linewidth=0.7, linestyle=":")
+    if shown == "share_above":
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=tick_label("%")))
+    if shown == "restricted_mean":
+        ax.set_ylim(0, 1.05 * float(drawn["horizon"].max()))
+    if shown == "effect":
+        ax.axhline(0, color=ink(), alpha=0.5, linewidth=0.7)
+    if shown == "kl_p95":
+        ax.set_yscale("log")
+        for target in drawn["target_kl"].values:
+            ax.axhline(target, color=ink(), **DASHED)
+        low, high = ax.get_ylim()
+        low = max(low, FLOOR)
+        ax.set_ylim(low, high)
+        set_log_ticks(ax.yaxis)
+
+
+def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
+    horizon = np.unique(drawn["horizon"].values[drawn["n"].values > 0])
+    ends = f"at token {horizon[0]:g}" if horizon.size == 1 else "at the horizon"
+    words = {
+        "survival": f"alive {ends}",
+        "restricted_mean": "tokens alive, mean",
+        "kl_p95": "p95 of KL (nats)",
+        "share_above": "tokens above target",
+        "pmass": f"{'pmass' if drawn.attrs['metric'] == 'pmass' else 'pmass_eval'}, mean",
+        "effect": "change in p_true",
+        "repetition": "repetition",
+    }
+    return words[name["shown"]]
+
+
+def _legend_labels(drawn: xr.Dataset, groups: Sequence[_Group]) -> list[str]:
+    """Names of the groups, each with its safe dose."""
+    labels = []
+    for group in groups:
+        safe = np.atleast_1d(drawn["safe_dose"].sel(group.labels).values)
+        texts = [
+            f"{ALPHA} \N{LESS-THAN OR EQUAL TO} {x:g}" if np.isfinite(x) else "none" for x in safe
+        ]
+        labels.append(f"{literal(group.name) or 'all cells'} (safe: {', '.join(texts)})")
+    return labels
+
+
+def _put_legend(grid: Grid, groups: Sequence[_Group], labels: Sequence[str], columns: int) -> None:
+    handles = [
+        Line2D([], [], markersize=3.5, linewidth=1.1, label=label, **group.style)
+        for group, label in zip(groups, labels, strict=True)
+    ]
+    if "kl_p95" in grid.data["shown"].values:
+        handles.append(Line2D([], [], color=ink(), **DASHED, label="target KL"))
+        if (grid.data["kl_p95"] <= FLOOR).any():
+            below: dict[str, Any] = {"marker": "v", "markersize": 3, "linestyle": "none"}
+            handles.append(Line2D([], [], color=ink(), **below, label=f"below {FLOOR:g} nats"))
+    grid.figlegend = grid.fig.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=points("legend"),
+        frameon=False,
+    )

@@ -1,0 +1,233 @@
+"""The numbers of Figure 1: what is drawn, group by group and dose by dose, and of how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from isoklx.errors import DatasetError, UsageError
+from isoklx.plot.bands import Kind, levels
+from isoklx.plot.lines import in_memory_if_small, shown
+from isoklx.plot.scope import each_once, ran, split
+from isoklx.stats.kernels.smoothing import Edges
+from isoklx.stats.targets import above_target, crossed
+from isoklx.stats.trajectories import bands, pmass_on_tokens, quantile, smooth
+
+UNITS = {"pmass": "question", "pmass_eval": "prompt"}
+Answers = Literal["pmass", "pmass_eval"]
+
+LINE, ANSWER_LINE = "line", "answer_line"
+"""Dimensions of what is drawn line by line."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is drawn; as for `isoklx.plot.figure1`."""
+
+    kind: Kind | Literal["spaghetti"]
+    by: str | None
+    hue: str | None
+    roll: int
+    edges: Edges
+    distinct: bool
+    answers: str | None
+    color_by_pmass: bool
+    least_roll: int
+    """Of the median of a spaghetti."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Labels that groups differ in: of rows, then of colours."""
+        return [each for each in (self.by, self.hue) if each is not None]
+
+
+def answers_of(ds: xr.Dataset, asked: Answers | None, *, kl_only: bool) -> str | None:
+    """Name the pmass to draw: as asked, else that of the questions, else of the prompts, else none.
+
+    Raises
+    ------
+    DatasetError
+        When the one that was asked for is nowhere.
+    UsageError
+        When there is no such pmass, or none is to be drawn.
+    """
+    if asked is not None and asked not in UNITS:
+        raise UsageError(f"pmass={asked!r}: give one of {', '.join(UNITS)}")
+    if asked is not None and kl_only:
+        raise UsageError(f"pmass={asked}: does nothing with kl_only")
+    if kl_only:
+        return None
+    there = [name for name in UNITS if ds[name].notnull().any()]
+    if asked is not None and asked not in there:
+        raise DatasetError(f"no cell of this sweep has {asked}, so it cannot be drawn")
+    return asked or next(iter(there), None)
+
+
+def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
+    """All that is drawn, in memory.
+
+    Parameters
+    ----------
+    ds : Dataset
+        What `isoklx.plot.scope.in_scope` returns.
+    choice : Choice
+
+    Returns
+    -------
+    Dataset
+        Of each group (along the labels of `choice.keys`) and dose ``n``, ``n_distinct``, and those
+        of pmass; ``target_kl``. Of bands ``kl`` and pmass along ``quantile``. Of spaghetti ``kl``
+        and pmass along ``line`` and ``answer_line``, their medians, and the shares of trajectories
+        that crossed the target and of tokens above it.
+    """
+    once = each_once(ds, choice.keys, distinct=choice.distinct)
+    whole = {tuple(labels.items()): cells for labels, cells in split(ds, choice.keys)}
+    distinct = {tuple(labels.items()): cells for labels, cells in split(once.distinct, choice.keys)}
+    groups, lines = [], []
+    for labels, cells in split(once.drawn, choice.keys):
+        key = tuple(labels.items())
+        found = _counts(whole[key], distinct[key], choice).merge(_targets(cells))
+        if choice.kind == "spaghetti":
+            medians, of_group = _spaghetti(cells, choice)
+            found = found.merge(medians)
+            lines += [_labelled(each, labels) for each in of_group]
+        else:
+            found = found.merge(_bands(cells, choice))
+        groups.append(found.assign_coords(labels))
+    drawn = _along(groups, choice.keys)
+    for dim in (LINE, ANSWER_LINE):
+        of_kind = [each for each in lines if dim in each.dims]
+        if of_kind:
+            drawn = drawn.merge(
+                xr.concat(of_kind, dim, data_vars="minimal", coords="minimal", compat="equals")
+            )
+    total = xr.Dataset(
+        {f"total_{name}": once.total[name].drop_vars("alpha") for name in once.total}
+    )
+    drawn = drawn.assign({name: ("alpha", total[name].values) for name in total})
+    return drawn.assign_attrs(
+        window=int(ds["window"].max()),
+        kind=choice.kind,
+        by=choice.by or "",
+        hue=choice.hue or "",
+        roll=choice.roll,
+        answers=choice.answers or "",
+        color_by_pmass=int(choice.color_by_pmass),
+    )
+
+
+def _bands(cells: xr.Dataset, choice: Choice) -> xr.Dataset:
+    q = levels(choice.kind)  # type: ignore[arg-type]
+    # What repeats is gone already.
+    found = {"kl": bands(cells["kl"], q, choice.roll, edges=choice.edges)}
+    if choice.answers is not None:
+        unit = UNITS[choice.answers]
+        found[choice.answers] = quantile(cells[choice.answers], q, ["cell", unit])
+    return xr.Dataset(found).compute()
+
+
+def _spaghetti(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, list[xr.Dataset]]:
+    """Medians and shares of a group, and its lines, dose by dose."""
+    doses = [_of_dose(cells.isel(alpha=i), choice) for i in range(cells.sizes["alpha"])]
+    medians = xr.concat([each[0] for each in doses], "alpha")
+    lines = [xr.concat([each[1] for each in doses], "alpha", coords="minimal", compat="override")]
+    if choice.answers is not None:
+        unit = UNITS[choice.answers]
+        answers = cells[choice.answers].compute()
+        median = quantile(answers, 0.5, ["cell", unit]).drop_vars("quantile")
+        medians = medians.assign({f"{choice.answers}_median": median})
+        some = answers.notnull().any(["alpha", "fork"])
+        lines.append(by_line(answers.to_dataset(), unit, ANSWER_LINE, some))
+    return medians, lines
+
+
+def _of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]:
+    needed = ["kl", "target_kl", "pmass_eval", "gen_len", "unpaired"]
+    cells = in_memory_if_small(cells[[name for name in needed if name in cells]])
+    there, over = cells["kl"].notnull(), crossed(cells)
+    # A raw median of raw lines would be one more of their blocks.
+    roll = max(choice.roll, choice.least_roll)
+    median = quantile(cells["kl"], 0.5).drop_vars("quantile")
+    medians = xr.Dataset(
+        {
+            "crossed_share": over.sum() / there.any("token").sum(),
+            "above_share": above_target(cells).sum() / there.sum(),
+            "n_lines": there.any("token").sum(),
+            "kl_median": smooth(median, roll, edges=choice.edges),
+        }
+    ).compute()
+    part = shown(cells.assign(crossed=over)).compute()
+    found = xr.Dataset(
+        {
+            "kl": smooth(part["kl"], choice.roll, edges=choice.edges),
+            "crossed": part["crossed"].where(part["kl"].notnull().any("token")),
+        }
+    )
+    if choice.color_by_pmass:
+        found["pmass_on_tokens"] = pmass_on_tokens(part)
+    some = xr.ones_like(part["gen_len"], bool)
+    return medians, by_line(found, "prompt", LINE, some)
+
+
+def by_line(ds: xr.Dataset, unit: str, dim: str, some: xr.DataArray) -> xr.Dataset:
+    """One row per trajectory (or question), without those that are nowhere, named.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Along ``cell`` and the unit.
+    unit : str
+        ``"prompt"`` or ``"question"``.
+    dim : str
+        Dimension of the rows; the names are coordinates that begin with it.
+    some : DataArray (cell, unit), bool
+        Which rows there are.
+
+    Returns
+    -------
+    Dataset
+    """
+    names = {f"{dim}_run_id": ds["run_id"], f"{dim}_{unit}": ds[unit]}
+    ds = ds.drop_vars([name for name in ds.coords if name not in ("alpha", "token", "fork")])
+    ds = ds.assign({name: da.drop_vars(da.coords) for name, da in names.items()})
+    ds = ds.stack({dim: ["cell", unit]}, create_index=False)
+    kept = some.stack({dim: ["cell", unit]}, create_index=False).values
+    return ds.isel({dim: np.flatnonzero(kept)}).set_coords(list(names))
+
+
+def _labelled(lines: xr.Dataset, labels: dict[str, Any]) -> xr.Dataset:
+    dim = LINE if LINE in lines.dims else ANSWER_LINE
+    size = lines.sizes[dim]
+    named = {f"{dim}_{name}": (dim, [label] * size) for name, label in labels.items()}
+    return lines.assign_coords(named)
+
+
+def _counts(whole: xr.Dataset, distinct: xr.Dataset, choice: Choice) -> xr.Dataset:
+    counts = {"n": ran(whole), "n_distinct": ran(distinct)}
+    if choice.answers is not None:
+        dims = ["cell", UNITS[choice.answers]]
+        for name, cells in (("n_answers", whole), ("n_answers_distinct", distinct)):
+            counts[name] = cells[choice.answers].notnull().any("fork").sum(dims)
+    return xr.Dataset(counts).compute()
+
+
+def _targets(cells: xr.Dataset) -> xr.Dataset:
+    return xr.Dataset({"target_kl": ("target", np.unique(cells["target_kl"].values))})
+
+
+def _along(groups: Sequence[xr.Dataset], keys: Sequence[str]) -> xr.Dataset:
+    """Groups along their labels."""
+    if not keys:
+        return groups[0]
+    how: dict[str, Any] = {"data_vars": "all", "coords": "minimal", "compat": "override"}
+    if len(keys) == 1:
+        return xr.concat(groups, keys[0], join="outer", **how)
+    rows: dict[Any, list[xr.Dataset]] = {}
+    for each in groups:
+        rows.setdefault(each[keys[0]].item(), []).append(each)
+    inner = [xr.concat(each, keys[1], join="outer", **how) for each in rows.values()]
+    return xr.concat(inner, keys[0], join="outer", **how)

@@ -1,0 +1,241 @@
+"""The panels of Figure 1, drawn from its numbers and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.lines import Line2D
+
+from isoklx.plot import palette
+from isoklx.plot.bands import band_legend, draw_band
+from isoklx.plot.facets import (
+    Row,
+    closed_on_error,
+    facets,
+    label_row,
+    note,
+    note_size,
+    panels_of,
+    put_legend,
+    put_title,
+    row_name,
+    say_why_empty,
+    words_only,
+)
+from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE, UNITS
+from isoklx.plot.grids import Grid
+from isoklx.plot.limits import LINEAR_YMAX, Extent, limit
+from isoklx.plot.lines import Strokes
+from isoklx.plot.page import Page, points
+from isoklx.plot.palette import dose_colours, group_styles
+from isoklx.plot.reference_lines import draw_mark, draw_target
+from isoklx.plot.spaghetti import draw_answer_lines, draw_lines, spaghetti_legend, unknown_legend
+from isoklx.plot.titles import label_name, literal
+from isoklx.plot.typesetting import typeset
+from isoklx.stats.trajectories import default_roll
+
+KL_HEIGHT, PMASS_HEIGHT = 1.6, 1.05
+"""Of a row, in inches."""
+
+KL_FLOOR = 1e-3
+"""Nats, where a logarithmic axis begins at the lowest: a thousandth of what is usually aimed at."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How it is drawn; as for `isoklx.plot.figure1`."""
+
+    kl_ymax: float | Literal["auto"] | None
+    linear: bool
+    mark_t: int | None
+    strokes: Strokes
+
+    @property
+    def top(self) -> float | Literal["auto"]:
+        """Upper limit of KL."""
+        if self.kl_ymax is not None:
+            return self.kl_ymax
+        return LINEAR_YMAX if self.linear else "auto"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A row of groups: what is above and below each other in it."""
+
+    label: str
+    drawn: xr.Dataset
+
+
+def draw_numbers(drawn: xr.Dataset, look: Look, page: Page) -> Grid:
+    """Draw what `isoklx.plot.figure1_numbers.numbers` returned, or the ``data`` of a figure.
+
+    Parameters
+    ----------
+    drawn : Dataset
+    look : Look
+    page : Page
+
+    Returns
+    -------
+    Grid
+    """
+    answers = drawn.attrs["answers"]
+    parts = list(_parts(drawn))
+    rows = []
+    for part in parts:
+        rows.append(Row(row_name("kl", part.label), KL_HEIGHT))
+        if answers:
+            rows.append(Row(row_name("pmass", part.label), PMASS_HEIGHT, "fork"))
+    spaghetti = drawn.attrs["kind"] == "spaghetti"
+    grid = facets(rows, drawn, page, notes=3 if spaghetti else 2, legend=5 + 3 * spaghetti)
+    with closed_on_error(grid, page):
+        bottom = _draw_kl_rows(grid, parts, look)
+        if answers:
+            for part in parts:
+                _draw_answers_row(grid, part, look)
+        handles = _legend(drawn, look, bottom)
+        if look.mark_t is not None:
+            axes = [ax for ax in grid.axs.flat if ax.get_visible()]
+            handles.append(draw_mark(axes, drawn.attrs["window"], look.mark_t))
+        if drawn.attrs["color_by_pmass"]:
+            _put_colour_bar(grid)
+        put_legend(grid, handles)
+        put_title(grid, page)
+        typeset(grid.fig)
+    return grid
+
+
+def _parts(drawn: xr.Dataset) -> Iterator[_Part]:
+    by = drawn.attrs["by"]
+    if not by:
+        yield _Part("", drawn)
+        return
+    for label in drawn[by].values.tolist():
+        part = drawn.sel({by: label})
+        for dim in (LINE, ANSWER_LINE):
+            if dim in part.dims:
+                part = part.isel({dim: np.flatnonzero(part[f"{dim}_{by}"].values == label)})
+        yield _Part(label_name(by, label), part)
+
+
+def _hues(drawn: xr.Dataset) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """The groups that share a panel, and how each looks; None where doses have their colours."""
+    hue = drawn.attrs["hue"]
+    if not hue:
+        return [({}, None)]
+    labels = drawn[hue].values.tolist()
+    styles = group_styles([((hue, label),) for label in labels])
+    return [({hue: label}, style) for label, style in zip(labels, styles, strict=True)]
+
+
+def _draw_kl_rows(grid: Grid, parts: Sequence[_Part], look: Look) -> float:
+    """Draw KL of all rows, to one scale; return where the axis begins."""
+    extents: dict[Axes, Extent] = {}
+    for part in parts:
+        row = row_name("kl", part.label)
+        label_row(grid, row, "KL (nats)", part.label)
+        for alpha, ax in panels_of(grid, row).items():
+            here = part.drawn.sel(alpha=alpha)
+            note_size(ax, here["n"].values, here["n_distinct"].values)
+            extents[ax] = _draw_kl(ax, here, alpha, look.strokes)
+            draw_target([ax], here["target_kl"].values)
+    least = float(np.nanmax(grid.data["target_kl"].values))
+    return limit(extents, ymax=look.top, log=not look.linear, least=least, floor=KL_FLOOR)
+
+
+def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Extent:
+    if here.attrs["kind"] == "spaghetti":
+        if here["n_lines"] > 0:
+            note(ax, f"{float(here['crossed_share']):.0%} crossed")
+            share = float(here["above_share"])
+            # Of the tokens of a sound dose a few are above, and it matters how few.
+            note(ax, f"{share:.{1 if 0 < share < 0.1 else 0}%} of tokens above")
+        return draw_lines(ax, here, strokes)
+    (colour,) = dose_colours([alpha]).values()
+    extents = []
+    for labels, style in _hues(here):
+        shown = colour if style is None else style["color"]
+        dashes = "-" if style is None else style["linestyle"]
+        quantiles = here["kl"].sel(labels)
+        kind = here.attrs["kind"]
+        overlaid = style is not None
+        extents.append(draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid))
+    return Extent.of_all(extents)
+
+
+def _draw_answers_row(grid: Grid, part: _Part, look: Look) -> None:
+    row, name = row_name("pmass", part.label), grid.data.attrs["answers"]
+    label_row(grid, row, "probability of\na valid answer")
+    for alpha, ax in panels_of(grid, row).items():
+        ax.set_ylim(-0.03, 1.05)
+        ax.set_yticks([0, 0.5, 1])
+        here = part.drawn.sel(alpha=alpha)
+        note_size(ax, here["n_answers"].values, here["n_answers_distinct"].values)
+        if not here[name].notnull().any():
+            say_why_empty(ax, "no pmass")
+            continue
+        (colour,) = dose_colours([alpha]).values()
+        if here.attrs["kind"] == "spaghetti":
+            draw_answer_lines(ax, here, colour, look.strokes)
+            continue
+        for labels, style in _hues(here):
+            own = {"color": colour, "marker": "o", "linestyle": "-"} if style is None else style
+            draw_band(
+                ax,
+                here[name].sel(labels),
+                here.attrs["kind"],
+                own["color"],
+                look.strokes,
+                own["linestyle"],
+                marker=own["marker"],
+                overlaid=style is not None,
+            )
+
+
+def _put_colour_bar(grid: Grid) -> None:
+    colours = ScalarMappable(cmap=palette.pmass_colours())
+    # Beside the panels of the first row, so that it lies on no data.
+    axes = list(grid.axs[0])
+    grid.cbar = grid.fig.colorbar(colours, ax=axes, ticks=[0, 0.5, 1], aspect=15, pad=0.01)
+    grid.cbar.ax.tick_params(labelsize=points("tick"))
+    grid.cbar.set_label("pmass_eval at the token", fontsize=points("legend"))
+
+
+def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple[Artist, ...]]:
+    kind, answers = drawn.attrs["kind"], drawn.attrs["answers"]
+    handles: list[Artist | tuple[Artist, ...]] = []
+    if kind == "spaghetti":
+        coloured = bool(drawn.attrs["color_by_pmass"])
+        handles += [] if coloured else spaghetti_legend()
+        smoothed = max(drawn.attrs["roll"], default_roll(drawn.attrs["window"]))
+        of = f" smoothed over {smoothed}" if smoothed > drawn.attrs["roll"] else ""
+        handles.append(Line2D([], [], color=palette.ink(), label=f"median{of}"))
+        if answers and not coloured:
+            colours = dose_colours(drawn["alpha"].values.tolist()).values()
+            label = f"{answers} of a {UNITS[answers]}"
+            handles.append(tuple(Line2D([], [], color=each, label=label) for each in colours))
+        elif answers:
+            handles.append(words_only(f"below: {answers} of each {UNITS[answers]}"))
+        if coloured:
+            handles += unknown_legend(drawn)
+    else:
+        for labels, style in _hues(drawn):
+            if style is not None:
+                ((name, label),) = labels.items()
+                own = {each: style[each] for each in ("color", "linestyle", "marker")}
+                text = literal(label_name(name, label))
+                handles.append(Line2D([], [], markersize=3, label=text, **own))
+        handles += band_legend(kind)
+        if answers:
+            handles.append(words_only(f"below: {answers} of {UNITS[answers]}s"))
+    handles.append(draw_target([], []))
+    if not look.linear:
+        handles.append(words_only(f"KL axis from {bottom:g}"))
+    return handles

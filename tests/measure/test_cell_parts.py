@@ -1,0 +1,49 @@
+"""What a cell is made of, and how it is recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra run")
+pytest.importorskip("transformers", reason="needs the extra run")
+
+from isoklx.measure.memory import rows_that_fit
+from tests.measure.prepared_cells import cell, tiny
+
+
+def recorded(path: Path, batch: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"measured_with": {"batch": batch}}))
+
+
+def test_all_that_decides_the_numbers_is_recorded(tmp_path: Path) -> None:
+    calib = cell(tmp_path, temperature=0.5, statistic="rms", target_kl=0.5).calib
+    assert json.loads(json.dumps(calib)) == calib
+    assert calib["target_stat"] == "rms"
+    assert calib["target_kl"] == 0.5
+    assert "c_star" not in calib
+    with_ = calib["measured_with"]
+    assert with_["temperature"] == 0.5
+    assert with_["action"] == "add"
+    assert with_["layers"] == [calib["layer"]] == [2]
+    assert {"isoklx", "torch", "transformers", "dtype", "device", "attention"} <= set(with_)
+    assert with_["sha256"].keys() == {*("pairs", "prompts", "calib_prompts", "questions", "vector")}
+
+
+def test_a_batch_is_what_is_asked_for_or_else_what_fits(tmp_path: Path) -> None:
+    assert cell(tmp_path, batch=3).batch == 3
+    free = cell(tmp_path, batch=None)
+    assert free.batch == rows_that_fit(tiny().model, free.tokenised, 8)
+
+
+@pytest.mark.parametrize(
+    "place", ["tiny_mean_diff_s0_w8/calib.json", "_measuring/tiny_mean_diff_s0_w8/made_with.json"]
+)
+def test_a_cell_that_was_begun_goes_on_with_its_batch(tmp_path: Path, place: str) -> None:
+    recorded(tmp_path / "out" / place, 7)
+    assert cell(tmp_path, batch=None).batch == 7
+    recorded(tmp_path / "out" / place, "seven")
+    assert cell(tmp_path, batch=None).batch != 7

@@ -1,0 +1,642 @@
+"""Runs of the tiny model: what is made, what is said, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra run")
+pytest.importorskip("transformers", reason="needs the extra run")
+
+import isoklx
+from isoklx.cells.claim import claimed
+from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
+from isoklx.measure import cell_making, cell_parts, recheck, run
+from isoklx.measure.selftests import SelfTests, self_test
+from tests.measure.small_runs import contents, small
+from tests.models.saved_models import saved_model
+from tests.models.tiny_model import TINY, tiny_model
+
+CELL = "tiny_mean_diff_s0_w8"
+WIDTH = 128
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was left alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(str(TINY), **small(folder))
+    return folder
+
+
+TESTED: dict[tuple[object, ...], SelfTests] = {}
+
+
+@pytest.fixture(autouse=True)
+def _tested_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The self-tests have tests of their own; here they are made once of each kind of model."""
+
+    def once(model: Any, steering: Any, *more: Any) -> SelfTests:
+        kind = (type(model), model.dtype, steering.action)
+        if kind not in TESTED:
+            TESTED[kind] = self_test(model, steering, *more)
+        return TESTED[kind]
+
+    monkeypatch.setattr(cell_parts, "self_test", once)
+
+
+def kl_of(cell: Path) -> dict[str, list[list[float]]]:
+    found: dict[str, list[list[float]]] = json.loads((cell / "trajectory.json").read_text())[
+        "per_prompt_per_t_kl"
+    ]
+    return found
+
+
+def tokens_of(cell: Path) -> list[list[int]]:
+    lines = (cell / "gens.jsonl").read_text().splitlines()
+    return [json.loads(line)["token_ids"] for line in lines]
+
+
+def calib_of(cell: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((cell / "calib.json").read_text())
+    return found
+
+
+# What is made
+
+
+def test_models_and_methods_are_cells_of_one_call(tmp_path: Path) -> None:
+    options = small(tmp_path, alphas=(0.0, 1.0), method=("mean_diff", "directional_ablation"))
+    other = tmp_path / "other"
+    other.symlink_to(TINY)
+    cells = run(str(TINY), str(other), **options)
+    assert [cell.name for cell in cells] == [
+        f"{model}_{method}_s0_w8"
+        for model in ("tiny", "other")
+        for method in ("mean_diff", "directional_ablation")
+    ]
+    assert sorted(options["out"].iterdir()) == sorted(cells)
+    for tiny, same in zip(cells[:2], cells[2:], strict=True):
+        assert kl_of(tiny) == kl_of(same)
+    assert np.max(kl_of(cells[0])["0.0"]) < 1e-6
+    # In the place of what lies along it there is nothing: that is not the base model.
+    assert calib_of(cells[1])["measured_with"]["action"] == "ablate"
+    assert np.max(kl_of(cells[1])["0.0"]) > 1e-5
+    report = isoklx.build(options["out"], tmp_path / "a.nc")
+    assert (report.notes, report.skipped) == ((), ())
+
+
+def test_each_side_of_a_direction_is_calibrated_and_swept(tmp_path: Path) -> None:
+    options = small(tmp_path, alphas=(0.0, 1.0), sign="both")
+    plus, minus = run(str(TINY), **options)
+    assert minus.name == "tiny_mean_diff_neg_s0_w8"
+    assert calib_of(plus)["c_star"] > 0 > calib_of(minus)["c_star"]
+    assert (calib_of(plus)["sign"], calib_of(minus)["sign"]) == ("+", "-")
+    assert recheck(minus)[["kl", "pmass"]].max().max() < 1e-4
+    report = isoklx.build(options["out"], tmp_path / "a.nc")
+    assert (report.notes, report.skipped) == ((), ())
+
+
+def test_a_cell_says_what_it_was_made_with(whole: Path) -> None:
+    calib = calib_of(whole / "out" / CELL)
+    assert calib["model"] == str(TINY)
+    assert calib["measured_with"]["batch"] == 4
+    assert calib["measured_with"]["forks"] == [0, 4, 8]
+    assert set(calib["measured_with"]["sha256"]) == {
+        *("pairs", "prompts", "calib_prompts", "questions", "vector")
+    }
+    pmass = json.loads((whole / "out" / CELL / "pmass.json").read_text())
+    assert len(pmass["questions"]) == 2
+    assert "repetition_eval" in pmass
+
+
+def test_it_meets_its_target(whole: Path) -> None:
+    cell = whole / "out" / CELL
+    last = next(
+        step
+        for step in json.loads((cell / "history.json").read_text())
+        if step["coeff"] == calib_of(cell)["c_star"]
+    )
+    assert last["kl_p95"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_same_call_again_touches_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = whole / "out" / CELL
+    before = {path: path.stat().st_mtime_ns for path in cell.iterdir()}
+    monkeypatch.setattr(cell_making, "roll_out", None)
+    assert run(str(TINY), **small(whole)) == [cell]
+    assert {path: path.stat().st_mtime_ns for path in cell.iterdir()} == before
+    assert list((whole / "out").iterdir()) == [cell]
+
+
+def test_doses_that_are_added_leave_the_others_as_they_are(whole: Path, tmp_path: Path) -> None:
+    run(str(TINY), **small(tmp_path, alphas=(1.0,)))
+    run(str(TINY), **small(tmp_path))
+    before, after = kl_of(whole / "out" / CELL), kl_of(tmp_path / "out" / CELL)
+    assert list(after) == ["0.0", "1.0", "2.0"]
+    for alpha in after:
+        for one, other in zip(before[alpha], after[alpha], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_paths_may_be_texts_and_begin_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = {name: str(value) for name, value in small(tmp_path).items() if name[0] in "pcq"}
+    (tmp_path / "tiny").symlink_to(TINY)
+    options["prompts"] = "~/prompts.jsonl"
+    run("~/tiny", **options, out="~/o", window=4, alphas=1.0, forks=2, layer=1, batch=4)
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["tiny_mean_diff_s0_w4"]
+    assert calib_of(tmp_path / "o" / "tiny_mean_diff_s0_w4")["layer"] == 1
+
+
+def test_several_coefficients_are_tried_at_once_where_that_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_making, "AT_ONCE", {"cpu": 4})
+    (cell,) = run(str(TINY), **small(tmp_path, batch=9, window=7, alphas=(1.0,)))
+    steps = json.loads((cell / "history.json").read_text())
+    assert len(steps) % 3 == 0  # of the prompts of three there is room for nine rows
+    c_star = calib_of(cell)["c_star"]
+    (found,) = [step for step in steps if step["coeff"] == c_star]
+    assert found["kl_p95"] == pytest.approx(1.0, abs=0.05)
+    assert recheck(cell)["kl"].max() < 1e-4
+
+
+def test_a_window_of_one_and_doses_on_both_sides_will_do(tmp_path: Path) -> None:
+    options = small(tmp_path, window=1, forks="log", alphas=(-1.0, 0.0, 1.0))
+    (cell,) = run(str(TINY), **options)
+    assert list(kl_of(cell)) == ["-1.0", "0.0", "1.0"]
+    assert recheck(cell)[["kl", "pmass"]].max().max() < 1e-4
+    report = isoklx.build(options["out"], tmp_path / "a.nc")
+    assert (report.notes, report.skipped) == ((), ())
+
+
+@pytest.mark.parametrize("statistic", ["rms", "mean"])
+def test_other_statistics_are_brought_to_their_target(tmp_path: Path, statistic: str) -> None:
+    (cell,) = run(str(TINY), **small(tmp_path, statistic=statistic, target_kl=0.3, alphas=(1.0,)))
+    assert calib_of(cell)["target_stat"] == statistic
+    steps = json.loads((cell / "history.json").read_text())
+    last = next(step for step in steps if step["coeff"] == calib_of(cell)["c_star"])
+    assert last[f"kl_{statistic}"] == pytest.approx(0.3, rel=0.05)
+
+
+def test_what_is_drawn_depends_on_the_seed_and_not_on_the_batch(tmp_path: Path) -> None:
+    options = {"temperature": 1.0, "samples": 2, "noquestions": True, "alphas": (0.0, 1.0)}
+    cells = []
+    for batch in (1, 4):
+        given = small(tmp_path / str(batch), **options, batch=batch)
+        del given["questions"]
+        cells += run(str(TINY), **given)
+    assert [cell.name[-5:] for cell in cells] == ["s0_w8", "s1_w8"] * 2
+    assert tokens_of(cells[0]) == tokens_of(cells[2])
+    assert tokens_of(cells[1]) == tokens_of(cells[3])
+    assert tokens_of(cells[0]) != tokens_of(cells[1])
+    for alpha, rows in kl_of(cells[0]).items():
+        for one, other in zip(rows, kl_of(cells[2])[alpha], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_a_rollout_may_end_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = tiny_model()[0].config.vocab_size
+    monkeypatch.setattr("isoklx.measure.chat.eos_ids", lambda *_: frozenset(range(size)))
+    options = small(tmp_path)
+    (cell,) = run(str(TINY), **options)
+    assert {len(tokens) for tokens in tokens_of(cell)} == {1}
+    assert recheck(cell)[["kl", "pmass"]].max().max() < 1e-4
+    report = isoklx.build(options["out"], tmp_path / "a.nc")
+    assert (report.notes, report.skipped) == ((), ())
+
+
+def test_a_rollout_may_end_before_it_is_ever_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    size = tiny_model()[0].config.vocab_size
+    monkeypatch.setattr("isoklx.measure.chat.eos_ids", lambda *_: frozenset(range(size)))
+    (cell,) = run(str(TINY), **small(tmp_path, forks=(4, 8)))
+    assert caplog.messages == []
+    pmass = json.loads((cell / "pmass.json").read_text())
+    assert np.isnan(np.array(pmass["pmass_eval"]["0.0"], float)).all()
+    assert recheck(cell)["kl"].max() < 1e-4
+
+
+# Directions of other origins
+
+
+def test_ways_in_which_published_cells_were_made_can_be_asked_for(tmp_path: Path) -> None:
+    model = str(saved_model("llama", tmp_path))
+    options = small(tmp_path, target_kl=0.01, alphas=(1.0,), method=("mean_diff", "pca_centred"))
+    cells = run(model, **options)
+    last = run(model, **{**options, "token": "last", "out": tmp_path / "last"})
+    hashes = [calib_of(cell)["measured_with"]["sha256"]["vector"] for cell in [*cells, *last]]
+    assert len({*hashes}) == 4
+    assert [calib_of(cell)["method"] for cell in last] == ["mean_diff", "pca_centred"]
+
+
+def test_a_vector_is_the_same_from_every_kind_of_file(tmp_path: Path) -> None:
+    from gguf import GGUFWriter
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    vector = rng.standard_normal(WIDTH).astype(np.float32)
+    layers = {str(layer): (vector * (layer == 2)).tolist() for layer in range(4)}
+    np.save(tmp_path / "a.npy", vector)
+    np.savez(tmp_path / "b.npz", layer_2=vector)
+    save_file(
+        {"layer2.v": vector}, tmp_path / "c.safetensors", {"cfg": json.dumps({"method": "pca"})}
+    )
+    (tmp_path / "d.svec").write_text(json.dumps({"model_type": "llama", "directions": layers}))
+    hook = {"steering_vector": torch.tensor(vector / 2), "steering_coefficient": 2.0}
+    torch.save({"layers.2": {**hook, "action": "add", "bias": None}}, tmp_path / "e.pt")
+    writer = GGUFWriter(tmp_path / "f.gguf", "controlvector")
+    writer.add_tensor("direction.2", vector)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    made = []
+    for name in ("a.npy", "b.npz", "c.safetensors", "d.svec", "e.pt", "f.gguf"):
+        options = small(
+            tmp_path / name[0], vector=tmp_path / name, alphas=(1.0,), window=2, forks=2
+        )
+        del options["pairs"]
+        made += run(str(TINY), **options, layer=2)
+    assert [cell.name for cell in made] == [f"tiny_{name}_s0_w2" for name in "abcdef"]
+    assert len({(cell / "trajectory.json").read_bytes() for cell in made}) == 1
+    assert "pairs" not in calib_of(made[0])["measured_with"]["sha256"]
+    assert recheck(made[0])["kl"].max() < 1e-4
+
+
+# What is said
+
+
+def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "isoklx.measure")
+    run(str(TINY), **small(tmp_path, alphas=(1.0,)))
+    starts = [
+        "rows of a batch equal single ones to",
+        "forks equal every token read anew to",
+        "KL at a coefficient of 0 is",
+        "c_star",
+        "complete",
+    ]
+    for line, start in zip(caplog.messages, starts, strict=True):
+        assert line.startswith(f"{CELL}: {start}")
+
+
+def test_a_model_that_does_not_answer_is_told_of_with_what_it_says_instead(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(str(saved_model("llama", tmp_path)), **small(tmp_path, target_kl=0.01))
+    (line,) = caplog.messages
+    assert "llama_mean_diff_s0_w8: pmass at alpha 0 is 0.0" in line
+    assert "Likeliest instead: '" in line
+    assert line.endswith(" times")
+
+
+def test_memory_that_runs_out_halves_the_batch_and_changes_no_number(
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    roll_out = cell_making.roll_out
+
+    def short_of_memory(model: Any, steering: Any, prompts: Any, *more: Any, **options: Any) -> Any:
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError
+        return roll_out(model, steering, prompts, *more, **options)
+
+    monkeypatch.setattr(cell_making, "roll_out", short_of_memory)
+    (cell,) = run(str(TINY), **small(tmp_path))
+    # It is learnt once, and not anew for every dose.
+    assert caplog.messages == [f"{CELL}: memory ran out with 3 rows: going on with 2 at a time"]
+    assert tokens_of(cell) == tokens_of(whole / "out" / CELL)
+    for alpha, rows in kl_of(cell).items():
+        for one, other in zip(rows, kl_of(whole / "out" / CELL)[alpha], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_memory_that_runs_out_with_one_row_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(cell_making, "roll_out", out_of_memory)
+    with pytest.raises(MeasureError, match="memory runs out with a single row"):
+        run(str(TINY), **small(tmp_path))
+    monkeypatch.setattr("isoklx.measure.cell_parts.self_test", out_of_memory)
+    with pytest.raises(MeasureError, match="memory runs out before anything is measured"):
+        run(str(TINY), **small(tmp_path))
+
+
+# What is refused
+
+
+def lengthy(path: Path) -> None:
+    path.write_text("Is it so? " * 400 + "\n")
+
+
+def one_sided(path: Path) -> None:
+    path.write_text('{"prompt": "Is it?", "positive": "Yes."}\n')
+
+
+def too_long(path: Path) -> None:
+    pair = {"prompt": "Is it?", "positive": "Yes. " * 2000, "negative": "No."}
+    path.write_text(json.dumps(pair) + "\n")
+
+
+def not_a_number(path: Path) -> None:
+    np.save(path, np.r_[np.ones(WIDTH - 1), np.nan])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "options", "error", "message"),
+    [
+        ("pairs.jsonl", Path.touch, {}, UsageError, "{}: holds no pairs"),
+        (
+            "pairs.jsonl",
+            one_sided,
+            {},
+            UsageError,
+            "{}: line 1: has no 'negative', only 'prompt', ",
+        ),
+        ("pairs.jsonl", too_long, {}, UsageError, "{}: pair 1: an answer with its prompt is of "),
+        ("pairs.jsonl", lambda p: p.write_text("{"), {}, UsageError, "{}: line 1: is not JSON: "),
+        ("pairs.jsonl", Path.unlink, {}, UsageError, "{}: pairs cannot be read: No such file or"),
+        ("prompts.jsonl", Path.touch, {}, UsageError, "{}: holds no prompts"),
+        ("prompts.txt", lengthy, {}, UsageError, "{}: line 1: a prompt of 4016 tokens, a window "),
+        ("calib_prompts.txt", lengthy, {}, UsageError, "{}: line 1: a prompt of 4016 tokens, a "),
+        ("questions.jsonl", lambda p: p.write_text("[]"), {}, UsageError, "{}: line 1: is [], not"),
+        ("v.npy", lambda p: np.save(p, np.ones(5)), {"layer": 2}, UsageError, "{}: layer 2: is 5 "),
+        ("v.npy", not_a_number, {"layer": 2}, UsageError, "{}: layer 2: has nan at 127"),
+        ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: it is no "),
+        ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: is no vector file: its name ends in"),
+        ("v.npy", not_a_number, {"method": "pca"}, UsageError, "a vector from a file is steered"),
+        ("", None, {"layer": 4}, UsageError, "layer 4 is not there: the model has blocks 0 to 3,"),
+        ("", None, {"layer": (1, 1)}, UsageError, "layer 1 is named twice in "),
+        ("", None, {"device": "abacus"}, UsageError, "device 'abacus' cannot be used: "),
+        ("", None, {"device": "meta"}, UsageError, "device 'meta' cannot be used: "),
+        (
+            "",
+            None,
+            {"target_kl": 1e3},
+            MeasureError,
+            f"{CELL}: no coefficient was found: p95 of KL",
+        ),
+        ("", None, {"alphas": (1, 1)}, UsageError, "alphas 1 and 1 are the same dose"),
+        (
+            "",
+            None,
+            {"method": "lda"},
+            UsageError,
+            "method 'lda' is not known; give mean_diff, pca,",
+        ),
+        ("", None, {"forks": (0, 9)}, UsageError, "fork 9 is outside of the window, 0 to 8 tokens"),
+    ],
+)
+def test_input_that_will_not_do_is_one_line_and_leaves_nothing(
+    tmp_path: Path,
+    name: str,
+    write: Any,
+    options: dict[str, Any],
+    error: type[IsoklxError],
+    message: str,
+) -> None:
+    given = {**small(tmp_path), **options}
+    path = tmp_path / name
+    if write is not None:
+        if path.suffix != ".jsonl" or write is Path.touch:
+            path.unlink(missing_ok=True)
+        write(path)
+        given["vector" if path.stem == "v" else path.stem] = path
+    if "vector" in given:
+        del given["pairs"]
+    for dry in (False, True):
+        if dry and "target_kl" in options:
+            continue  # nobody can know
+        with pytest.raises(error) as raised:
+            run(str(TINY), **given, dry=dry)
+        assert str(raised.value).startswith(message.format(path))
+        assert "\n" not in str(raised.value)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("{}/absent", "{}/absent: there is no such folder"),
+        ("{}", "{}: is a folder without config.json, and so no model"),
+        ("org/absent", "org/absent: is no folder, and cannot be loaded: "),
+        ("{}/broken", "{}/broken: cannot be loaded: "),
+    ],
+)
+def test_a_model_that_is_none_is_one_line(tmp_path: Path, model: str, message: str) -> None:
+    (tmp_path / "broken").mkdir()
+    for file in TINY.iterdir():
+        (tmp_path / "broken" / file.name).write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(IsoklxError) as error:
+        run(model.format(tmp_path), **small(tmp_path))
+    assert str(error.value).startswith(message.format(tmp_path))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_be_had_does_not_keep_the_others_from_being_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = small(tmp_path, alphas=(1.0,))
+    with pytest.raises(MeasureError, match="1 of 2 cells are not complete: absent_mean_diff_s0_w8"):
+        run(str(tmp_path / "absent"), str(TINY), **options)
+    assert caplog.messages == [f"{tmp_path / 'absent'}: there is no such folder"]
+    assert [path.name for path in options["out"].iterdir()] == [CELL]
+
+
+def test_a_root_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    options = small(tmp_path)
+    options["out"].write_text("mine")
+    for dry in (False, True):
+        with pytest.raises(UsageError, match="out: is no folder"):
+            run(str(TINY), **options, dry=dry)
+    assert options["out"].read_text() == "mine"
+    with pytest.raises(BuildError, match="cells: cannot be made a folder: Not a directory"):
+        run(str(TINY), **{**options, "out": options["out"] / "cells"})
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_without_the_extra_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError) as error:
+        run(str(TINY), **small(tmp_path))
+    assert str(error.value) == f"run needs {package}: pip install 'isoklx[run]'"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target_kl": 2.0}, "target_kl is 1.0 there, and 2.0 here"),
+        ({"statistic": "rms"}, "target_stat is 'p95' there, and 'rms' here"),
+        ({"temperature": 1.0}, "measured_with.temperature is 0.0 there, and 1.0 here"),
+        ({"batch": 2}, "measured_with.batch is 4 there, and 2 here"),
+        ({"forks": 2}, "measured_with.forks is a list of 3 there, and a list of 5 here"),
+        ({"layer": 1}, "layer is 2 there, and 1 here"),
+        ({"dtype": "bfloat16"}, "measured_with.dtype is 'float32' there, and 'bfloat16' here"),
+    ],
+)
+def test_a_cell_that_was_made_with_something_else_is_refused(
+    whole: Path, options: dict[str, Any], message: str
+) -> None:
+    before = contents(whole)
+    for dry in (False, True)[: 1 + ("batch" in options)]:
+        with pytest.raises(UsageError) as error:
+            run(str(TINY), **{**small(whole, alphas=(4.0,)), **options}, dry=dry)
+        assert str(error.value) == f"{whole / 'out' / CELL / 'calib.json'}: {message}"
+    assert contents(whole) == before
+
+
+@contextmanager
+def interrupted_at(batch: int) -> Iterator[None]:
+    """Have Ctrl-C come in one of the batches."""
+    roll_out, count = cell_making.roll_out, 0
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == batch:
+            raise KeyboardInterrupt
+        return roll_out(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell_making, "roll_out", stopping)
+        yield
+
+
+def test_in_a_notebook_ctrl_c_is_an_interrupt_and_the_call_goes_on(
+    whole: Path, tmp_path: Path
+) -> None:
+    with interrupted_at(4), pytest.raises(KeyboardInterrupt):
+        run(str(TINY), **small(tmp_path))
+    assert not list(tmp_path.rglob(".*"))
+    # With the batch that it was begun with, whatever there is room for now.
+    run(str(TINY), **{**small(tmp_path), "batch": None})
+    theirs = contents(whole / "out")
+    assert contents(tmp_path / "out") == theirs
+
+
+def test_what_was_kept_of_another_run_is_refused(tmp_path: Path) -> None:
+    with interrupted_at(1), pytest.raises(KeyboardInterrupt):
+        run(str(TINY), **small(tmp_path))
+    before = contents(tmp_path / "out")
+    with pytest.raises(MeasureError) as error:
+        run(str(TINY), **small(tmp_path, target_kl=2.0))
+    kept = tmp_path / "out" / "_measuring" / CELL
+    assert str(error.value) == (
+        f"{kept}: was begun with target_kl 1.0, and not 2.0; remove it to begin anew"
+    )
+    assert contents(tmp_path / "out") == before
+
+
+def test_what_was_kept_of_a_cell_that_is_complete_is_removed(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("isoklx.measure.kept_batches.KeptBatches.remove", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(str(TINY), **small(tmp_path))
+    assert (tmp_path / "out" / "_measuring" / CELL).is_dir()
+    run(str(TINY), **small(tmp_path))
+    assert contents(tmp_path / "out") == contents(whole / "out")
+
+
+def test_a_calibration_that_failed_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="no coefficient was found"):
+        run(str(TINY), **small(tmp_path, target_kl=1e3))
+    run(str(TINY), **small(tmp_path, alphas=(1.0,)))
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may be larger than `size` bytes, as on a disk that fills."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("size", [0, 1500, 3000])
+def test_a_disk_that_fills_is_one_line_and_costs_nothing_that_was_there(
+    whole: Path, tmp_path: Path, size: int
+) -> None:
+    options = small(tmp_path)
+    error = None
+    with room_for(size):
+        try:
+            run(str(TINY), **options)
+        except BuildError as raised:
+            error = str(raised)
+    assert error is not None
+    assert error.startswith(str(options["out"]))
+    assert error.endswith(": cannot be written: File too large")
+    run(str(TINY), **options)
+    assert contents(options["out"]) == contents(whole / "out")
+
+
+def test_a_cell_that_somebody_else_makes_is_left_to_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = small(tmp_path, alphas=(1.0,), method=("mean_diff", "pca"))
+    options["out"].mkdir()
+    has, done = threading.Event(), threading.Event()
+
+    def somebody() -> None:
+        with claimed(options["out"] / CELL):
+            has.set()
+            done.wait()
+
+    thread = threading.Thread(target=somebody)
+    thread.start()
+    has.wait()
+    try:
+        with pytest.raises(MeasureError, match=f"1 of 2 cells are not complete: {CELL}"):
+            run(str(TINY), **options)
+    finally:
+        done.set()
+        thread.join()
+    assert caplog.messages == [f"{options['out'] / CELL}: another run is making this cell"]
+    assert [path.name for path in options["out"].iterdir()] == ["tiny_pca_s0_w8"]
+
+
+def test_a_hybrid_whose_cache_were_cropped_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isoklx.measure.contexts import Contexts
+    from tests.measure.test_selftests import cropping
+
+    monkeypatch.setattr(Contexts, "branch", cropping)
+    monkeypatch.setattr(cell_parts, "self_test", self_test)
+    with pytest.raises(MeasureError, match="the loop differs from every token read anew"):
+        run(str(saved_model("qwen3_5", tmp_path)), **small(tmp_path, target_kl=0.01))
+    assert not (tmp_path / "out").exists()

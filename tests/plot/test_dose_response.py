@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+
+import isoklx
+from isoklx.cells.simulator import CellSpec, simulate
+from isoklx.errors import DatasetError, UsageError
+from isoklx.plot.dose_response import dose_response, draw_numbers
+from isoklx.plot.grids import Grid
+from isoklx.plot.page import Page
+from isoklx.plot.palette import METHODS
+from isoklx.plot.titles import ALPHA
+from tests.plot.legibility import assert_legible
+
+EVERYTHING = (
+    *("survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect"),
+    "repetition",
+)
+
+
+@pytest.fixture(scope="module")
+def measured(real_root) -> xr.Dataset:  # type: ignore[no-untyped-def]
+    return isoklx.open_sweep(real_root)
+
+
+@pytest.fixture(scope="module")
+def whole(measured: xr.Dataset) -> Iterator[Grid]:
+    grid = dose_response(measured, show=EVERYTHING, survive=0.6)
+    yield grid
+    plt.close(grid.fig)  # type: ignore[arg-type]
+
+
+def panel(grid: Grid, shown: str) -> Axes:
+    names = [name and name["shown"] for name in grid.name_dicts.flat]
+    return grid.axs.flat[names.index(shown)]
+
+
+def line(ax: Axes, label: str) -> Line2D:
+    return next(line for line in ax.lines if line.get_label() == label)
+
+
+def rings(ax: Axes) -> dict[str, float]:
+    """Where each method, by its colour, is marked as safe: a position."""
+    marked = [each for each in ax.lines if each.get_gid() == "safe"]
+    return {to_hex(m.get_markeredgecolor()): round(m.get_xdata()[0]) for m in marked}
+
+
+def test_each_line_is_the_estimate_of_a_method_at_each_dose(
+    whole: Grid, measured: xr.Dataset
+) -> None:
+    doses = isoklx.dose_response(measured)
+    for shown in ("survival", "restricted_mean", "kl_p95", "share_above", "pmass"):
+        for method in doses["method"].values:
+            drawn = line(panel(whole, shown), method)
+            expected = doses[shown].loc[{"method": method}].values.ravel()
+            at = np.round(drawn.get_xdata()).astype(int)
+            np.testing.assert_array_equal(drawn.get_ydata(), expected[at])
+            assert to_hex(drawn.get_color()) == METHODS[method][0]
+
+
+def test_bars_are_the_intervals(whole: Grid, measured: xr.Dataset) -> None:
+    bounds = isoklx.dose_response(measured)["pmass_ci"]
+    for bars, method in zip(panel(whole, "pmass").collections, bounds["method"], strict=True):
+        drawn = [segment[:, 1] for segment in bars.get_segments()]
+        np.testing.assert_array_equal(drawn, bounds.loc[{"method": method}])
+
+
+def test_doses_are_positions_in_order_with_their_labels(whole: Grid) -> None:
+    ax = panel(whole, "survival")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.5", "1", "2", "4"]
+    assert ax.get_xticks().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_safe_dose_of_each_method_is_marked_and_named(
+    whole: Grid, measured: xr.Dataset
+) -> None:
+    table = isoklx.safe_dose(measured, survive=0.6).set_index("method")["safe_dose"]
+    doses = whole.data["alpha"].values.tolist()
+    expected = {METHODS[method][0]: doses.index(safe) for method, safe in table.items()}
+    assert rings(panel(whole, "survival")) == rings(panel(whole, "pmass")) == expected
+    said = [text.get_text() for text in whole.figlegend.get_texts()]
+    assert all(f"{name} (safe: {ALPHA} ≤ {safe:g})" in said for name, safe in table.items())
+
+
+def test_without_a_safe_dose_the_reason_is_told(measured: xr.Dataset) -> None:
+    grid = dose_response(measured, survive=0.9)
+    assert not rings(grid.axs.flat[0])
+    assert "pca (safe: none)" in [text.get_text() for text in grid.figlegend.get_texts()]
+    title = " ".join(grid.fig.get_suptitle().split())
+    assert "None: too few prompts: 8, all alive, give 0.69; 29 would do" in title
+    assert "n = 72 (24 distinct)" in title
+
+
+def test_kl_below_the_axis_is_marked_at_its_edge_and_the_target_drawn(whole: Grid) -> None:
+    ax = panel(whole, "kl_p95")
+    below = [each for each in ax.lines if each.get_gid() == "below"]
+    assert [round(x) for each in below for x in each.get_xdata()] == [0, 0]
+    assert [1.0, 1.0] in [list(each.get_ydata()) for each in ax.lines]
+    assert ax.get_yscale() == "log"
+
+
+def test_what_was_not_measured_says_so(whole: Grid) -> None:
+    for shown in ("effect", "repetition"):
+        assert [text.get_text() for text in panel(whole, shown).texts] == ["not measured"]
+
+
+def test_two_panels_are_shown_unless_others_are_asked_for(sample_ds: xr.Dataset) -> None:
+    grid = dose_response(sample_ds)
+    assert [name["shown"] for name in grid.name_dicts.flat] == ["survival", "kl_p95"]
+    one = dose_response(sample_ds, show="effect")
+    assert one.axs.shape == (1, 1)
+    assert one.axs[0, 0].get_ylabel() == "change in p_true"
+
+
+def test_the_coefficient_stands_above_where_there_is_one(measured: xr.Dataset) -> None:
+    def above(grid: Grid) -> list[str]:
+        tops = grid.axs[0, 0].child_axes
+        return [text.get_text() for top in tops for text in top.get_xticklabels()]
+
+    pca = dose_response(measured.query(cell="method == 'pca'"))
+    assert above(pca) == ["0", "0.8", "1.6", "3.2", "6.4"]
+    assert above(dose_response(measured)) == []
+
+
+def test_survival_has_a_panel_for_each_threshold(sample_ds: xr.Dataset) -> None:
+    grid = dose_response(sample_ds, threshold=[0.5, 0.9])
+    assert [name.get("threshold") for name in grid.name_dicts.flat] == [0.5, 0.9, None]
+    assert grid.axs[0, 1].get_title() == "dead once pmass_eval < 0.9"
+
+
+def test_groups_of_two_labels_are_told_by_colour_and_dashes(sample_ds: xr.Dataset) -> None:
+    ax = dose_response(sample_ds, by=["method", "model_short"]).axs[0, 0]
+    one, other = (line(ax, f"pca, simulated-{size}B") for size in (1, 8))
+    assert one.get_color() == other.get_color() == METHODS["pca"][0]
+    assert one.get_linestyle() != other.get_linestyle()
+    assert len(dose_response(sample_ds, by=None).figlegend.get_texts()) == 3
+
+
+def test_a_dose_that_a_method_was_not_run_at_has_no_mark(tmp_path: Path) -> None:
+    shared: dict[str, Any] = {"window": 16, "prompts": 2}
+    simulate(
+        tmp_path,
+        [
+            CellSpec(method="a", alphas=(0.5, 1.0), **shared),
+            CellSpec(method="b", alphas=(1.0,), **shared),
+        ],
+    )
+    ax = dose_response(isoklx.open_sweep(tmp_path), show="survival").axs[0, 0]
+    assert [len(line(ax, name).get_xdata()) for name in "ab"] == [2, 1]
+
+
+def test_the_data_of_a_figure_draw_it_again(whole: Grid) -> None:
+    again = draw_numbers(whole.data.copy(deep=True), Page())
+    for ax, other in zip(whole.axs.flat, again.axs.flat, strict=True):
+        assert ax.get_ylim() == other.get_ylim()
+        for one, two in zip(ax.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(one.get_xydata(), two.get_xydata())
+    assert whole.fig.get_suptitle() == again.fig.get_suptitle()
+
+
+@pytest.mark.parametrize("width", [3.3, 5.5, 7.0])
+@pytest.mark.parametrize("doses", [1, 5, 8])
+def test_all_text_can_be_read_at_any_width(
+    eight_doses: xr.Dataset, width: float, doses: int
+) -> None:
+    ds = eight_doses.isel(alpha=slice(-doses, None))
+    grid = dose_response(ds, width=width, show=["survival", "kl_p95", "pmass"])
+    assert grid.fig.get_figwidth() == width
+    assert_legible(grid.fig)  # type: ignore[arg-type]
+
+
+def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
+    figure = plt.figure(figsize=(9, 4))
+    left, right = figure.subfigures(1, 2)
+    for place in (left, right):
+        grid = dose_response(measured, subfigure=place, title=False)
+        assert grid.fig is place
+        assert not place.get_suptitle()
+    assert plt.get_fignums() == [figure.number]  # type: ignore[attr-defined]
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"show": "kl"}, "show 'kl': give any of survival, restricted_mean"),
+        ({"show": []}, "show: give at least one"),
+        ({"survive": 2}, "survive=2"),
+        ({"by": "colour"}, "cannot group by 'colour'"),
+        ({"alphas": [3]}, "no alpha 3"),
+        ({"width": 0}, "width=0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_one_line(
+    sample_ds: xr.Dataset, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as error:
+        dose_response(sample_ds, **options)
+    assert "\n" not in str(error.value)
+    assert not plt.get_fignums()
+
+
+def test_nothing_to_draw_is_an_error(sample_ds: xr.Dataset) -> None:
+    with pytest.raises(DatasetError, match="pmass_eval"):
+        dose_response(sample_ds.assign(has_pmass=sample_ds["has_pmass"] * 0))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+from isoklx.errors import UsageError
+from isoklx.plot.page import SIZES, SMALLEST, Page, columns_of, points
+
+
+def test_a_width_is_inches_or_a_word_for_them() -> None:
+    assert Page(5.5).inches(9) == 5.5
+    assert Page("column").inches(9) == 3.3
+    assert Page("page").inches(9) == 7
+    assert Page().inches(9) == 9
+
+
+@pytest.mark.parametrize("width", [0, -1, 1e9, float("nan"), "wide"])
+def test_a_width_that_cannot_be_is_refused_in_one_line(width: float) -> None:
+    with pytest.raises(UsageError, match=r"^width=.*inches from 1\.5 to 100, or column or page$"):
+        Page(width)
+
+
+def test_the_size_of_the_style_holds_unless_a_width_is_given() -> None:
+    with mpl.rc_context({"figure.figsize": (4.2, 8)}):
+        assert Page().inches(9) == 4.2
+        assert Page().new(9, 2).get_size_inches().tolist() == [4.2, 8]
+        assert Page(5).new(9, 2).get_size_inches().tolist() == [5, 2]
+
+
+def test_a_subfigure_has_its_own_width_and_keeps_its_words_apart() -> None:
+    figure = plt.figure(figsize=(8, 3))
+    left, _ = figure.subfigures(1, 2)
+    assert Page(subfigure=left).inches(9) == pytest.approx(4)
+    assert Page(subfigure=left).new(9, 2) is left
+    assert figure.get_layout_engine() is not None
+    with pytest.raises(UsageError, match="its own width"):
+        Page(3, subfigure=left)
+
+
+def test_words_have_the_size_of_the_style_and_are_never_below_six_points() -> None:
+    with mpl.rc_context({"axes.labelsize": 13, "font.size": 4}):
+        assert points("label") == 13
+        assert {points(words) for words in SIZES if words != "label"} == {SMALLEST}
+    with mpl.rc_context({"font.size": 20}):
+        assert points("title") == pytest.approx(20 * 0.833)
+
+
+def test_a_legend_is_no_wider_than_its_figure() -> None:
+    assert columns_of(["pca"] * 3, 7, 7) == 3
+    assert columns_of(["a name of very many letters that goes on"] * 3, 3.3, 7) == 1
+
+
+@pytest.mark.parametrize("title", [False, "My own"])
+def test_a_title_is_left_out_or_one_s_own(title: bool | str) -> None:
+    page = Page(title=title)
+    figure = page.new(4, 2)
+    page.put_title(figure, "made from the data")
+    assert figure.get_suptitle() == (title or "")

@@ -1,0 +1,95 @@
+"""Every figure at the widths of papers: nothing is cut off, nothing lies upon another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+import xarray as xr
+
+from isoklx import plot
+from tests.plot.legibility import assert_legible
+
+FIGURES: dict[str, Callable[..., Any]] = {
+    "fan by method": lambda ds, **page: plot.figure1(ds, kind="fan", by="method", **page).fig,
+    "hue": lambda ds, **page: plot.figure1(ds, hue="method", mark_t=9, **page).fig,
+    "by pmass": lambda ds, **page: (
+        plot.figure1(ds, kind="spaghetti", color_by_pmass=True, **page).fig
+    ),
+    "alive": lambda ds, **page: plot.alive(ds, **page).fig,
+    "survival": lambda ds, **page: plot.survival(ds, threshold=[0.75, 0.95], **page).fig,
+    "survival by method": lambda ds, **page: plot.survival(ds, by="method", **page).fig,
+    "calibration": plot.calibration,
+}
+
+
+@pytest.mark.parametrize("width", [3.3, 5.5, 7.0])
+@pytest.mark.parametrize("doses", [1, 5, 8])
+def test_figure_1_can_be_read_at_any_width(
+    eight_doses: xr.Dataset, width: float, doses: int
+) -> None:
+    grid = plot.figure1(eight_doses.isel(alpha=slice(-doses, None)), width=width)
+    assert grid.fig.get_figwidth() == width
+    assert_legible(grid.fig)
+    shown = [name["alpha"] for name in grid.name_dicts.flat if name and name["row"] == "kl"]
+    assert shown == eight_doses["alpha"].values[-doses:].tolist()
+
+
+@pytest.mark.parametrize(("width", "doses"), [(3.3, 8), (5.5, 5), (7.0, 1)])
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_read_at_any_width(
+    eight_doses: xr.Dataset, name: str, width: float, doses: int
+) -> None:
+    figure = FIGURES[name](eight_doses.isel(alpha=slice(-doses, None)), width=width)
+    assert figure.get_figwidth() == width
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_can_be_drawn_into_another_one_without_its_title(
+    eight_doses: xr.Dataset, name: str
+) -> None:
+    figure = plt.figure(figsize=(12, 9))
+    place, _ = figure.subfigures(1, 2)
+    drawn = FIGURES[name](eight_doses.isel(alpha=[5, 6]), subfigure=place, title=False)
+    assert drawn is place
+    assert not place.get_suptitle()
+    assert plt.get_fignums() == [figure.number]  # type: ignore[attr-defined]
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("name", ["hue", "survival", "calibration"])
+def test_the_sizes_of_a_style_are_kept(sample_ds: xr.Dataset, name: str) -> None:
+    style = {"figure.figsize": (6.5, 9), "axes.labelsize": 11, "legend.fontsize": 6.5}
+    with mpl.rc_context(style):
+        figure = FIGURES[name](sample_ds.sel(alpha=[0.5, 2]))
+    assert figure.get_size_inches().tolist() == [6.5, 9]
+    (legend, *_) = figure.legends
+    assert {text.get_fontsize() for text in legend.get_texts()} <= {6.5}
+    if name != "survival":
+        assert figure.axes[0].yaxis.label.get_fontsize() == 11
+
+
+@pytest.mark.parametrize("name", ["hue", "survival", "alive"])
+def test_words_stay_apart_when_a_figure_is_changed_afterwards(
+    sample_ds: xr.Dataset, name: str
+) -> None:
+    figure = FIGURES[name](sample_ds.sel(alpha=[0.5, 2]), title="Mine")
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + 2, height + 1)
+    figure.suptitle("Two lines\nof my own")
+    assert_legible(figure)
+
+
+def test_mapping_over_the_panels_keeps_titles_and_layout(sample_ds: xr.Dataset) -> None:
+    grid = plot.figure1(sample_ds, alphas=[0.5, 2])
+    before = [ax.get_title() for ax in grid.axs.flat]
+    seen = []
+    grid.map(lambda n: seen.append(int(n)) or plt.axvline(5), "n")
+    assert [ax.get_title() for ax in grid.axs.flat] == before
+    assert seen == [96] * 4
+    assert all([5, 5] in [list(line.get_xdata()) for line in ax.lines] for ax in grid.axs.flat)
+    assert_legible(grid.fig)

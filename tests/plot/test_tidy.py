@@ -1,0 +1,115 @@
+"""The numbers behind a figure: they are what was drawn, and draw it again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import xarray as xr
+
+from isoklx import plot
+from isoklx.plot.alive import draw_numbers as draw_alive
+from isoklx.plot.calibration import draw_numbers as draw_calibration
+from isoklx.plot.dose_response import draw_numbers as draw_doses
+from isoklx.plot.figure1_panels import Look
+from isoklx.plot.figure1_panels import draw_numbers as draw_figure1
+from isoklx.plot.lines import Strokes
+from isoklx.plot.page import Page
+from isoklx.plot.survival import draw_numbers as draw_survival
+from isoklx.plot.tidy import tidy, write_data
+from tests.plot.panels import bands_of, panel
+
+LOOK = Look(None, linear=False, mark_t=None, strokes=Strokes())
+
+Draw = Callable[[xr.Dataset], Any]
+
+
+def figure1_again(data: xr.Dataset) -> Any:
+    return draw_figure1(data, LOOK, Page())
+
+
+FIGURES: dict[str, tuple[Draw, Draw]] = {
+    "hue": (lambda ds: plot.figure1(ds, hue="method", kind="fan"), figure1_again),
+    "rows": (lambda ds: plot.figure1(ds, by="seed", kl_only=True), figure1_again),
+    "spaghetti": (lambda ds: plot.figure1(ds, kind="spaghetti", by="method"), figure1_again),
+    "by pmass": (
+        lambda ds: plot.figure1(ds, kind="spaghetti", color_by_pmass=True),
+        figure1_again,
+    ),
+    "alive": (lambda ds: plot.alive(ds, by="method"), lambda d: draw_alive(d, Page())),
+    "survival": (
+        lambda ds: plot.survival(ds, by="method"),
+        lambda d: draw_survival(d, Page()),
+    ),
+    "dose_response": (
+        lambda ds: plot.dose_response(ds, survive=0.5),
+        lambda d: draw_doses(d, Page()),
+    ),
+    "calibration": (plot.calibration, lambda d: draw_calibration(d, Page())),
+}
+
+
+def pixels(drawn: Any) -> npt.NDArray[Any]:
+    image = io.BytesIO()
+    getattr(drawn, "fig", drawn).savefig(image, format="png", dpi=60)
+    image.seek(0)
+    return np.asarray(plt.imread(image))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_numbers_alone_draw_the_same_picture(
+    sample_ds: xr.Dataset, tmp_path: Path, name: str
+) -> None:
+    draw, again = FIGURES[name]
+    grid = draw(sample_ds.sel(alpha=[1, 2]))
+    grid.data.to_netcdf(tmp_path / "drawn.nc")
+    with xr.open_dataset(tmp_path / "drawn.nc") as data:
+        np.testing.assert_array_equal(pixels(again(data.load())), pixels(grid))
+
+
+def test_bands_are_columns_beside_their_tokens_and_counts(sample_ds: xr.Dataset) -> None:
+    grid = plot.figure1(sample_ds, kind="fan", alphas=[1, 2])
+    table = tidy(grid.data)
+    rows = table[(table["panel"] == "kl") & (table["alpha"] == 2)]
+    outer, inner = bands_of(panel(grid, 2.0))
+    np.testing.assert_array_equal(rows["token"], outer[0])
+    for column, drawn in (("p10", outer[1]), ("p90", outer[2]), ("p25", inner[1])):
+        np.testing.assert_array_equal(rows[column], drawn)
+    assert set(rows["n"]) == {96}
+    assert set(rows["n_distinct"]) == {80}
+    answers = table[table["panel"] == "pmass"]
+    assert set(answers["token"]) == set(sample_ds["fork"].values)
+
+
+def test_each_line_is_named_by_its_run_and_prompt(sample_ds: xr.Dataset) -> None:
+    table = tidy(plot.figure1(sample_ds, kind="spaghetti", alphas=[2], roll=1).data)
+    name = "simulated-8B_pca_s0_w64"
+    rows = table[(table["panel"] == "kl") & (table["run_id"] == name) & (table["prompt"] == 3)]
+    expected = sample_ds["kl"].sel(run_id=name, alpha=2, prompt=3).dropna("token")
+    np.testing.assert_array_equal(rows["value"], expected)
+
+
+def test_intervals_stand_beside_their_values(sample_ds: xr.Dataset) -> None:
+    grid = plot.dose_response(sample_ds)
+    table = tidy(grid.data).query("panel == 'kl_p95' and method == 'pca'")
+    of_pca = grid.data.isel(method=2)
+    np.testing.assert_array_equal(table["value"], of_pca["kl_p95"])
+    for bound in ("lower", "upper"):
+        np.testing.assert_array_equal(table[bound], of_pca["kl_p95_ci"].sel(ci_bound=bound))
+
+
+def test_a_file_has_no_empty_cell_and_loses_no_digit(sample_ds: xr.Dataset, tmp_path: Path) -> None:
+    grid = plot.survival(sample_ds)
+    path = write_data(grid.data, tmp_path, "survival")
+    assert path.name == "survival_data.csv"
+    assert ",," not in path.read_text()
+    assert ",\n" not in path.read_text()
+    read = pd.read_csv(path, float_precision="round_trip")
+    pd.testing.assert_frame_equal(read, tidy(grid.data), check_dtype=False, check_exact=True)
