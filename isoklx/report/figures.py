@@ -310,7 +310,7 @@ def held_out(table: pd.DataFrame, colours: dict[str, tuple[str, str]]) -> Figure
         )
     return {
         "title": "Does it carry over?",
-        "x": {"label": "held-out p95 of KL at alpha 1, over the target", "lo": 0},
+        "x": {"label": "held-out p95 over the target", "lo": 0},
         "y": {"rows": rows["run_id"].tolist()},
         "series": series,
         "says": "Held-out p95 of KL over the target for each cell, with 95% intervals",

@@ -28,7 +28,7 @@ def html_table(name: str, title: str, table: Table) -> dict[str, Any]:
     frame = table.frame
     texts = readable(table)
     columns = [
-        {"heading": str(each).replace("_", " "), "numeric": is_numeric_dtype(frame[each])}
+        {"heading": str(each).replace("_", " "), "numeric": _is_number(frame[each])}
         for each in frame
     ]
     values = [_sorted_by(frame[each]) for each in frame]
@@ -49,8 +49,12 @@ def html_table(name: str, title: str, table: Table) -> dict[str, Any]:
     }
 
 
+def _is_number(column: Any) -> bool:
+    return bool(is_numeric_dtype(column) and not is_bool_dtype(column))
+
+
 def _sorted_by(column: Any) -> list[float | None]:
     """Numbers with all their digits; None of a text, which sorts by what is shown."""
-    if is_bool_dtype(column) or not is_numeric_dtype(column):
+    if not _is_number(column):
         return [None] * len(column)
     return [None if value != value else float(value) for value in column.tolist()]  # noqa: PLR0124

@@ -138,6 +138,19 @@ def test_a_click_on_a_line_reads_it(sample_page, visit, texts):
     opened.faultless()
 
 
+def test_every_dose_has_an_axis_that_shows_its_lines(sample_page, visit, texts):
+    opened = visit(sample_page)
+    for alpha in ("1", "4", "0.25"):
+        opened.read(method="pca", cell=CELL, alpha=alpha, prompt="0")
+        highest = isoklx.smooth(texts["kl"].sel(run_id=CELL, alpha=float(alpha)), 9).max().item()
+        assert opened.say("reader.plot.y_range.end") >= 0.99 * max(highest, 1)
+        drawn = opened.say("reader.source.data.ys.flat().filter(y => y === y)")
+        assert max(drawn) == pytest.approx(highest, abs=0.002)
+        dead = opened.say("reader.rows.filter(row => row.died).length")
+        colours = opened.say("reader.source.data.c")
+        assert len(set(colours)) == 1 + (0 < dead < 8)
+
+
 def test_a_figure_leads_to_the_rollouts_at_its_dose(sample_page, visit):
     opened = visit(sample_page)
     opened.page.locator(".jump[data-alpha='2.0']").first.click()
@@ -226,8 +239,15 @@ def test_on_paper_every_table_is_open_and_no_control_is_left(sample_page, visit)
 
 def test_the_logarithmic_axis_is_one_choice_for_all_doses(sample_page, visit):
     opened = visit(sample_page)
-    opened.page.locator("#log").check()
+    logarithmic = (
+        "[...Bokeh.index.roots].filter(each => each.model.y_scale.type === 'LogScale').length"
+    )
+    assert opened.say(logarithmic) == 7  # and what the calibration tried
+    opened.page.locator("#log").uncheck()
     opened.settled()
+    assert opened.say(
+        "[...document.querySelectorAll('[data-figure=\"figure1 0\"]')].every(n => n.children.length)"
+    )
     opened.faultless()
 
 

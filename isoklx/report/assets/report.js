@@ -73,7 +73,10 @@ const figures = {
   // KL spans decades: a reader may want each of them as tall as the next.
   scaled(spec) {
     const log = $("log")?.checked && spec.floor !== undefined;
-    return log ? { ...spec, y: { ...spec.y, log: true, lo: spec.floor } } : spec;
+    if (!log) return spec;
+    const raised = (list) => list && list.map((value) => value === null ? null : Math.max(value, spec.floor));
+    const kept = spec.series.map((each) => Array.isArray(each.x) ? { ...each, y: raised(each.y), lo: raised(each.lo), hi: raised(each.hi) } : each);
+    return { ...spec, series: kept, y: { ...spec.y, log: true, lo: spec.floor } };
   },
 
   again(which = () => true) {
@@ -115,7 +118,8 @@ function figure(spec, height, narrow = false) {
     min_border_left: 52, min_border_right: 8, min_border_bottom: 8,
   };
   const rows = spec.y.rows;
-  const span = (axis) => new Bokeh.DataRange1d({
+  const fixed = (axis) => typeof axis.lo === "number" && typeof axis.hi === "number";
+  const span = (axis) => fixed(axis) ? new Bokeh.Range1d({ start: axis.lo, end: axis.hi }) : new Bokeh.DataRange1d({
     start: typeof axis.lo === "number" ? axis.lo : undefined, end: typeof axis.hi === "number" ? axis.hi : undefined,
     range_padding: axis.log ? 0.15 : 0.06,
   });
