@@ -88,9 +88,10 @@ const figures = {
     if (this.drawn.has(node)) return;
     const [name, row] = node.dataset.figure.split(" ");
     const spec = data.figures[name][Number(node.dataset.column)][Number(row)];
-    const plot = figure(this.scaled(spec), spec.low ? 140 : name === "figure1" ? 190 : name === "survival" ? 220 : 260, node.clientWidth < 500);
-    spec.series.forEach((each) => series(plot, each));
-    this.drawn.set(node, true);
+    const scaled = this.scaled(spec);
+    const plot = figure(scaled, spec.low ? 140 : name === "figure1" ? 190 : name === "survival" ? 220 : 260, node.clientWidth < 500);
+    scaled.series.forEach((each) => series(plot, each));
+    this.drawn.set(node, scaled.y.log ? "log" : "linear");
     Bokeh.Plotting.show(plot, node).then(() => { node.firstElementChild.inert = true; });  // a picture, no stop of the keyboard
   },
 };
