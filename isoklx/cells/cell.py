@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from isoklx.cells import measurements as m
 from isoklx.cells.contents import Contents
 from isoklx.cells.sources import (
@@ -200,7 +198,7 @@ def read_cell(
         alpha=alpha,
         fork=contents.fork,
         data=data,
-        shapes={name: np.shape(values) for name, values in data.items()},
+        shapes={name: getattr(values, "shape", ()) for name, values in data.items()},
         dtype=dtype,
         notes=tuple(contents.notes),
         texts_hash=texts_hash,

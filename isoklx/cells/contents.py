@@ -110,14 +110,15 @@ class Contents:
             m.mapping(step, f"[{i}]")
         missing: list[str] = []
         for name, key in _BISECTION.items():
-            column = np.full(len(steps), np.nan)
+            column = []
             for i, step in enumerate(steps):
                 place, value = f'[{i}]["{key}"]', m.named(step, key)
-                column[i] = math.nan if value is None else m.number(value, place)
-                if not math.isfinite(column[i]):
+                tried = math.nan if value is None else m.number(value, place)
+                if not math.isfinite(tried):
                     missing.append(f"{place} is {m.shown(value)}")
-                    column[i] = math.nan
-            self.bisection[name] = column
+                    tried = math.nan
+                column.append(tried)
+            self.bisection[name] = np.array(column, dtype=np.float64)
         if missing:
             more = f" (one of {len(missing)})" * (len(missing) > 1)
             self.notes.append(f"{HISTORY}: {missing[0]}, and is missing there{more}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,16 +33,13 @@ def union(doses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Alphas:
     >>> union([2, 0.1 + 0.2, 0.3])
     array([0.3, 2. ])
     """
-    ascending = np.unique(np.asarray(doses, dtype=np.float64))
-    if not same_dose(ascending[:-1], ascending[1:]).any():
-        return ascending
     groups: list[list[float]] = []
-    for dose in ascending.tolist():
+    for dose in np.unique(np.asarray(doses, dtype=np.float64)).tolist():
         if groups and same_dose(groups[-1][0], dose):
             groups[-1].append(dose)
         else:
             groups.append([dose])
-    return np.array([min(group, key=lambda dose: len(repr(dose))) for group in groups])
+    return np.array([_shortest(group) for group in groups], dtype=np.float64)
 
 
 def positions(
@@ -72,10 +70,12 @@ def twice(doses: Sequence[float]) -> tuple[int, int] | None:
     >>> twice([0.3, 1, 0.1 + 0.2])
     (0, 2)
     """
-    values = np.array(doses, dtype=np.float64)
-    order: Any = np.argsort(values, kind="stable")
-    same = np.flatnonzero(same_dose(values[order[:-1]], values[order[1:]]))
-    if not same.size:
-        return None
-    first, second = sorted(order[same[0] : same[0] + 2].tolist())
-    return first, second
+    order = sorted(range(len(doses)), key=doses.__getitem__)
+    for i, j in pairwise(order):
+        if same_dose(doses[i], doses[j]):
+            return min(i, j), max(i, j)
+    return None
+
+
+def _shortest(group: list[float]) -> float:
+    return group[0] if len(group) == 1 else min(group, key=lambda dose: len(repr(dose)))

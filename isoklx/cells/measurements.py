@@ -161,19 +161,19 @@ def padded_rows(value: object, place: str, length: int, *, cut: bool = False) ->
     if not all(map(isinstance, rows, repeat(list))):
         index = next(i for i, row in enumerate(rows) if not isinstance(row, list))
         array(rows[index], f"{place}[{index}]")
-    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    if (lengths > length).any():
+    width = max(map(len, rows), default=0)
+    if width > length:
         if not cut:
-            index = int(np.argmax(lengths > length))
-            raise ValueError(f"{place}[{index}] has {lengths[index]} values for {length} places")
+            index = next(i for i, row in enumerate(rows) if len(row) > length)
+            raise ValueError(f"{place}[{index}] has {len(rows[index])} values for {length} places")
         rows = [row[:length] for row in rows]
-        lengths = np.minimum(lengths, length)
+        width = length
     flat = _numbers(list(chain.from_iterable(rows)), rows, place)
-    width = int(lengths.max(initial=0))
-    if (lengths == width).all():
+    if flat.size == len(rows) * width:  # every row is as long as the longest
         return flat.reshape(len(rows), width)
     refuse_padding((len(rows), width), flat.size, place)
     out = np.full((len(rows), width), np.nan)
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     out[np.arange(width) < lengths[:, np.newaxis]] = flat
     return out
 

@@ -20,9 +20,9 @@ def on_prompts(kl: FloatArray, lengths: IntArray) -> FloatArray:
            [ nan],
            [0.25]])
     """
-    some = lengths != 0
-    if not 0 < len(kl) < some.size or np.count_nonzero(some) != len(kl):
+    if not 0 < len(kl) < lengths.size or np.count_nonzero(lengths) != len(kl):
         return kl
+    some = lengths != 0
     refuse_padding((some.size, *kl.shape[1:]), kl.size, "kl")
     out = np.full((some.size, *kl.shape[1:]), np.nan, dtype=kl.dtype)
     out[some] = kl

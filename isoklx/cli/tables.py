@@ -28,8 +28,17 @@ if TYPE_CHECKING:
     from isoklx.tables.formats import Table
 
 Shown = Literal[
-    "survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect", "repetition"
+    "survival",
+    "restricted_mean",
+    "kl_p95",
+    "share_above",
+    "pmass",
+    "pmass_end",
+    "effect",
+    "repetition",
 ]
+
+SHOWN: tuple[Shown, ...] = ("survival", "kl_p95")
 
 WIDTH = 100
 """Columns, where the output is no terminal."""
@@ -197,7 +206,7 @@ def _dose(
     threshold: tuple[float, ...] | None = None,
     distinct: bool = True,
     ended: Literal["censored", "alive"] = "censored",
-    show: tuple[Shown, ...] = ("survival", "kl_p95"),
+    show: tuple[Shown, ...] = SHOWN,
     scope: Scope,
     delivery: Delivery,
     scheduler: str | None = None,
@@ -230,6 +239,8 @@ def _dose(
 
     target = delivery.target(BOTH)
     check(saving, target)
+    if show != SHOWN and (target is None or not saving.formats(target)):
+        raise UsageError(f"--show {','.join(show)}: is of the figure, and none is written")
     choice = (metric, threshold, distinct)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         part = chosen(ds, scope)

@@ -29,7 +29,14 @@ from isoklx.stats.lifetimes import Ended
 from isoklx.stats.selection import select_alphas
 
 Shown = Literal[
-    "survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect", "repetition"
+    "survival",
+    "restricted_mean",
+    "kl_p95",
+    "share_above",
+    "pmass",
+    "pmass_end",
+    "effect",
+    "repetition",
 ]
 
 PAGE_WIDTH = 7.0
@@ -67,7 +74,8 @@ def dose_response(
     show : str or sequence of str
         Panels, of what `isoklx.dose_response` finds: ``"survival"`` (at the horizon),
         ``"restricted_mean"`` (in tokens), ``"kl_p95"``, ``"share_above"`` (of tokens above the
-        target), ``"pmass"`` (mean over forks), ``"effect"`` (on the answers), ``"repetition"``.
+        target), ``"pmass"`` (mean over forks), ``"pmass_end"`` (at the last fork of each rollout),
+        ``"effect"`` (on the answers), ``"repetition"``.
     by : str or sequence of str, optional
         Labels of a cell: a line for each group. By default each method.
     metric, threshold, distinct, interval, ended
@@ -302,7 +310,7 @@ def _rotation(texts: Sequence[str], inches: float) -> float:
 
 def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
     """Limits of the y axis, and the lines to compare with."""
-    if shown in ("survival", "pmass", "repetition"):
+    if shown in ("survival", "pmass", "pmass_end", "repetition"):
         ax.set_ylim(-0.04, 1.05)
         ax.set_yticks([0, 0.5, 1])
     if shown == "survival":
@@ -312,7 +320,7 @@ def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=tick_label("%")))
     if shown == "restricted_mean":
         ax.set_ylim(0, 1.05 * float(drawn["horizon"].max()))
-    if shown == "effect":
+    if shown == "effect" and drawn["effect"].notnull().any():
         ax.axhline(0, color=ink(), alpha=0.5, linewidth=0.7)
     if shown == "kl_p95":
         ax.set_yscale("log")
@@ -327,12 +335,14 @@ def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
 def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
     horizon = np.unique(drawn["horizon"].values[drawn["n"].values > 0])
     ends = f"at token {horizon[0]:g}" if horizon.size == 1 else "at the horizon"
+    answers = "pmass" if drawn.attrs["metric"] == "pmass" else "pmass_eval"
     words = {
         "survival": f"alive {ends}",
         "restricted_mean": "tokens alive, mean",
         "kl_p95": "p95 of KL (nats)",
         "share_above": "tokens above target",
-        "pmass": f"{'pmass' if drawn.attrs['metric'] == 'pmass' else 'pmass_eval'}, mean",
+        "pmass": f"{answers}, mean",
+        "pmass_end": f"{answers}, last fork",
         "effect": "change in p_true",
         "repetition": "repetition",
     }

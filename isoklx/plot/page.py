@@ -21,7 +21,7 @@ AnyFigure = Figure | SubFigure
 WIDTHS: dict[str, float] = {"column": 3.3, "page": 7.0}
 """Inches, of papers of two columns."""
 
-NARROWEST, WIDEST = 1.5, 100.0
+NARROWEST, WIDEST = 2.5, 100.0
 """Inches; narrower, no panel is left beside its words."""
 
 SMALLEST = 6.0

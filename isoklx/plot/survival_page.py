@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -76,7 +77,8 @@ class SurvivalPage:
         set_fork_scale(ax, self.curves["time"].values, self._ticks)
         ax.set_ylim(-0.04, 1.05)
         ax.set_yticks([0, 0.5, 1])
-        ax.tick_params(labelsize=self._text, labelbottom=True)
+        pad = max(float(mpl.rcParams["xtick.major.pad"]), 0.3 * self._text)
+        ax.tick_params(labelsize=self._text, labelbottom=True, pad=pad)
         ax.spines[["top", "right"]].set_visible(False)
         lines = [line for dim, value in name.items() for line in self._said(dim, value)]
         ax.set_title("\n".join(lines), fontsize=self._text)

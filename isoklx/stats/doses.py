@@ -33,6 +33,7 @@ LONG_NAMES = {
     "kl_p95": "p95 of KL(steered || base) over all tokens",
     "share_above": "share of tokens with KL above target_kl",
     "pmass": "mean probability mass on the two answers, over forks",
+    "pmass_end": "mean probability mass on the two answers, at the last fork of each trajectory",
     "effect": "mean difference in p_true to the smallest dose, over questions",
     "repetition": "mean of the worst share of repeated 3-grams",
 }
@@ -78,6 +79,8 @@ def dose_response(
         pmass
             Mean over trajectories of their mean ``pmass_eval`` at forks, or of ``pmass`` with that
             `metric`.
+        pmass_end
+            Mean over trajectories of the same at the last fork at which each was asked.
         effect
             Mean over questions of ``p_true`` minus that of the same question and fork at alpha 0,
             or at the smallest dose where 0 is not among them.
@@ -118,6 +121,7 @@ def dose_response(
         "kl_p95": group.quantile(whole["kl"], 0.95),
         "share_above": group.mean(clusters.share, above, there, "prompt"),
         "pmass": group.mean(clusters.share, *_each_once(whole[answers]), unit),
+        "pmass_end": group.mean(clusters.share, *_each_once(_last_asked(whole[answers])), unit),
         "effect": group.effect(whole["p_true"]),
         "repetition": group.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
     }
@@ -248,7 +252,15 @@ def _each_once(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """The mean over forks of each trajectory or question, 0 without one, and whether it has one."""
     over = [dim for dim in da.dims if dim == "fork"]
     count = da.notnull().sum(over)
-    return da.sum(over, dtype=np.float64) / count.clip(1), (count > 0).astype(int)
+    # Over no dimension, xarray's sum keeps NaN.
+    return da.fillna(0.0).sum(over, dtype=np.float64) / count.clip(1), (count > 0).astype(int)
+
+
+def _last_asked(answers: xr.DataArray) -> xr.DataArray:
+    """Of each trajectory what it answered last; NaN where it was never asked."""
+    place = xr.DataArray(np.arange(1, answers.sizes["fork"] + 1), dims="fork")
+    last = (answers.notnull() * place).max("fork")
+    return answers.where(place == last).sum("fork", min_count=1)
 
 
 def _repetition(ds: xr.Dataset) -> xr.DataArray:

@@ -41,11 +41,13 @@ class Alignment:
             for name, shape in cell.shapes.items():
                 for dim, length in zip(schema.ANY[name].dims[1:], shape, strict=True):
                     lengths[dim] = max(lengths[dim], length)
+        doses = np.unique(np.concatenate([cell.alpha for cell in cells]))
         unions = {
-            "alpha": union(np.concatenate([cell.alpha for cell in cells])),
+            "alpha": union(doses),
             "fork": np.unique(np.concatenate([cell.fork for cell in cells])),
         }
-        for cell in cells:
+        # Where every dose kept its own label, so did those of each cell.
+        for cell in cells if unions["alpha"].size < doses.size else ():
             if np.unique(positions(unions["alpha"], cell.alpha)).size < cell.alpha.size:
                 raise BuildError(f"{cell.folder}: its alphas are too near to those of other cells")
         return cls(
@@ -73,6 +75,8 @@ class Alignment:
         for i, cell in enumerate(cells):
             if cell.shapes[name] == out.shape[1:]:  # it has every label there is
                 out[i] = cell.data[name]
+                continue
+            if 0 in cell.shapes[name]:
                 continue
             own = {
                 "alpha": positions(self.labels["alpha"], cell.alpha),

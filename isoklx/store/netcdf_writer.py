@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,5 +120,5 @@ def _fill_row(variable: netCDF4.Variable[Any], index: int, values: Any) -> None:
 
 def _padded(shape: tuple[int, ...], name: str, cells: Sequence[Cell]) -> bool:
     """Whether padding is worth compressing: the grid's, not that of rollouts which ended early."""
-    filled = sum(int(np.prod(cell.shapes[name])) for cell in cells)
-    return filled < (1 - PADDING_WORTH_COMPRESSING) * int(np.prod(shape))
+    filled = sum(math.prod(cell.shapes[name]) for cell in cells)
+    return filled < (1 - PADDING_WORTH_COMPRESSING) * math.prod(shape)

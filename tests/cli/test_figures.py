@@ -85,6 +85,14 @@ def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, caps
     assert names(tmp_path) == ["mine.png", "s.png", "survival.csv", "survival.md"]
 
 
+def test_what_a_figure_shows_is_refused_where_there_is_none(sample, tmp_path, capsys):
+    for out in ([], ["--out", str(tmp_path / "a.csv")]):
+        assert main(["dose", str(sample), "--show", "pmass,effect", *out]) == 2
+        assert "--show pmass,effect: is of the figure" in capsys.readouterr().err
+    assert main(["dose", str(sample), "--show", "pmass", "--out", str(tmp_path / "a.png")]) == 0
+    assert names(tmp_path) == ["a.png"]
+
+
 def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, capsys):
     words = ["--alphas=1", "--dpi=40", "--data"]
     assert main(["figure", str(sample), *words, "--out", str(tmp_path / "figs")]) == 0
@@ -99,7 +107,7 @@ def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--width", "0.1"], "width=0.1: give inches from 1.5 to 100, or column or page"),
+        (["--width", "0.1"], "width=0.1: give inches from 2.5 to 100, or column or page"),
         (["--width", "wide"], "--width takes a finite number or column or page"),
         (["--name", "a/b"], "--name a/b: give the name of a file"),
         (["--name", "a", "--out", "b.png"], "--name a: b.png has a name already"),

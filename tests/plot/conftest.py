@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -18,6 +19,27 @@ def no_screen() -> Iterator[None]:
     mpl.use("agg")
     yield
     plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def real_in_memory(real_root: Path) -> xr.Dataset:
+    return isoklx.open_sweep(real_root).load()
+
+
+@pytest.fixture(scope="session")
+def sample_in_memory(sample: Path) -> xr.Dataset:
+    return isoklx.open_sweep(sample).load()
+
+
+@pytest.fixture
+def real(real_in_memory: xr.Dataset) -> xr.Dataset:
+    """Read once for all figures."""
+    return real_in_memory.copy()
+
+
+@pytest.fixture
+def sample_ds(sample_in_memory: xr.Dataset) -> xr.Dataset:
+    return sample_in_memory.copy()
 
 
 @pytest.fixture(scope="session")

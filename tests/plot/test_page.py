@@ -17,7 +17,7 @@ def test_a_width_is_inches_or_a_word_for_them() -> None:
 
 @pytest.mark.parametrize("width", [0, -1, 1e9, float("nan"), "wide"])
 def test_a_width_that_cannot_be_is_refused_in_one_line(width: float) -> None:
-    with pytest.raises(UsageError, match=r"^width=.*inches from 1\.5 to 100, or column or page$"):
+    with pytest.raises(UsageError, match=r"^width=.*inches from 2\.5 to 100, or column or page$"):
         Page(width)
 
 

@@ -53,7 +53,8 @@ class TestDoseResponse:
 
     def test_every_number_lies_in_its_interval(self, sample_ds):
         doses = dose_response(sample_ds, by=["method", "model_short"])
-        for name in ("survival", "restricted_mean", "kl_p95", "share_above", "pmass", "effect"):
+        names = ("survival", "restricted_mean", "kl_p95", "share_above", "pmass", "pmass_end")
+        for name in (*names, "effect"):
             low, high = (doses[f"{name}_ci"].sel(ci_bound=bound) for bound in ("lower", "upper"))
             assert doses[name].notnull().all()
             assert (low <= doses[name] + 1e-12).all()
@@ -85,6 +86,18 @@ class TestDoseResponse:
             of_prompts = np.nanmean(ds.pmass_eval.values[0, alpha].astype(float), axis=-1)
             assert doses.pmass[alpha] == pytest.approx(of_prompts.mean())
         assert dose_response(sample_ds).repetition.isnull().all()
+
+    def test_the_end_is_the_last_fork_at_which_each_trajectory_was_asked(self, sample_ds):
+        kept = sample_ds.isel(cell=[2], prompt=slice(3))
+        pmass = kept.pmass_eval.values.copy()
+        pmass[0, 3, 0, -4:] = NAN  # its rollout ended
+        pmass[0, 3, 1, :] = NAN  # it was never asked
+        ds = kept.assign(pmass_eval=(kept.pmass_eval.dims, pmass))
+        found = dose_response(ds, by=None).pmass_end
+        for i in range(ds.sizes["alpha"]):
+            last = [row[np.isfinite(row)][-1] for row in pmass[0, i] if np.isfinite(row).any()]
+            assert len(last) == (2 if i == 3 else 3)
+            np.testing.assert_allclose(found[i], np.mean(last, dtype=float), rtol=1e-6)
 
     def test_the_effect_is_against_the_smallest_dose_question_by_question(self, sample_ds):
         ds = sample_ds.isel(cell=[0])
