@@ -128,7 +128,7 @@ function figure(spec, height, narrow = false) {
   options.y_range = rows ? new Bokeh.FactorRange({ factors: rows.map((name, i) => shortened(name, narrow) + "\u200b".repeat(i)).reverse() }) : span(spec.y);
   if (rows) options.height = Math.max(height, 70 + 17 * rows.length);
   const plot = Bokeh.Plotting.figure(options);
-  if (plot.title && plot.title.text !== undefined) Object.assign(plot.title, { text_color: ink, text_font_size: "14px" });
+  if (plot.title && plot.title.text !== undefined) Object.assign(plot.title, { text_color: ink, text_font_size: "12.5px" });
   for (const [axis, label] of [[plot.xaxis, spec.x.label], [plot.yaxis, spec.y.label]]) {
     axis.axis_label = label || "";
     axis.axis_label_text_color = quiet; axis.axis_label_text_font_style = "normal"; axis.axis_label_text_font_size = "12px";
