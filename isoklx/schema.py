@@ -227,6 +227,34 @@ DATA: Mapping[str, Variable] = {
 """Data variables."""
 
 VARIABLES: Mapping[str, Variable] = {**COORDINATES, **DATA}
+"""What every sweep has."""
+
+TEXTS: Mapping[str, Variable] = {
+    "prompt_text": Variable(
+        ("cell", "prompt"),
+        "str",
+        "text of the held-out prompt",
+        units=None,
+        attrs={"comment": "As recorded; empty: not recorded. NUL is stored as U+2400."},
+    ),
+    "gen_text": Variable(
+        ("cell", "alpha", "prompt"),
+        "str",
+        "text that was generated from the prompt",
+        units=None,
+        attrs={"comment": "As recorded; empty: not recorded. NUL is stored as U+2400."},
+    ),
+    "token_chars": Variable(
+        TRAJECTORY,
+        "int16",
+        "number of characters of gen_text that the token is",
+        attrs={"comment": "Unicode code points. 0 throughout: not recorded token by token."},
+    ),
+}
+"""What a sweep has as well where it was built with texts."""
+
+ANY: Mapping[str, Variable] = {**VARIABLES, **TEXTS}
+"""Whatever a sweep may have."""
 
 SINCE_VERSION_2: Mapping[str, object] = {
     "target_stat": "p95",
@@ -277,9 +305,9 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
     if missing:
         raise DatasetError(f"not an isoklx sweep: it has no {', '.join(missing)}")
     for name in names:
-        if name not in VARIABLES:
+        if name not in ANY:
             continue
-        own, dims = there[name].dims, VARIABLES[name].dims
+        own, dims = there[name].dims, ANY[name].dims
         extra = [str(dim) for dim in own if dim not in dims]
         if extra:
             raise DatasetError(

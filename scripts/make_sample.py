@@ -18,8 +18,9 @@ MODELS = ["example/simulated-1B", "example/simulated-8B"]
 
 def make_sample(root: Path) -> list[Path]:
     """Write the sample's cells under `root`."""
-    repeated = grid(MODELS, ["pca"], repeat_seeds=True)
-    return simulate(root, repeated + grid(MODELS, ["mean_diff", "directional_ablation"]))
+    repeated = grid(MODELS, ["pca"], repeat_seeds=True, texts=True)
+    others = grid(MODELS, ["mean_diff", "directional_ablation"], texts=True)
+    return simulate(root, repeated + others)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from isoklx.cells import measurements as m
 from isoklx.cells.contents import Contents
 from isoklx.cells.sources import (
     CALIBRATION,
+    GENERATIONS,
     HISTORY,
     PMASS,
     RESULTS,
@@ -24,6 +25,7 @@ from isoklx.cells.sources import (
     calibrated_later,
     fingerprint,
 )
+from isoklx.cells.texts import read_texts
 from isoklx.errors import CellError
 
 _TARGET_STATS = ("p95", "rms", "mean")
@@ -57,6 +59,9 @@ class Cell:
         Of the measured arrays.
     notes : tuple of str
         What a user should know about it although it was read.
+    texts_hash : str, optional
+        SHA-256 of the file of its texts, empty where there was none; None where texts were not
+        asked for, and `data` has none.
     """
 
     folder: Path
@@ -68,6 +73,7 @@ class Cell:
     shapes: Mapping[str, tuple[int, ...]]
     dtype: str
     notes: tuple[str, ...] = ()
+    texts_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,12 @@ EVERY = Choice()
 
 
 def read_cell(
-    folder: Path, *, dtype: str = "float32", choice: Choice = EVERY, known_hash: str = ""
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    choice: Choice = EVERY,
+    known_hash: str = "",
+    texts: bool = False,
 ) -> Cell | Unread:
     """Read one cell's folder.
 
@@ -129,6 +140,8 @@ def read_cell(
         Which cells are wanted; by default every one.
     known_hash : str
         The `isoklx.cells.sources.fingerprint` of what need not be parsed again.
+    texts : bool
+        Read what was said as well; what is wrong with it costs nothing but a note.
 
     Returns
     -------
@@ -157,7 +170,9 @@ def read_cell(
     sources.settle()
     settings["source_hash"] = source_hash = sources.digest()
     settings["calib_newer"] = later = calibrated_later(sources.stamps)
-    if fingerprint(source_hash, later) == known_hash:
+    unread_texts = _take_texts(sources) if texts else ""
+    texts_hash = sources.texts_digest() if texts else None
+    if fingerprint(source_hash, later, texts_hash) == known_hash:
         return Unread(labels, sources.stamps, wanted=True)
     contents = Contents(int(labels["window"]), dtype)
     for file, take in (
@@ -172,6 +187,10 @@ def read_cell(
         contents.results(sources.bytes(RESULTS))
     with _naming(folder, ""):
         alpha, data = contents.arrays(settings)
+    if texts:
+        said, notes = read_texts(sources.bytes(GENERATIONS), alpha, data["gen_len"])
+        data |= said
+        contents.notes += [unread_texts] if unread_texts else notes
     return Cell(
         folder=folder,
         stamps=sources.stamps,
@@ -182,7 +201,17 @@ def read_cell(
         shapes={name: getattr(values, "shape", ()) for name, values in data.items()},
         dtype=dtype,
         notes=tuple(contents.notes),
+        texts_hash=texts_hash,
     )
+
+
+def _take_texts(sources: Sources) -> str:
+    """Take in the texts; a note where that cannot be done, for they are not what a cell is."""
+    try:
+        sources.read(GENERATIONS)
+    except CellError as error:
+        return f"{GENERATIONS}: {error.reason}, and so no text"
+    return ""
 
 
 @contextmanager

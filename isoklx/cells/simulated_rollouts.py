@@ -112,6 +112,11 @@ class Rollouts:
         collapsed: Bools = (token >= self._collapse) & (token < self._recovery)
         return collapsed
 
+    @property
+    def collapsed(self) -> Bools:
+        """Whether it has collapsed, (count, window); means nothing from `gen_len` on."""
+        return self._collapsed(np.arange(self._window))
+
     def kl(self) -> Floats:
         """KL (count, window), NaN from `gen_len` on."""
         token = np.arange(self._window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from isoklx.cells.simulated_rollouts import (
     Rollouts,
     calibrate,
 )
+from isoklx.cells.simulated_texts import generations
 from isoklx.cells.summaries import RESULTS_HEADER, Floats, p95_over_prompts, results_line
 from isoklx.errors import UsageError
 
@@ -56,6 +58,8 @@ class CellSpec:
     lacks : {"sweep", "kl", "pmass"}, optional
         What the folder lacks: the whole sweep (``calib.json`` alone), per-token KL (an old
         ``trajectory.json``), or pmass (``computed: false`` and no values).
+    texts : bool
+        Whether there is a ``gens.jsonl``, with the tokens of every rollout from a prompt.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class CellSpec:
     repeats: int | None = None
     ending: Ending = "nan"
     lacks: Lack | None = None
+    texts: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("prompts", 1), ("questions", 0)):
@@ -249,6 +254,8 @@ def _write_cell(root: Path, spec: CellSpec, seed: int) -> Path:
         text = pretty(record)
         (folder / name).write_text(text.replace("NaN", "null") if spec.ending == "null" else text)
     (folder / "results.csv").write_text(_results(c_star, kl), newline="")
+    if spec.texts:
+        (folder / "gens.jsonl").write_text(_generations(draws, prompts, c_star), newline="")
     return folder
 
 
@@ -340,6 +347,17 @@ def _pmass(
         "questions": [f"Is simulated statement {i} true?" for i in range(spec.questions or 8)],
         "computed": spec.lacks != "pmass",
     }
+
+
+def _generations(draws: Draws, prompts: dict[str, Rollouts], c_star: float) -> str:
+    lines = [
+        json.dumps(line)
+        for key, rollouts in prompts.items()
+        for line in generations(
+            draws, float(key), float(key) * c_star, rollouts.gen_len, rollouts.collapsed
+        )
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _results(c_star: float, kl: dict[str, Floats]) -> str:

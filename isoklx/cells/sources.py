@@ -38,10 +38,10 @@ AT_ONCE = 2 * 10**9
 """Nanoseconds within which files may have been written in any order, as copies of a folder are."""
 
 
-def stamps(folder: Path) -> dict[str, Stamp]:
-    """The stamp of every file that a cell's folder has now."""
+def stamps(folder: Path, *, texts: bool = False) -> dict[str, Stamp]:
+    """The stamp of every file that a cell's folder has now, and of its texts' if that is read."""
     found = {}
-    for file in FILES:
+    for file in (*FILES, GENERATIONS) if texts else FILES:
         try:
             status = (folder / file).stat()
         except OSError:
@@ -62,9 +62,10 @@ def calibrated_later(found: Mapping[str, Stamp]) -> bool:
     return bool(results) and found[CALIBRATION][1] > max(results) + AT_ONCE
 
 
-def fingerprint(source_hash: str, later: bool) -> str:
+def fingerprint(source_hash: str, later: bool, texts_hash: str | None = None) -> str:
     """All that a cell is read from: the content of its files, and `calibrated_later`."""
-    return f"{source_hash}{' later' * later}"
+    texts = "" if texts_hash is None else f" texts {texts_hash}"
+    return f"{source_hash}{' later' * later}{texts}"
 
 
 @dataclass
@@ -122,6 +123,11 @@ class Sources:
         if parsed is None:
             raise CellError(self.folder, file, "holds null, not an object")
         return parsed
+
+    def texts_digest(self) -> str:
+        """Return the SHA-256 of the texts' file in hexadecimal; empty where it was not read."""
+        content = self._contents.get(GENERATIONS)
+        return "" if content is None else hashlib.sha256(content).hexdigest()
 
     def digest(self) -> str:
         """Return the SHA-256 over name, size and bytes of each file, in hexadecimal."""

@@ -22,6 +22,7 @@ from isoklx.cli.drawing import (
 )
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, say_written
+from isoklx.cli.reporting import PAGES, draw_report
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.terminal import printable
 
@@ -40,6 +41,7 @@ FILES = {
         for name, endings in files_of(figure, BOTH).items()
     },
     **files_of("alive"),
+    "report": PAGES,
 }
 """What is written, and the endings that it may have."""
 
@@ -50,6 +52,7 @@ def _aggregate(
     threshold: tuple[float, ...] | None = None,
     spaghetti: bool = False,
     quantile_lines: bool = False,
+    report: bool = False,
     scheduler: str | None = None,
     scope: Scope,
     panels: Panels,
@@ -79,6 +82,8 @@ def _aggregate(
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
+    report : bool
+        Write the page of `isoklx report` as well, and build with --texts for it.
     title : bool
         Leave out the titles of figures.
     scheduler : str, optional
@@ -91,6 +96,7 @@ def _aggregate(
     $ isoklx aggregate runs_a runs_b --window 512 --alphas 0.5,1,2,4 --spaghetti --color_by_pmass
     $ isoklx aggregate --runs_root outputs --quantile_lines --format png,pdf
     $ isoklx aggregate outputs.nc --by method --threshold 0.75,0.95
+    $ isoklx aggregate outputs --report
     """
     import isoklx.sweeps.opening
 
@@ -99,12 +105,19 @@ def _aggregate(
     if saving.name is not None:
         raise UsageError(f"--name {saving.name}: is of one figure, and several are written")
     check(saving, target, panels)
+    if report:
+        from isoklx.report.page import require_extra
+
+        require_extra()
     said: list[str] = []
     try:
-        file = _file(runs_roots, target.folder, scheduler, said)
+        file = _file(runs_roots, target.folder, scheduler, said, texts=report)
         with isoklx.sweeps.opening.opened(file, scheduler) as ds:
             part = _chosen(ds, scope, panels, threshold)
             parts = _parts(ds, part, target, scope, panels, saving, threshold)
+            if report:
+                first = None if threshold is None else threshold[0]
+                parts["page"] = lambda: draw_report(part, target, threshold=first)
             written = _write(parts, said)
     finally:
         # At the end, for whoever reads may go away at any line of it.
@@ -112,7 +125,14 @@ def _aggregate(
     say_written(target, written, FILES | files_of(panels.stem))
 
 
-def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said: list[str]) -> Path:
+def _file(
+    runs_roots: Sequence[Path],
+    folder: Path,
+    scheduler: str | None,
+    said: list[str],
+    *,
+    texts: bool,
+) -> Path:
     """The file to open: the one that was given, or what is built of the roots."""
     import isoklx.sweeps.builder
     from isoklx.store.formats import is_zarr
@@ -123,7 +143,7 @@ def _file(runs_roots: Sequence[Path], folder: Path, scheduler: str | None, said:
     if built:
         return built[0]
     out = _target(runs_roots, folder)
-    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler)
+    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler, texts=texts)
     said.append(str(report))
     return report.out
 

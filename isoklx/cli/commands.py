@@ -15,6 +15,7 @@ from isoklx.cli.aggregate import aggregate
 from isoklx.cli.figures import alive, figure
 from isoklx.cli.files import build, convert, info, verify
 from isoklx.cli.measuring import recheck, run
+from isoklx.cli.reporting import report
 from isoklx.cli.tables import calibration, contrast, dose, survival, table
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "contrast": contrast,
     "dose": dose,
     "calibration": calibration,
+    "report": report,
     "aggregate": aggregate,
     "verify": verify,
     "convert": convert,

@@ -21,6 +21,7 @@ def build(
     jobs: int | None = None,
     force: bool = False,
     scheduler: str | None = None,
+    texts: bool = False,
 ) -> None:
     """Read every cell under ROOT and write one labelled netCDF file, or a Zarr store.
 
@@ -38,6 +39,7 @@ def build(
     $ isoklx build outputs
     $ isoklx build runs_a runs_b --out both.nc
     $ isoklx build outputs --window 512 --model_contains Qwen --strict
+    $ isoklx build outputs --texts
     $ isoklx build outputs --out sweep.zarr --scheduler tcp://node01:8786
     """
     import isoklx.sweeps.builder
@@ -52,6 +54,7 @@ def build(
         jobs=jobs,
         force=force,
         scheduler=scheduler,
+        texts=texts,
     )
     print(report)
 

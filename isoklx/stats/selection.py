@@ -132,7 +132,8 @@ def restore_dims(ds: xr.Dataset) -> xr.Dataset:
         dims = {str(name): ("cell",) for name, label in ds.coords.items() if not label.dims} | dims
     # Coordinates first: a dimension's length comes from its label.
     ds = ds.assign_coords(_restored(ds, dims, single))
-    return ds.assign(_restored(ds, {name: var.dims for name, var in schema.DATA.items()}, single))
+    data = {**schema.DATA, **schema.TEXTS}
+    return ds.assign(_restored(ds, {name: var.dims for name, var in data.items()}, single))
 
 
 def with_absent(ds: xr.Dataset, names: Iterable[str]) -> xr.Dataset:

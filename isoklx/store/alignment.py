@@ -39,7 +39,7 @@ class Alignment:
         lengths = dict.fromkeys(schema.DIMS, 0)
         for cell in cells:
             for name, shape in cell.shapes.items():
-                for dim, length in zip(schema.DATA[name].dims[1:], shape, strict=True):
+                for dim, length in zip(schema.ANY[name].dims[1:], shape, strict=True):
                     lengths[dim] = max(lengths[dim], length)
         doses = np.unique(np.concatenate([cell.alpha for cell in cells]))
         unions = {
@@ -60,16 +60,18 @@ class Alignment:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a variable for one cell."""
-        return tuple(self.labels[dim].size for dim in schema.DATA[name].dims[1:])
+        return tuple(self.labels[dim].size for dim in schema.ANY[name].dims[1:])
 
     def placed(self, name: str, cells: Sequence[Cell]) -> Any:
         """Return a data variable over ``cells``, its fill value wherever a cell has none."""
-        var = schema.DATA[name]
+        var = schema.ANY[name]
         if var.dims == ("cell",) and var.fill is None:
             return np.array([cell.data[name] for cell in cells], dtype=var.dtype)
-        dtype = measured_dtype(cells) if var.measured else var.dtype
-        fill = 0 if var.fill is None else var.fill  # a flag that is not up
-        out = np.full((len(cells), *self.shape(name)), fill, dtype=dtype)
+        dtype = storage_dtype(name, cells)
+        # Without a fill value: an empty text, or a flag that is not up.
+        nothing = "" if var.dtype == "str" else 0
+        fill: Any = nothing if var.fill is None else var.fill
+        out: Any = np.full((len(cells), *self.shape(name)), fill, dtype=dtype)
         for i, cell in enumerate(cells):
             if cell.shapes[name] == out.shape[1:]:  # it has every label there is
                 out[i] = cell.data[name]
@@ -93,6 +95,19 @@ def cell_label(name: str, cells: Sequence[Cell]) -> Any:
     return np.array([cell.labels[name] for cell in cells], dtype=schema.COORDINATES[name].dtype)
 
 
+def storage_dtype(name: str, cells: Sequence[Cell]) -> str:
+    """The numpy dtype of a variable of several dimensions; texts are objects."""
+    var = schema.ANY[name]
+    if var.measured:
+        return measured_dtype(cells)
+    return "O" if var.dtype == "str" else var.dtype
+
+
 def measured_dtype(cells: Sequence[Cell]) -> str:
     """The dtype in which the measured arrays of ``cells`` were read."""
     return max((cell.dtype for cell in cells), key=lambda dtype: np.dtype(dtype).itemsize)
+
+
+def texts_of(cells: Sequence[Cell]) -> Mapping[str, schema.Variable]:
+    """The variables that cells have beside those of every sweep: none, or those of texts."""
+    return {} if cells[0].texts_hash is None else schema.TEXTS

@@ -10,7 +10,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.cells.cell import Cell
-from isoklx.store.alignment import Alignment, cell_label
+from isoklx.store.alignment import Alignment, cell_label, texts_of
 
 
 def assemble(
@@ -24,15 +24,15 @@ def assemble(
     cells : sequence of Cell
         At least one; their order does not matter.
     measured : callable
-        What a measured variable holds, from the labels, its name and the cells in their order: by
-        default its values in memory.
+        What a measured variable, or a text, holds, from the labels, its name and the cells in their
+        order: by default its values in memory.
 
     Returns
     -------
     Dataset
-        Every variable of the schema, cells ascending by ``run_id``, decoded as xarray decodes the
-        file: NaN is missing, in ``gen_len`` and ``gen_len_qa`` (float64) as well. A dimension
-        that no cell has values along is of length 0.
+        Every variable of the schema, and texts where cells were read with them; cells ascending by
+        ``run_id``, decoded as xarray decodes the file: NaN is missing, in ``gen_len`` and
+        ``gen_len_qa`` (float64) as well. A dimension that no cell has values along is of length 0.
 
     Examples
     --------
@@ -48,13 +48,15 @@ def assemble(
     alignment = Alignment.of(cells)
     coords = {dim: (dim, labels) for dim, labels in alignment.labels.items()}
     coords |= {name: ("cell", cell_label(name, cells)) for name in schema.CELL_LABELS}
+    variables = {**schema.DATA, **texts_of(cells)}
     data = {}
-    for name, var in schema.DATA.items():
-        values = measured(alignment, name, cells) if var.measured else alignment.placed(name, cells)
+    for name, var in variables.items():
+        large = var.measured or name in schema.TEXTS
+        values = measured(alignment, name, cells) if large else alignment.placed(name, cells)
         if var.fill is not None and np.issubdtype(values.dtype, np.integer):
             values = np.where(values == var.fill, np.nan, values)
         data[name] = (var.dims, values)
     ds = xr.Dataset(data, coords)
-    for name, variable in schema.VARIABLES.items():
-        ds[name].attrs = variable.attributes
+    for each, variable in ds.variables.items():
+        variable.attrs = schema.ANY[str(each)].attributes
     return ds

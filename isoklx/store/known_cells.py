@@ -27,7 +27,9 @@ Attributes = dict[str, Any]
 
 
 @contextmanager
-def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], Attributes]]:
+def known_cells(
+    path: Path, dtype: str, *, texts: bool = False
+) -> Iterator[tuple[dict[str, Cell], Attributes]]:
     """Lend the cells of a built file, by ``run_id``, and the file's global attributes.
 
     Parameters
@@ -36,6 +38,8 @@ def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], Attri
         The file; it is open as long as the block lasts.
     dtype : {"float32", "float64"}
         Storage of the measured arrays that is wanted.
+    texts : bool
+        Whether texts are wanted.
 
     Yields
     ------
@@ -46,7 +50,7 @@ def known_cells(path: Path, dtype: str) -> Iterator[tuple[dict[str, Cell], Attri
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_opened(path))
-            cells = _cells(file) if _reusable(file, dtype) else {}
+            cells = _cells(file) if _reusable(file, dtype, texts) else {}
         except UNREADABLE:
             yield {}, {}
         else:
@@ -137,7 +141,7 @@ class StoredArrays(Mapping[str, Any]):
             raise BuildError(f"{self.path}: damaged at {name}; --force builds it anew") from error
         own = [
             self.positions[dim][:length] if dim in self.positions else np.arange(length)
-            for dim, length in zip(schema.DATA[name].dims[1:], self.shapes[name], strict=True)
+            for dim, length in zip(schema.ANY[name].dims[1:], self.shapes[name], strict=True)
         ]
         return values[np.ix_(*own)] if own else values
 
@@ -148,12 +152,13 @@ class StoredArrays(Mapping[str, Any]):
         return len(self.shapes)
 
 
-def _reusable(file: _File, dtype: str) -> bool:
+def _reusable(file: _File, dtype: str, texts: bool) -> bool:
     return (
         _holds_cells(file)
         and file.attributes["schema_version"] == schema.SCHEMA_VERSION
         and file.attributes.get("creation_library_version") == isoklx.__version__
         and file.arrays["kl"].dtype == dtype
+        and (not schema.TEXTS.keys().isdisjoint(file.names)) == texts
     )
 
 
@@ -188,5 +193,6 @@ def _cells(file: _File) -> dict[str, Cell]:
             shapes=shapes,
             dtype=entry["dtype"],
             notes=tuple(entry["notes"]),
+            texts_hash=entry.get("texts_hash"),
         )
     return found

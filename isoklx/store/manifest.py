@@ -27,5 +27,6 @@ def entry_of(cell: Cell) -> str:
             "shapes": cell.shapes,
             "dtype": cell.dtype,
             "notes": cell.notes,
+            **({} if cell.texts_hash is None else {"texts_hash": cell.texts_hash}),
         }
     )

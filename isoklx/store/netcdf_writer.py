@@ -14,7 +14,7 @@ from isoklx import schema
 from isoklx.cells.atomic import replacing
 from isoklx.cells.cell import Cell
 from isoklx.store import manifest
-from isoklx.store.alignment import Alignment, cell_label, measured_dtype
+from isoklx.store.alignment import Alignment, cell_label, measured_dtype, texts_of
 from isoklx.store.chunks import blocks, chunk_shape
 
 CHUNK = 64 * 2**10
@@ -60,19 +60,21 @@ def write_cells(cells: Sequence[Cell], path: Path, attributes: Mapping[str, obje
             if not var.measured:
                 _fill(_create(file, name), alignment.placed(name, cells))
         _measured(file, alignment, cells)
+        if texts_of(cells):
+            _texts(file, alignment, cells)
         entries = file.createGroup(manifest.GROUP).createVariable(manifest.VARIABLE, str, "cell")
         _fill(entries, np.array([manifest.entry_of(cell) for cell in cells]))
 
 
 def _create(file: netCDF4.Dataset, name: str, **options: Any) -> netCDF4.Variable[Any]:
-    var = schema.VARIABLES[name]
+    var = schema.ANY[name]
     dtype = options.pop("dtype", str if var.dtype == "str" else var.dtype)
     if dtype is not str:
         options["fletcher32"] = True  # so that a byte that changed is an error, and not a number
     out = file.createVariable(name, dtype, var.dims, fill_value=var.fill, **options)
     out.set_auto_maskandscale(False)
     out.setncatts(var.attributes)
-    if name in schema.DATA and "cell" in var.dims:
+    if name not in schema.COORDINATES and "cell" in var.dims:
         out.coordinates = " ".join(schema.CELL_LABELS)
     return out
 
@@ -96,6 +98,24 @@ def _measured(file: netCDF4.Dataset, alignment: Alignment, cells: Sequence[Cell]
             # What was never written is not stored, and reads as the fill value, NaN.
             for alpha in np.flatnonzero(np.isfinite(values).any(axis=(0, 2, 3))):
                 out[start : start + len(block), alpha] = values[:, alpha]
+
+
+def _texts(file: netCDF4.Dataset, alignment: Alignment, cells: Sequence[Cell]) -> None:
+    shape = (len(cells), *alignment.shape("token_chars"))
+    # Small numbers, which compress to a fraction.
+    chunks = chunk_shape(shape, np.dtype("int16").itemsize, CHUNK)
+    out = _create(file, "token_chars", chunksizes=chunks, zlib=True, complevel=1, shuffle=True)
+    for start, block in blocks(cells, chunks[0]):
+        out[start : start + len(block)] = alignment.placed("token_chars", block)
+    for name in ("prompt_text", "gen_text"):
+        out = _create(file, name)
+        for i, cell in enumerate(cells):
+            _fill_row(out, i, alignment.placed(name, [cell])[0])
+
+
+def _fill_row(variable: netCDF4.Variable[Any], index: int, values: Any) -> None:
+    if values.size:
+        variable[index] = values
 
 
 def _padded(shape: tuple[int, ...], name: str, cells: Sequence[Cell]) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 import isoklx
 from isoklx import schema
 from isoklx.cells.cell import Cell
+from isoklx.errors import CellError
+from isoklx.terminal import printable
 
 SUMMARY = (
     "Per-token KL(steered || base) and probability mass on valid answers (pmass) of language-model "
@@ -22,7 +24,13 @@ DATED = ("history", "date_created")
 """The attributes that differ between two builds of the same cells."""
 
 
-def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str, object]:
+SKIPPED = "skipped_cells"
+"""The attribute that names the cells that could not be read, and why: one a line."""
+
+
+def global_attributes(
+    cells: Sequence[Cell], roots: Sequence[Path], skipped: Sequence[CellError] = ()
+) -> dict[str, object]:
     """The attributes that say what a sweep is and how it was made.
 
     Parameters
@@ -31,16 +39,19 @@ def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str,
         The cells of the sweep.
     roots : sequence of Path
         The runs roots that they come from.
+    skipped : sequence of CellError
+        The cells that could not be read.
 
     Returns
     -------
     dict
-        In the order in which a reader wants them. ``history`` and ``date_created`` hold the time
-        of the call, UTC.
+        In the order in which a reader wants them; `SKIPPED` where there are any. ``history`` and
+        ``date_created`` hold the time of the call, UTC.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = " ".join(root.resolve().name for root in roots)
     labels = [cell.labels for cell in cells]
+    unread = [f"{Path(error.folder.name, error.file)}: {error.reason}" for error in skipped]
     return {
         "Conventions": schema.CONVENTIONS,
         "title": title((each["model_short"] for each in labels), (e["method"] for e in labels)),
@@ -52,6 +63,7 @@ def global_attributes(cells: Sequence[Cell], roots: Sequence[Path]) -> dict[str,
         "creation_library": "isoklx",
         "creation_library_version": isoklx.__version__,
         "schema_version": np.int32(schema.SCHEMA_VERSION),
+        **({SKIPPED: "\n".join(map(printable, unread))} if unread else {}),
     }
 
 

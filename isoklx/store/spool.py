@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from isoklx import schema
 from isoklx.cells.cell import Cell
+from isoklx.store.alignment import texts_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class SpooledArrays(Mapping[str, Any]):
     places : mapping of str to tuple
         Where in it each lies: offset in bytes, and shape.
     dtype : str
-        Theirs.
+        That of measured arrays.
     """
 
     held: Mapping[str, Any]
@@ -39,8 +41,13 @@ class SpooledArrays(Mapping[str, Any]):
         if name not in self.places:
             return self.held[name]
         offset, shape = self.places[name]
-        count = math.prod(shape)
-        return np.fromfile(self.path, self.dtype, count=count, offset=offset).reshape(shape)
+        var, count = schema.ANY[name], math.prod(shape)
+        if var.dtype == "str":
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                return np.array(json.loads(file.readline()), dtype=object).reshape(shape)
+        dtype = self.dtype if var.measured else var.dtype
+        return np.fromfile(self.path, dtype, count=count, offset=offset).reshape(shape)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.held
@@ -51,7 +58,7 @@ class SpooledArrays(Mapping[str, Any]):
 
 
 def spooled(cell: Cell, path: Path) -> Cell:
-    """Append a cell's measured arrays to a file, and return the cell without them in memory.
+    """Append a cell's measured arrays and texts to a file, and return the cell without them.
 
     Parameters
     ----------
@@ -67,9 +74,13 @@ def spooled(cell: Cell, path: Path) -> Cell:
     """
     places: dict[str, tuple[int, tuple[int, ...]]] = {}
     with path.open("ab") as file:
-        for name in schema.MEASURED:
+        for name in (*schema.MEASURED, *texts_of([cell])):
             places[name] = (file.tell(), cell.shapes[name])
-            file.write(cell.data[name].data)  # and not tofile, which does not say what is wrong
+            values = cell.data[name]
+            if values.dtype == object:
+                file.write(json.dumps(values.ravel().tolist()).encode() + b"\n")
+            else:
+                file.write(values.data)  # and not tofile, which does not say what is wrong
     held = {name: values for name, values in cell.data.items() if name not in places}
     return replace(cell, data=SpooledArrays(held, path, places, cell.dtype))
 

@@ -15,6 +15,8 @@ from isoklx.store.extras import need
 from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
 from isoklx.store.versions import upgraded
 
+TEXTS = tuple(name for name, var in schema.TEXTS.items() if var.dtype == "str")
+
 LARGE = 256 * 2**20
 """Bytes of ``kl`` above which a file is opened dask-backed."""
 
@@ -78,7 +80,7 @@ def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
         chunks = {} if "kl" in ds and ds["kl"].nbytes > LARGE else None
     if chunks is None:
         return ds
-    there = [name for name in schema.MEASURED if name in ds]
+    there = [name for name in (*schema.MEASURED, *schema.TEXTS) if name in ds]
     return ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
 
 
@@ -91,11 +93,27 @@ def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataAr
 
 
 def _netcdf(path: Path) -> xr.Dataset:
+    from xarray.backends import NetCDF4DataStore  # takes long, and Zarr needs it not
+
     try:
-        return xr.open_dataset(path, engine="netcdf4")
+        store = NetCDF4DataStore.open(path)  # type: ignore[no-untyped-call]
+        # By itself xarray reads all texts at once, and pads them to the longest.
+        texts = {
+            name: store.open_store_variable(name, store.ds.variables[name])
+            for name in TEXTS
+            if name in store.ds.variables
+        }
+        ds = xr.open_dataset(store, drop_variables=TEXTS)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:  # of a damaged attribute
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"{path}: cannot be read as netCDF: {reason}") from error
+    if not texts:
+        return ds
+    for name, text in texts.items():
+        text.attrs = schema.TEXTS[name].attributes
+    both = ds.assign(texts)
+    both.set_close(ds.close)
+    return both
 
 
 def _zarr(path: Path) -> xr.Dataset:
@@ -104,6 +122,8 @@ def _zarr(path: Path) -> xr.Dataset:
         ds = xr.open_dataset(path, engine="zarr", consolidated=False)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DatasetError(f"{path}: cannot be read as Zarr: {error}") from error
+    for name in ds.variables.keys() & TEXTS:
+        ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and read when asked for
     for name in schema.VARIABLES.keys() & ds.variables.keys():
         var = schema.VARIABLES[name]
         if var.dtype == "str":

@@ -16,7 +16,7 @@ from isoklx import schema
 from isoklx.cells.atomic import replacing
 from isoklx.cells.cell import Cell
 from isoklx.store import manifest
-from isoklx.store.alignment import Alignment, measured_dtype
+from isoklx.store.alignment import Alignment, storage_dtype, texts_of
 from isoklx.store.assembly import assemble
 from isoklx.store.chunks import blocks, chunk_shape
 from isoklx.store.spool import without_held
@@ -106,21 +106,29 @@ def _create(
     """Everything but the measured values, for which there is room; the shapes of their chunks."""
     ds = assemble(cells, _unwritten).assign_attrs(attributes)
     encoding: dict[str, dict[str, Any]] = {}
-    for name, var in schema.VARIABLES.items():
+    for name, var in {**schema.VARIABLES, **texts_of(cells)}.items():
         encoding[name] = {"_FillValue": var.fill}  # None is none, and not xarray's own
         if not var.measured and var.dtype != "str":
             encoding[name]["dtype"] = var.dtype
-        if var.measured:
+        if name in _in_blocks(cells):
             encoding[name]["chunks"] = chunk_shape(ds[name].shape, ds[name].dtype.itemsize, CHUNK)
     ds.to_zarr(path, mode="w-", encoding=encoding, compute=False, zarr_format=FORMAT)
     entries = xr.Dataset({manifest.VARIABLE: ("cell", list(map(manifest.entry_of, cells)))})
     entries.to_zarr(path, group=manifest.GROUP, zarr_format=FORMAT)
-    return {name: encoding[name]["chunks"] for name in schema.MEASURED}
+    return {name: encoding[name]["chunks"] for name in _in_blocks(cells)}
+
+
+def _in_blocks(cells: Sequence[Cell]) -> list[str]:
+    """What is large and of numbers."""
+    return [*schema.MEASURED, *(["token_chars"] if texts_of(cells) else [])]
 
 
 def _unwritten(alignment: Alignment, name: str, cells: Sequence[Cell]) -> Any:
+    dtype = storage_dtype(name, cells)
+    if dtype == "O":
+        return alignment.placed(name, cells)
     shape = (len(cells), *alignment.shape(name))
-    return dask.array.zeros(shape, dtype=measured_dtype(cells), chunks=-1)
+    return dask.array.zeros(shape, dtype=dtype, chunks=-1)
 
 
 def _blocks(
@@ -128,7 +136,7 @@ def _blocks(
 ) -> Iterator[Block]:
     alignment = Alignment.of(cells)
     light = [without_held(cell) for cell in cells]
-    for name in schema.MEASURED:
+    for name in _in_blocks(cells):
         length = chunks[name][0]
         if not np.prod(alignment.shape(name)):
             continue

@@ -35,7 +35,7 @@ from isoklx.cells.roots import cell_folders
 from isoklx.cells.sources import CALIBRATION
 from isoklx.cells.termination import owing
 from isoklx.errors import BuildError, DatasetError
-from isoklx.store.alignment import Alignment, measured_dtype
+from isoklx.store.alignment import Alignment, storage_dtype
 from isoklx.store.assembly import assemble
 from isoklx.store.provenance import global_attributes
 from isoklx.store.spool import without_held
@@ -49,13 +49,14 @@ class SweepBackend(BackendEntrypoint):
     """Opens a runs root lazily; registered with xarray as the engine ``isoklx``."""
 
     description = "Open a folder of iso-KL steering calibration runs"
-    open_dataset_parameters = ("filename_or_obj", "drop_variables")
+    open_dataset_parameters = ("filename_or_obj", "drop_variables", "texts")
 
     def open_dataset(  # type: ignore[override]  # a root is a path and nothing else
         self,
         filename_or_obj: str | Path,
         *,
         drop_variables: str | Iterable[str] | None = None,
+        texts: bool = False,
     ) -> xr.Dataset:
         """Open a runs root.
 
@@ -65,6 +66,8 @@ class SweepBackend(BackendEntrypoint):
             A folder of cells.
         drop_variables : str or iterable of str, optional
             Variables to leave out.
+        texts : bool
+            Read what was said as well, as `isoklx.build` with ``texts``.
 
         Returns
         -------
@@ -91,7 +94,7 @@ class SweepBackend(BackendEntrypoint):
         """
         root = as_path(filename_or_obj)
         spool = _Spool()
-        reading = read_roots([root], spool.folder)
+        reading = read_roots([root], spool.folder, texts=texts)
         for error in reading.skipped:
             warnings.warn(f"skipped {error}", stacklevel=3)
         ds = assemble(reading.cells, partial(_lazy, spool))
@@ -99,7 +102,9 @@ class SweepBackend(BackendEntrypoint):
             if "cell" in variable.dims:
                 variable.encoding["preferred_chunks"] = {"cell": _cells_a_chunk(ds["kl"])}
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
-        ds = ds.assign_attrs(global_attributes(reading.cells, [root])).set_xindex("run_id")
+        ds = ds.assign_attrs(global_attributes(reading.cells, [root], reading.skipped)).set_xindex(
+            "run_id"
+        )
         ds = ds.drop_vars(dropped)
         ds.set_close(spool.remove)
         return ds
@@ -171,7 +176,7 @@ class _MeasuredArray(BackendArray):
         self.spool, self.alignment, self.name = spool, alignment, name
         self.cells = [without_held(cell) for cell in cells]
         self.shape = (len(cells), *alignment.shape(name))
-        self.dtype = np.dtype(measured_dtype(cells))
+        self.dtype = np.dtype(storage_dtype(name, cells))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

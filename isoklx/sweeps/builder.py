@@ -15,7 +15,7 @@ from isoklx.cells.paths import as_path, as_paths
 from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.store import formats
 from isoklx.store.known_cells import known_cells
-from isoklx.store.provenance import DATED, global_attributes
+from isoklx.store.provenance import DATED, SKIPPED, global_attributes
 from isoklx.sweeps.reading import Reading, read_roots
 from isoklx.sweeps.scheduler import connected
 from isoklx.terminal import printable
@@ -79,6 +79,7 @@ def build(
     jobs: int | None = None,
     force: bool = False,
     scheduler: str | None = None,
+    texts: bool = False,
 ) -> Report:
     """Read every cell under the runs roots and write one labelled netCDF-4 file or Zarr store.
 
@@ -110,6 +111,10 @@ def build(
         Address of a dask.distributed scheduler, as ``tcp://HOST:PORT``, whose workers parse the
         cells and write a Zarr store (a netCDF file is written here). Roots and `out` are on
         storage that all of them see under the same names.
+    texts : bool
+        Store what was said as well, out of each cell's ``gens.jsonl``: ``prompt_text``,
+        ``gen_text``, and ``token_chars``, which divides the text among its tokens. What is missing
+        or broken there is a note.
 
     Returns
     -------
@@ -144,7 +149,7 @@ def build(
         folders, target = [folder.absolute() for folder in folders], target.absolute()
     with (
         _connected(scheduler) as client,
-        _known(target, dtype, force) as (known, before),
+        _known(target, dtype, texts, force) as (known, before),
         workspace(target) as spool,
     ):
         reading = read_roots(
@@ -155,12 +160,13 @@ def build(
             jobs=jobs,
             known=known,
             client=client,
+            texts=texts,
         )
         if strict and reading.skipped:
             reasons = "; ".join(map(str, reading.skipped))
             count = _cells(len(reading.skipped))
             raise BuildError(f"nothing written: {count} cannot be read: {reasons}")
-        attributes = global_attributes(reading.cells, folders)
+        attributes = global_attributes(reading.cells, folders, reading.skipped)
         written = _differs(reading, known, attributes, before)
         if written:
             formats.write(reading.cells, target, attributes, _at(client))
@@ -188,9 +194,9 @@ def _at(client: Client | None) -> WriteBlocks | None:
 
 
 def _known(
-    target: Path, dtype: str, force: bool
+    target: Path, dtype: str, texts: bool, force: bool
 ) -> AbstractContextManager[tuple[dict[str, Cell], dict[str, Any]]]:
-    return nullcontext(({}, {})) if force else known_cells(target, dtype)
+    return nullcontext(({}, {})) if force else known_cells(target, dtype, texts=texts)
 
 
 def _differs(
@@ -204,7 +210,8 @@ def _differs(
         return True
     if len(reading.cells) > len(reading.reused):
         return True
-    return any(before.get(name) != value for name, value in attributes.items() if name not in DATED)
+    names = {*attributes, SKIPPED} - {*DATED}
+    return any(before.get(name) != attributes.get(name) for name in names)
 
 
 def _target(roots: list[Path], out: Path | None, force: bool) -> Path:

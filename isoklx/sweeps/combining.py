@@ -16,6 +16,7 @@ from isoklx.cells.dose_labels import positions, union
 from isoklx.errors import DatasetError
 from isoklx.stats.selection import restore_dims
 from isoklx.store.provenance import title
+from isoklx.store.stored_sweep import TEXTS
 
 Key = tuple[str, str]
 """What makes a cell: its ``run_id``, and the hash of its files."""
@@ -67,7 +68,7 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
     order = np.argsort(ds["run_id"].values, kind="stable")
     if (np.diff(order) != 1).any():
         ds = ds.isel(cell=order)
-    for name in schema.VARIABLES.keys() & ds.variables.keys():
+    for name in schema.ANY.keys() & ds.variables.keys():
         ds[name].attrs = dict(parts[0][name].attrs)
     return ds.set_xindex("run_id").assign_attrs(_attributes(ds, list(sweeps.values())))
 
@@ -75,7 +76,7 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
 def _whole(path: Path, ds: xr.Dataset) -> xr.Dataset:
     """A sweep with all dimensions of what it has."""
     try:
-        schema.require(ds, [name for name in schema.VARIABLES if name in ds.variables])
+        schema.require(ds, [name for name in schema.ANY if name in ds.variables])
         whole = restore_dims(ds)
         schema.require(whole, [dim for dim in schema.DIMS if dim in whole.dims and dim != "cell"])
     except DatasetError as error:
@@ -117,16 +118,20 @@ def _missing(dtype: np.dtype[Any]) -> Any:
 
 def _may_lack(name: str) -> bool:
     """Whether a variable has a word for what is missing: NaN, or an empty text."""
-    var = schema.DATA.get(name)
-    return var is not None and (var.fill is not None or var.dtype == "str")
+    var = {**schema.DATA, **schema.TEXTS}.get(name)
+    has_word = var is not None and (var.fill is not None or var.dtype == "str")
+    return has_word or name in schema.TEXTS
 
 
 def _nothing(part: xr.Dataset, name: str) -> xr.Variable:
-    var = schema.DATA[name]
+    var = schema.ANY[name]
     shape = [part.sizes[dim] for dim in var.dims]
     missing: Any = "" if var.dtype == "str" else np.float32("nan") if var.measured else np.nan
-    nothing = np.broadcast_to(missing, shape)
-    return xr.Variable(var.dims, nothing, var.attributes)
+    if name == "token_chars":
+        missing = np.int16(0)
+    nothing = xr.Variable(var.dims, np.broadcast_to(missing, shape), var.attributes)
+    # Of objects, dask does not know how many make a chunk.
+    return nothing.astype(object).chunk({}) if name in TEXTS else nothing
 
 
 def _union(dim: str, labels: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

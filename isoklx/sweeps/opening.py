@@ -17,7 +17,10 @@ from isoklx.sweeps.scheduler import connected
 
 
 def open_sweep(
-    path: str | Path | Sequence[str | Path], *, chunks: stored_sweep.Chunks = "auto"
+    path: str | Path | Sequence[str | Path],
+    *,
+    chunks: stored_sweep.Chunks = "auto",
+    texts: bool = False,
 ) -> xr.Dataset:
     """Open a built file or a runs root, or several of them as one sweep.
 
@@ -33,6 +36,9 @@ def open_sweep(
     chunks : "auto", int, dict or None
         As for `xarray.open_dataset`. By default arrays are dask-backed when ``kl`` is larger than
         256 MiB, in the file's own chunks; those of a root are single cells.
+    texts : bool
+        Read of a runs root what was said as well: ``prompt_text``, ``gen_text`` and
+        ``token_chars``. A file has them where it was built with them.
 
     Returns
     -------
@@ -64,22 +70,24 @@ def open_sweep(
     2
     """
     if not isinstance(path, str | Path):
-        return _open_all(as_paths(path), chunks)
+        return _open_all(as_paths(path), chunks, texts)
     path = as_path(path)
     if path.is_dir() and not is_zarr(path):
-        return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend), chunks)
+        return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend, texts=texts), chunks)
     return stored_sweep.read(path, chunks)
 
 
-def _open_all(paths: list[Path], chunks: stored_sweep.Chunks) -> xr.Dataset:
+def _open_all(paths: list[Path], chunks: stored_sweep.Chunks, texts: bool) -> xr.Dataset:
     if not paths:
         raise UsageError("nothing to open: give at least one file or runs root")
     if len(paths) == 1:
-        return open_sweep(paths[0], chunks=chunks)
+        return open_sweep(paths[0], chunks=chunks, texts=texts)
     from isoklx.sweeps.combining import combine
 
     with ExitStack() as stack:
-        sweeps = {path: stack.enter_context(open_sweep(path, chunks={})) for path in paths}
+        sweeps = {
+            path: stack.enter_context(open_sweep(path, chunks={}, texts=texts)) for path in paths
+        }
         ds = combine(sweeps)
         large = "kl" in ds and ds["kl"].nbytes > stored_sweep.LARGE
         if chunks is None or (chunks == "auto" and not large):

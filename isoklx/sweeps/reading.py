@@ -54,6 +54,7 @@ def read_roots(
     jobs: int | None = None,
     known: Mapping[str, Cell] = NOTHING_KNOWN,
     client: Client | None = None,
+    texts: bool = False,
 ) -> Reading:
     """Read every cell under ``roots``.
 
@@ -73,6 +74,8 @@ def read_roots(
         By ``run_id``, cells that need not be parsed again if their files are unchanged.
     client : Client, optional
         A scheduler whose workers parse instead; roots and spool are on storage that they see.
+    texts : bool
+        Read what was said as well.
 
     Returns
     -------
@@ -86,10 +89,10 @@ def read_roots(
         When no cell is left, `isoklx.cells.roots.cell_folders` finds none, or the spool is full.
     """
     folders = cell_folders(roots)
-    found = {folder: stamps(folder) for folder in folders}
+    found = {folder: stamps(folder, texts=texts) for folder in folders}
     fresh = {folder for folder in folders if not _unchanged(found[folder], known.get(folder.name))}
     tasks = [
-        Task(folder, dtype, choice, _hash(known.get(folder.name)), spool)
+        Task(folder, dtype, choice, _hash(known.get(folder.name)), spool, texts)
         for folder in folders
         if folder in fresh
     ]
@@ -143,7 +146,8 @@ def _unchanged(found: Mapping[str, Stamp], cell: Cell | None) -> bool:
 def _hash(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    return fingerprint(str(cell.data["source_hash"]), bool(cell.data["calib_newer"]))
+    later = bool(cell.data["calib_newer"])
+    return fingerprint(str(cell.data["source_hash"]), later, cell.texts_hash)
 
 
 def _processes(jobs: int | None, cells: int, size: int) -> int:

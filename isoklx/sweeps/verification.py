@@ -18,7 +18,7 @@ from isoklx.cells.paths import as_path, as_paths
 from isoklx.cells.roots import cell_folders
 from isoklx.errors import CellError
 from isoklx.store import stored_sweep
-from isoklx.store.alignment import Alignment
+from isoklx.store.alignment import Alignment, texts_of
 from isoklx.store.formats import is_zarr
 from isoklx.store.versions import upgraded
 
@@ -95,7 +95,8 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
 def _form(ds: xr.Dataset) -> Iterator[str]:
     """Variables as the schema has them."""
     wide = "kl" in ds and ds["kl"].dtype == np.float64
-    for name, var in schema.VARIABLES.items():
+    texts = {} if schema.TEXTS.keys().isdisjoint(ds.variables) else schema.TEXTS
+    for name, var in {**schema.VARIABLES, **texts}.items():
         if name not in ds.variables:
             yield f"{name} is missing"
             continue
@@ -197,10 +198,10 @@ def _against(ds: xr.Dataset, folders: Sequence[Path]) -> Iterator[str]:
     found = {folder.name: folder for folder in folders}
     for run_id in sorted(stored.keys() - found.keys()):
         yield f"{run_id}: in the file, and no folder of that name under the roots"
-    dtype = str(ds["kl"].dtype)
+    dtype, texts = str(ds["kl"].dtype), "gen_text" in ds.variables
     for run_id, folder in found.items():
         try:
-            cell = read_cell(folder, dtype=dtype)
+            cell = read_cell(folder, dtype=dtype, texts=texts)
         except CellError as error:
             yield f"{error}" + ", and the cell is in the file" * (run_id in stored)
             continue
@@ -229,7 +230,7 @@ def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
         if lacks:
             yield f"{run_id}: the file lacks one of its labels along {dim}"
             return
-    for name, var in schema.DATA.items():
+    for name, var in {**schema.DATA, **texts_of([cell])}.items():
         if not var.dims[1:]:
             continue  # compared above, or a flag of what is compared here
         if any(a > b for a, b in zip(cell.shapes[name], stored[name].shape, strict=True)):
@@ -237,9 +238,10 @@ def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
             continue
         expected = alignment.placed(name, [cell])[0]
         differs = ~_equal(stored[name].values, expected)
-        for line in _first(stored, name, differs, "is {value:g}"):
-            at = tuple(np.argwhere(differs)[0])
-            yield f"{line}, and {expected[at]:g} in its folder"
+        said = "is {value!r}" if var.dtype == "str" else "is {value:g}"
+        for line in _first(stored, name, differs, said):
+            own = expected[tuple(np.argwhere(differs)[0])]
+            yield f"{line}, and {repr(own) if var.dtype == 'str' else f'{own:g}'} in its folder"
 
 
 def _lacks_dose(labels: Any, doses: Any) -> bool:
@@ -249,5 +251,7 @@ def _lacks_dose(labels: Any, doses: Any) -> bool:
 
 
 def _equal(stored: Any, expected: Any) -> Any:
-    """Where numbers are the same, or both NaN."""
+    """Where texts or numbers are the same, or both NaN."""
+    if expected.dtype == object:
+        return stored == expected
     return (stored == expected) | (np.isnan(stored) & np.isnan(expected))

@@ -53,6 +53,8 @@ class Task:
         As for `isoklx.cells.cell.read_cell`.
     spool : Path
         Folder in which measured arrays wait.
+    texts : bool
+        As for `isoklx.cells.cell.read_cell`.
     """
 
     folder: Path
@@ -60,13 +62,18 @@ class Task:
     choice: Choice
     known_hash: str
     spool: Path
+    texts: bool = False
 
 
 def perform(task: Task) -> Outcome:
     """Read a cell, and leave its measured arrays in the spool."""
     try:
         found = read_cell(
-            task.folder, dtype=task.dtype, choice=task.choice, known_hash=task.known_hash
+            task.folder,
+            dtype=task.dtype,
+            choice=task.choice,
+            known_hash=task.known_hash,
+            texts=task.texts,
         )
     except CellError as error:
         return error

@@ -167,6 +167,28 @@ def as_text(table: Table, width: int) -> str:
     return "\n\n".join([textwrap.fill(table.caption, width), *map(_laid_out, blocks)])
 
 
+def readable(table: Table) -> pd.DataFrame:
+    """Every value as text that a person reads.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+
+    Returns
+    -------
+    DataFrame
+        Text: numbers to four significant digits, keys and whole numbers exact, nothing where there
+        is none; other people's text without control characters.
+
+    Examples
+    --------
+    >>> readable(Table(pd.DataFrame({"c_mean": [1.23456, None]}), (), ""))["c_mean"].tolist()
+    ['1.235', '']
+    """
+    return _shown(table, text=printable, missing="")
+
+
 def _shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:
     """Every value as a person reads it."""
     shown = pd.DataFrame(index=table.frame.index)

@@ -1,0 +1,335 @@
+"""Figures as data: what a browser draws, computed here and reduced to what a panel can show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from matplotlib.colors import to_hex, to_rgb
+
+from isoklx.plot.palette import dose_colours, method_styles
+from isoklx.plot.scope import each_once, in_scope
+from isoklx.stats.trajectories import bands, default_roll, quantile
+from isoklx.tables.calibration import HELD_OUT_RANGE
+
+Figure = dict[str, Any]
+Series = dict[str, Any]
+Floats = npt.NDArray[np.floating[Any]]
+
+POINTS = 240
+"""Of a line, at most: a panel is not much wider in pixels."""
+
+DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
+
+FLOOR = 1e-3
+"""Nats, where a logarithmic axis begins."""
+
+FEW = 4
+"""Groups whose intervals can be told apart as bands."""
+
+ROWS = 60
+"""Cells in a figure of one row each."""
+
+RESPONSES = {
+    "survival": ("Alive at the horizon", "share of rollouts", (-0.03, 1.05)),
+    "restricted_mean": ("Tokens until death", "restricted mean, tokens", (0, None)),
+    "kl_p95": ("KL", "p95 of KL, nats", (0, None)),
+    "share_above": ("Above the target", "share of tokens above target", (-0.03, 1.05)),
+    "pmass": ("Valid answers", "mean pmass over forks", (-0.03, 1.05)),
+    "effect": ("Effect", "change in p(true)", (None, None)),
+    "repetition": ("Repetition", "worst share of repeated 3-grams", (-0.03, 1.05)),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is drawn in one colour: the cells that share some labels."""
+
+    labels: tuple[Any, ...]
+    name: str
+    colours: tuple[str, str]
+    marker: str
+    dash: str
+
+
+def groups_of(table: xr.Dataset, by: Sequence[str]) -> list[Group]:
+    """The groups of a statistic, each with a look of its own.
+
+    Parameters
+    ----------
+    table : Dataset
+        With the dimensions `by`, and ``n`` along them.
+    by : sequence of str
+        Labels of cells, ``method`` the last.
+    """
+    counted = table["n"].sum([dim for dim in table["n"].dims if dim not in by])
+    places = [*np.ndindex(*(table.sizes[name] for name in by))]
+    labels = [tuple(table[name].values[i] for name, i in zip(by, at, strict=True)) for at in places]
+    values = counted.transpose(*by).values
+    there = [label for label, at in zip(labels, places, strict=True) if values[at]]
+    styles = method_styles([str(label[-1]) for label in there])
+    models = list(dict.fromkeys(label[:-1] for label in there))
+    return [
+        Group(
+            label,
+            ", ".join(map(str, label)),
+            both(styles[str(label[-1])][0]),
+            MARKERS[styles[str(label[-1])][1]],
+            DASHES[models.index(label[:-1]) % len(DASHES)],
+        )
+        for label in there
+    ]
+
+
+MARKERS = {
+    **{"o": "circle", "s": "square", "D": "diamond", "^": "triangle"},
+    **{"v": "inverted_triangle", "<": "hex", ">": "star"},
+}
+
+
+def both(colour: str) -> tuple[str, str]:
+    """A colour on white, and one like it on nearly black.
+
+    Examples
+    --------
+    >>> both("#0072b2")
+    ('#0072b2', '#4095c5')
+    """
+    red, green, blue = to_rgb(colour)
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    share = 0.6 if light < 0.25 else 0.25 if light < 0.5 else 0
+    paler = (red + share * (1 - red), green + share * (1 - green), blue + share * (1 - blue))
+    return to_hex((red, green, blue)), to_hex(paler)
+
+
+def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
+    """What each dose does: a panel for each thing that was measured, a line for each group."""
+    for name, (title, label, limits) in RESPONSES.items():
+        values = doses[name]
+        if "threshold" in values.dims:
+            values = values.isel(threshold=0)
+        if not values.notnull().any():
+            continue
+        series: list[Series] = []
+        for i, group in enumerate(groups):
+            of_group = doses.sel(dict(zip(by, group.labels, strict=True)))
+            of_group = of_group.isel(threshold=0) if "threshold" in of_group.dims else of_group
+            x, y = of_group["alpha"].values, of_group[name].values
+            there = np.isfinite(y)
+            # Apart from each other, where two would hide one.
+            at = x + (i - (len(groups) - 1) / 2) * 0.012 * max(float(np.ptp(x)), 1e-9)
+            bounds = of_group[f"{name}_ci"].transpose("alpha", "ci_bound").values
+            look = {"colour": group.colours, "dash": group.dash}
+            known = there & np.isfinite(bounds).all(axis=1)
+            series += [
+                {"kind": "line", "x": thin(at[there]), "y": thin(y[there]), **look},
+                {
+                    "kind": "whisker",
+                    "x": thin(at[known]),
+                    "lo": thin(bounds[known, 0]),
+                    "hi": thin(bounds[known, 1]),
+                    **look,
+                },
+                {
+                    "kind": "points",
+                    "x": thin(at[there]),
+                    "y": thin(y[there]),
+                    "marker": group.marker,
+                    "name": group.name,
+                    **look,
+                },
+            ]
+        yield {
+            "title": title,
+            "x": {"label": "dose alpha"},
+            "y": {"label": label, "lo": limits[0], "hi": limits[1]},
+            "series": series,
+            "says": f"{title}: {label}, along the dose, with 95% intervals, a line for each group",
+        }
+
+
+def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
+    """KL per token, and below it pmass at forks: a pair of panels for each dose."""
+    once = each_once(in_scope(ds, window=window), (), distinct=True)
+    drawn = once.drawn
+    roll = default_roll(int(drawn["window"].max()))
+    kl = bands(drawn["kl"], [0.1, 0.5, 0.9], roll).compute()
+    pmass = quantile(drawn["pmass_eval"], [0.1, 0.5, 0.9]).compute()
+    target = float(drawn["target_kl"].max())
+    top = kl.sel(quantile=0.9).values
+    top = top[np.isfinite(top)]
+    highest = 1.1 * max(target, float(np.quantile(top, 0.98)) if top.size else target)
+    columns = []
+    for i, (alpha, colour) in enumerate(dose_colours(drawn["alpha"].values).items()):
+        n = {name: int(once.total[name].values[i]) for name in ("n", "n_distinct")}
+        head = f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}, n = {n['n_distinct']}"
+        x = {"label": "token", "lo": 0, "hi": int(drawn["window"].max())}
+        of_kl = {
+            "title": head + f" of {n['n']}" * (n["n"] > n["n_distinct"]),
+            "alpha": alpha,
+            "x": x,
+            "y": {"label": "KL, nats", "lo": 0, "hi": round(highest, 3)},
+            "floor": FLOOR,
+            "series": [
+                *_band(drawn["token"].values, kl.isel(alpha=i).values, both(colour)),
+                {"kind": "rule", "y": target},
+            ],
+            "says": f"KL per token at alpha {alpha:g}: median and p10 to p90 over rollouts",
+        }
+        of_pmass = {
+            "title": "",
+            "alpha": alpha,
+            "low": True,
+            "x": x,
+            "y": {"label": "pmass", "lo": -0.04, "hi": 1.06},
+            "series": _band(
+                pmass["fork"].values, pmass.isel(alpha=i).values, both(colour), marks=True
+            ),
+            "says": f"pmass at forks at alpha {alpha:g}: median and p10 to p90 over rollouts",
+        }
+        columns.append([of_kl, of_pmass] if np.isfinite(pmass.values).any() else [of_kl])
+    return columns
+
+
+def _band(
+    x: Floats, quantiles: Floats, colour: tuple[str, str], *, marks: bool = False
+) -> list[Series]:
+    """A band from the lowest to the highest of three quantiles, and a line."""
+    there = np.flatnonzero(np.isfinite(quantiles).all(axis=0))
+    there = there[_even(there.size)]
+    at, (low, middle, high) = thin(x[there]), map(thin, quantiles[:, there])
+    series: list[Series] = [
+        {"kind": "band", "x": at, "lo": low, "hi": high, "colour": colour},
+        {"kind": "line", "x": at, "y": middle, "colour": colour, "width": 2.4},
+    ]
+    if marks:
+        series.append(
+            {"kind": "points", "x": at, "y": middle, "marker": "circle", "colour": colour}
+        )
+    return series
+
+
+def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
+    """Kaplan-Meier curves with their intervals: a panel for each dose, a line for each group."""
+    curves = curves.isel(threshold=0)
+    for alpha in curves["alpha"].values.tolist():
+        of_dose = curves.sel(alpha=alpha)
+        series: list[Series] = []
+        horizon = int(of_dose["horizon"].max())
+        for i, group in enumerate(groups):
+            one = of_dose.sel(dict(zip(by, group.labels, strict=True)))
+            if not int(one["n"]):
+                continue
+            forks, last = one["fork"].values, int(one["horizon"])
+            there = forks <= last
+            bounds = one["survival_ci"].transpose("ci_bound", "fork").values[:, there]
+            x, (y, low, high) = _steps(forks[there], last, [one["survival"].values[there], *bounds])
+            look = {"colour": group.colours, "dash": group.dash}
+            if len(groups) <= FEW:
+                series.append({"kind": "band", "x": x, "lo": low, "hi": high, **look})
+            else:  # at the end of each curve
+                at = [last + round((i + 1) * 0.02 * horizon, 2)]
+                series.append({"kind": "whisker", "x": at, "lo": low[-1:], "hi": high[-1:], **look})
+            series.append({"kind": "line", "x": x, "y": y, "width": 2.4, **look})
+        if series:
+            yield {
+                "title": f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}",
+                "alpha": alpha,
+                "x": {"label": "token", "lo": 0, "hi": horizon * (1 + 0.02 * (len(groups) + 2))},
+                "y": {"label": "share alive", "lo": -0.03, "hi": 1.05},
+                "series": series,
+                "says": f"Survival at alpha {alpha:g}, with 95% intervals, a line for each group",
+            }
+
+
+def _steps(
+    times: Floats, horizon: int, values: Iterable[Floats]
+) -> tuple[list[Any], list[list[Any]]]:
+    """Curves that are 1 until they fall at their times, as corners of a line."""
+    x = np.concatenate([[0], np.repeat(times, 2), [horizon]])
+    corners = [np.concatenate([[1], [1], np.repeat(each, 2)]) for each in values]
+    return thin(x), [thin(each[: x.size]) for each in corners]
+
+
+def bisection(ds: xr.Dataset, colours: dict[str, tuple[str, str]]) -> Figure | None:
+    """p95 of KL against the coefficients that each calibration tried."""
+    tried, kl = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
+    series: list[Series] = []
+    seen: set[tuple[str, bytes, bytes]] = set()
+    for i, (method, run_id) in enumerate(
+        zip(ds["method"].values.tolist(), ds["run_id"].values.tolist(), strict=True)
+    ):
+        there = np.isfinite(tried[i]) & np.isfinite(kl[i]) & (tried[i] > 0) & (kl[i] > 0)
+        key = (method, tried[i][there].tobytes(), kl[i][there].tobytes())
+        if key in seen or not there.any() or len(seen) >= 5 * ROWS:
+            continue  # copies of a calibration lie on each other
+        seen.add(key)
+        order = np.argsort(tried[i][there], kind="stable")
+        x, y = thin(tried[i][there][order]), thin(kl[i][there][order])
+        look = {"x": x, "y": y, "colour": colours[method]}
+        series.append({"kind": "line", **look, "width": 1})
+        series.append({"kind": "points", **look, "marker": "circle", "name": run_id})
+    if not series:
+        return None
+    target = float(ds["target_kl"].max())
+    return {
+        "title": "What the calibration tried",
+        "x": {"label": "magnitude of the coefficient", "log": True},
+        "y": {"label": "p95 of KL, nats", "log": True},
+        "series": [*series, {"kind": "rule", "y": target}],
+        "says": "p95 of KL against the coefficients that each calibration tried, and the target",
+    }
+
+
+def held_out(table: pd.DataFrame, colours: dict[str, tuple[str, str]]) -> Figure | None:
+    """Held-out p95 of KL at alpha 1 over the target, a row for each cell that repeats no other."""
+    rows = table[table["heldout_kl_p95"].notna() & (table["repeats"] == "")].head(ROWS)
+    if rows.empty:
+        return None
+    series: list[Series] = [{"kind": "span", "lo": HELD_OUT_RANGE[0], "hi": HELD_OUT_RANGE[1]}]
+    for i, row in enumerate(rows.to_dict("records")):
+        look = {"colour": colours[row["method"]], "y": [len(rows) - i - 0.5]}
+        ratio, *bounds = (
+            row[name] / row["target_kl"]
+            for name in ("heldout_kl_p95", "heldout_lower", "heldout_upper")
+        )
+        if all(map(math.isfinite, bounds)):
+            low, high = (thin(np.array([each])) for each in bounds)
+            series.append({"kind": "across", "lo": low, "hi": high, **look})
+        series.append(
+            {
+                **{"kind": "points", "x": thin(np.array([ratio])), "marker": "diamond"},
+                **{"name": row["run_id"], **look},
+            }
+        )
+    return {
+        "title": "Does it carry over?",
+        "x": {"label": "held-out p95 over the target", "lo": 0},
+        "y": {"rows": rows["run_id"].tolist()},
+        "series": series,
+        "says": "Held-out p95 of KL over the target for each cell, with 95% intervals",
+    }
+
+
+def thin(values: Floats) -> list[float | int | None]:
+    """Numbers as short as they can be read off a panel: four digits, None for NaN."""
+    if np.issubdtype(values.dtype, np.integer):
+        return list(map(int, values.tolist()))
+    return [
+        None
+        if not math.isfinite(value)
+        else int(value)
+        if value == int(value)
+        else float(f"{value:.4g}")
+        for value in values.tolist()
+    ]
+
+
+def _even(n: int) -> npt.NDArray[np.intp]:
+    return np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(np.intp))

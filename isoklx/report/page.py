@@ -1,0 +1,289 @@
+"""The page: everything of a sweep in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import isoklx
+from isoklx.cells.atomic import replacing
+from isoklx.cells.paths import as_path
+from isoklx.errors import BuildError, DatasetError
+from isoklx.plot.palette import method_styles
+from isoklx.report import figures
+from isoklx.report.html_tables import html_table
+from isoklx.report.rollouts import Rollouts, pack_rollouts
+from isoklx.report.sentences import safe_dose_sentences
+from isoklx.stats.doses import dose_response
+from isoklx.stats.repeats import count_cells
+from isoklx.stats.safety import safe_dose
+from isoklx.stats.selection import restore_dims
+from isoklx.stats.survival import survival
+from isoklx.store.extras import need
+from isoklx.store.provenance import SKIPPED
+from isoklx.tables import captioned
+from isoklx.terminal import printable
+
+LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
+"""What draws: a quarter of plotly.js, and ready in a fifth of its time."""
+
+
+MOST = 24
+"""Labels that are all listed."""
+
+
+def write_report(
+    ds: xr.Dataset,
+    out: str | Path,
+    *,
+    threshold: float | None = None,
+    survive: float = 0.9,
+    confidence: float = 0.95,
+) -> Path:
+    """Write the page of a sweep: a single file of HTML that opens from disk without a network.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep or any selection of it. What was said can be read where it was opened with texts.
+    out : path
+        The file; its folder is made if there is none.
+    threshold : float, optional
+        Of ``pmass_eval``, in (0, 1], by default 0.75: who is below it at a fork is dead.
+    survive, confidence : float
+        As for `isoklx.safe_dose`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is not a sweep. What it has no numbers for is left out, and the page says so.
+    UsageError
+        When an option is out of range, or the extra ``report`` is not installed.
+    BuildError
+        When the file cannot be written; what was there before is untouched.
+    """
+    require_extra()
+    out = as_path(out)
+    text = _render(_content(restore_dims(ds), threshold, survive, confidence))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{out.parent}: cannot be made a folder: {error.strerror}") from error
+    with replacing(out) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+    return out
+
+
+def require_extra() -> None:
+    """Raise UsageError unless what makes a page is installed."""
+    for package in ("jinja2", "bokeh"):
+        need(package, "the page of a report", "report")
+
+
+def _content(
+    ds: xr.Dataset, threshold: float | None, survive: float, confidence: float
+) -> dict[str, Any]:
+    """All that the template writes."""
+    by = _by(ds)
+    window, windows = _window(ds)
+    absent: list[str] = []
+
+    def made(what: str, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except DatasetError as error:
+            absent.append(f"{what}: {error}")
+            return None
+
+    sentences = made(
+        "safe doses",
+        lambda: safe_dose_sentences(
+            safe_dose(ds, by, survive, confidence, threshold=threshold), by, survive, confidence
+        ),
+    )
+    doses = made("doses", lambda: dose_response(ds, by, threshold=threshold).compute())
+    curves = made("survival", lambda: survival(ds, threshold=threshold, by=by).compute())
+    groups = [] if doses is None else figures.groups_of(doses, by)
+    rollouts = made("rollouts", lambda: pack_rollouts(ds, threshold))
+    tables, calibrations = _tables(ds, by, threshold, survive, confidence, made)
+    drawn = {
+        "dose": [] if doses is None else [[each] for each in figures.responses(doses, groups, by)],
+        "figure1": made("Figure 1", lambda: figures.figure1(ds, window)) or [],
+        "survival": []
+        if curves is None
+        else [[each] for each in figures.survival(curves, groups, by)],
+        "calibration": _calibration_figures(ds, calibrations),
+    }
+    return {
+        "title": ds.attrs.get("title", "iso-KL steering sweep"),
+        "facts": _facts(ds),
+        "skipped": str(ds.attrs.get(SKIPPED, "")).splitlines(),
+        "absent": absent,
+        "sentences": sentences or [],
+        "survive": survive,
+        "confidence": confidence,
+        "threshold": 0.75 if threshold is None else threshold,
+        "figures": drawn,
+        "legend": [
+            {"name": each.name, "colours": each.colours, "marker": each.marker, "dash": each.dash}
+            for each in groups
+        ],
+        "window": window,
+        "windows": windows,
+        "tables": tables,
+        "rollouts": rollouts,
+        "version": isoklx.__version__,
+        "date": str(ds.attrs.get("date_created", "")),
+    }
+
+
+def _tables(
+    ds: xr.Dataset,
+    by: Sequence[str],
+    threshold: float | None,
+    survive: float,
+    confidence: float,
+    made: Callable[[str, Callable[[], Any]], Any],
+) -> tuple[list[dict[str, Any]], pd.DataFrame | None]:
+    """The tables as a template writes them, and the one of calibrations as it is."""
+    at: dict[str, Any] = {"threshold": None if threshold is None else [threshold]}
+    wanted: dict[str, tuple[str, Callable[[], Any]]] = {
+        "headline": ("Calibrated coefficients", lambda: captioned.headline(ds)),
+        "safe_dose": ("Safe doses", lambda: captioned.dose(ds, by, survive, confidence, **at)),
+        "dose_response": ("What each dose does", lambda: captioned.response(ds, by, **at)),
+        "survival": ("Survival", lambda: captioned.survival(ds, by=by, **at)),
+        "contrast": ("Methods against each other", lambda: captioned.contrast(ds, **at)),
+        "calibration": ("Calibration of each cell", lambda: captioned.calibration(ds)),
+    }
+    if len(set(ds["method"].values.tolist())) < 2:
+        del wanted["contrast"]  # nothing to compare
+    found, calibrations = [], None
+    for name, (title, make) in wanted.items():
+        table = made(f"table of {title.lower()}", make)
+        if table is not None:
+            found.append(html_table(name, title, table))
+            if name == "calibration":
+                calibrations = table.frame
+    return found, calibrations
+
+
+def _calibration_figures(ds: xr.Dataset, table: pd.DataFrame | None) -> list[list[figures.Figure]]:
+    styles = method_styles(set(map(str, ds["method"].values.tolist())))
+    colours = {name: figures.both(colour) for name, (colour, _) in styles.items()}
+    tried = figures.bisection(ds, colours) if "calib_coeff" in ds else None
+    carried = None if table is None else figures.held_out(table, colours)
+    return [[each] for each in (tried, carried) if each is not None]
+
+
+def _by(ds: xr.Dataset) -> tuple[str, ...]:
+    """What is told apart: methods, and models where there are several."""
+    models = set(ds["model"].values.tolist())
+    if len(models) < 2:
+        return ("method",)
+    short = set(ds["model_short"].values.tolist())
+    return ("model_short" if len(short) == len(models) else "model", "method")
+
+
+def _window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
+    """The window of most cells, and all of them."""
+    has = ds["has_kl"].values == 1 if "has_kl" in ds else np.ones(ds.sizes["cell"], dtype=bool)
+    windows, counts = np.unique(ds["window"].values[has], return_counts=True)
+    chosen = int(windows[np.argmax(counts)]) if windows.size else None
+    return chosen, np.unique(ds["window"].values).astype(int).tolist()
+
+
+def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
+    """What was measured, and with what."""
+    n, n_distinct = count_cells(ds)
+
+    def listed(name: str) -> str:
+        values = pd.unique(ds[name].values)
+        values = np.sort(values) if values.dtype.kind in "iuf" else values
+        texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values.tolist()]
+        more = [f"and {len(texts) - MOST} more"] if len(texts) > MOST else []
+        return ", ".join([*texts[:MOST], *more])
+
+    repeats = f"; {n - n_distinct} repeat another to the byte" if n > n_distinct else ""
+    facts = [
+        ("Cells", f"{n}, {n_distinct} distinct{repeats}"),
+        ("Models", listed("model")),
+        ("Methods", listed("method")),
+        ("Seeds", listed("seed")),
+        ("Layers", listed("layer")),
+        ("Windows", f"{listed('window')} tokens"),
+        ("Doses", f"alpha {listed('alpha')}" if ds.sizes.get("alpha") else "none"),
+        ("Prompts", f"{ds.sizes.get('prompt', 0)} held out"),
+        ("Questions", f"{ds.sizes.get('question', 0)} to answer yes or no"),
+    ]
+    if ds.sizes.get("fork"):
+        facts.append(("Forks", f"{listed('fork')} tokens"))
+    facts += _measured_with(ds)
+    if "source" in ds.attrs:
+        facts.append(("Source", str(ds.attrs["source"])))
+    return facts
+
+
+def _measured_with(ds: xr.Dataset) -> list[tuple[str, str]]:
+    """Versions and the like, as cells recorded them, where they did."""
+    found: dict[str, list[str]] = {}
+    texts = ds["measured_with"].values.tolist() if "measured_with" in ds else []
+    for text in dict.fromkeys(texts):
+        recorded = json.loads(text) if text else {}
+        for name in ("isoklx", "torch", "transformers", "dtype", "device", "attention"):
+            value = recorded.get(name)
+            if value is not None and str(value) not in found.setdefault(name, []):
+                found[name].append(str(value))
+    said = ", ".join(f"{name} {' / '.join(values)}" for name, values in found.items())
+    return [("Measured with", said)] if said else []
+
+
+def _render(content: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("isoklx.report", "assets")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    rollouts: Rollouts | None = content["rollouts"]
+    data = {
+        "figures": content["figures"],
+        "legend": content["legend"],
+        "rollouts": None if rollouts is None else rollouts.index,
+        "csv": {table["name"]: table.pop("csv") for table in content["tables"]},
+    }
+    assets = resources.files("isoklx.report") / "assets"
+    return environment.get_template("report.html").render(
+        **content,
+        data=data,
+        css=(assets / "report.css").read_text(encoding="utf-8"),
+        js=(assets / "report.js").read_text(encoding="utf-8"),
+        library=_library(),
+    )
+
+
+def _library() -> str:
+    """The plotting library, compressed, in base64."""
+    import bokeh
+
+    folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
+    text = "\n;\n".join((folder / name).read_text(encoding="utf-8") for name in LIBRARY)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")

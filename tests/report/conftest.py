@@ -1,0 +1,97 @@
+"""A browser, where there is one, that says of every page what went wrong in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import isoklx
+from isoklx.report import write_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        # As root, which is who runs in a container, Chromium has no sandbox.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            opened = driver.chromium.launch(executable_path=found, args=arguments)
+            yield opened
+            opened.close()
+
+
+@dataclass
+class Opened:
+    """A page, and what it did that it should not."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def faultless(self) -> None:
+        assert self.errors == []
+        assert self.requests == []
+
+    def say(self, script: str, *args: Any) -> Any:
+        return self.page.evaluate(script, *args)
+
+    def read(self, **choices: str) -> None:
+        """Choose by hand, in the order given, and wait until it is shown."""
+        for name, label in choices.items():
+            self.page.locator(f"#c-{name}").select_option(label=label)
+        self.settled()
+
+    def settled(self) -> None:
+        self.page.wait_for_timeout(150)
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page as a reader does."""
+    contexts = []
+
+    def opened(path: Path, *, drawn: bool = True, place: str = "", **options: Any) -> Opened:
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
+        )
+        contexts.append(context)
+        found = Opened(context.new_page())
+        found.page.on("pageerror", lambda error: found.errors.append(str(error)))
+        found.page.on(
+            "console",
+            lambda said: found.errors.append(said.text) if said.type in ("error", "warning") else 0,
+        )
+        local = ("file:", "data:", "blob:")
+        found.page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(local) else found.requests.append(asked.url),
+        )
+        found.page.goto(path.resolve().as_uri() + place)
+        if drawn:
+            found.page.wait_for_selector("html[data-drawn=all]", state="attached")
+        return found
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def sample_page(tmp_path_factory) -> Path:
+    """The page of the sample."""
+    sample = Path(__file__).resolve().parents[2] / "data" / "sample"
+    with isoklx.open_sweep(sample, texts=True) as ds:
+        return write_report(ds, tmp_path_factory.mktemp("page") / "sample.html")

@@ -1,0 +1,217 @@
+"""What the page is made of, without a browser: the same whatever it is made from."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+import isoklx
+from isoklx.cells.simulator import grid, simulate
+from isoklx.errors import UsageError
+from isoklx.report import page as pages
+from isoklx.report import write_report
+from isoklx.report.rollouts import pack_rollouts
+from isoklx.report.sentences import safe_dose_sentences
+from isoklx.sweeps.conversion import convert
+
+DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def without_dates(path):
+    return DATE.sub("DATE", path.read_text())
+
+
+def data_of(path):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text())
+    return json.loads(found[1])
+
+
+def unpacked(rollouts, cell, alpha):
+    """A pack by the plainest of readers."""
+    start, length = rollouts.index["places"][f"{cell} {alpha}"]
+    content = zlib.decompress(base64.b64decode(rollouts.packed[start : start + length]))
+    head = int.from_bytes(content[:4], "little")
+    rows, at = json.loads(content[4 : 4 + head]), 4 + head
+    for row in rows:
+        for name, dtype, count in (
+            ("kl", "u1", row["n"]),
+            ("line", "<u2", row["columns"]),
+            ("chars", "<u2", row["n"] if row.get("divided") else 0),
+        ):
+            row[name] = np.frombuffer(content, dtype, count, at)
+            at += row[name].nbytes
+    assert at == len(content)
+    return rows
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_is_the_same_from_netcdf_zarr_and_a_runs_root(sample, tmp_path):
+    file = isoklx.build(sample, tmp_path / "sample.nc", texts=True).out
+    made = []
+    for source in (file, convert(file, tmp_path / "sample.zarr"), sample):
+        with isoklx.open_sweep(source, texts=True) as ds:
+            made.append(without_dates(write_report(ds, tmp_path / f"{len(made)}.html")))
+    assert made[0] == made[1] == made[2]
+
+
+def test_a_page_that_is_made_again_is_the_same(sample, tmp_path):
+    with isoklx.open_sweep(sample, texts=True) as ds:
+        first = write_report(ds, tmp_path / "a.html").read_text()
+        assert write_report(ds, tmp_path / "b.html").read_text() == first
+
+
+def test_figures_are_the_numbers_of_the_statistics(sample_page, sample_ds):
+    figures = data_of(sample_page)["figures"]
+    by = ["model_short", "method"]
+    doses = isoklx.dose_response(sample_ds, by).isel(threshold=0)
+    points = [each for each in figures["dose"][0][0]["series"] if each["kind"] == "points"]
+    assert len(points) == 6
+    for each in points:
+        model, method = each["name"].split(", ")
+        expected = doses["survival"].sel({"model_short": model, "method": method}).values
+        np.testing.assert_allclose(each["y"], expected, rtol=1e-3)
+    curves = isoklx.survival(sample_ds, by=by).isel(threshold=0)
+    for column in figures["survival"]:
+        lines = [each for each in column[0]["series"] if each["kind"] == "line"]
+        expected = curves["survival"].sel(alpha=column[0]["alpha"])
+        ends = sorted(each["y"][-1] for each in lines)
+        np.testing.assert_allclose(ends, np.sort(expected.isel(fork=-1).values.ravel()), rtol=1e-3)
+
+
+@pytest.fixture
+def texts(sample):
+    with isoklx.open_sweep(sample, texts=True) as ds:
+        yield ds.load()
+
+
+def test_a_pack_holds_every_rollout_of_its_cell_and_dose(texts):
+    rollouts = pack_rollouts(texts)
+    assert (rollouts.n, rollouts.n_held, rollouts.texts) == (480, 480, True)
+    least, ratio = rollouts.index["least"], rollouts.index["ratio"]
+    for cell, alpha in ((0, 0), (5, 3), (11, 5)):
+        for prompt, row in enumerate(unpacked(rollouts, cell, alpha)):
+            one = texts.isel(cell=cell, alpha=alpha, prompt=prompt)
+            n = int(one["gen_len"])
+            assert row["text"] == one["gen_text"].item()
+            assert row["chars"].tolist() == one["token_chars"].values[:n].tolist()
+            shown = least * ratio ** (row["kl"].astype(float) - 1)
+            expected = np.clip(one["kl"].values[:n], least, None)
+            np.testing.assert_allclose(shown, expected, rtol=0.03)
+
+
+def test_a_repeat_is_held_once(texts):
+    places = pack_rollouts(texts).index["places"]
+    names = texts["run_id"].values.tolist()
+    first, again = (names.index(f"simulated-1B_pca_s{seed}_w64") for seed in (0, 1))
+    assert places[f"{first} 3"] == places[f"{again} 3"]
+    assert len({tuple(place) for place in places.values()}) == 60
+
+
+def test_beyond_the_budget_the_same_prompts_are_held_everywhere(texts):
+    whole = pack_rollouts(texts)
+    part = pack_rollouts(texts, budget=len(whole.packed) // 2)
+    assert len(part.packed) <= len(whole.packed) // 2
+    assert 1 <= len(part.index["prompts"]) < 8
+    assert part.n_held == 60 * len(part.index["prompts"])
+    rows = unpacked(part, 3, 2)
+    assert [row["text"] for row in rows] == [
+        texts["gen_text"].isel(cell=3, alpha=2, prompt=prompt).item()
+        for prompt in part.index["prompts"]
+    ]
+
+
+def test_packing_reads_a_cell_at_a_time_of_what_is_lazy(sample, tmp_path):
+    file = isoklx.build(sample, tmp_path / "sample.nc", texts=True).out
+    with isoklx.open_sweep(file, chunks={}) as ds, isoklx.open_sweep(file) as held:
+        assert pack_rollouts(ds).packed == pack_rollouts(held.load()).packed
+
+
+@pytest.mark.parametrize("lacks", ["sweep", "kl", "pmass"])
+def test_a_sweep_that_lacks_something_has_a_page_that_says_so(tmp_path, lacks):
+    simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2, lacks=lacks))
+    with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
+        text = write_report(ds, tmp_path / "page.html").read_text()
+    assert "Not on this page" in text
+    assert ('<h2 id="h-read">' in text) == (lacks != "sweep")
+
+
+def test_a_selection_has_a_page(texts, tmp_path):
+    part = isoklx.select(texts, method="pca", seed=0, alpha=[1.0, 2.0])
+    data = data_of(write_report(part, tmp_path / "part.html"))
+    assert data["rollouts"]["alphas"] == [1.0, 2.0]
+    write_report(texts.isel(cell=0), tmp_path / "one.html")
+
+
+def test_cells_that_were_skipped_are_named(tmp_path, sample):
+    simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2))
+    (tmp_path / "runs" / "bro<ken>").mkdir()
+    (tmp_path / "runs" / "bro<ken>" / "calib.json").write_text("{")
+    file = isoklx.build(tmp_path / "runs").out
+    with isoklx.open_sweep(file) as ds:
+        text = write_report(ds, tmp_path / "page.html").read_text()
+    assert "bro&lt;ken&gt;/calib.json: not JSON, or half written" in text
+
+
+@pytest.mark.parametrize(
+    ("survive", "verdict", "says"),
+    [
+        (0.6, "safe to alpha", "with 95% confidence at least"),
+        (0.9, "no dose shown safe", "too few prompts: 8, all alive, give 0.69; 29 would do."),
+    ],
+)
+def test_a_group_has_its_safe_dose_in_a_sentence(sample_ds, survive, verdict, says):
+    table = isoklx.safe_dose(sample_ds, "method", survive)
+    sentences = safe_dose_sentences(table, ["method"], survive, 0.95)
+    assert [each["group"] for each in sentences] == table["method"].tolist()
+    assert all(each["sentence"].endswith(".") for each in sentences)
+    assert sentences[-1]["verdict"].startswith(verdict)
+    assert says in sentences[-1]["sentence"]
+
+
+def test_without_the_extra_it_is_one_line(monkeypatch, sample_ds, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"needs jinja2: pip install 'isoklx\[report\]'"):
+        write_report(sample_ds, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "isoklx", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_writes_the_page_where_it_is_told(sample, tmp_path):
+    done = run("report", sample, "--out", tmp_path / "new" / "page.html", "--alphas", "1,2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"wrote {tmp_path}/new/page.html\n"
+    assert data_of(tmp_path / "new" / "page.html")["rollouts"]["alphas"] == [1.0, 2.0]
+    wrong = run("report", sample, "--out", tmp_path / "page.pdf")
+    assert wrong.returncode == 2
+    assert "file name ending in .html" in wrong.stderr
+
+
+def test_aggregate_writes_it_as_well(sample, tmp_path):
+    done = run("aggregate", sample, "--out", tmp_path / "figs", "--report")
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {tmp_path}/figs/report.html" in done.stdout
+    with isoklx.open_sweep(sample, texts=True) as ds:
+        alone = write_report(ds, tmp_path / "alone.html")
+    assert without_dates(alone) == without_dates(tmp_path / "figs" / "report.html")
+
+
+def test_what_was_there_stays_where_the_page_cannot_be_made(sample_ds, tmp_path, monkeypatch):
+    (tmp_path / "page.html").write_text("before")
+    monkeypatch.setattr(pages, "_render", lambda content: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(sample_ds, tmp_path / "page.html")
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text() == "before"
