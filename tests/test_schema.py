@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -65,6 +66,7 @@ def test_doses_are_the_same_within_a_billionth(a, b):
     larger = max(abs(a), abs(b))
     assert schema.same_dose(a, b) == (a == b or abs(a - b) <= 1e-9 * larger)
     assert schema.same_dose(a, b) == schema.same_dose(b, a)
+    assert schema.same_dose(a, b) == schema.same_dose(np.array([a]), b).item()
     assert schema.same_dose(a, a)
     assert not schema.same_dose(a, float("nan"))
     assert not schema.same_dose(a, float("inf"))

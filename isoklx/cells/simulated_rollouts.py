@@ -149,7 +149,7 @@ class Rollouts:
         share = _logistic(np.where(self._answer, 2, -2) + lean)
         return {
             "pmass": float32(pmass).tolist(),
-            "p_true": float32(pmass * share).tolist(),
+            "p_true": float32(np.where(observed, share, np.nan)).tolist(),
             "argmax_str": np.where(observed, np.where(share > 0.5, "1", "0"), "").tolist(),
             "was_thinking": (fork < self._end).tolist(),
             "answer_label": np.broadcast_to(self._answer, observed.shape).tolist(),

@@ -134,6 +134,16 @@ def test_pmass_is_there_up_to_the_end_of_the_rollout(tmp_path):
             np.testing.assert_array_equal(np.isfinite(rows), forks <= ended)
 
 
+def test_p_true_is_a_share_of_pmass_and_ends_with_it(tmp_path):
+    simulate(tmp_path, [replace(SMALL, ends_early=0.5)])
+    pmass = json.loads((tmp_path / SMALL.run_id / "pmass.json").read_text())
+    for alpha, rows in pmass["p_true"].items():
+        share, mass = np.array(rows, float), np.array(pmass["pmass"][alpha], float)
+        np.testing.assert_array_equal(np.isnan(share), np.isnan(mass))
+        # Where the mass has collapsed, the share of it has not.
+        assert np.nanmax(np.maximum(share, 1 - share)) > 0.7
+
+
 def test_an_alpha_is_spelled_as_given(tmp_path):
     one, two = simulate(tmp_path, [replace(SMALL, alphas=("1",)), replace(SMALL, seed=1)])
     assert list(read(one, "trajectory")["per_prompt_per_t_kl"]) == ["1"]
