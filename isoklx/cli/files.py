@@ -60,16 +60,29 @@ def build(
 
 
 @explained_by("isoklx.sweeps.opening.opened")
-def info(file: Path) -> None:
+def info(file: Path, *, json: bool = False) -> None:
     """Say in a screenful what a file, or a runs root, holds.
+
+    Parameters
+    ----------
+    file : Path
+        A built file, or a runs root.
+    json : bool
+        One JSON document, for a program to read.
 
     Examples
     --------
     $ isoklx info outputs.nc
+    $ isoklx info outputs.nc --json
     """
-    import isoklx.tables.describe
+    from isoklx.tables.describe import describe, described
 
-    print(isoklx.tables.describe.describe(file))
+    if json:
+        from json import dumps
+
+        print(dumps(described(file), indent=1))
+    else:
+        print(describe(file))
 
 
 def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:

@@ -23,6 +23,7 @@ from isoklx.terminal import printable
 WIDTH = 100
 MOST_ROWS = 12
 KEYS = ("model", "method", "window")
+MEASURED = ("kl", "pmass_eval", "pmass")
 
 
 def describe(path: str | Path) -> str:
@@ -75,6 +76,69 @@ def describe(path: str | Path) -> str:
     return "\n".join(lines)
 
 
+def described(path: str | Path) -> dict[str, Any]:
+    """Say what a file, or a runs root, holds, for a program to read.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `isoklx.open_sweep`.
+
+    Returns
+    -------
+    dict
+        Of what JSON can hold: ``file``, the attributes ``title``, ``source``, ``history`` and
+        ``schema_version`` where they are there, ``n`` and ``n_distinct`` cells, the labels of each
+        in ``cells``, ``alphas``, ``forks``, the numbers of ``prompts``, ``questions`` and
+        ``tokens``, in ``present`` how many values each measured array has of how many, and in
+        ``repeats`` which cells are alike, at which doses.
+
+    Raises
+    ------
+    DatasetError, BuildError
+        As `isoklx.open_sweep`.
+
+    Examples
+    --------
+    >>> found = described("data/sample")
+    >>> found["n"], found["n_distinct"], found["present"]["pmass_eval"]["of"]
+    (12, 10, 4800)
+    """
+    path = as_path(path)
+    with open_sweep(path) as opened:
+        schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
+        ds = restore_dims(opened)
+        compared = compare(ds) if "kl" in ds and "pmass_eval" in ds else None
+        groups = {} if compared is None else compared.groups
+        attributes = ("title", "source", "history", "schema_version")
+        labels = {name: ds[name].values.tolist() for name in ("run_id", "seed", "layer", *KEYS)}
+        return {
+            "file": str(path),
+            **{name: _plain(ds.attrs[name]) for name in attributes if name in ds.attrs},
+            "n": ds.sizes["cell"],
+            "n_distinct": int((~compared.redundant).sum()) if compared else ds.sizes["cell"],
+            "cells": [
+                dict(zip(labels, values, strict=True))
+                for values in zip(*labels.values(), strict=True)
+            ],
+            "alphas": _along(ds, "alpha").tolist(),
+            "forks": _along(ds, "fork").tolist(),
+            **{f"{dim}s": _along(ds, dim).size for dim in ("prompt", "question", "token")},
+            "present": {
+                name: {"values": int(ds[name].count()), "of": ds[name].size}
+                for name in MEASURED
+                if name in ds
+            },
+            "repeats": [
+                {"run_ids": list(group), "alphas": alphas} for group, alphas in groups.items()
+            ],
+        }
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _cells(ds: xr.Dataset) -> list[str]:
     """A table of cells by model, method and window."""
     labels = ds[["model", "method", "window", "seed", "layer"]].reset_coords().to_dataframe()
@@ -115,7 +179,7 @@ def _along(ds: xr.Dataset, dim: str) -> npt.NDArray[Any]:
 def _present(ds: xr.Dataset) -> list[str]:
     """The share of each measured array that has a number, and in how many cells."""
     lines = []
-    for name in ("kl", "pmass_eval", "pmass"):
+    for name in MEASURED:
         if name not in ds or "cell" not in ds[name].dims:
             continue
         size, count = (

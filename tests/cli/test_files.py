@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -51,3 +52,8 @@ def test_verify_says_what_to_give_it_instead_of_a_folder(sample, tmp_path, monke
 def test_a_folder_is_no_built_file(sample, take):
     with pytest.raises(DatasetError, match="sample: is a folder, not a built file; build makes"):
         take(sample)
+
+
+def test_info_is_one_json_document_where_it_is_asked_for(sample, capsys):
+    assert main(["info", str(sample), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 12

@@ -1,8 +1,12 @@
+import json
+
 import netCDF4
+import numpy as np
 import pytest
 
 import isoklx
-from isoklx.tables.describe import describe
+from isoklx.cells.simulator import CellSpec, simulate
+from isoklx.tables.describe import describe, described
 from tests.handmade import make_cell
 
 
@@ -83,3 +87,25 @@ def test_seeds_and_windows_are_told_to_the_last_digit(tmp_path):
     text = describe(tmp_path)
     assert str(2**40 + 1) in text
     assert f"{2**20 + 1} tokens" in text
+
+
+def test_what_a_program_reads_is_what_the_sweep_holds(sample):
+    found = json.loads(json.dumps(described(sample)))
+    with isoklx.open_sweep(sample) as ds:
+        assert [cell["run_id"] for cell in found["cells"]] == ds.run_id.values.tolist()
+        assert {cell["method"] for cell in found["cells"]} == set(ds.method.values)
+        assert found["alphas"] == ds.alpha.values.tolist()
+        assert (found["prompts"], found["questions"], found["tokens"]) == (8, 4, 64)
+        for name, present in found["present"].items():
+            assert present == {"values": np.isfinite(ds[name].values).sum(), "of": ds[name].size}
+    assert (found["n"], found["n_distinct"]) == (12, 10)
+    assert found["repeats"][0]["run_ids"] == [
+        "simulated-1B_pca_s0_w64",
+        "simulated-1B_pca_s1_w64",
+    ]
+
+
+def test_a_sweep_of_calibrated_cells_alone_is_described_for_a_program(tmp_path):
+    simulate(tmp_path, [CellSpec(lacks="sweep")])
+    found = json.loads(json.dumps(described(tmp_path)))
+    assert (found["n"], found["alphas"], found["repeats"]) == (1, [], [])
