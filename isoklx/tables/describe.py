@@ -101,8 +101,8 @@ def described(path: str | Path) -> dict[str, Any]:
     Examples
     --------
     >>> found = described("data/sample")
-    >>> found["n"], found["n_distinct"], found["present"]["pmass_eval"]["of"]
-    (12, 10, 4800)
+    >>> found["n"], found["n_distinct"], found["alphas"]
+    (12, 10, [0.0, 0.25, 0.5, 1.0, 2.0, 4.0])
     """
     path = as_path(path)
     with open_sweep(path) as opened:
