@@ -9,30 +9,38 @@ $ isoklx figure both.nc --kind spaghetti --color_by_pmass
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-from isoklx.cli.aggregate import aggregate
-from isoklx.cli.figures import alive, figure
-from isoklx.cli.files import build, convert, info, verify
-from isoklx.cli.measuring import recheck, run
-from isoklx.cli.reporting import report
-from isoklx.cli.tables import calibration, contrast, dose, survival, table
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "run": run,
-    "build": build,
-    "info": info,
-    "table": table,
-    "figure": figure,
-    "alive": alive,
-    "survival": survival,
-    "contrast": contrast,
-    "dose": dose,
-    "calibration": calibration,
-    "report": report,
-    "aggregate": aggregate,
-    "verify": verify,
-    "convert": convert,
-    "recheck": recheck,
-}
-"""The commands by name, in the order of the help."""
+class Commands(UserDict[str, Any]):
+    """Commands by name; the module of one is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Callable[..., None]:
+        found = self.data[name]
+        if isinstance(found, str):
+            found = self.data[name] = getattr(import_module(f"isoklx.cli.{found}"), name)
+        command: Callable[..., None] = found
+        return command
+
+
+COMMANDS = Commands(
+    run="measuring",
+    build="files",
+    info="files",
+    table="tables",
+    figure="figures",
+    alive="figures",
+    survival="tables",
+    contrast="tables",
+    dose="tables",
+    calibration="tables",
+    report="reporting",
+    aggregate="aggregate",
+    verify="files",
+    convert="files",
+    recheck="measuring",
+)
+"""The commands by name, in the order of the help, each by the module that it is in."""

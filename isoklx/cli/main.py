@@ -115,7 +115,7 @@ def _call(name: str, words: Sequence[str]) -> None:
         SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
     with without_screen(), warnings.catch_warnings():
         warnings.showwarning = _note
-        fire.Fire(COMMANDS, command=[name, *understood], name="isoklx")
+        fire.Fire({name: command}, command=[name, *understood], name="isoklx")
 
 
 def _note(message: Warning | str, *_: object, **__: object) -> None:
