@@ -52,16 +52,12 @@ def describe(path: str | Path) -> str:
     """
     path = as_path(path)
     with open_sweep(path) as opened:
-        schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
-        ds = restore_dims(opened)
-        n, groups, n_distinct = ds.sizes["cell"], {}, ds.sizes["cell"]
-        if "kl" in ds and "pmass_eval" in ds:
-            found = compare(ds)  # which is worth doing once
-            groups, n_distinct = found.groups, int((~found.redundant).sum())
+        ds = _whole(opened)
+        groups, n_distinct = _compared(ds)
         lines = [
             printable(ds.attrs.get("title", "a selection without a title")),
             "",
-            f"{n} cells, {n_distinct} distinct",
+            f"{ds.sizes['cell']} cells, {n_distinct} distinct",
             *_cells(ds),
             "",
         ]
@@ -106,17 +102,15 @@ def described(path: str | Path) -> dict[str, Any]:
     """
     path = as_path(path)
     with open_sweep(path) as opened:
-        schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
-        ds = restore_dims(opened)
-        compared = compare(ds) if "kl" in ds and "pmass_eval" in ds else None
-        groups = {} if compared is None else compared.groups
+        ds = _whole(opened)
+        groups, n_distinct = _compared(ds)
         attributes = ("title", "source", "history", "schema_version")
         labels = {name: ds[name].values.tolist() for name in ("run_id", "seed", "layer", *KEYS)}
         return {
             "file": str(path),
             **{name: _plain(ds.attrs[name]) for name in attributes if name in ds.attrs},
             "n": ds.sizes["cell"],
-            "n_distinct": int((~compared.redundant).sum()) if compared else ds.sizes["cell"],
+            "n_distinct": n_distinct,
             "cells": [
                 dict(zip(labels, values, strict=True))
                 for values in zip(*labels.values(), strict=True)
@@ -133,6 +127,19 @@ def described(path: str | Path) -> dict[str, Any]:
                 {"run_ids": list(group), "alphas": alphas} for group, alphas in groups.items()
             ],
         }
+
+
+def _whole(opened: xr.Dataset) -> xr.Dataset:
+    schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
+    return restore_dims(opened)
+
+
+def _compared(ds: xr.Dataset) -> tuple[dict[tuple[str, ...], list[float]], int]:
+    """Cells that are alike, with their doses, and how many are distinct."""
+    if "kl" not in ds or "pmass_eval" not in ds:
+        return {}, ds.sizes["cell"]
+    found = compare(ds)  # which is worth doing once
+    return found.groups, int((~found.redundant).sum())
 
 
 def _plain(value: Any) -> Any:
