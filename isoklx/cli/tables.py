@@ -22,21 +22,11 @@ from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
 from isoklx.errors import UsageError
+from isoklx.stats.quantities import Shown
 from isoklx.terminal import printable
 
 if TYPE_CHECKING:
     from isoklx.tables.formats import Table
-
-Shown = Literal[
-    "survival",
-    "restricted_mean",
-    "kl_p95",
-    "share_above",
-    "pmass",
-    "pmass_end",
-    "effect",
-    "repetition",
-]
 
 SHOWN: tuple[Shown, ...] = ("survival", "kl_p95")
 

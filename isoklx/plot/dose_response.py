@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,18 +26,8 @@ from isoklx.plot.titles import ALPHA, death, label_name, literal
 from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import Ended
+from isoklx.stats.quantities import Shown
 from isoklx.stats.selection import select_alphas
-
-Shown = Literal[
-    "survival",
-    "restricted_mean",
-    "kl_p95",
-    "share_above",
-    "pmass",
-    "pmass_end",
-    "effect",
-    "repetition",
-]
 
 PAGE_WIDTH = 7.0
 

@@ -1,0 +1,17 @@
+"""What a dose does, by name; light, as the command line reads them at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Shown = Literal[
+    "survival",
+    "restricted_mean",
+    "kl_p95",
+    "share_above",
+    "pmass",
+    "pmass_end",
+    "effect",
+    "repetition",
+]
+"""Quantities of `isoklx.dose_response` that the dose figure can show."""
