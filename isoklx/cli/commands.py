@@ -38,6 +38,7 @@ COMMANDS = Commands(
     dose="tables",
     calibration="tables",
     report="reporting",
+    watch="watching",
     aggregate="aggregate",
     verify="files",
     convert="files",
