@@ -91,7 +91,7 @@ def cells_table(
 def change(cell: CellState) -> str:
     """A cell in one line, to be read by itself."""
     _, state, doses, _, detail = _row(cell)
-    said = f", {doses} doses" if doses not in ("", "-") else ""
+    said = "" if doses == "-" else f", {doses} {'dose' if doses == '1' else 'doses'}"
     return f"{printable(cell.run_id)}: {state}{said}{f' ({detail})' if detail else ''}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from isoklx.cells.atomic import destination, replacing, workspace
 from isoklx.cells.cell import read_cell
 from isoklx.cells.sources import CALIBRATION, Stamp
-from isoklx.errors import BuildError, CellError, DatasetError
+from isoklx.errors import BuildError, CellError, IsoklxError
 from isoklx.report.page import require_extra, write_report
 from isoklx.report.refreshing import refreshing
 from isoklx.store import formats
@@ -141,7 +141,7 @@ class Watch:
             if sources != self._built:
                 problems += self._build(sources)
                 self._built = sources
-        except (BuildError, DatasetError) as error:
+        except IsoklxError as error:
             problems.append(str(error))
         states, far = self._told()
         found = tuple(problems)
@@ -206,7 +206,7 @@ class Watch:
     def _refreshing(self, page: bytes, read: datetime) -> bytes:
         assert self._every is not None
         _, far = self._told()
-        says = f"A sweep that goes on: {far.done} of {far.cells} cells done at {read:%H:%M:%S}."
+        says = f"Still being measured: {far.done} of {far.cells} cells done at {read:%H:%M:%S}."
         return refreshing(page.decode("utf-8"), max(self._every, OFTENEST), says).encode("utf-8")
 
 
