@@ -25,7 +25,7 @@ from isoklx.watch.readings import Reading, reading_of
 from isoklx.watch.states import CellState, cell_states
 from isoklx.watch.traces import Traces, require_root, traces_in
 
-OFTENEST = 5.0
+OFTENEST = 10.0
 """Seconds between two readings of the page by a browser, at least: each takes it a moment."""
 
 
