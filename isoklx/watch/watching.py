@@ -14,7 +14,7 @@ from pathlib import Path
 from isoklx.cells.atomic import destination, replacing, workspace
 from isoklx.cells.cell import read_cell
 from isoklx.cells.sources import CALIBRATION, Stamp
-from isoklx.errors import BuildError, CellError, IsoklxError
+from isoklx.errors import BuildError, CellError, IsoklxError, UsageError
 from isoklx.report.page import require_extra, write_report
 from isoklx.report.refreshing import refreshing
 from isoklx.store import formats
@@ -115,6 +115,11 @@ class Watch:
             page.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BuildError(f"{page.parent}: cannot be made: {error.strerror}") from error
+        if self.file.exists() and not formats.may_go(self.file):
+            raise UsageError(
+                f"{self.file}: is there, and not known to be written by isoklx build; "
+                "move it, or name another page"
+            )
         formats.require_target(self.file)
         self._traces: dict[str, Traces] = {}
         self._built: dict[str, dict[str, Stamp]] = {}
