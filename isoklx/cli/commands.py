@@ -37,6 +37,7 @@ COMMANDS = Commands(
     contrast="tables",
     dose="tables",
     calibration="tables",
+    compare="comparing",
     report="reporting",
     aggregate="aggregate",
     verify="files",
