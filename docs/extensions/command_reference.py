@@ -37,15 +37,18 @@ def _section(name: str, command: Command) -> str:
     blocks = [
         f"## {name}",
         *map(plain, (about.summary, *about.details)),
+        _text("\n".join(about.examples)),
         f"```{{program}} isoklx {name}\n```",
-        f"```text\n{_usage(name, command)}\n```",
+        _text(_usage(name, command)),
         *_options("Arguments", places, about.meanings),
     ]
     for title, flags in _groups(command, [each for each in known if each.flag]).items():
         blocks += _options(title, flags, about.meanings)
-    if about.examples:
-        blocks += ["```text\n" + "\n".join(about.examples) + "\n```"]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _text(lines: str) -> str:
+    return f"```text\n{lines}\n```" if lines else ""
 
 
 def _usage(name: str, command: Command) -> str:

@@ -85,7 +85,7 @@ COLUMNS: Mapping[str, Callable[[Variable], str]] = {
     "dimensions": lambda var: ", ".join(var.dims),
     "type": lambda var: var.dtype,
     "units": lambda var: "" if var.units is None else code(var.units),
-    "missing": lambda var: "" if var.fill is None else code(var.fill),
+    "missing": lambda var: "" if var.fill is None else code(str(var.fill).replace("nan", "NaN")),
     "meaning": _meaning,
 }
 
