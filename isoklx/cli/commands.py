@@ -42,5 +42,6 @@ COMMANDS = Commands(
     verify="files",
     convert="files",
     recheck="measuring",
+    simulate="simulating",
 )
 """The commands by name, in the order of the help, each by the module that it is in."""

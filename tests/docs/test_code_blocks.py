@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 import isoklx
 from tests.docs.blocks import DOCS, Block, blocks, pages
+from tests.docs.warm_start import warm_isoklx
 
 PROJECT = DOCS.parent
 
@@ -24,6 +26,7 @@ SHOWN = {"text", "json", "csv"}
 """Languages of blocks that show something: files, what is printed where it differs by machine."""
 
 NOT_RUN = {
+    "howto/paper_figure.md": {"LaTeX"},
     "howto/other_frameworks.md": {"TransformerLens and its model", "vLLM and its model"},
     "reliability.md": {"hours"},
 }
@@ -49,9 +52,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a shell finds ``isoklx`` and the Python that it belongs to."""
+    with warm_isoklx(tmp_path_factory.mktemp("bin")) as folder:
+        places = [str(folder), str(Path(sys.executable).parent), os.environ["PATH"]]
+        yield os.pathsep.join(places)
+
+
 @pytest.mark.parametrize("page", pages())
 def test_every_block_of_a_page_runs_from_top_to_bottom(
-    page: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, prepared: Path, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "here"
     if page != "start.md":  # which begins with nothing
@@ -60,7 +71,7 @@ def test_every_block_of_a_page_runs_from_top_to_bottom(
     if page in UNBUILT:
         (folder / "outputs.nc").unlink()
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", path)
     names: dict[str, Any] = {"__name__": "__main__"}
     missing = set()
     for block in blocks(page):
