@@ -43,7 +43,6 @@ nb_execution_timeout = 180
 nb_output_stderr = "warn"
 
 autodoc_typehints = "none"  # the docstrings have them, in words
-python_maximum_signature_line_length = 88
 autosummary_generate = False
 default_role = "name"  # `isoklx.survival` in a docstring is a link, and `ds` is code
 numpydoc_show_class_members = False
