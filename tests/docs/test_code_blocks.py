@@ -26,6 +26,8 @@ SHOWN = {"text", "json", "csv"}
 """Languages of blocks that show something: files, what is printed where it differs by machine."""
 
 NOT_RUN = {
+    "howto/cluster.md": {"a cluster with GPUs and a model", "SLURM"},
+    "howto/other_tools.md": {"Julia"},
     "howto/paper_figure.md": {"LaTeX"},
     "howto/other_frameworks.md": {"TransformerLens and its model", "vLLM and its model"},
     "reliability.md": {"hours"},

@@ -27,6 +27,14 @@ IMPORTED = [
 ]
 """What commands import late."""
 
+IMPORTED_TO_RUN = [
+    "isoklx.measure.cell_making",
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+]
+"""What takes seconds, and only the pages about models need: before the first of their commands."""
+
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as line:
@@ -52,8 +60,7 @@ def warm_isoklx(folder: Path) -> Iterator[Path]:
 
 def serve(address: str) -> None:
     """Run what clients ask for, one after another, until this process is ended."""
-    for name in IMPORTED:
-        importlib.import_module(name)
+    _import(IMPORTED)
     from isoklx.cli.commands import COMMANDS
     from isoklx.cli.main import main
 
@@ -68,6 +75,8 @@ def serve(address: str) -> None:
             with client:
                 said, streams, _, _ = socket.recv_fds(client, 2**16, 3)
                 folder, words = json.loads(said)
+                if words[1:2] in (["run"], ["recheck"]):
+                    _import(IMPORTED_TO_RUN)
                 child = os.fork()
                 if not child:
                     _become(folder, words, streams)
@@ -76,6 +85,11 @@ def serve(address: str) -> None:
                     os.close(stream)
                 _, status = os.waitpid(child, 0)
                 client.sendall(bytes([os.waitstatus_to_exitcode(status) % 256]))
+
+
+def _import(modules: list[str]) -> None:
+    for name in modules:
+        importlib.import_module(name)
 
 
 def _become(folder: str, words: list[str], streams: list[int]) -> None:
