@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from inspect import getdoc
 from textwrap import dedent
 
@@ -59,9 +59,9 @@ def _usage(name: str, command: Command) -> str:
 def _groups(command: Command, flags: list[Parameter]) -> dict[str, list[Parameter]]:
     """The flags by the group of options that brings them, the command's own first."""
     groups: dict[str, list[Parameter]] = {OWN: []}
-    sources = [each for each in getattr(command, SOURCES, ()) if is_dataclass(each)]
+    sources = [each for each in getattr(command, SOURCES, ()) if isinstance(each, type)]
     for flag in flags:
-        of = (each for each in sources if flag.name in {field.name for field in fields(each)})
+        of = (each for each in sources if flag.name in {own.name for own in fields(each)})
         group = next(of, None)
         title = OWN if group is None else explanation(group).summary.rstrip(".")
         groups.setdefault(title, []).append(flag)
