@@ -75,6 +75,16 @@ def write_report(
         When an option is out of range, or the extra ``report`` is not installed.
     BuildError
         When the file cannot be written; what was there before is untouched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import isoklx
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> page = write_report(isoklx.open_sweep("data/sample"), f"{folder.name}/page.html")
+    >>> page.name, page.read_text()[:15]
+    ('page.html', '<!doctype html>')
+    >>> folder.cleanup()
     """
     require_extra()
     out = as_path(out)
