@@ -39,6 +39,7 @@ COMMANDS = Commands(
     calibration="tables",
     compare="comparing",
     report="reporting",
+    watch="watching",
     aggregate="aggregate",
     verify="files",
     convert="files",
