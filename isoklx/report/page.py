@@ -17,7 +17,7 @@ import xarray as xr
 import isoklx
 from isoklx.cells.atomic import replacing
 from isoklx.cells.paths import as_path
-from isoklx.errors import BuildError, DatasetError
+from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.plot.palette import method_styles
 from isoklx.report import figures
 from isoklx.report.compared import compared
@@ -32,6 +32,7 @@ from isoklx.stats.survival import survival
 from isoklx.store.extras import need
 from isoklx.store.provenance import SKIPPED
 from isoklx.tables import captioned
+from isoklx.tables.formats import Table
 from isoklx.terminal import printable
 
 LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
@@ -84,11 +85,22 @@ def write_report(
         installed.
     BuildError
         When the file cannot be written; what was there before is untouched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import isoklx
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> page = write_report(isoklx.open_sweep("data/sample"), f"{folder.name}/page.html")
+    >>> page.name, page.read_text()[:15]
+    ('page.html', '<!doctype html>')
+    >>> folder.cleanup()
     """
     require_extra()
     out = as_path(out)
-    content = _content(restore_dims(ds), threshold, survive, confidence)
+    # First, for it may be refused.
     other = None if against is None else compared(ds, against, against_name, threshold)
+    content = _content(restore_dims(ds), threshold, survive, confidence)
     text = _render(content | {"compared": other})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +189,7 @@ def _tables(
         "safe_dose": ("Safe doses", lambda: captioned.dose(ds, by, survive, confidence, **at)),
         "dose_response": ("What each dose does", lambda: captioned.response(ds, by, **at)),
         "survival": ("Survival", lambda: captioned.survival(ds, by=by, **at)),
-        "contrast": ("Methods against each other", lambda: captioned.contrast(ds, **at)),
+        "contrast": ("Methods against each other", lambda: _contrast(ds, **at)),
         "calibration": ("Calibration of each cell", lambda: captioned.calibration(ds)),
     }
     if len(set(ds["method"].values.tolist())) < 2:
@@ -190,6 +202,15 @@ def _tables(
             if name == "calibration":
                 calibrations = table.frame
     return found, calibrations
+
+
+def _contrast(ds: xr.Dataset, **at: Any) -> Table:
+    try:
+        return captioned.contrast(ds, **at)
+    except (
+        UsageError
+    ) as error:  # no two methods have been swept alike yet: every option was checked
+        raise DatasetError(str(error)) from error
 
 
 def _calibration_figures(ds: xr.Dataset, table: pd.DataFrame | None) -> list[list[figures.Figure]]:

@@ -6,7 +6,9 @@ a change that was looked at, ``python -m tests.plot.test_baselines`` writes them
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import isoklx
-from scripts.make_gallery import FIGURES, SAMPLE
+from scripts.draw_readme import GALLERY, PROJECT, code_cells
 
 BASELINES = Path(__file__).with_name("baselines.json")
+
+CELLS = code_cells(GALLERY.read_text())
+FIGURES = [tag for tag, _ in CELLS if tag not in ("", "remove-cell")]
+"""The figures of the gallery, by the tags of their code."""
 
 
 def described(figure: Figure) -> list[dict[str, Any]]:
@@ -71,8 +77,21 @@ def _text(text: Any) -> str:
 
 
 def draw(name: str, ds: xr.Dataset) -> Figure:
-    drawn = FIGURES[name](ds)
-    return getattr(drawn, "fig", drawn)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(PROJECT / "docs"):
+        for code in _preparation():
+            exec(code, names)
+        names["ds"] = ds
+        exec(dict(CELLS)[name], names)
+    return plt.gcf()
+
+
+def _preparation() -> Iterator[str]:
+    """The code above the first figure."""
+    for tag, code in CELLS:
+        if tag in FIGURES:
+            return
+        yield code
 
 
 def assert_alike(found: Any, expected: Any, where: str) -> None:
@@ -105,7 +124,7 @@ def test_a_baseline_notices_a_line_that_moved(sample_ds: xr.Dataset) -> None:
 
 if __name__ == "__main__":
     mpl.use("agg")
-    sample = isoklx.open_sweep(SAMPLE)
+    sample = isoklx.open_sweep(PROJECT / "data" / "sample")
     found = {}
     for each in FIGURES:
         found[each] = described(draw(each, sample))
