@@ -31,6 +31,9 @@ VECTOR = "vector.safetensors"
 FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
 """The files of a cell, in the order in which the hash takes them."""
 
+BEING_WRITTEN = "being written"
+"""Why a file is not read that changes meanwhile: a later reading will find it whole."""
+
 Stamp = tuple[int, int]
 """Size in bytes and time of change in nanoseconds: equal stamps mean equal content."""
 
@@ -103,7 +106,7 @@ class Sources:
         now = stamps(self.folder)
         for file in FILES:
             if now.get(file) != self.stamps.get(file):
-                raise CellError(self.folder, file, "being written")
+                raise CellError(self.folder, file, BEING_WRITTEN)
 
     def bytes(self, file: str) -> bytes | None:
         """Return a file's content, less a byte order mark; None where there is none."""
@@ -148,7 +151,7 @@ class Sources:
             status = os.fstat(opened.fileno())
             content = opened.read()
         if len(content) != status.st_size:
-            raise CellError(self.folder, file, "being written")
+            raise CellError(self.folder, file, BEING_WRITTEN)
         self._contents[file] = content
         self.stamps[file] = (status.st_size, status.st_mtime_ns)
 

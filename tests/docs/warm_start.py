@@ -51,7 +51,9 @@ def warm_isoklx(folder: Path) -> Iterator[Path]:
     program.write_text(CLIENT.format(python=sys.executable, address=str(address)))
     program.chmod(0o755)
     words = [sys.executable, "-m", "tests.docs.warm_start", str(address)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as server:
+    environment = os.environ | {"COLUMNS": "100"}  # of a terminal
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=root, env=environment) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
         yield folder

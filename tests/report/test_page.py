@@ -140,6 +140,14 @@ def test_a_sweep_that_lacks_something_has_a_page_that_says_so(tmp_path, lacks):
     assert ('<h2 id="h-read">' in text) == (lacks != "sweep")
 
 
+def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(tmp_path):
+    simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2))
+    simulate(tmp_path / "runs", grid(methods=["mean_diff"], seeds=[0], lacks="sweep"))
+    with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
+        text = write_report(ds, tmp_path / "page.html").read_text()
+    assert "table of methods against each other: no two groups to compare" in text
+
+
 def test_a_selection_has_a_page(texts, tmp_path):
     part = isoklx.select(texts, method="pca", seed=0, alpha=[1.0, 2.0])
     data = data_of(write_report(part, tmp_path / "part.html"))

@@ -1,0 +1,187 @@
+"""What a watch says: how far the sweep has come, and a table of its cells."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from isoklx.measure.meter import duration
+from isoklx.terminal import printable
+from isoklx.watch.headway import Headway
+from isoklx.watch.states import STATES, CellState
+from isoklx.watch.watching import View
+
+BAR = 24
+LONGEST_NAME = 48
+"""Columns of a cell's name, of which the end tells it from others."""
+
+
+def summary(view: View) -> str:
+    """How far the sweep has come, in one line.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> from pathlib import Path
+    >>> states = (CellState("a", "broken"), CellState("b", "done", 5, 5, True))
+    >>> view = View(
+    ...     Path("outputs"), Path("report.html"), datetime(2026, 1, 2, 12), states,
+    ...     Headway(1, 2, 0.5, None), None, (),
+    ... )
+    >>> summary(view)
+    'outputs: 1 of 2 cells done, 1 broken; 50% of the work, time left unknown'
+    """
+    far = view.headway
+    if not far.cells:
+        return f"{printable(view.root)}: no cells yet"
+    begun = _counted([each for each in view.states if each.state != "done"])
+    absent = far.cells - len(view.states)
+    begun += [f"{absent} not begun"] if absent else []
+    parts = [f"{far.done} of {far.cells} {'cell' if far.cells == 1 else 'cells'} done", *begun]
+    return f"{printable(view.root)}: {', '.join(parts)}{_rest(far)}"
+
+
+def page_line(view: View) -> str:
+    """Which page there is, and as of when."""
+    if view.read is None:
+        return "no page yet: it is written when a cell can be read"
+    return f"page: {printable(view.page)}, of the cells at {view.read:%H:%M:%S}"
+
+
+def cells_table(
+    states: Sequence[CellState], *, rows: int | None = None, columns: int | None = None
+) -> list[str]:
+    """A line for each cell, under a heading.
+
+    Parameters
+    ----------
+    states : sequence of CellState
+        In the order that they are shown in.
+    rows, columns : int, optional
+        What there is room for: the last line then counts the cells that have none, and lines are
+        cut. By default there is room for all.
+
+    Returns
+    -------
+    list of str
+        Empty where there is no cell.
+
+    Examples
+    --------
+    >>> for line in cells_table([CellState("gpt2_pca_s0_w64", "sweeping", 2, 5, True, 130.0)]):
+    ...     print(line)
+    cell             state     doses   written
+    gpt2_pca_s0_w64  sweeping  2 of 5  2 min ago
+    """
+    if not states:
+        return []
+    fit = list(states)
+    if rows is not None and len(states) + 1 > rows:
+        fit = fit[: max(rows - 2, 0)]
+    table = [("cell", "state", "doses", "written", ""), *map(_row, fit)]
+    widths = [max(map(width, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(_padded, row, widths)).rstrip() for row in table]
+    if len(fit) < len(states):
+        lines.append(f"and {', '.join(_counted(states[len(fit) :]))}")
+    return lines if columns is None else [cut(line, columns) for line in lines]
+
+
+def change(cell: CellState) -> str:
+    """A cell in one line, to be read by itself."""
+    _, state, doses, _, detail = _row(cell)
+    said = "" if doses == "-" else f", {doses} {'dose' if doses == '1' else 'doses'}"
+    return f"{printable(cell.run_id)}: {state}{said}{f' ({detail})' if detail else ''}"
+
+
+def bar(share: float | None) -> str:
+    """A share of the work as a bar.
+
+    Examples
+    --------
+    >>> bar(0.5)
+    '[############            ]'
+    """
+    return f"[{'#' * int(BAR * (share or 0)):<{BAR}}]"
+
+
+def width(text: str) -> int:
+    """Columns of a terminal that a text takes.
+
+    Examples
+    --------
+    >>> width("pca"), width("\N{CJK UNIFIED IDEOGRAPH-6E2C}"), width("e\N{COMBINING ACUTE ACCENT}")
+    (3, 2, 1)
+    """
+    return sum(map(_width, text))
+
+
+def cut(line: str, columns: int) -> str:
+    """A line that is no wider than so many columns.
+
+    Examples
+    --------
+    >>> cut("simulated-1B_pca_s0_w64", 12)
+    'simulated...'
+    """
+    if width(line) <= columns:
+        return line
+    while line and width(line) > columns - 3:
+        line = line[:-1]
+    return f"{line}..."
+
+
+def _width(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _counted(states: Sequence[CellState]) -> list[str]:
+    counts = Counter(each.state for each in states)
+    return [f"{counts[state]} {state}" for state in STATES if counts[state]]
+
+
+def _rest(far: Headway) -> str:
+    if far.done == far.cells:
+        return ""
+    share = "" if far.share is None else f"; {math.floor(100 * far.share)}% of the work"
+    left = "time left unknown" if far.seconds_left is None else f"{duration(far.seconds_left)} left"
+    return f"{share}{', ' if share else '; '}{left}"
+
+
+def _row(cell: CellState) -> tuple[str, str, str, str, str]:
+    doses = "-"
+    if cell.calibrated and (cell.doses or cell.state in ("sweeping", "stale")):
+        doses = f"{cell.doses}" + (f" of {cell.expected}" if cell.expected is not None else "")
+    if cell.state == "done":
+        doses = f"{cell.doses}"
+    idle = "" if math.isnan(cell.idle) else _age(cell.idle)
+    state = f"stale for {idle}" if cell.state == "stale" else cell.state
+    return (
+        _shortened(printable(cell.run_id)),
+        state,
+        doses,
+        f"{idle} ago" * bool(idle),
+        printable(cell.detail),
+    )
+
+
+def _age(seconds: float) -> str:
+    for unit, of in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 120 * of:
+            return f"{seconds // of:.0f} {unit}"
+    return f"{seconds // 86400:.0f} days"
+
+
+def _shortened(name: str) -> str:
+    if width(name) <= LONGEST_NAME:
+        return name
+    while width(name) > LONGEST_NAME - 3:
+        name = name[1:]
+    return f"...{name}"
+
+
+def _padded(text: str, to: int) -> str:
+    return text + " " * (to - width(text))
