@@ -1,4 +1,4 @@
-"""Remake docs/img: the README's pictures, by the code of docs/gallery.md that makes them there.
+"""Remake docs/img: what README and pages show, by the code of docs/gallery.md that makes it there.
 
 The site makes its own when it is built. Run it from anywhere: ``python scripts/draw_readme.py``.
 """
@@ -19,8 +19,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 GALLERY = PROJECT / "docs" / "gallery.md"
 IMAGES = PROJECT / "docs" / "img"
 
-SHOWN = ("figure1_band", "dose_response", "survival")
-"""The README's pictures, by the tags of the gallery's code."""
+SHOWN = ("figure1_band", "dose_response")
+"""The pictures, by the tags of the gallery's code."""
 
 CELL = re.compile(
     r"^```\{code-cell\} python\n(?P<head>(---\n.*?^---\n|:[^\n]*\n)?)(?P<code>.*?)^```$",
@@ -48,7 +48,7 @@ def code_cells(page: str) -> list[tuple[str, str]]:
 
 
 def draw_readme(folder: Path) -> list[Path]:
-    """Draw the README's pictures into `folder`."""
+    """Draw the pictures into `folder`."""
     mpl.use("agg")
     written = []
     names: dict[str, Any] = {}

@@ -4,10 +4,10 @@ from pathlib import Path
 from scripts.draw_readme import GALLERY, IMAGES, PROJECT, SHOWN, code_cells, draw_readme
 
 
-def test_the_readme_shows_the_pictures_that_are_drawn_for_it_and_no_other():
-    readme = (PROJECT / "README.md").read_text()
-    assert set(re.findall(r"docs/img/(\w+)\.png", readme)) <= set(SHOWN)
-    assert {path.stem for path in IMAGES.iterdir()} == set(SHOWN)
+def test_the_pictures_that_are_drawn_are_those_that_are_shown():
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"img/(\w+)\.png", page.read_text())}
+    assert shown == {path.stem for path in IMAGES.iterdir()} == set(SHOWN)
 
 
 def test_the_gallery_runs_from_top_to_bottom_and_gives_the_readme_its_pictures(tmp_path: Path):
