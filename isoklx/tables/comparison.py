@@ -44,7 +44,20 @@ DOSES = ("cell", "threshold", "alpha", *SURVIVAL, *CONTRAST, "p_holm", *KL_P95)
 
 
 class Comparison(NamedTuple):
-    """What changed from sweep A to sweep B; see `isoklx.compare`."""
+    """What changed from sweep A to sweep B.
+
+    Parameters
+    ----------
+    cells, settings, doses : DataFrame
+        As `isoklx.compare` describes them.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> cells, settings, doses = isoklx.compare(*[isoklx.open_sweep("data/sample")] * 2)
+    >>> len(cells), len(settings)
+    (12, 0)
+    """
 
     cells: pd.DataFrame
     settings: pd.DataFrame
@@ -69,10 +82,12 @@ def compare(
     ----------
     a, b : Dataset
         Sweeps, or selections of them. Opened with ``texts=True``, their prompts can be compared.
-    metric, threshold, ended
+    metric, threshold
         As for `isoklx.survival`.
     distinct : bool
         Leave out the doses at which a cell, in both sweeps, repeats an earlier one to the byte.
+    ended
+        As for `isoklx.survival`.
 
     Returns
     -------

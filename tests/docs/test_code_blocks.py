@@ -32,6 +32,7 @@ NOT_RUN = {
     "howto/other_tools.md": {"Julia"},
     "howto/own_model.md": {"installs", "a model from a hub"},
     "howto/paper_figure.md": {"LaTeX"},
+    "howto/watching.md": {"until Ctrl-C"},
     "howto/other_frameworks.md": {"TransformerLens and its model", "vLLM and its model"},
     "performance.md": {"minutes, and gigabytes of disk"},
     "reliability.md": {"hours"},
