@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of all of it."""
-    from extensions import generated, names, shell_examples
+    from extensions import generated, mathml, names, shell_examples
 
     app.add_role("name", names.role)
+    app.add_html_math_renderer("mathml", (mathml.inline, None), (mathml.displayed, None))
     app.connect("source-read", generated.fill)
     app.connect("autodoc-process-docstring", shell_examples.process, priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,9 @@
 // Reads the page anew while its sweep is watched, unless that would disturb whoever reads it.
+let touched = -Infinity;
 {
   const QUIET = 60, KEPT = "isoklx watch";
   const every = Math.round(watched.every);
-  let touched = -Infinity, paused = false;
+  let paused = false;
 
   const bar = make("div", undefined, "watched"), button = make("button", "Pause");
   bar.append(make("p", `${watched.says} This page reads itself anew every ${every} s.`), button);
@@ -25,13 +26,23 @@
 
   const busy = () => paused || performance.now() - touched < 1000 * QUIET || !getSelection().isCollapsed;
 
+  const top = (node) => node.getBoundingClientRect().top;
+
   // What the address does not keep. A browser that keeps nothing for files starts afresh.
   const keep = () => {
     const sorted = [...document.querySelectorAll("th[aria-sort]:not([aria-sort=none])")].map((head) =>
       [head.closest("details").id, head.cellIndex, head.getAttribute("aria-sort")]);
     const open = [...document.querySelectorAll("details")].map((each) => [each.id, each.open]);
     const log = document.getElementById("log")?.checked;
-    try { sessionStorage.setItem(KEPT, JSON.stringify({ sorted, open, log, y: scrollY })); } catch { /* as above */ }
+    // From a section, for figures above it that are not drawn yet are of another height.
+    const from = [...document.querySelectorAll("section[id]")].filter((each) => top(each) < innerHeight / 2).pop();
+    const place = from && scrollY ? [from.id, top(from)] : null;
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify({ sorted, open, log, place }));
+      history.scrollRestoration = "manual";
+    } catch { /* as above */ }
+    // The rollout that is read, in the place of a section that was jumped to and would be again.
+    if (data.rollouts) history.replaceState(null, "", `#read=${reader.at.cell},${reader.at.alpha},${reader.at.prompt}`);
   };
 
   const again = () => {
@@ -48,7 +59,9 @@
     }
     const log = $("log");
     if (log && log.checked !== kept.log) log.click();
-    scrollTo({ top: kept.y, behavior: "instant" });
+    if (!kept.place) return;
+    const from = $(kept.place[0]);
+    if (from) scrollBy({ top: top(from) - kept.place[1], behavior: "instant" });
   };
 
   again();
