@@ -98,8 +98,9 @@ def write_report(
     """
     require_extra()
     out = as_path(out)
-    content = _content(restore_dims(ds), threshold, survive, confidence)
+    # First, for it may be refused.
     other = None if against is None else compared(ds, against, against_name, threshold)
+    content = _content(restore_dims(ds), threshold, survive, confidence)
     text = _render(content | {"compared": other})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
