@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,44 @@ def code_cells(page: str) -> list[tuple[str, str]]:
     return found
 
 
+def figures() -> list[str]:
+    """The gallery's figures, by the tags of their code."""
+    return [tag for tag, _ in code_cells(GALLERY.read_text()) if tag not in ("", "remove-cell")]
+
+
+def drawn(tag: str, **instead: Any) -> dict[str, Any]:
+    """Run the code of one of the gallery's figures; all names that there are then.
+
+    Parameters
+    ----------
+    tag : str
+        One of `figures`.
+    **instead : object
+        What to draw with in the place of a name that the page defines, as another ``ds``.
+
+    Returns
+    -------
+    dict
+        By name.
+    """
+    cells = code_cells(GALLERY.read_text())
+    before = takewhile(lambda cell: cell[0] in ("", "remove-cell"), cells)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(PROJECT / "docs"):
+        for _, code in before:
+            exec(code, names)
+        names |= instead
+        exec(dict(cells)[tag], names)
+    return names
+
+
 def draw_readme(folder: Path) -> list[Path]:
     """Draw the pictures into `folder`."""
     mpl.use("agg")
     written = []
-    names: dict[str, Any] = {}
-    with contextlib.chdir(PROJECT / "docs"):
-        for tag, code in code_cells(GALLERY.read_text()):
-            exec(code, names)
-            if tag in SHOWN:
-                written += save(names["grid"], folder, tag, dpi=150)
-            plt.close("all")
+    for tag in SHOWN:
+        written += save(drawn(tag)["grid"], folder, tag, dpi=150)
+        plt.close("all")
     return written
 
 

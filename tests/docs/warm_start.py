@@ -27,13 +27,9 @@ IMPORTED = [
 ]
 """What commands import late."""
 
-IMPORTED_TO_RUN = [
-    "isoklx.measure.cell_making",
-    "torch",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.llama.modeling_llama",
-]
-"""What takes seconds, and only the pages about models need: before the first of their commands."""
+MODELS = ["isoklx.measure.cell_making", "torch", "transformers.models.llama.modeling_llama"]
+IMPORTED_FOR = {"run": MODELS, "recheck": MODELS, "--scheduler": ["distributed"]}
+"""What takes seconds, and few pages need: before the first command that has the word."""
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -77,8 +73,9 @@ def serve(address: str) -> None:
             with client:
                 said, streams, _, _ = socket.recv_fds(client, 2**16, 3)
                 folder, words = json.loads(said)
-                if words[1:2] in (["run"], ["recheck"]):
-                    _import(IMPORTED_TO_RUN)
+                for word, modules in IMPORTED_FOR.items():
+                    if word in words:
+                        _import(modules)
                 child = os.fork()
                 if not child:
                     _become(folder, words, streams)

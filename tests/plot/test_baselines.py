@@ -6,9 +6,7 @@ a change that was looked at, ``python -m tests.plot.test_baselines`` writes them
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import isoklx
-from scripts.draw_readme import GALLERY, PROJECT, code_cells
+from scripts.draw_readme import PROJECT, drawn, figures
 
 BASELINES = Path(__file__).with_name("baselines.json")
-
-CELLS = code_cells(GALLERY.read_text())
-FIGURES = [tag for tag, _ in CELLS if tag not in ("", "remove-cell")]
-"""The figures of the gallery, by the tags of their code."""
 
 
 def described(figure: Figure) -> list[dict[str, Any]]:
@@ -77,21 +71,8 @@ def _text(text: Any) -> str:
 
 
 def draw(name: str, ds: xr.Dataset) -> Figure:
-    names: dict[str, Any] = {}
-    with contextlib.chdir(PROJECT / "docs"):
-        for code in _preparation():
-            exec(code, names)
-        names["ds"] = ds
-        exec(dict(CELLS)[name], names)
+    drawn(name, ds=ds)
     return plt.gcf()
-
-
-def _preparation() -> Iterator[str]:
-    """The code above the first figure."""
-    for tag, code in CELLS:
-        if tag in FIGURES:
-            return
-        yield code
 
 
 def assert_alike(found: Any, expected: Any, where: str) -> None:
@@ -109,7 +90,7 @@ def assert_alike(found: Any, expected: Any, where: str) -> None:
         assert found == expected, where
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", figures())
 def test_a_figure_is_as_it_was_when_it_was_looked_at(sample_ds: xr.Dataset, name: str) -> None:
     expected = json.loads(BASELINES.read_text())[name]
     assert_alike(described(draw(name, sample_ds)), expected, name)
@@ -126,7 +107,7 @@ if __name__ == "__main__":
     mpl.use("agg")
     sample = isoklx.open_sweep(PROJECT / "data" / "sample")
     found = {}
-    for each in FIGURES:
+    for each in figures():
         found[each] = described(draw(each, sample))
         plt.close("all")
     lines = (f'"{name}": {json.dumps(each, ensure_ascii=False)}' for name, each in found.items())

@@ -10,7 +10,7 @@ def test_the_pictures_that_are_drawn_are_those_that_are_shown():
     assert shown == {path.stem for path in IMAGES.iterdir()} == set(SHOWN)
 
 
-def test_the_gallery_runs_from_top_to_bottom_and_gives_the_readme_its_pictures(tmp_path: Path):
+def test_the_gallery_s_code_draws_them(tmp_path: Path):
     written = draw_readme(tmp_path)
     assert sorted(path.name for path in written) == sorted(f"{name}.png" for name in SHOWN)
 
