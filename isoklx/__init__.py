@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from isoklx.sweeps.builder import build as build
     from isoklx.sweeps.opening import open_sweep as open_sweep
     from isoklx.tables.calibration import calibration_table as calibration_table
+    from isoklx.tables.comparison import Comparison as Comparison
+    from isoklx.tables.comparison import compare as compare
     from isoklx.tables.headline import headline_table as headline_table
 
 # No room has the name of a public function: importing the room would hide the function.
@@ -79,6 +81,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "sweeps.builder": ["build"],
         "sweeps.opening": ["open_sweep"],
         "tables.calibration": ["calibration_table"],
+        "tables.comparison": ["Comparison", "compare"],
         "tables.headline": ["headline_table"],
     },
 )

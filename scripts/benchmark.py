@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.set_defaults(run=benchmark_run)
     run.add_argument("--model", type=Path, default=TINY, help="a folder; by default the tiny model")
     run.add_argument("--prompts", type=Path, help="a file, of which the first 8 are taken")
+    run.add_argument("--window", type=int, default=48, help="tokens of a rollout")
     run.add_argument("--tail", help="what asks at a fork, if not what a cell asks with")
     run.add_argument("--sample", type=int, default=8, help="rollouts of the plain loop")
     run.add_argument("--repeat", type=int, default=3, help="runs, of which the quickest is shown")
@@ -178,7 +179,7 @@ def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
 
 
 def benchmark_run(
-    model: Path, prompts: Path | None, tail: str | None, sample: int, repeat: int
+    model: Path, prompts: Path | None, window: int, tail: str | None, sample: int, repeat: int
 ) -> None:
     """Roll one model out in every way, and print what each took and how far they differ."""
     import torch
@@ -188,7 +189,7 @@ def benchmark_run(
 
     own = model / "prompts.jsonl"
     read = read_prompts(prompts or (own if own.is_file() else PROMPTS))
-    case = case_of(model, read.rows[:8], tail)
+    case = case_of(model, read.rows[:8], tail, window)
     packages = f"torch {version('torch')}, transformers {version('transformers')}"
     print(f"{model.name}, {machine()}, {packages}, {torch.get_num_threads()} threads.\n")
     print("| what | measured |\n|---|---:|")

@@ -23,6 +23,7 @@ from isoklx.measure.answers import AnswerIds
 from isoklx.measure.batches import memory_of
 from isoklx.measure.blocks import layer_numbers
 from isoklx.measure.rollouts import Rollouts, roll_out
+from isoklx.measure.settings import fork_points
 from isoklx.measure.steering import Steering
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 
 WINDOW = 48
 FORKS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 27, 34, 41, 48)
+"""As many as a cell of a longer window has."""
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.4)
 """In lengths of the hidden state that is steered."""
 
@@ -62,6 +64,8 @@ class Case:
     doses: list[float]
     tail: list[int]
     answers: AnswerIds
+    window: int = WINDOW
+    forks: tuple[int, ...] = FORKS
 
     @property
     def pairs(self) -> list[tuple[list[int], float]]:
@@ -69,7 +73,9 @@ class Case:
         return [(prompt, dose) for prompt in self.prompts for dose in self.doses]
 
 
-def case_of(folder: Path, prompts: Sequence[str], tail: str | None = None) -> Case:
+def case_of(
+    folder: Path, prompts: Sequence[str], tail: str | None = None, window: int = WINDOW
+) -> Case:
     """Load a model, and steer it along a direction drawn at random: the cost is that of any.
 
     Parameters
@@ -80,6 +86,8 @@ def case_of(folder: Path, prompts: Sequence[str], tail: str | None = None) -> Ca
         What the user says.
     tail : str, optional
         What asks at a fork, where it is not what a cell asks with.
+    window : int
+        Tokens of a rollout.
     """
     from isoklx.measure.chat import answer_ids, prompt_ids, tail_ids
 
@@ -100,6 +108,8 @@ def case_of(folder: Path, prompts: Sequence[str], tail: str | None = None) -> Ca
         [dose * length for dose in DOSES],
         tail_ids(tokenizer) if tail is None else tokenizer.encode(tail, add_special_tokens=False),
         answer_ids(tokenizer),
+        window,
+        FORKS if window == WINDOW else fork_points("log", window),
     )
 
 
@@ -123,7 +133,7 @@ def rows(case: Case, sample: int, repeat: int = 1) -> Iterator[Sequence[str]]:
     twins = _quickest(lambda: engine(case, forks=()), repeat)[0]
     (measured, rollouts), taken = _peak(lambda: _quickest(lambda: engine(case), repeat))
     longest = max(map(len, case.prompts))
-    said = memory_of(case.model, len(case.pairs), longest, WINDOW, len(case.tail))
+    said = memory_of(case.model, len(case.pairs), longest, case.window, len(case.tail))
     plainly, differences = min(
         _with_threads(threads, lambda: _quickest(lambda: compared(case, some, rollouts), 1))
         for threads in {1, torch.get_num_threads()}
@@ -131,7 +141,7 @@ def rows(case: Case, sample: int, repeat: int = 1) -> Iterator[Sequence[str]]:
     plainly *= len(case.pairs) / len(some)
     kl, pmass = np.max(differences, axis=0)
     yield (
-        f"{len(case.pairs)} x {WINDOW}, {len(case.tail)}",
+        f"{len(case.pairs)} x {case.window}, {len(case.tail)}",
         *(f"{seconds:.2f}" for seconds in (generated, bare, twins, measured)),
         f"{measured / generated:.2f}",
         f"{plainly:.1f}",
@@ -143,16 +153,16 @@ def rows(case: Case, sample: int, repeat: int = 1) -> Iterator[Sequence[str]]:
     )
 
 
-def engine(case: Case, forks: Sequence[int] = FORKS, *, twins: bool = True) -> Rollouts:
-    """All rows in one batch."""
+def engine(case: Case, forks: Sequence[int] | None = None, *, twins: bool = True) -> Rollouts:
+    """All rows in one batch, asked where a cell asks unless `forks` says otherwise."""
     prompts, doses = zip(*case.pairs, strict=True)
     return roll_out(
         case.model,
         case.steering,
         prompts,
         doses,
-        window=WINDOW,
-        forks=forks,
+        window=case.window,
+        forks=case.forks if forks is None else forks,
         tails=[case.tail],
         answers=case.answers,
         eos_ids=(),
@@ -167,7 +177,7 @@ def generate(case: Case) -> torch.Tensor:
     padding = [longest - len(prompt) for prompt in prompts]
     ids = [[0] * short + prompt for short, prompt in zip(padding, prompts, strict=True)]
     mask = [[0] * short + [1] * (longest - short) for short in padding]
-    return _generate(case.model, torch.tensor(ids), torch.tensor(mask))
+    return _generate(case, torch.tensor(ids), torch.tensor(mask))
 
 
 def compared(case: Case, some: Sequence[int], rollouts: Rollouts) -> list[tuple[float, float]]:
@@ -183,7 +193,7 @@ def plain_row(case: Case, row: int, rollouts: Rollouts) -> tuple[float, float]:
         # Once for KL and once more for pmass.
         for _again in range(2):
             read = torch.tensor([ids])
-            tokens = _generate(model, read, torch.ones_like(read))[0, len(ids) :].tolist()
+            tokens = _generate(case, read, torch.ones_like(read), model)[0, len(ids) :].tolist()
         return tokens
 
     tokens, kl, forks = plain(
@@ -191,8 +201,8 @@ def plain_row(case: Case, row: int, rollouts: Rollouts) -> tuple[float, float]:
         case.steering,
         dose,
         prompt,
-        window=WINDOW,
-        forks=FORKS,
+        window=case.window,
+        forks=case.forks,
         tail=case.tail,
         answers=case.answers,
         eos_ids=set(),
@@ -200,8 +210,8 @@ def plain_row(case: Case, row: int, rollouts: Rollouts) -> tuple[float, float]:
     )
     # Two tokens that are as probable as each other may change places by rounding.
     same = int(np.cumprod(np.equal(tokens, rollouts.token_ids[row])).sum())
-    asked = [place for place, fork in enumerate(FORKS) if fork <= same]
-    pmass = [forks[FORKS[place]][0] for place in asked]
+    asked = [place for place, fork in enumerate(case.forks) if fork <= same]
+    pmass = [forks[case.forks[place]][0] for place in asked]
     assert rollouts.kl is not None
     return (
         float(np.abs(rollouts.kl[row, : same + 1] - kl[: same + 1]).max()),
@@ -209,12 +219,14 @@ def plain_row(case: Case, row: int, rollouts: Rollouts) -> tuple[float, float]:
     )
 
 
-def _generate(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _generate(
+    case: Case, ids: torch.Tensor, mask: torch.Tensor, model: PreTrainedModel | None = None
+) -> torch.Tensor:
     with torch.no_grad():
-        out: torch.Tensor = model.generate(
+        out: torch.Tensor = (model or case.model).generate(
             input_ids=ids,
             attention_mask=mask,
-            max_new_tokens=WINDOW,
+            max_new_tokens=case.window,
             do_sample=False,
             pad_token_id=0,
         )

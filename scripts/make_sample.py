@@ -10,19 +10,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from isoklx.cells.simulator import grid, simulate
+from isoklx.cells.simulator import sample, simulate
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
-MODELS = ["example/simulated-1B", "example/simulated-8B"]
-
-
-def make_sample(root: Path) -> list[Path]:
-    """Write the sample's cells under `root`."""
-    repeated = grid(MODELS, ["pca"], repeat_seeds=True, texts=True)
-    others = grid(MODELS, ["mean_diff", "directional_ablation"], texts=True)
-    return simulate(root, repeated + others)
-
 
 if __name__ == "__main__":
     shutil.rmtree(SAMPLE, ignore_errors=True)
-    print(f"{len(make_sample(SAMPLE))} cells in {SAMPLE}")
+    print(f"{len(simulate(SAMPLE, sample()))} cells in {SAMPLE}")

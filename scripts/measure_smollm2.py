@@ -1,4 +1,4 @@
-"""Measure a real model, SmolLM2-135M-Instruct, and print what docs/measuring.md says of it.
+"""Measure a real model, SmolLM2-135M-Instruct, and print what docs/howto/own_model.md says of it.
 
 Not part of the tests, as it needs 100 MB from a package index and takes minutes::
 

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from hypothesis import settings
 
 import isoklx
+
+# What is slow on a machine that does other things as well is no failure.
+settings.register_profile("isoklx", deadline=None)
+settings.load_profile("isoklx")
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared"

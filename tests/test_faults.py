@@ -22,6 +22,7 @@ def scene(tmp_path: Path) -> Scene:
     return made
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_at_any_moment_leaves_the_old_file_or_the_new(scene: Scene) -> None:
     seen = kill_at_random(scene, 60, Random(0))
     assert seen["old"] + seen["new"] == 60

@@ -21,7 +21,7 @@ def test_a_valid_cell_is_read() -> None:
             assert read(files, Path(root))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(CELLS), st.randoms(use_true_random=False))
 def test_a_broken_cell_is_read_as_its_files_say_or_reported(
     files: dict[str, bytes], rng: Random
@@ -30,7 +30,7 @@ def test_a_broken_cell_is_read_as_its_files_say_or_reported(
         read(mutated(files, rng), Path(root))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(CELLS), st.randoms(use_true_random=False))
 def test_a_broken_cell_is_built_as_its_files_say_or_reported(
     files: dict[str, bytes], rng: Random

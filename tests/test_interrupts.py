@@ -97,6 +97,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs /proc")
 @pytest.mark.parametrize("command", ["build", "store", "figure", "aggregate"])
 def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(scene: Scene, command: str) -> None:

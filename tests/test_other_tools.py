@@ -13,7 +13,8 @@ from isoklx import schema
 
 @pytest.fixture(scope="module")
 def file(sample, tmp_path_factory):
-    return isoklx.build(sample, tmp_path_factory.mktemp("built") / "sample.nc").out
+    out = tmp_path_factory.mktemp("built") / "sample.nc"
+    return isoklx.build(sample, out, texts=True).out
 
 
 def run(tool, *words):
@@ -22,9 +23,18 @@ def run(tool, *words):
     return subprocess.run([tool, *words], check=True, capture_output=True, text=True).stdout
 
 
+def r(package, script, file):
+    """What a script of R prints, once it has attached the package; the file is `file` there."""
+    known = run("Rscript", "-e", f"cat(requireNamespace('{package}', quietly = TRUE))")
+    if "TRUE" not in known:
+        pytest.skip(f"R's {package} is not installed")
+    attached = f"suppressMessages(library({package})); file <- commandArgs(TRUE)[1];"
+    return run("Rscript", "-e", attached + script, str(file))
+
+
 @pytest.fixture(scope="module")
-def expected(sample):
-    return isoklx.open_sweep(sample)
+def expected(file):
+    return isoklx.open_sweep(file).load()
 
 
 @pytest.mark.parametrize("calibrated_only", [False, True])
@@ -60,26 +70,75 @@ def test_ncdump_shows_names_units_and_comments(file):
     assert 'run_id:cf_role = "timeseries_id"' in header
 
 
-def test_h5py_reads_numbers_and_text(file, expected):
+def test_h5py_reads_numbers_texts_and_flags(file, expected):
     with h5py.File(file) as h5:
-        assert [name.decode() for name in h5["run_id"]] == expected.run_id.values.tolist()
+        assert h5["run_id"].asstr()[:].tolist() == expected.run_id.values.tolist()
         assert h5["kl"][0, 2, 3, 4] == expected.kl[0, 2, 3, 4]
+        assert h5["gen_text"].asstr()[0, 2, 3] == expected.gen_text[0, 2, 3].item()
+        assert h5["unpaired"].attrs["flag_meanings"].decode().split() == ["paired", "unpaired"]
+        assert (h5["unpaired"][:] == expected.unpaired.values).all()
 
 
-def test_nco_reads_numbers_and_text(file, expected):
-    where = ["-d", "cell,0", "-d", "alpha,2", "-d", "prompt,3", "-d", "token,4"]
-    text = run("ncks", "-H", "-C", "-s", "%.9g", "-v", "kl", *where, str(file))
+def test_nco_reads_numbers_texts_and_flags(file, expected):
+    where = ["-d", "cell,0", "-d", "alpha,2", "-d", "prompt,3"]
+    number = ["-s", "%.9g", "-v", "kl", *where, "-d", "token,4"]
+    text = run("ncks", "-H", "-C", *number, str(file))
     assert float(text.split()[0]) == pytest.approx(expected.kl[0, 2, 3, 4].item(), rel=1e-7)
     assert str(expected.run_id[0].values) in run("ncks", "-C", "-v", "run_id", str(file))
+    said = run("ncks", "-H", "-C", "-s", "%s", "-v", "gen_text", *where, str(file))
+    assert said.strip() == expected.gen_text[0, 2, 3].item()
+    flag = run("ncks", "-H", "-C", "-s", "%d", "-v", "has_kl", "-d", "cell,0", str(file))
+    assert int(flag) == expected.has_kl[0].item() == 1
 
 
-def test_r_reads_numbers_and_text(file, expected):
-    script = (
-        "suppressMessages(library(ncdf4)); f <- nc_open(commandArgs(TRUE)[1]);"
-        "cat(ncvar_get(f, 'run_id')[1], sprintf('%.9g', ncvar_get(f, 'kl')[5, 4, 3, 1]))"
+def test_cdo_reads_what_has_at_most_three_dimensions(file, expected, tmp_path):
+    c_star = run("cdo", "-s", "output", "-selname,c_star", str(file)).split()
+    assert list(map(float, c_star)) == pytest.approx(expected.c_star.values, rel=1e-5)
+    one = tmp_path / "kl.nc"
+    run(
+        "ncwa",
+        "-C",
+        "-v",
+        "kl",
+        "-a",
+        "cell,alpha",
+        "-d",
+        "cell,0",
+        "-d",
+        "alpha,2",
+        str(file),
+        str(one),
     )
-    if "TRUE" not in run("Rscript", "-e", "cat(requireNamespace('ncdf4', quietly = TRUE))"):
-        pytest.skip("R's ncdf4 is not installed")
-    run_id, number = run("Rscript", "-e", script, str(file)).split()
+    kl = expected.kl[0, 2]
+    line = run("cdo", "-s", "infon", str(one)).splitlines()[1].split()
+    missing, minimum, mean, maximum = int(line[6]), *map(float, line[8:11])
+    assert missing == kl.isnull().sum()
+    assert (minimum, mean, maximum) == pytest.approx(
+        (kl.min().item(), kl.mean().item(), kl.max().item()), rel=1e-4
+    )
+
+
+def test_r_ncdf4_reads_numbers_texts_and_flags(file, expected):
+    script = """
+        f <- nc_open(file)
+        cat(ncvar_get(f, "run_id")[1], sprintf("%.9g", ncvar_get(f, "kl")[5, 4, 3, 1]),
+            ncvar_get(f, "gen_text")[4, 3, 1], ncvar_get(f, "has_kl")[1],
+            ncatt_get(f, "has_kl", "flag_meanings")$value, sep = "\\n")
+    """
+    run_id, number, said, flag, meanings = r("ncdf4", script, file).splitlines()
     assert run_id == expected.run_id[0].item()
+    assert float(number) == pytest.approx(expected.kl[0, 2, 3, 4].item(), rel=1e-7)
+    assert said == expected.gen_text[0, 2, 3].item()
+    assert meanings.split()[int(flag)] == "present"
+
+
+def test_r_stars_reads_numbers_and_their_coordinates(file, expected):
+    script = """
+        kl <- suppressWarnings(read_ncdf(file, var = "kl"))
+        cat(names(dim(kl)), "\\n", st_get_dimension_values(kl, "alpha"), "\\n",
+            sprintf("%.9g", kl$kl[5, 4, 3, 1]))
+    """
+    dims, alphas, number = r("stars", script, file).splitlines()[-3:]
+    assert tuple(dims.split()) == expected.kl.dims[::-1]
+    assert list(map(float, alphas.split())) == expected.alpha.values.tolist()
     assert float(number) == pytest.approx(expected.kl[0, 2, 3, 4].item(), rel=1e-7)

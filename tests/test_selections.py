@@ -108,6 +108,7 @@ def test_a_saved_selection_opens_as_it_was(whole, selection, suffix, tmp_path):
         assert ("run_id" in opened.xindexes) == ("cell" in chosen.dims)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
 def test_every_function_works_on_a_saved_selection_as_in_memory(sample_ds, selection, tmp_path):
     chosen = selection(sample_ds)
@@ -122,6 +123,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("selection", "suffix"),
     [*zip(SELECTIONS.values(), ["nc", "zarr"] * len(SELECTIONS), strict=False)],

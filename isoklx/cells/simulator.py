@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -147,6 +147,32 @@ def grid(
     return [
         CellSpec(model=model, method=method, seed=seed, window=window, **fields)
         for model, method, seed, window in itertools.product(models, methods, seeds, windows)
+    ]
+
+
+def sample(**fields: Any) -> list[CellSpec]:
+    """Twelve cells that show what there is: two models, three methods, two seeds, and texts.
+
+    Seed 1 of method "pca" repeats seed 0 to the byte, as greedy decoding does, so that ten of the
+    twelve are distinct. ``data/sample`` is made of them.
+
+    Parameters
+    ----------
+    **fields
+        Fields of `CellSpec`, the same for every cell.
+
+    Examples
+    --------
+    >>> len(sample()), sample(window=16)[1].run_id
+    (12, 'simulated-1B_pca_s1_w16')
+    """
+    models = ["example/simulated-1B", "example/simulated-8B"]
+    return [
+        replace(cell, texts=True, **fields)
+        for cell in [
+            *grid(models, ["pca"], repeat_seeds=True),
+            *grid(models, ["mean_diff", "directional_ablation"]),
+        ]
     ]
 
 

@@ -55,7 +55,7 @@ def write_cell(
         absent) and ``measured_with`` (versions, dtype, device, what is counted as an answer, hashes
         of the inputs). All of it must be the same in every call.
     history : sequence of mapping
-        The calibration, as `calibrate` returns it. ``c_star`` is one of its ``coeff``.
+        The calibration, as `isoklx.calibrate` returns it. ``c_star`` is one of its ``coeff``.
     alphas : sequence of float
         Doses of this call; ``coeff`` is alpha times ``c_star``. With none the cell is one that was
         calibrated, and not yet swept.

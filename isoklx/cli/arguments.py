@@ -216,8 +216,9 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
         return _Given(flag, text)
     if flag.switch:
         return _Given(flag, "true", bare=True)
-    # A value may be a negative number or a list that starts with one, and nothing else with a dash.
-    if not rest or (_looks_like_flag(rest[0]) and not re.match(r"-\.?[0-9]", rest[0])):
+    # A value may be a negative number or a list that starts with one, or a choice with a dash.
+    known_value = rest and (re.match(r"-\.?[0-9]", rest[0]) or rest[0] in flag.type.choices)
+    if not rest or (_looks_like_flag(rest[0]) and not known_value):
         raise UsageError(f"{spelling} needs a value: {flag.type.meaning}")
     return _Given(flag, rest.popleft())
 
@@ -230,7 +231,7 @@ def _flag_name(parameter: Parameter) -> str:
 def _unknown_flag(spelling: str, known: Sequence[Parameter], names: Sequence[str]) -> str:
     name = re.sub(r"^\W+", "", spelling).replace("-", "_")
     for each in known:
-        if each.flag and not each.switch and name in (each.type.item or each.type).choices:
+        if each.flag and not each.switch and name in each.type.choices:
             return f"unknown flag {spelling}; did you mean {each.written} {name}?"
     guess = nearest(name, names)
     hint = f"did you mean --{guess}?" if guess else "--help lists the flags"

@@ -93,7 +93,7 @@ def command_help(name: str, command: Command) -> str:
     known = parameters(command)
     arguments = [(each.written, meanings.get(each.name, "")) for each in known if not each.flag]
     options = [
-        (_spelling(each), f"{meanings.get(each.name, '')} {_default(each)}".strip())
+        (spelling(each), f"{meanings.get(each.name, '')} {_bracketed(each)}".strip())
         for each in known
         if each.flag
     ]
@@ -107,6 +107,55 @@ def command_help(name: str, command: Command) -> str:
     )
 
 
+def spelling(flag: Parameter) -> str:
+    """How a flag is written, with the name of its value.
+
+    Parameters
+    ----------
+    flag : Parameter
+        One that is a flag.
+
+    Returns
+    -------
+    str
+        A switch that is on by default is written as what turns it off.
+
+    Examples
+    --------
+    >>> spelling(Parameter("title", bool, default=True, flag=True, variadic=False))
+    '--notitle'
+    >>> spelling(Parameter("window", int, default=64, flag=True, variadic=False))
+    '--window INT'
+    """
+    if not flag.switch:
+        return f"{flag.written} {flag.type.metavar}"
+    return f"--no{flag.name}" if flag.default else flag.written
+
+
+def default(flag: Parameter) -> str:
+    """The default of a flag as one would write it.
+
+    Parameters
+    ----------
+    flag : Parameter
+        One that is a flag.
+
+    Returns
+    -------
+    str
+        Empty for a switch, and where the flag's absence is no value.
+
+    Examples
+    --------
+    >>> default(Parameter("alphas", tuple[float, ...], (0.5, 1.0), flag=True, variadic=False))
+    '0.5,1.0'
+    """
+    if flag.required or flag.switch or flag.default in (None, ""):
+        return ""
+    values = flag.default if isinstance(flag.default, tuple) else (flag.default,)
+    return ",".join(str(value) for value in values)
+
+
 def _usage(name: str, known: Sequence[Parameter]) -> str:
     start = f"usage: isoklx {name} "
     # A no-break space keeps a flag and its value on one line.
@@ -118,23 +167,15 @@ def _usage(name: str, known: Sequence[Parameter]) -> str:
 def _group(parameter: Parameter) -> str:
     if parameter.variadic:
         return f"{parameter.written} [{parameter.written} ...]"
-    spelling = _spelling(parameter) if parameter.flag else parameter.written
-    return spelling if parameter.required else f"[{spelling}]"
+    written = spelling(parameter) if parameter.flag else parameter.written
+    return written if parameter.required else f"[{written}]"
 
 
-def _spelling(flag: Parameter) -> str:
-    if not flag.switch:
-        return f"{flag.written} {flag.type.metavar}"
-    return f"--no{flag.name}" if flag.default else flag.written
-
-
-def _default(flag: Parameter) -> str:
+def _bracketed(flag: Parameter) -> str:
     if flag.required:
         return "[required]"
-    if flag.switch or flag.default in (None, ""):
-        return ""
-    values = flag.default if isinstance(flag.default, tuple) else (flag.default,)
-    return f"[default: {','.join(str(value) for value in values)}]"
+    said = default(flag)
+    return f"[default: {said}]" if said else ""
 
 
 def _width() -> int:

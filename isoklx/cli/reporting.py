@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoklx.cli.choosing import Scope, chosen
+from isoklx.cli.choosing import Scope
+from isoklx.cli.comparing import opened_part, refuse_one_sweep
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
 from isoklx.cli.outputs import Out, Target, say_written
@@ -28,6 +30,7 @@ def _report(
     threshold: float | None = None,
     survive: float = 0.9,
     confidence: float = 0.95,
+    against: Path | None = None,
     scope: Scope,
 ) -> None:
     """Write one page to look at: safe doses, figures, tables, and the rollouts to read.
@@ -39,20 +42,31 @@ def _report(
     ----------
     out : path
         The page; in a folder it is called report.html.
+    against : Path, optional
+        Another sweep, a file or a runs root: a section of the page says what changed from it to
+        FILE.
 
     Examples
     --------
     $ isoklx report outputs
     $ isoklx report outputs.nc --out page.html --window 512
+    $ isoklx report outputs --against outputs_before.nc
     """
-    import isoklx.sweeps.opening
     from isoklx.report.page import require_extra
 
     target = Target.of(out, PAGES)
     require_extra()
-    with isoklx.sweeps.opening.open_sweep(file, texts=True) as ds:
+    if against is not None:
+        refuse_one_sweep(file, against)
+    with ExitStack() as stack:
         written = draw_report(
-            chosen(ds, scope), target, threshold=threshold, survive=survive, confidence=confidence
+            opened_part(stack, file, scope),
+            target,
+            threshold=threshold,
+            survive=survive,
+            confidence=confidence,
+            against=None if against is None else opened_part(stack, against, scope),
+            against_name=str(against),
         )
     say_written(target, written, {"report": PAGES})
 
@@ -64,12 +78,23 @@ def draw_report(
     threshold: float | None,
     survive: float = 0.9,
     confidence: float = 0.95,
+    against: xr.Dataset | None = None,
+    against_name: str = "",
 ) -> list[Path]:
     """Write the page of a sweep, as ``report`` where the target names nothing else."""
     from isoklx.report.page import write_report
 
-    path = target.folder / f"{target.name or 'report'}.html"
-    return [write_report(ds, path, threshold=threshold, survive=survive, confidence=confidence)]
+    return [
+        write_report(
+            ds,
+            target.folder / f"{target.name or 'report'}.html",
+            threshold=threshold,
+            survive=survive,
+            confidence=confidence,
+            against=against,
+            against_name=against_name,
+        )
+    ]
 
 
 report: Callable[..., None] = grouped(_report)

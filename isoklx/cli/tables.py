@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from isoklx.cli.choosing import Cells, Scope, chosen
+from isoklx.cli.delivery import Delivery, print_table, say_delivered, write_table
 from isoklx.cli.drawing import (
     Saving,
     check,
@@ -20,35 +19,12 @@ from isoklx.cli.drawing import (
 )
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, TABLES, Files, Target, say_written
+from isoklx.cli.outputs import BOTH, TABLES
 from isoklx.errors import UsageError
 from isoklx.stats.quantities import Shown
 from isoklx.terminal import printable
 
-if TYPE_CHECKING:
-    from isoklx.tables.formats import Table
-
 SHOWN: tuple[Shown, ...] = ("survival", "kl_p95")
-
-WIDTH = 100
-"""Columns, where the output is no terminal."""
-
-
-@dataclass(frozen=True)
-class Delivery(Files):
-    """How a table reaches its reader.
-
-    Parameters
-    ----------
-    json : bool
-        Print the rows as JSON, with all digits, instead.
-    """
-
-    json: bool = False
-
-    def target(self, endings: Sequence[str]) -> Target | None:
-        """Where files with these endings are written, if they are."""
-        return None if self.out is None else Target.of(self.out, endings)
 
 
 @explained_by("isoklx.sweeps.opening.opened")
@@ -70,9 +46,9 @@ def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
     target = delivery.target(TABLES)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
         rows = headline(chosen(ds, cells))
-        written = _write(rows, "table", target)
-    _print(rows, json=delivery.json)
-    _say(target, written, {"table": TABLES}, json=delivery.json)
+        written = write_table(rows, "table", target)
+    print_table(rows, json=delivery.json)
+    say_delivered(target, written, {"table": TABLES}, json=delivery.json)
 
 
 @explained_by("isoklx.stats.survival.survival", "isoklx.sweeps.opening.opened")
@@ -125,15 +101,15 @@ def _survival(
             "ended": ended,
         }
         rows = isoklx.tables.captioned.survival(part, **choice)
-        written = _write(rows, "survival", target)
+        written = write_table(rows, "survival", target)
         try:
             written += [] if target is None else draw_survival(part, target, saving, **choice)
         except UsageError as error:  # a table may differ in more things than a figure
             if not written:
                 raise
             no_figure = f"no figure: {printable(error)}"
-    _print(rows, json=delivery.json)
-    _say(target, written, _files("survival", saving), json=delivery.json)
+    print_table(rows, json=delivery.json)
+    say_delivered(target, written, _files("survival", saving), json=delivery.json)
     if no_figure:
         print(no_figure, file=sys.stderr if delivery.json else None)
 
@@ -175,9 +151,9 @@ def _contrast(
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         part = chosen(ds, scope)
         rows = isoklx.tables.captioned.contrast(part, by, metric, threshold, distinct, ended)
-        written = _write(rows, "contrast", target)
-    _print(rows, json=delivery.json)
-    _say(target, written, {"contrast": TABLES}, json=delivery.json)
+        written = write_table(rows, "contrast", target)
+    print_table(rows, json=delivery.json)
+    say_delivered(target, written, {"contrast": TABLES}, json=delivery.json)
 
 
 @explained_by(
@@ -235,17 +211,17 @@ def _dose(
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         part = chosen(ds, scope)
         rows = captioned.dose(part, by, survive, confidence, *choice, ended)
-        written = _write(rows, "dose", target)
+        written = write_table(rows, "dose", target)
         if target is not None and target.name is None:
             response = captioned.response(part, by, *choice, ended=ended)
-            written += _write(response, "dose_response", target)
+            written += write_table(response, "dose_response", target)
         if target is not None:
             claim = {"survive": survive, "confidence": confidence, "ended": ended}
             how = dict(zip(("metric", "threshold", "distinct"), choice, strict=True))
             written += draw_dose_response(part, target, saving, show=show, by=by, **how, **claim)
-    _print(rows, json=delivery.json)
+    print_table(rows, json=delivery.json)
     files = {"dose": TABLES} | _files("dose_response", saving)
-    _say(target, written, files, json=delivery.json)
+    say_delivered(target, written, files, json=delivery.json)
 
 
 @explained_by("isoklx.sweeps.opening.opened")
@@ -268,19 +244,10 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
     with isoklx.sweeps.opening.open_sweep(file) as ds:
         part = chosen(ds, cells)
         rows = isoklx.tables.captioned.calibration(part)
-        written = _write(rows, "calibration", target)
+        written = write_table(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
-    _print(rows, json=delivery.json)
-    _say(target, written, _files("calibration", saving), json=delivery.json)
-
-
-def _write(table: Table, name: str, target: Target | None) -> list[Path]:
-    """Write a table, if it is asked for."""
-    from isoklx.tables.files import write_table
-
-    if target is None:
-        return []
-    return write_table(table, target.folder, target.name or name, target.among(TABLES))
+    print_table(rows, json=delivery.json)
+    say_delivered(target, written, _files("calibration", saving), json=delivery.json)
 
 
 def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
@@ -288,25 +255,6 @@ def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
     if saving.name:
         return {name: TABLES, **files_of(saving.name)}
     return files_of(name, BOTH)
-
-
-def _print(table: Table, *, json: bool) -> None:
-    """Print a table: last of all, for whoever reads may go away at any line of it."""
-    from isoklx.tables.formats import as_json, as_text
-
-    width = shutil.get_terminal_size((WIDTH, 0)).columns
-    print(as_json(table) if json else as_text(table, width))
-
-
-def _say(
-    target: Target | None, written: list[Path], files: dict[str, Sequence[str]], *, json: bool
-) -> None:
-    if target is None:
-        return
-    if not json:
-        print()
-    # With --json, standard output is for a program to read.
-    say_written(target, written, files, sys.stderr if json else sys.stdout)
 
 
 table: Callable[..., None] = grouped(_table)

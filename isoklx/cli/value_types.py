@@ -34,7 +34,7 @@ class ValueType:
     item : ValueType or None
         For a list, what its items are.
     choices : tuple of str
-        All that there is, where that is a few words.
+        Words that it, or an item of it, may be; of a union, those beside what is no word.
     """
 
     metavar: str
@@ -100,12 +100,15 @@ def _either(types: list[ValueType]) -> ValueType:
     metavar = "|".join(each.metavar for each in types if each.metavar not in listed)
     meanings = [each.item.meaning for each in types if each.item is not None]
     meaning = _alternatives([each.meaning for each in types if each.meaning not in meanings])
-    return ValueType(metavar, meaning, partial(_read_either, types))
+    item = next((each.item for each in types if each.item is not None), None)
+    choices = tuple(dict.fromkeys(word for each in types for word in each.choices))
+    return ValueType(metavar, meaning, partial(_read_either, types), item, choices)
 
 
 def _several(item: ValueType) -> ValueType:
     meaning = f"{item.meaning}, or several with commas between them"
-    return ValueType(f"{item.metavar},...", meaning, partial(_read_several, item), item)
+    reader = partial(_read_several, item)
+    return ValueType(f"{item.metavar},...", meaning, reader, item, item.choices)
 
 
 def _alternatives(names: list[str]) -> str:

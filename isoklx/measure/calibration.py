@@ -18,7 +18,7 @@ from isoklx.stats.kernels.quantiles import nan_quantiles
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibrate` found.
+    """What `isoklx.calibrate` found.
 
     Parameters
     ----------
@@ -35,6 +35,14 @@ class Calibration:
         ``n_pos`` (how many tokens), and ``per_t_mean``, ``per_t_p95`` and ``per_t_max`` over the
         rollouts at each token (0.0 where all had ended). For ``statistic="rms"`` also ``kl_rms``.
         In order of evaluation; of a round of several the nearest to the target is last.
+
+    Examples
+    --------
+    >>> found = calibrate(lambda coeff: [0.01 * coeff**2], target_kl=1.0, start=5.0)
+    >>> found.converged, found.reason
+    (True, '')
+    >>> [(step["coeff"], step["kl_p95"]) for step in found.history]
+    [(5.0, 0.25), (10.0, 1.0)]
     """
 
     c_star: float

@@ -77,6 +77,10 @@ def recheck(
         When a file is absent or cannot be read, or a coefficient is not what its dose stands for.
     MeasureError
         When the model cannot be loaded.
+
+    Examples
+    --------
+    $ isoklx recheck outputs/model_mean_diff_s0_w256 --samples 3
     """
     if samples < 1:
         raise UsageError(f"samples is {samples}; give at least 1")

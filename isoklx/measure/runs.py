@@ -126,8 +126,8 @@ def run(
     batch : int, optional
         Rollouts at a time. Without it as many as memory holds.
     scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT; each cell is a task of one of its
-        workers, which see models, files and OUT under the same names.
+        Address of a dask.distributed scheduler, ``tcp://HOST:PORT``; each cell is a task of one of
+        its workers, which see models, files and OUT under the same names.
     dry : bool
         Say which cells would be made, of how many tokens, in how much memory and how long, and
         make none.

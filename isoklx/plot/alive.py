@@ -24,7 +24,7 @@ from isoklx.plot.facets import (
     put_title,
     row_name,
 )
-from isoklx.plot.figure1_numbers import LINE, by_line
+from isoklx.plot.figure1_numbers import LINE, by_line, one_after_another
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR, Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes, Values, add_lines, draw_median, in_memory_if_small, shown
@@ -210,6 +210,7 @@ def _numbers(
     ds: xr.Dataset, by: str | None, threshold: float, calib_tokens: int, roll: int, edges: Edges
 ) -> xr.Dataset:
     """All that is drawn, in memory; KL is not normalised with 0 tokens to do it by."""
+    ds = in_memory_if_small(ds)
     kl = normalise_kl(ds, calib_tokens) if calib_tokens else ds["kl"]
     paired = ds.assign(pmass_eval=paired_pmass(ds))
     lives = lifetimes(paired, "pmass_eval", threshold).isel(threshold=0, drop=True)
@@ -224,7 +225,7 @@ def _numbers(
             part = part.assign_coords({f"{LINE}_{name}": (LINE, [label] * part.sizes[LINE])})
         lines.append(part)
     drawn = groups[0] if by is None else xr.concat(groups, by, coords="minimal", compat="override")
-    drawn = drawn.merge(xr.concat(lines, LINE, coords="minimal", compat="equals"))
+    drawn = drawn.merge(one_after_another(lines, LINE))
     return drawn.assign_attrs(
         window=int(ds["window"].max()),
         by=by or "",
@@ -236,7 +237,6 @@ def _numbers(
 
 def _of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr.Dataset]:
     """Median and counts of one dose, and its lines."""
-    cells = in_memory_if_small(cells)
     there, seen = cells["drawn"].notnull().any("token"), cells["end"] >= 0
     counts = {
         "n": there,

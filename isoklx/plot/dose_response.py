@@ -68,10 +68,12 @@ def dose_response(
         ``"effect"`` (on the answers), ``"repetition"``.
     by : str or sequence of str, optional
         Labels of a cell: a line for each group. By default each method.
-    metric, threshold, distinct, interval, ended
+    metric, threshold
         As for `isoklx.dose_response`. Survival has a panel for each threshold.
     survive, confidence
         As for `isoklx.safe_dose`, whose doses have a large open mark, and stand in the legend.
+    distinct, interval, ended
+        As for `isoklx.dose_response`.
     alphas : float or sequence of float, optional
         Doses; by default all that were run. A safe dose is then the largest of these.
     width : float or {"column", "page"}, optional

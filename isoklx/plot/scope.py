@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
@@ -54,14 +55,14 @@ def in_scope(
     optional = [name for name in OPTIONAL if name in ds.variables]
     schema.require(ds, [*NEEDED, *LABELS, "token", *(["fork"] if optional else []), *optional])
     ds = with_absent(restore_dims(ds), OPTIONAL)
-    ds = ds.isel(cell=np.flatnonzero(ds["has_kl"].values == 1))
+    ds = _where(ds, cell=ds["has_kl"].values == 1)
     ran = ds["gen_len"].notnull().any(["cell", "prompt"]).values
     if not ran.any():
         raise DatasetError("no cell of this sweep has per-token KL, so there is nothing to draw")
     ds = _of_window(ds, window)
     if alphas is not None:
         return select_alphas(ds, alphas)
-    return ds.isel(alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values)
+    return _where(ds, alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values)
 
 
 def split(ds: xr.Dataset, by: Sequence[str]) -> list[tuple[dict[str, Any], xr.Dataset]]:
@@ -85,7 +86,7 @@ def split(ds: xr.Dataset, by: Sequence[str]) -> list[tuple[dict[str, Any], xr.Da
         place = np.unravel_index(i, found.shape) if by else ()
         named = zip(found.labels.items(), place, strict=True)
         labels = {name: label.values[at].item() for (name, label), at in named}
-        groups.append((labels, ds.isel(cell=np.flatnonzero(code == i))))
+        groups.append((labels, _where(ds, cell=code == i)))
     return groups
 
 
@@ -136,7 +137,10 @@ def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
         there = ", ".join(map(str, windows))
         raise UsageError(f"window {window}: no cell with KL has it; there is {there}")
     chosen = windows[0] if window is None else window
-    ds = ds.isel(
-        cell=np.flatnonzero(ds["window"].values == chosen), token=ds["token"].values < chosen
-    )
-    return ds.isel(fork=ds["fork"].values <= chosen) if "fork" in ds.variables else ds
+    ds = _where(ds, cell=ds["window"].values == chosen, token=ds["token"].values < chosen)
+    return _where(ds, fork=ds["fork"].values <= chosen) if "fork" in ds.variables else ds
+
+
+def _where(ds: xr.Dataset, **masks: npt.NDArray[np.bool_]) -> xr.Dataset:
+    """Those at which the masks are true; no copy where that is all of them."""
+    return ds.isel({dim: np.flatnonzero(mask) for dim, mask in masks.items() if not mask.all()})

@@ -20,6 +20,7 @@ from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.plot.palette import method_styles
 from isoklx.report import figures
+from isoklx.report.compared import compared
 from isoklx.report.html_tables import html_table
 from isoklx.report.rollouts import Rollouts, pack_rollouts
 from isoklx.report.sentences import safe_dose_sentences
@@ -49,6 +50,8 @@ def write_report(
     threshold: float | None = None,
     survive: float = 0.9,
     confidence: float = 0.95,
+    against: xr.Dataset | None = None,
+    against_name: str = "the other sweep",
 ) -> Path:
     """Write the page of a sweep: a single file of HTML that opens from disk without a network.
 
@@ -62,6 +65,11 @@ def write_report(
         Of ``pmass_eval``, in (0, 1], by default 0.75: who is below it at a fork is dead.
     survive, confidence : float
         As for `isoklx.safe_dose`.
+    against : Dataset, optional
+        Another sweep; a section of the page says what changed from it to `ds`, as
+        `isoklx.compare` does.
+    against_name : str
+        What the page calls it.
 
     Returns
     -------
@@ -73,13 +81,27 @@ def write_report(
     DatasetError
         When `ds` is not a sweep. What it has no numbers for is left out, and the page says so.
     UsageError
-        When an option is out of range, or the extra ``report`` is not installed.
+        When an option is out of range, no cell is in both sweeps, or the extra ``report`` is not
+        installed.
     BuildError
         When the file cannot be written; what was there before is untouched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import isoklx
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> page = write_report(isoklx.open_sweep("data/sample"), f"{folder.name}/page.html")
+    >>> page.name, page.read_text()[:15]
+    ('page.html', '<!doctype html>')
+    >>> folder.cleanup()
     """
     require_extra()
     out = as_path(out)
-    text = _render(_content(restore_dims(ds), threshold, survive, confidence))
+    # First, for it may be refused.
+    other = None if against is None else compared(ds, against, against_name, threshold)
+    content = _content(restore_dims(ds), threshold, survive, confidence)
+    text = _render(content | {"compared": other})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -274,11 +296,13 @@ def _render(content: dict[str, Any]) -> str:
     )
     environment.filters["printable"] = printable
     rollouts: Rollouts | None = content["rollouts"]
+    other = content["compared"]
+    tables = [*content["tables"], *(other["tables"] if other else ())]
     data = {
         "figures": content["figures"],
         "legend": content["legend"],
         "rollouts": None if rollouts is None else rollouts.index,
-        "csv": {table["name"]: table.pop("csv") for table in content["tables"]},
+        "csv": {table["name"]: table.pop("csv") for table in tables},
     }
     assets = resources.files("isoklx.report") / "assets"
     return environment.get_template("report.html").render(

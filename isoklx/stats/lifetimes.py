@@ -203,18 +203,29 @@ def measured(ds: xr.Dataset, metric: str) -> xr.Dataset:
     >>> measured(isoklx.open_sweep("data/sample"), "pmass").has_pmass.sum().item()
     12
     """
-    if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}; give one of {', '.join(METRICS)}")
-    spec = METRICS[metric]
+    spec = metric_of(metric)
     schema.require(ds, [metric, spec.time, spec.length, spec.flag, "run_id", "window"])
     ds = restore_dims(ds)
-    has = _cells_with(ds, metric)
+    has = cells_with(ds, metric)
     if not has.any():
         other = OTHER_PMASS.get(metric, "")
-        raise absent(metric, other if other in ds and _cells_with(ds, other).any() else "")
+        raise absent(metric, other if other in ds and cells_with(ds, other).any() else "")
     if "unpaired" in ds and spec.unit == "prompt":
         ds = ds.assign({spec.length: ds[spec.length].where(ds["unpaired"] == 0)})
     return ds.assign({spec.flag: ds[spec.flag].copy(data=has.astype(np.int8))})
+
+
+def metric_of(name: str) -> Metric:
+    """Look up a metric.
+
+    Raises
+    ------
+    UsageError
+        For an unknown one; the message lists those that there are.
+    """
+    if name not in METRICS:
+        raise UsageError(f"unknown metric {name!r}; give one of {', '.join(METRICS)}")
+    return METRICS[name]
 
 
 def absent(metric: str, instead: str = "") -> DatasetError:
@@ -223,7 +234,8 @@ def absent(metric: str, instead: str = "") -> DatasetError:
     return DatasetError(f"no cell of this sweep has {metric}{there}")
 
 
-def _cells_with(ds: xr.Dataset, metric: str) -> npt.NDArray[np.bool_]:
+def cells_with(ds: xr.Dataset, metric: str) -> npt.NDArray[np.bool_]:
+    """Tell which cells of a sweep, with all its dimensions, have a metric; as `measured` does."""
     spec = METRICS[metric]
     has = np.array(ds[spec.flag].values == 1) & bool(ds[metric].size)
     if metric in OTHER_PMASS and has.any():
@@ -243,9 +255,10 @@ def checked_thresholds(metric: str, threshold: float | Sequence[float] | None) -
     Raises
     ------
     UsageError
-        When one is out of range, given twice or no number, or there is no default.
+        When one is out of range, given twice or no number, or there is no default; and for an
+        unknown metric.
     """
-    spec = METRICS[metric]
+    spec = metric_of(metric)
     if threshold is None:
         if not spec.default:
             raise UsageError(f"metric {metric!r} has no default threshold; give one, in nats")

@@ -41,7 +41,7 @@ def repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArr
     Returns
     -------
     DataArray
-        str, along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` that is repeated,
+        Of str along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` that is repeated,
         empty where none is, as at doses without a number.
 
     Raises
@@ -70,8 +70,10 @@ def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Datase
 
     Parameters
     ----------
-    ds, by
-        As for `repeats`.
+    ds : Dataset
+        As for `isoklx.repeats`.
+    by : str or sequence of str, optional
+        As for `isoklx.repeats`.
 
     Returns
     -------

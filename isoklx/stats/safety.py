@@ -73,8 +73,8 @@ def safe_dose(
         prompts_needed
             How many prompts, all alive, would put the bound at `survive`.
         coeff
-            What `safe_dose` comes to in each cell of the group: a single number where they agree to
-            six digits, else one per ``run_id``.
+            What ``safe_dose`` comes to in each cell of the group: a single number where they agree
+            to six digits, else one per ``run_id``.
 
     Raises
     ------

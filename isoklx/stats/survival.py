@@ -225,7 +225,7 @@ def survival_summary(
     Parameters
     ----------
     ds, metric, threshold, by, distinct, interval, ended
-        As for `survival`.
+        As for `isoklx.survival`.
 
     Returns
     -------

@@ -19,8 +19,8 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        bool, of the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in the
-        precision of ``kl``; NaN is not above, so that it is False where there is no KL at all.
+        Of bool and the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in
+        the precision of ``kl``; NaN is not above, so that it is False where there is no KL at all.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def share_above(ds: xr.Dataset) -> xr.DataArray:
     """Tell which share of each trajectory's tokens had a KL above ``target_kl``.
 
     At alpha 1 about 5% of all tokens are above by construction, so that nearly every trajectory
-    has `crossed`; how long it stayed above says more.
+    has `isoklx.crossed`; how long it stayed above says more.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def share_above(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        float64, of the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in
-        the precision of ``kl``; NaN where there is no KL.
+        Of float64 and the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above,
+        in the precision of ``kl``; NaN where there is no KL.
 
     Raises
     ------

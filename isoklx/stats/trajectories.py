@@ -109,7 +109,7 @@ def quantile(
     Returns
     -------
     DataArray
-        float64, of dims ``quantile`` (unless `q` is a single number) and those of `da` that are
+        Of float64 and dims ``quantile`` (unless `q` is a single number) and those of `da` that are
         left, with their labels and the attributes of `da`; lazy where `da` is. NaN where there is
         no value at all.
 
@@ -175,12 +175,14 @@ def bands(
     ----------
     sweep : Dataset or DataArray
         A sweep, of which ``kl`` is taken, or any array along ``token``.
-    q, dim
-        As for `quantile`.
+    q : float or sequence of float
+        As for `isoklx.quantile`.
     roll : int, optional
-        As for `smooth`; by default an eighth of the number of tokens, as of `default_roll`.
+        As for `isoklx.smooth`; by default an eighth of the number of tokens made odd, at most 65.
+    dim : str or sequence of str
+        As for `isoklx.quantile`.
     edges : {"shrink", "repeat"}
-        As for `smooth`.
+        As for `isoklx.smooth`.
     distinct : bool
         Whether what repeats another cell of a sweep to the byte, dose by dose, is left out; of an
         array there is no telling.
@@ -188,13 +190,13 @@ def bands(
     Returns
     -------
     DataArray
-        float64, along ``quantile``, what `dim` leaves, and ``token``; lazy where `sweep` is. NaN
+        Of float64 along ``quantile``, what `dim` leaves, and ``token``; lazy where `sweep` is. NaN
         at tokens that no trajectory reached.
 
     Raises
     ------
     UsageError
-        As `quantile` and `smooth`.
+        As `isoklx.quantile` and `isoklx.smooth`.
     DatasetError
         When a Dataset has no ``kl``, or not what repeats are told by.
 

@@ -29,10 +29,9 @@ def open_sweep(
     path : str or Path, or sequence of them
         What `isoklx.build` wrote, netCDF or Zarr; a selection of that, saved by xarray; or a runs
         root (a folder of cells). The cells of a root are parsed once, here; their large arrays then
-        wait in a temporary folder until they are asked for (see `isoklx.backend`). Of several,
-        labels align the cells, and parts of one cell (the same files) become one again. Cells of
-        one name that are of different files stay two, each called as ``dense/pca_s0_w512``, after
-        the sweep that it is of.
+        wait in a temporary folder until they are asked for. Of several, labels align the cells, and
+        parts of one cell (the same files) become one again. Cells of one name that are of different
+        files stay two, each called as ``dense/pca_s0_w512``, after the sweep that it is of.
     chunks : "auto", int, dict or None
         As for `xarray.open_dataset`. By default arrays are dask-backed when ``kl`` is larger than
         256 MiB, in the file's own chunks; those of a root are single cells.

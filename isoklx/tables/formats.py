@@ -6,7 +6,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,10 +94,28 @@ def as_json(table: Table) -> str:
       }
     ]
     """
-    rows = [
-        {name: value if _there(value) else None for name, value in row.items()}
-        for row in table.frame.to_dict("records")
-    ]
+    return json.dumps(_rows(table), indent=2, allow_nan=False)
+
+
+def as_json_object(tables: Mapping[str, Table]) -> str:
+    r"""Write several tables as one object: of each its rows, as `as_json` has them, by its name.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+        The tables; their captions are left out.
+
+    Returns
+    -------
+    str
+        JSON of ASCII alone.
+
+    Examples
+    --------
+    >>> as_json_object({"cells": Table(pd.DataFrame(columns=["cell"]), (), "")})
+    '{\n  "cells": []\n}'
+    """
+    rows = {name: _rows(table) for name, table in tables.items()}
     return json.dumps(rows, indent=2, allow_nan=False)
 
 
@@ -187,6 +205,13 @@ def readable(table: Table) -> pd.DataFrame:
     ['1.235', '']
     """
     return _shown(table, text=printable, missing="")
+
+
+def _rows(table: Table) -> list[dict[str, Any]]:
+    return [
+        {str(name): value if _there(value) else None for name, value in row.items()}
+        for row in table.frame.to_dict("records")
+    ]
 
 
 def _shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 
 from isoklx.cells.simulator import CellSpec, grid, simulate
+from isoklx.cells.simulator import sample as sample_cells
 from isoklx.errors import UsageError
 
-PROJECT = Path(__file__).resolve().parents[2]
 PER_ALPHA = {"pmass", "pmass_eval", "p_true", "argmax_str", "was_thinking", "answer_label"}
 SMALL = CellSpec(window=16, prompts=3, questions=2, alphas=(0.0, 1.0, 4.0))
 
@@ -247,7 +246,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_the_sample_is_what_its_script_makes(sample, tmp_path):
-    runpy.run_path(str(PROJECT / "scripts" / "make_sample.py"))["make_sample"](tmp_path)
+def test_the_sample_that_the_project_ships_is_made_so(sample, tmp_path):
+    simulate(tmp_path, sample_cells())
     assert contents(sample) == contents(tmp_path)
     assert sum(map(len, contents(sample).values())) < 3e6

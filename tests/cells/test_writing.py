@@ -79,7 +79,7 @@ def test_a_build_of_it_has_no_note_and_skips_nothing(folder: Path, tmp_path: Pat
     seed=st.integers(0, 2**32 - 1),
     broken=st.floats(0, 1),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_is_measured_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     shape: tuple[int, int, int],
@@ -370,6 +370,7 @@ def write_and_die(folder: Path, at: int, how_many: Any) -> None:
     how_many.value = count
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_cell_is_read_and_goes_on_to_the_same_bytes(
     folder: Path,
 ) -> None:

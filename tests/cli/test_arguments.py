@@ -32,6 +32,9 @@ def figure(
 def convert(source: Path, target: Path, *, precision: int) -> None: ...
 
 
+def run(*models: str, sign: Literal["+", "-"] = "+", seed: int | tuple[int, ...] = 0) -> None: ...
+
+
 def refusal(command: object, line: str) -> str:
     with pytest.raises(UsageError) as error:
         canonical_words(command, line.split())  # type: ignore[arg-type]
@@ -74,6 +77,16 @@ def test_a_switch_is_turned_on_and_off(switch: str, value: str) -> None:
 @pytest.mark.parametrize("text", ["-1", "-1,0.5", "-.5", "-1e-3"])
 def test_a_value_may_be_a_negative_number(text: str) -> None:
     assert canonical_words(build, ["a", "--alphas", text]) == ["a", f"--alphas={text}"]
+
+
+def test_a_value_may_be_a_hyphen_where_that_is_a_choice() -> None:
+    assert canonical_words(run, ["m", "--sign", "-"]) == ["m", "--sign=-"]
+    assert refusal(run, "m --sign -x") == "--sign needs a value: + or -"
+
+
+def test_one_or_several_are_a_list_as_well() -> None:
+    hint = "lists are written with commas, --seed 0,1"
+    assert refusal(run, "m --seed 0 1") == f"unexpected argument '1': {hint}"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,20 @@ def test_a_type_is_named_to_the_user(annotation: Any, metavar: str, meaning: str
     assert value_type(annotation).meaning == meaning
 
 
+@pytest.mark.parametrize(
+    ("annotation", "choices"),
+    [
+        (Literal["a", "b"], ("a", "b")),
+        (tuple[Literal["a", "b"], ...], ("a", "b")),
+        (Literal["a", "b"] | tuple[Literal["a", "b"], ...], ("a", "b")),
+        (float | Literal["auto"], ("auto",)),
+        (tuple[int, ...] | None, ()),
+    ],
+)
+def test_the_words_that_a_value_may_be_are_known(annotation: Any, choices: tuple[str, ...]) -> None:
+    assert value_type(annotation).choices == choices
+
+
 @pytest.mark.parametrize("annotation", [dict, list[int], tuple[int, int], None, "int"])
 def test_an_annotation_that_cannot_be_read_is_a_mistake_of_the_signature(annotation: Any) -> None:
     with pytest.raises(TypeError, match="cannot be annotated"):

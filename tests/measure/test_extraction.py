@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -141,7 +141,6 @@ class Clipped:
 STATES = hnp.arrays(np.float32, (5, 4), elements=st.floats(-100, 100, width=32))
 
 
-@settings(deadline=None)
 @given(positive=STATES, negative=STATES, method=st.sampled_from(METHODS))
 def test_a_direction_is_a_unit_vector_that_turns_round_with_the_sides(
     positive: np.ndarray, negative: np.ndarray, method: str

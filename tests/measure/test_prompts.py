@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isoklx.errors import UsageError
@@ -58,7 +58,6 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
     assert read_prompts(written(tmp_path, "\ufeffone\n", "prompts.txt")).rows == ("one",)
 
 
-@settings(deadline=None)
 @given(prompts=st.lists(TEXTS, min_size=1, max_size=5, unique=True))
 def test_any_prompt_survives_being_written_as_json(
     prompts: list[str], tmp_path_factory: pytest.TempPathFactory

@@ -20,7 +20,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import isoklx
-from scripts.make_gallery import FIGURES, SAMPLE
+from scripts.draw_readme import PROJECT, drawn, figures
 
 BASELINES = Path(__file__).with_name("baselines.json")
 
@@ -71,8 +71,8 @@ def _text(text: Any) -> str:
 
 
 def draw(name: str, ds: xr.Dataset) -> Figure:
-    drawn = FIGURES[name](ds)
-    return getattr(drawn, "fig", drawn)
+    drawn(name, ds=ds)
+    return plt.gcf()
 
 
 def assert_alike(found: Any, expected: Any, where: str) -> None:
@@ -90,7 +90,7 @@ def assert_alike(found: Any, expected: Any, where: str) -> None:
         assert found == expected, where
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", figures())
 def test_a_figure_is_as_it_was_when_it_was_looked_at(sample_ds: xr.Dataset, name: str) -> None:
     expected = json.loads(BASELINES.read_text())[name]
     assert_alike(described(draw(name, sample_ds)), expected, name)
@@ -105,9 +105,9 @@ def test_a_baseline_notices_a_line_that_moved(sample_ds: xr.Dataset) -> None:
 
 if __name__ == "__main__":
     mpl.use("agg")
-    sample = isoklx.open_sweep(SAMPLE)
+    sample = isoklx.open_sweep(PROJECT / "data" / "sample")
     found = {}
-    for each in FIGURES:
+    for each in figures():
         found[each] = described(draw(each, sample))
         plt.close("all")
     lines = (f'"{name}": {json.dumps(each, ensure_ascii=False)}' for name, each in found.items())

@@ -168,6 +168,7 @@ def test_the_data_of_a_figure_draw_it_again(whole: Grid) -> None:
     assert whole.fig.get_suptitle() == again.fig.get_suptitle()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [3.3, 5.5, 7.0])
 @pytest.mark.parametrize("doses", [1, 5, 8])
 def test_all_text_can_be_read_at_any_width(

@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [3.3, 5.5, 7.0])
 @pytest.mark.parametrize("doses", [1, 5, 8])
 def test_figure_1_can_be_read_at_any_width(
@@ -38,6 +39,7 @@ def test_figure_1_can_be_read_at_any_width(
     assert shown == eight_doses["alpha"].values[-doses:].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "doses"), [(3.3, 8), (5.5, 5), (7.0, 1)])
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_can_be_read_at_any_width(

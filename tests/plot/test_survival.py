@@ -191,6 +191,7 @@ def test_a_curve_that_is_alone_is_not_dashed(real: xr.Dataset) -> None:
     assert not [line for line in ax.lines if line.is_dashed()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -63,6 +63,7 @@ def pixels(drawn: Any) -> npt.NDArray[Any]:
     return np.asarray(plt.imread(image))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_numbers_alone_draw_the_same_picture(
     sample_ds: xr.Dataset, tmp_path: Path, name: str

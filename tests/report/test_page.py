@@ -207,6 +207,7 @@ def test_the_command_writes_the_page_where_it_is_told(sample, tmp_path):
     assert "file name ending in .html" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_aggregate_writes_it_as_well(sample, tmp_path):
     done = run("aggregate", sample, "--out", tmp_path / "figs", "--report")
     assert done.returncode == 0, done.stderr

@@ -29,6 +29,7 @@ def test_a_process_that_fails_is_no_measurement(benchmark: dict[str, Any]) -> No
         benchmark["measure"]([sys.executable, "-c", "raise SystemExit(3)"])
 
 
+@pytest.mark.slow
 def test_figures_are_measured_from_a_sweep_made_on_demand(
     benchmark: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

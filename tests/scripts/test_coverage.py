@@ -22,6 +22,7 @@ def covered(rows: list[list[str]], column: str) -> list[float]:
     return [float(row[place].split()[0]) for row in rows[1:]]
 
 
+@pytest.mark.slow
 def test_it_prints_the_tables_of_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
     coverage.main(["--sets", "60"])
     printed, written = tables(capsys.readouterr().out), tables(DOCS.read_text())

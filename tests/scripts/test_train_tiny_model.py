@@ -13,6 +13,7 @@ pytest.importorskip("transformers", reason="needs the extra `run`")
 from scripts import train_tiny_model
 
 
+@pytest.mark.slow
 def test_the_same_steps_give_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

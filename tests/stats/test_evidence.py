@@ -82,8 +82,9 @@ copies = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATISTICS)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(copies=copies, first=st.booleans())
 def test_cells_that_repeat_others_at_any_doses_change_nothing(
     ds: xr.Dataset, name: str, copies: list[tuple[int, list[bool]]], first: bool
@@ -95,7 +96,7 @@ def test_cells_that_repeat_others_at_any_doses_change_nothing(
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(cells=st.permutations(range(5)), prompts=st.permutations(range(5)))
 def test_the_order_of_cells_and_prompts_changes_nothing(
     ds: xr.Dataset, name: str, cells: list[int], prompts: list[int]
@@ -118,8 +119,9 @@ def test_the_other_doses_of_a_file_have_no_say(ds: xr.Dataset, name: str) -> Non
     assert_same(alone, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATISTICS)
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(
     halves=st.lists(st.booleans(), min_size=5, max_size=5).filter(lambda x: 0 < sum(x) < 5),
     dose=st.sampled_from([None, 0, 1, 2]),

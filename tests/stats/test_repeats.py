@@ -82,7 +82,8 @@ def test_the_measured_sweep_has_the_repeats_that_were_counted(real, oracle):
 numbers = st.sampled_from([0.0, -0.0, 1.0, np.nan, OTHER_NAN])
 
 
-@settings(deadline=None, max_examples=40)
+@pytest.mark.slow
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=6),
     st.lists(st.sampled_from(["pca", "sae"]), min_size=6, max_size=6),

@@ -120,7 +120,7 @@ KEYS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keys=st.tuples(KEYS, KEYS, KEYS, KEYS))
 @example(keys=(0, 1, 2, 0))
 def test_any_part_is_what_numpy_would_take(memory_and_lazy, keys):

@@ -54,7 +54,8 @@ def test_a_sweep_in_two_files_is_the_sweep(sample, tmp_path, suffix):
     xr.testing.assert_equal(mixed, whole)
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=25)
 @given(data=st.data())
 def test_parts_of_any_kind_are_the_whole_again(lazy, data):
     dim = data.draw(st.sampled_from(["cell", "alpha", "prompt", "token", "fork", "question"]))

@@ -38,6 +38,7 @@ def test_what_was_converted_need_not_be_parsed_again(root, tmp_path):
     assert report.notes == built.notes != ()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_cells(tmp_path):
     rows = np.random.default_rng(0).random((4, 25_000), dtype="f4").tolist()
 

@@ -79,6 +79,7 @@ def make_one_worker_mortal(cluster, stage):
         return client.run(os.getpid, workers=[victim])[victim]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["perform", "write"])
 def test_a_worker_that_dies_costs_a_retry_and_not_the_result(
     cluster, sample, expected, tmp_path, monkeypatch, stage

@@ -71,6 +71,7 @@ def test_a_file_and_its_root_hold_the_same(root, tmp_path, name):
         same(ds, copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("first", [False, True])
 def test_texts_come_and_go_as_in_a_build_from_scratch(root, tmp_path, name, first):

@@ -52,12 +52,25 @@ def interpolate(
     step, span = np.take_along_axis(padded, right, axis=-1) - start, place[right] - origin
     slope = step / np.where(span > 0, span, 1.0)
 
+    line = np.empty((*values.shape[:-1], len(positions)), values.dtype)
     gap = np.searchsorted(ordered, positions, side="right")
-    line = np.take(slope, gap, axis=-1)
-    line *= positions - np.take(origin, gap, axis=-1)
-    line += np.take(start, gap, axis=-1)
+    for j, where in _runs(gap):
+        along = positions[where] - origin[..., j, np.newaxis]
+        along *= slope[..., j, np.newaxis]
+        along += start[..., j, np.newaxis]
+        line[..., where] = along
     np.copyto(line, np.nan, where=~(positions < lengths[..., np.newaxis]))
-    return line.astype(values.dtype, copy=False)
+    return line
+
+
+def _runs(labels: NDArray[np.intp]) -> list[tuple[int, slice]]:
+    """Stretches of one label: neighbouring positions lie in one gap, of which there are few."""
+    edges = np.flatnonzero(np.diff(labels)) + 1
+    starts = [0, *edges.tolist()] if labels.size else []
+    return [
+        (int(labels[start]), slice(start, stop))
+        for start, stop in zip(starts, [*edges.tolist(), labels.size], strict=False)
+    ]
 
 
 def _own_neighbours(finite: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import beta, norm, t
@@ -43,7 +43,6 @@ unit_values = hnp.arrays(
 )
 
 
-@settings(deadline=None)
 @given(unit_values)
 def test_intervals_contain_the_estimate_whatever_the_units(values):
     present = ~np.isnan(values)

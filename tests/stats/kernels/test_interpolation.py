@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -28,7 +28,6 @@ def row_by_row(values, ends, knots, positions):
     return np.array(rows)
 
 
-@settings(deadline=None)
 @given(masses, lengths)
 def test_it_is_numpys_interpolation_through_the_own_finite_knots(values, ends):
     line = interpolate(values, ends, KNOTS, TOKENS)

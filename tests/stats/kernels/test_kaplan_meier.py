@@ -96,6 +96,7 @@ def test_restricted_mean_is_that_of_lifelines():
         assert km.restricted_mean(survival, TIMES, horizon) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
     earlier = np.append(0, TIMES[:-1])
     for (ended, died), horizon in zip(SETS, [34, 40] * len(SETS), strict=False):

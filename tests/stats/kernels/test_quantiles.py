@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,7 +21,6 @@ def slice_by_slice(samples, q, axes):
     return np.reshape(quantiles, (*samples.shape[: samples.ndim - axes], q.size))
 
 
-@settings(deadline=None)
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @given(data=st.data(), q=levels, axes=st.integers(1, 3))
 def test_the_numbers_are_those_of_numpy(dtype, data, q, axes):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -47,7 +47,6 @@ both_edges = pytest.mark.parametrize("edges", EDGES)
 
 
 @both_edges
-@settings(deadline=None)
 @given(rows(), st.one_of(widths, st.integers(20, 90)))
 def test_it_is_the_mean_of_the_window_spikes_and_all(edges, series, width):
     expected = [by_hand(row, width, edges) for row in series.tolist()]

@@ -1,0 +1,144 @@
+"""The command that prints what a shell completes: commands, their flags, and what these take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from isoklx.cli.arguments import Command, Parameter, parameters
+from isoklx.cli.explanations import explanation
+
+HELP = "Explain the command"
+
+
+@dataclass(frozen=True)
+class Value:
+    """What stands after a flag, or in a place.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    words : tuple of str
+        What it may be, as far as that is a few words.
+    several : bool
+        Whether several are written with commas between them.
+    files : bool
+        Whether a file may be meant.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    several: bool = False
+    files: bool = False
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag as it is written, what it does, and its value unless it is a switch."""
+
+    written: str
+    about: str
+    value: Value | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A command: what it does, its flags, and its places, the last of which may take many words."""
+
+    name: str
+    about: str
+    flags: tuple[Flag, ...]
+    places: tuple[Value, ...]
+    variadic: bool = False
+
+
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print the script by which a shell completes commands, flags and what they take.
+
+    The script is of this version's commands, and starts no Python when a key is pressed. Its first
+    lines say where to keep it.
+
+    Parameters
+    ----------
+    shell : {"bash", "zsh", "fish"}
+        The shell.
+
+    Examples
+    --------
+    $ isoklx completion bash
+    """
+    from isoklx.cli import completion_scripts
+    from isoklx.cli.commands import COMMANDS
+
+    write = {
+        "bash": completion_scripts.bash,
+        "zsh": completion_scripts.zsh,
+        "fish": completion_scripts.fish,
+    }[shell]
+    print(write(usages(COMMANDS)), end="")
+
+
+def usages(commands: Mapping[str, Command]) -> list[Usage]:
+    """List what can be written on a command line.
+
+    Parameters
+    ----------
+    commands : mapping of str to callable
+        The commands by name.
+
+    Returns
+    -------
+    list of Usage
+        One for each command, and one for ``help``.
+
+    Examples
+    --------
+    >>> def info(file: str, *, strict: bool = False) -> None:
+    ...     '''Say what a file holds.'''
+    >>> [(each.name, [flag.written for flag in each.flags]) for each in usages({"info": info})]
+    [('info', ['--strict', '--help']), ('help', [])]
+    """
+    helps = Usage("help", "Explain a command", (), (Value("command", tuple(commands)),))
+    return [*(_usage(name, commands[name]) for name in commands), helps]
+
+
+def _usage(name: str, command: Command) -> Usage:
+    about = explanation(command)
+    known = parameters(command)
+    flags = [
+        Flag(_written(each), _sentence(about.meanings.get(each.name, "")), _value(each))
+        for each in known
+        if each.flag
+    ]
+    places = [each for each in known if not each.flag]
+    return Usage(
+        name,
+        _sentence(about.summary),
+        (*flags, Flag("--help", HELP)),
+        tuple(value for each in places if (value := _value(each)) is not None),
+        variadic=any(each.variadic for each in places),
+    )
+
+
+def _written(flag: Parameter) -> str:
+    return f"--no{flag.name}" if flag.switch and flag.default else flag.written
+
+
+def _value(parameter: Parameter) -> Value | None:
+    if parameter.switch:
+        return None
+    accepted = parameter.type
+    number = (accepted.item or accepted).metavar in ("INT", "NUMBER")
+    return Value(
+        parameter.written.removeprefix("--").lower(),
+        accepted.choices,
+        several=accepted.item is not None,
+        files=not accepted.choices and not number,
+    )
+
+
+def _sentence(text: str) -> str:
+    """The first one, for there is a line for each."""
+    return text.partition(". ")[0].removesuffix(".")

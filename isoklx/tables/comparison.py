@@ -1,0 +1,236 @@
+"""Two sweeps of the same cells: what changed from one to the other."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from isoklx.cells.dose_labels import union
+from isoklx.stats.kernels.multiple_tests import holm
+from isoklx.stats.lifetimes import Ended, checked_thresholds
+from isoklx.stats.measured_twice import (
+    CONTRAST,
+    comparable,
+    contrast_of,
+    end_survival,
+    repeated_doses,
+    same_numbers,
+    side_by_side,
+)
+from isoklx.stats.same_cells import KEY, same_cells
+from isoklx.tables.changed_settings import CellSettings, changed_settings, same_prompts
+
+PAIRED = ("same texts", "same hash", "same number")
+"""Words of `same_prompts` for prompts that can be paired."""
+
+C_STAR = ("c_star_a", "c_star_b", "c_star_ratio")
+CELLS = (
+    *("cell", "found_in", "same_numbers", "same_files", *C_STAR, "changed", "prompts", *KEY),
+    "cell_b",
+)
+SETTINGS = ("setting", "a", "b", "n_cells")
+SURVIVAL = ("survival_a", "survival_b")
+KL_P95 = ("kl_p95_a", "kl_p95_b")
+Row = dict[str, Any]
+DOSES = ("cell", "threshold", "alpha", *SURVIVAL, *CONTRAST, "p_holm", *KL_P95)
+
+
+class Comparison(NamedTuple):
+    """What changed from sweep A to sweep B.
+
+    Parameters
+    ----------
+    cells, settings, doses : DataFrame
+        As `isoklx.compare` describes them.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> cells, settings, doses = isoklx.compare(*[isoklx.open_sweep("data/sample")] * 2)
+    >>> len(cells), len(settings)
+    (12, 0)
+    """
+
+    cells: pd.DataFrame
+    settings: pd.DataFrame
+    doses: pd.DataFrame
+
+
+def compare(
+    a: xr.Dataset,
+    b: xr.Dataset,
+    metric: str = "pmass_eval",
+    threshold: float | Sequence[float] | None = None,
+    distinct: bool = True,
+    ended: Ended = "censored",
+) -> Comparison:
+    """Compare two sweeps, cell by cell: what was changed, and what came of it.
+
+    Cells are the same that have the same short name of the model, method, seed and window. Where a
+    sweep has several such, the sign of ``c_star``, the layer, the model's full name or, last of
+    all, ``run_id`` tells them apart.
+
+    Parameters
+    ----------
+    a, b : Dataset
+        Sweeps, or selections of them. Opened with ``texts=True``, their prompts can be compared.
+    metric, threshold
+        As for `isoklx.survival`.
+    distinct : bool
+        Leave out the doses at which a cell, in both sweeps, repeats an earlier one to the byte.
+    ended
+        As for `isoklx.survival`.
+
+    Returns
+    -------
+    Comparison
+        Three DataFrames.
+
+        cells
+            One row per cell of either: ``cell``, its ``run_id`` in `a` (in `b` where it is only
+            there), and ``cell_b``, that in `b` where it is another; ``found_in`` "both", "A" or
+            "B"; ``c_star_a``, ``c_star_b``, and ``c_star_ratio``, B over A; and ``model_short``,
+            ``method``, ``seed``, ``window``. Of those in both: ``same_numbers``, whether ``kl`` and
+            ``pmass_eval`` are identical at every dose that both were run at, and ``same_files``,
+            whether they were made of the same files (booleans; NA where that is unknown);
+            ``changed``, the names of the settings that differ; and ``prompts``: "same texts", "same
+            hash" (of the file of prompts, in ``measured_with``), "same number" where no more is
+            known, "different", or "none".
+        settings
+            One row per change: ``setting``, what it was in ``a`` and is in ``b``, both as text, and
+            the number of cells, ``n_cells``. ``doses``, ``prompts``, ``questions`` (numbers) and
+            ``forks`` are those that there are numbers of. What ``measured_with`` holds is compared
+            value by value; of hashes 12 digits are shown.
+        doses
+            One row per cell in both, ``threshold`` and ``alpha`` that either was run at:
+            ``survival_a``, ``survival_b`` at the end of the window; ``end_difference``, B minus A,
+            with its 95% interval ``end_lower``, ``end_upper``, ``p_value`` of the log-rank test,
+            ``p_holm``, adjusted for the rows of this table, and ``n_prompts``, all as
+            `isoklx.survival_contrast` has them; ``kl_p95_a``, ``kl_p95_b`` in nats. NaN where there
+            is no number; differences are of the doses of cells whose prompts are not different.
+
+    Raises
+    ------
+    DatasetError
+        When one is not a sweep.
+    UsageError
+        When no cell is in both, and as `isoklx.survival` does.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> ds = isoklx.open_sweep("data/sample")
+    >>> found = compare(ds.assign(c_star=ds.c_star / 2), isoklx.select(ds, method="pca"))
+    >>> found.cells.found_in.value_counts().to_dict()
+    {'A': 8, 'both': 4}
+    >>> found.cells.c_star_ratio.max()
+    np.float64(2.0)
+    """
+    thresholds = checked_thresholds(metric, threshold)
+    one, other = (_Sweep.of(ds, metric, thresholds, ended) for ds in comparable(a, b))
+    found = same_cells(one.ds, other.ds)
+    nothing: list[set[float]] = [set() for _ in found.pairs]
+    again = repeated_doses(one.ds, other.ds, found.pairs) if distinct else nothing
+    cells: list[Row] = []
+    doses: list[Row] = []
+    changes: Counter[tuple[str, str, str]] = Counter()
+    for (i, j), repeated in zip(found.pairs, again, strict=True):
+        pair = side_by_side(one.ds, i, other.ds, j)
+        differing = changed_settings(one.settings, i, other.settings, j)
+        changes.update((name, *values) for name, values in differing.items())
+        prompts = same_prompts(metric, one.settings, i, other.settings, j)
+        results = {"same_numbers": same_numbers(pair), "prompts": prompts}
+        cells.append(_in_both(one, i, other, j) | results | {"changed": ", ".join(differing)})
+        ran = union([*one.settings.doses(i), *other.settings.doses(j)]).tolist()
+        at = list(product(thresholds, [alpha for alpha in ran if alpha not in repeated]))
+        rows = [_at_dose(one, i, other, j, each, alpha) for each, alpha in at]
+        common = [row["alpha"] for row in rows if all(name in row for name in SURVIVAL)]
+        if common and prompts in PAIRED:
+            contrast = contrast_of(pair.sel(alpha=union(common)), metric, thresholds, ended)
+            rows = [row | contrast.get(key, {}) for key, row in zip(at, rows, strict=True)]
+        doses += rows
+    cells += [_in_one(one, i, "A") for i in found.only_a]
+    cells += [_in_one(other, j, "B") for j in found.only_b]
+    return Comparison(_cells(cells), _settings(changes), _doses(doses))
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """One of the two, with what is known of each of its cells."""
+
+    ds: xr.Dataset
+    settings: CellSettings
+    survival: dict[tuple[str, float, float], float]
+    """By ``run_id``, threshold and dose."""
+
+    @classmethod
+    def of(cls, ds: xr.Dataset, metric: str, thresholds: list[float], ended: Ended) -> _Sweep:
+        return cls(ds, CellSettings(ds), end_survival(ds, metric, thresholds, ended))
+
+    def value(self, name: str, cell: int) -> Any:
+        return self.ds[name].values[cell].item()
+
+    def name(self, cell: int) -> str:
+        return str(self.value("run_id", cell))
+
+    def labels(self, cell: int) -> Row:
+        return {"cell": self.name(cell)} | {name: self.value(name, cell) for name in KEY}
+
+
+def _in_one(sweep: _Sweep, cell: int, found_in: str) -> Row:
+    c_star = {f"c_star_{found_in.lower()}": sweep.value("c_star", cell)}
+    return sweep.labels(cell) | {"found_in": found_in} | c_star
+
+
+def _in_both(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
+    was, now = one.value("c_star", i), other.value("c_star", j)
+    c_star = dict(zip(C_STAR, (was, now, now / was if was else np.nan), strict=True))
+    row = one.labels(i) | {"found_in": "both"} | c_star
+    if other.name(j) != one.name(i):
+        row["cell_b"] = other.name(j)
+    if "source_hash" in one.ds and "source_hash" in other.ds:
+        row["same_files"] = one.value("source_hash", i) == other.value("source_hash", j)
+    return row
+
+
+def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha: float) -> Row:
+    """What either was measured to do at a dose; without what it was not."""
+    row: Row = {"cell": one.name(i), "threshold": threshold, "alpha": alpha}
+    sides = zip((one, other), (i, j), SURVIVAL, KL_P95, strict=True)
+    for sweep, cell, survival, kl_p95 in sides:
+        known = sweep.survival.get((sweep.name(cell), threshold, alpha))
+        row |= {} if known is None else {survival: known}
+        if "kl_p95" in sweep.ds and alpha in sweep.ds["alpha"].values:
+            row[kl_p95] = sweep.ds["kl_p95"].sel(alpha=alpha).values[cell]
+    return row
+
+
+def _cells(rows: list[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(CELLS))
+    flags = dict.fromkeys(("same_files", "same_numbers"), "boolean")
+    return frame.astype(flags | dict.fromkeys(C_STAR, "float64"))
+
+
+def _settings(changes: Counter[tuple[str, str, str]]) -> pd.DataFrame:
+    rows = [(name, _shown(was), _shown(now), n) for (name, was, now), n in changes.items()]
+    return pd.DataFrame(rows, columns=list(SETTINGS)).astype({"n_cells": "int64"})
+
+
+def _shown(value: str) -> str:
+    """Of a hash, as much as tells two apart."""
+    return value[:12] if re.fullmatch(r"[0-9a-f]{40,}", value) else value
+
+
+def _doses(rows: list[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(DOSES))
+    frame = frame.astype({name: "float64" for name in DOSES if name != "cell"})
+    frame["p_holm"] = holm(frame["p_value"].to_numpy())
+    return frame

@@ -1,0 +1,134 @@
+"""What two measurements of a cell were made with."""
+
+import json
+
+import numpy as np
+import pytest
+
+from isoklx.tables.changed_settings import CellSettings, changed_settings, same_prompts
+from tests.small_sweeps import small_sweep
+
+OLD, NEW = "ab" * 32, "cd" * 32
+
+
+def sweep(n_prompt=3, recorded=None, texts=None, **values):
+    ds = small_sweep([[[[0.9, 0.8]] * n_prompt] * 2], fork=[0, 8])
+    ds = ds.assign(
+        target_kl=("cell", [values.get("target_kl", 1.0)]),
+        measured_with=("cell", ["" if recorded is None else json.dumps(recorded)]),
+    )
+    if texts is not None:
+        ds = ds.assign(prompt_text=(("cell", "prompt"), [texts]))
+    return ds
+
+
+def changes(a, b):
+    return changed_settings(CellSettings(a), 0, CellSettings(b), 0)
+
+
+def test_every_setting_of_a_cell_that_differs_is_named_with_both_values():
+    other = sweep(n_prompt=2, target_kl=1.5).assign(target_stat=("cell", ["rms"]))
+    other = other.assign_coords(
+        layer=("cell", [4]), model=("cell", ["/models/tiny"]), alpha=[0.0, 0.3], fork=[0, 7]
+    )
+    assert changes(sweep(), other) == {
+        "model": ("org/tiny", "/models/tiny"),
+        "layer": ("3", "4"),
+        "target_kl": ("1", "1.5"),
+        "target_stat": ("p95", "rms"),
+        "doses": ("0, 1", "0, 0.3"),
+        "prompts": ("3", "2"),
+        "forks": ("0, 8", "0, 7"),
+    }
+    assert changes(sweep(), sweep()) == {}
+
+
+def test_a_dose_or_a_prompt_without_a_number_is_none_of_the_cell():
+    ds = sweep()
+    ran = ds["gen_len"].where((ds["alpha"] == 1) & (ds["prompt"] < 2))
+    part = ds.assign(gen_len=ran, pmass_eval=ds["pmass_eval"].where(ds["fork"] == 0))
+    assert changes(ds, part) == {
+        "doses": ("0, 1", "1"),
+        "prompts": ("3", "2"),
+        "forks": ("0, 8", "0"),
+    }
+
+
+def test_what_was_recorded_is_compared_value_by_value():
+    a = sweep(recorded={"torch": "2.4", "batch": 8, "sha256": {"prompts": OLD, "pairs": OLD}})
+    b = sweep(recorded={"torch": "2.5", "padded": True, "sha256": {"prompts": NEW, "pairs": OLD}})
+    assert changes(a, b) == {
+        "torch": ("2.4", "2.5"),
+        "batch": ("8", "not recorded"),
+        "sha256.prompts": (OLD, NEW),
+        "padded": ("not recorded", "true"),
+    }
+
+
+def test_what_one_recorded_alone_is_one_change():
+    recorded = sweep(recorded={"torch": "2.4", "batch": 8})
+    assert changes(sweep(), recorded) == {"measured_with": ("not recorded", "recorded")}
+    assert changes(recorded, sweep()) == {"measured_with": ("recorded", "not recorded")}
+
+
+def test_what_the_numbers_show_is_not_listed_twice():
+    a, b = sweep(recorded={"forks": [0, 8]}), sweep(recorded={"forks": [0, 8, 16]})
+    assert changes(a, b) == {}
+
+
+def test_a_long_list_is_cut_and_says_so():
+    many = np.arange(40)
+    ds = small_sweep(np.full((1, 1, 1, 40), 0.9), fork=many).assign(target_kl=("cell", [1.0]))
+    shown = CellSettings(ds).known(0)["forks"]
+    assert shown.endswith("22, 23 and 16 more")
+
+
+def evidence(a, b, metric="pmass_eval"):
+    return same_prompts(metric, CellSettings(a), 0, CellSettings(b), 0)
+
+
+def hashes(prompts, questions=OLD):
+    return {"sha256": {"prompts": prompts, "questions": questions}}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ({}, {}, "same number"),
+        ({}, {"n_prompt": 2}, "different"),
+        ({"texts": ["x", "y", "z"]}, {"texts": ["x", "y", "z"]}, "same texts"),
+        ({"texts": ["x", "y", "z"]}, {"texts": ["x", "z", "y"]}, "different"),
+        ({"texts": ["x", "y", "z"]}, {}, "same number"),
+        ({"texts": ["x", "y", ""]}, {"texts": ["x", "y", "z"]}, "same number"),
+        ({"recorded": hashes(OLD)}, {"recorded": hashes(OLD)}, "same hash"),
+        ({"recorded": hashes(OLD)}, {"recorded": hashes(NEW)}, "different"),
+        ({"recorded": hashes(OLD)}, {"recorded": {"torch": "2"}}, "same number"),
+        ({"recorded": hashes(OLD), "n_prompt": 2}, {"recorded": hashes(OLD)}, "different"),
+    ],
+)
+def test_prompts_are_the_same_by_the_best_evidence_there_is(a, b, said):
+    assert evidence(sweep(**a), sweep(**b)) == said
+    assert evidence(sweep(**b), sweep(**a)) == said
+
+
+def test_the_texts_outweigh_the_hash_of_a_file_that_says_more():
+    texts = {"texts": ["x", "y", "z"]}
+    a, b = (sweep(recorded=hashes(each), **texts) for each in (OLD, NEW))
+    assert evidence(a, b) == "same texts"
+
+
+def test_questions_have_evidence_of_their_own():
+    asked = [
+        sweep(recorded=hashes(each, questions)).drop_dims("question")
+        for each, questions in ((OLD, OLD), (NEW, OLD), (OLD, NEW))
+    ]
+    length = np.full((1, 2, 4), 8.0)
+    asked = [
+        ds.assign(gen_len_qa=(("cell", "alpha", "question"), length)).assign_coords(
+            question=np.arange(4)
+        )
+        for ds in asked
+    ]
+    assert evidence(asked[0], asked[1], "pmass") == "same hash"
+    assert evidence(asked[0], asked[2], "pmass") == "different"
+    assert evidence(sweep(), sweep(), "pmass") == "none"
