@@ -203,6 +203,7 @@ def test_it_waits_for_the_first_cell(source, tmp_path):
         assert page.exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment_leaves_a_whole_page_or_none(root, tmp_path):
     page = tmp_path / "page.html"
     for wait in (0.3, 1.0, 1.5, 2.0, 3.0):

@@ -62,6 +62,8 @@ def test_the_last_page_ends_it(live, visit, sample_page):
     opened = visit(live())
     live().write_text(sample_page.read_text(encoding="utf-8"), encoding="utf-8")
     opened.page.locator(BAR).wait_for(state="detached", timeout=20000)
+    opened.page.wait_for_selector("footer", state="attached")
+    opened.page.wait_for_load_state("load")
     count = loads(opened)
     opened.page.wait_for_timeout(8000)
     assert count == []
