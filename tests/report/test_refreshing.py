@@ -12,6 +12,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 BAR = ".watched"
 
+LONG = 60000
+"""Milliseconds that nothing takes, even on a busy machine."""
+
 
 @pytest.fixture
 def live(sample_page, tmp_path):
@@ -20,10 +23,17 @@ def live(sample_page, tmp_path):
 
     def written(says="first", every=6):
         text = refreshing(sample_page.read_text(encoding="utf-8"), every, says)
-        path.write_text(text, encoding="utf-8")
+        put(path, text)
         return path
 
     return written
+
+
+def put(path, text):
+    """In one step, as a watch does: a browser may be about to read it."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def loads(opened):
@@ -53,15 +63,16 @@ def test_the_page_reads_itself_anew_and_shows_what_was_written_meanwhile(live, v
     bar = opened.page.locator(BAR)
     assert bar.inner_text().startswith("1 of 4 cells done. This page reads itself anew every 6 s.")
     live("2 of 4 cells done.")
-    opened.page.locator(BAR, has_text="2 of 4 cells done.").wait_for(timeout=20000)
+    opened.page.locator(BAR, has_text="2 of 4 cells done.").wait_for(timeout=LONG)
     opened.page.wait_for_selector("html[data-drawn=all]", state="attached")
     opened.faultless()
 
 
 def test_the_last_page_ends_it(live, visit, sample_page):
-    opened = visit(live())
-    live().write_text(sample_page.read_text(encoding="utf-8"), encoding="utf-8")
-    opened.page.locator(BAR).wait_for(state="detached", timeout=20000)
+    page = live()
+    opened = visit(page)
+    put(page, sample_page.read_text(encoding="utf-8"))
+    opened.page.locator(BAR).wait_for(state="detached", timeout=LONG)
     opened.page.wait_for_selector("footer", state="attached")
     opened.page.wait_for_load_state("load")
     count = loads(opened)
@@ -79,7 +90,7 @@ def test_pause_stops_it_and_go_on_goes_on(live, visit):
     assert count == []
     opened.page.get_by_role("button", name="Go on").click()
     opened.say("touched = -Infinity")
-    with opened.page.expect_event("load", timeout=10000):
+    with opened.page.expect_event("load", timeout=LONG):
         pass
 
 
@@ -97,7 +108,7 @@ def test_nothing_is_taken_from_under_a_reader(live, visit, deed):
     assert count == []
     opened.say("getSelection().removeAllRanges()")
     opened.say("touched = -Infinity")
-    with opened.page.expect_event("load", timeout=10000):
+    with opened.page.expect_event("load", timeout=LONG):
         pass
 
 
@@ -117,7 +128,7 @@ def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
     top = opened.say(seen)
     is_open = page.locator("#t-calibration").evaluate("each => each.open")
     opened.say("touched = -Infinity")
-    with page.expect_event("load", timeout=20000):
+    with page.expect_event("load", timeout=LONG):
         pass
     page.wait_for_selector("html[data-drawn=all]", state="attached")
     assert page.locator("#c-cell option:checked").inner_text() == "simulated-8B_pca_s0_w64"
@@ -161,6 +172,6 @@ def test_a_sweep_without_figures_refreshes_as_well(tmp_path, visit):
         page = write_report(ds, tmp_path / "page.html")
     page.write_text(refreshing(page.read_text(encoding="utf-8"), 1, "first"), encoding="utf-8")
     opened = visit(page, drawn=False)
-    with opened.page.expect_event("load", timeout=10000):
+    with opened.page.expect_event("load", timeout=LONG):
         pass
     opened.faultless()
