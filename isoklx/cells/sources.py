@@ -34,6 +34,9 @@ FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
 BEING_WRITTEN = "being written"
 """Why a file is not read that changes meanwhile: a later reading will find it whole."""
 
+UNREADABLE = "cannot be read"
+"""How the reason begins where the system refuses to read a file: the file is as it was."""
+
 Stamp = tuple[int, int]
 """Size in bytes and time of change in nanoseconds: equal stamps mean equal content."""
 
@@ -99,7 +102,7 @@ class Sources:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise CellError(self.folder, file, f"cannot be read: {error.strerror}") from error
+                raise CellError(self.folder, file, f"{UNREADABLE}: {error.strerror}") from error
 
     def settle(self) -> None:
         """Raise CellError if a file has changed, come or gone since it was read."""

@@ -10,7 +10,8 @@ from isoklx.cli.outputs import Out, Target
 from isoklx.cli.reporting import PAGES, REPORT
 from isoklx.errors import BuildError, UsageError
 
-EVERY = 30.0
+EVERY = 30
+"""Seconds between two looks, where nothing else is asked for."""
 
 
 def watch(
@@ -19,7 +20,7 @@ def watch(
     out: Out = REPORT,
     every: float = EVERY,
     once: bool = False,
-    stale: float = 10.0,
+    stale: float = 10,
     cells: int | None = None,
 ) -> None:
     """Show what each cell of a running sweep is doing, and keep its page current.
@@ -40,7 +41,7 @@ def watch(
     once : bool
         Look once, write the page as report would, print the table, and end: for cron.
     stale : float
-        Minutes without anything written after which nobody seems to work at a cell any more.
+        Minutes without anything written after which a cell that is not done is stale.
     cells : int, optional
         How many cells there will be, for the progress and the time left; by default those that are
         begun.

@@ -42,15 +42,26 @@ def require_target(path: Path, *, force: bool = False) -> None:
     folder = (destination(path) if path.is_symlink() else path).parent
     if not folder.is_dir():
         raise UsageError(f"{path}: there is no folder {folder}")
-    if not force and path.exists() and not _may_go(path):
+    if not force and path.exists() and not may_go(path):
         raise UsageError(
             f"{path}: is there, and not known to be written by isoklx build; "
             "move it, or --force replaces it"
         )
 
 
-def _may_go(path: Path) -> bool:
-    """Whether a build or a conversion wrote what is there, which has a manifest, or nobody."""
+def may_go(path: Path) -> bool:
+    """Whether what is there may be replaced unasked.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or the folder of a Zarr store.
+
+    Returns
+    -------
+    bool
+        True for what a build or a conversion wrote, which has a manifest, and for an empty file.
+    """
     if path.is_dir():
         arrays = path / manifest.GROUP / manifest.VARIABLE
         return any((arrays / file).is_file() for file in (".zarray", "zarr.json"))

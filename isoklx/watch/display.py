@@ -105,8 +105,9 @@ class Screen:
         lines = self._lines(view, size.lines - 1, size.columns)
         drawn = "".join(f"{line}{END_OF_LINE}\n" for line in lines)
         self._last = _encoded("\n".join([*whole(view, size.columns), ""]))
-        sys.stdout.write(f"{'' if self._open else ENTER}{HOME}{drawn}{BELOW}")
-        self._open = True
+        enter = "" if self._open else ENTER
+        self._open = True  # before it is, as Ctrl-C may come in between
+        sys.stdout.write(f"{enter}{HOME}{drawn}{BELOW}")
         sys.stdout.flush()
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from isoklx.cells.atomic import destination, replacing, workspace
 from isoklx.cells.cell import read_cell
-from isoklx.cells.sources import CALIBRATION, Stamp
-from isoklx.errors import BuildError, CellError, IsoklxError
+from isoklx.cells.sources import BEING_WRITTEN, CALIBRATION, UNREADABLE, Stamp
+from isoklx.errors import BuildError, CellError, IsoklxError, UsageError
 from isoklx.report.page import require_extra, write_report
 from isoklx.report.refreshing import refreshing
 from isoklx.store import formats
@@ -115,11 +115,17 @@ class Watch:
             page.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BuildError(f"{page.parent}: cannot be made: {error.strerror}") from error
+        if self.file.exists() and not formats.may_go(self.file):
+            raise UsageError(
+                f"{self.file}: is there, and not known to be written by isoklx build; "
+                "move it, or name another page"
+            )
         formats.require_target(self.file)
         self._traces: dict[str, Traces] = {}
         self._built: dict[str, dict[str, Stamp]] = {}
         self._reading = Reading()
         self._read: datetime | None = None
+        self._page_is_due = True
         self._final: bytes | None = None
 
     def look(self) -> View:
@@ -140,7 +146,7 @@ class Watch:
             }
             if sources != self._built:
                 problems += self._build(sources)
-                self._built = sources
+                self._built = {} if any(map(_passes, self._reading.skipped.values())) else sources
         except IsoklxError as error:
             problems.append(str(error))
         states, far = self._told()
@@ -180,6 +186,9 @@ class Watch:
         except BuildError as error:
             self._reading = self._unreadable(error)
             return ["no cell can be read, and so no page is written"]
+        self._page_is_due |= report.written
+        if not self._page_is_due:
+            return []
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("default")
             with open_sweep(self.file, texts=True) as ds, workspace(self.page) as room:
@@ -188,6 +197,7 @@ class Watch:
         self._final, self._read = final, read
         with replacing(self.page) as partial:
             partial.write_bytes(final if self._every is None else self._refreshing(final, read))
+        self._page_is_due = False
         return list(dict.fromkeys(str(note.message) for note in notes))
 
     def _unreadable(self, failure: BuildError) -> Reading:
@@ -208,6 +218,11 @@ class Watch:
         _, far = self._told()
         says = f"Still being measured: {far.done} of {far.cells} cells done at {read:%H:%M:%S}."
         return refreshing(page.decode("utf-8"), max(self._every, OFTENEST), says).encode("utf-8")
+
+
+def _passes(error: CellError) -> bool:
+    """Whether a cell may be readable at the next look although nothing of it has changed."""
+    return error.reason == BEING_WRITTEN or error.reason.startswith(UNREADABLE)
 
 
 def _now() -> datetime:

@@ -14,7 +14,8 @@ import pytest
 import isoklx
 from isoklx.cells.claim import claimed
 from isoklx.cells.simulator import grid, simulate
-from isoklx.errors import BuildError, UsageError
+from isoklx.cells.sources import Sources
+from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.watch import watching
 from isoklx.watch.watching import Watch
 from tests.handmade import kl, make_cell
@@ -218,6 +219,45 @@ def test_what_is_in_the_way_of_a_build_is_said_and_tried_again(source, tmp_path,
     assert view.states[0].detail == "not read yet"
     assert watch.look().problems == ()
     assert (tmp_path / "page.html").exists()
+
+
+def test_what_the_system_refused_to_read_is_tried_again(source, tmp_path, monkeypatch):
+    root, page = tmp_path / "outputs", tmp_path / "page.html"
+    for name in (PCA0, PCA1):
+        arrive(source, root, name)
+    watch = Watch(root, page, every=30)
+    read = Sources.read
+
+    def refused(self, *files):
+        if self.folder.name == PCA1:
+            raise CellError(self.folder, files[0], "cannot be read: Stale file handle")
+        read(self, *files)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sources, "read", refused)
+        assert states(watch.look()) == {PCA1: ("broken", 0), PCA0: ("done", 6)}
+        before = page.read_bytes()
+        assert states(watch.look()) == {PCA1: ("broken", 0), PCA0: ("done", 6)}
+        assert page.read_bytes() == before  # the file was the same, and so is the page
+    assert states(watch.look()) == {PCA0: ("done", 6), PCA1: ("done", 6)}
+    assert page.read_bytes() != before
+
+
+def test_a_page_that_could_not_be_written_is_written_at_the_next_look(
+    source, tmp_path, monkeypatch
+):
+    root, page = tmp_path / "outputs", tmp_path / "page.html"
+    arrive(source, root, PCA0)
+    watch = Watch(root, page, every=30)
+
+    def full(*_, **__):
+        raise BuildError("page.html: cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watching, "write_report", full)
+        assert watch.look().problems == ("page.html: cannot be written: No space left on device",)
+    assert watch.look().problems == ()
+    assert page.exists()
 
 
 def test_a_root_that_goes_away_and_comes_back_is_watched_on(source, tmp_path):
