@@ -210,7 +210,8 @@ def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha
         row |= {} if known is None else {survival: known}
         if "kl_p95" in sweep.ds:
             of_dose = sweep.ds["kl_p95"].values[cell, sweep.ds["alpha"].values == alpha]
-            row |= {kl_p95: float(each) for each in of_dose}
+            for value in of_dose:  # one, or none
+                row[kl_p95] = float(value)
     return row
 
 
