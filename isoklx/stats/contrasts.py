@@ -13,7 +13,7 @@ import xarray as xr
 
 from isoklx.errors import UsageError
 from isoklx.stats.groups import cell_labels, check_label
-from isoklx.stats.kernels import beta_product, paired_difference
+from isoklx.stats.kernels import beta_product, paired_difference, tallies
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.multiple_tests import holm
 from isoklx.stats.lifetimes import METRICS, Ended, absent, follow, measured
@@ -171,7 +171,9 @@ def _side_by_side(panel: xr.Dataset, by: str, unit: str, n_times: int, distinct:
     index = members["end"].values[..., np.newaxis]
 
     def count(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        return km.tally(index, which[..., np.newaxis], group, groups=labels.shape, n_times=n_times)
+        return tallies.tally(
+            index, which[..., np.newaxis], group, groups=labels.shape, n_times=n_times
+        )
 
     window = np.zeros(labels.shape, dtype=np.int32)
     np.maximum.at(window, group, members["window"].values)

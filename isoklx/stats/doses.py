@@ -15,12 +15,13 @@ import xarray as xr
 from isoklx import schema
 from isoklx.stats.along import positive, whole_along
 from isoklx.stats.groups import Groups, group_cells
+from isoklx.stats.horizon import restricted_means, up_to_horizon
 from isoklx.stats.kernels import clusters
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.repeats import first_of_repeats
-from isoklx.stats.survival import LEVEL, restricted_means, survival_of, up_to_horizon
+from isoklx.stats.survival import LEVEL, survival_of
 from isoklx.stats.targets import above_target
 
 Estimate = tuple[xr.DataArray, xr.DataArray]

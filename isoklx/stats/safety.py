@@ -13,11 +13,12 @@ import xarray as xr
 from isoklx import schema
 from isoklx.errors import UsageError
 from isoklx.stats.groups import check_labels
+from isoklx.stats.horizon import up_to_horizon
 from isoklx.stats.kernels import beta_product
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.multiple_tests import first_failure, last_of_sequence
 from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.survival import survival_of, up_to_horizon
+from isoklx.stats.survival import survival_of
 
 EQUAL = 1e-9
 """Where a bound is compared with what it has to reach, they are equal to this."""

@@ -11,7 +11,9 @@ import xarray as xr
 
 from isoklx.errors import UsageError
 from isoklx.stats.groups import Groups, group_cells
+from isoklx.stats.horizon import restricted_means, up_to_horizon
 from isoklx.stats.kernels import kaplan_meier as km
+from isoklx.stats.kernels import tallies
 from isoklx.stats.kernels.curves import INTERVALS, Interval, curves
 from isoklx.stats.lifetimes import METRICS, Ended, Metric, absent, follow, measured
 from isoklx.stats.repeats import first_of_repeats
@@ -170,7 +172,7 @@ def survival_of(
     observed, first = lives["end"] >= 0, first_of_repeats(whole, by)
     kept = observed & first if distinct else observed
 
-    def count(counted: xr.DataArray, how: Tally = km.tally) -> xr.DataArray:
+    def count(counted: xr.DataArray, how: Tally = tallies.tally) -> xr.DataArray:
         return _count(how, lives["end"], counted, groups, spec, whole.sizes[spec.time])
 
     everyone, unrepeated = count(observed), count(observed & first)
@@ -179,7 +181,7 @@ def survival_of(
         curves,
         unrepeated if distinct else everyone,
         events["died"],
-        count(kept, km.tally_sharing),
+        count(kept, tallies.tally_sharing),
         input_core_dims=[[spec.time]] * 3,
         output_core_dims=[[spec.time], [spec.time], [spec.time, "ci_bound"]],
         kwargs={"interval": interval, "level": level},
@@ -299,82 +301,6 @@ def survival_summary(
     return table[table["n"] > 0].sort_index().reset_index()[[*keys, *columns]]
 
 
-def restricted_means(curves: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Restricted mean survival time up to the horizon, and what it may be at the least.
-
-    Parameters
-    ----------
-    curves : Dataset
-        As of `survival`.
-
-    Returns
-    -------
-    dict
-        ``restricted_mean``, ``restricted_mean_earliest``: in tokens, without the dimension of time;
-        lazy where `curves` is.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> means = restricted_means(survival(isoklx.open_sweep("data/sample")))
-    >>> means["restricted_mean"].dims
-    ('threshold', 'alpha')
-    """
-    time = METRICS[curves.attrs["metric"]].time
-    earliest = xr.apply_ufunc(
-        km.earliest_survival,
-        curves["at_risk"],
-        curves["died"],
-        input_core_dims=[[time]] * 2,
-        output_core_dims=[[time]],
-        dask="parallelized",
-        output_dtypes=[np.float64],
-    )
-    return {
-        "restricted_mean": up_to_horizon(km.restricted_mean, curves["survival"], curves),
-        "restricted_mean_earliest": up_to_horizon(km.earliest_restricted_mean, earliest, curves),
-    }
-
-
-def up_to_horizon(
-    kernel: Callable[..., Any], values: xr.DataArray, curves: xr.Dataset
-) -> xr.DataArray:
-    """Reduce survival, or a bound of it, to a number that the horizon of the curves goes into.
-
-    Parameters
-    ----------
-    kernel : callable
-        ``at_horizon``, ``restricted_mean`` or ``earliest_restricted_mean`` of the kernels.
-    values : DataArray
-        Along the time of the curves, and whatever else.
-    curves : Dataset
-        As of `survival`.
-
-    Returns
-    -------
-    DataArray
-        float64, without the dimension of time; lazy where `values` is.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> curves = survival(isoklx.open_sweep("data/sample"))
-    >>> up_to_horizon(km.restricted_mean, curves["survival"], curves).sel(alpha=0).item()
-    64.0
-    """
-    time = METRICS[curves.attrs["metric"]].time
-    found: xr.DataArray = xr.apply_ufunc(
-        kernel,
-        values,
-        curves[time].variable,
-        curves["horizon"],
-        input_core_dims=[[time], [time], []],
-        dask="parallelized",
-        output_dtypes=[np.float64],
-    )
-    return found
-
-
 def _count(
     tally: Tally,
     end: xr.DataArray,
@@ -405,7 +331,7 @@ def _count(
 def _count_prompts(counted: xr.DataArray, groups: Groups, spec: Metric) -> xr.DataArray:
     """Count the prompts that have any trajectory, by group and dose."""
     counts: xr.DataArray = xr.apply_ufunc(
-        km.count_units,
+        tallies.count_units,
         counted,
         groups.code,
         input_core_dims=[spec.units, ["cell"]],
@@ -426,7 +352,7 @@ def _horizon(
 ) -> xr.DataArray:
     """Largest window, by group and dose, of the cells that have a trajectory there."""
     horizon: xr.DataArray = xr.apply_ufunc(
-        km.largest,
+        tallies.largest,
         window,
         observed.isel(threshold=0, drop=True).any(spec.unit),
         groups.code,

@@ -208,8 +208,10 @@ def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha
     for sweep, cell, survival, kl_p95 in sides:
         known = sweep.survival.get((sweep.name(cell), threshold, alpha))
         row |= {} if known is None else {survival: known}
-        if "kl_p95" in sweep.ds and alpha in sweep.ds["alpha"].values:
-            row[kl_p95] = sweep.ds["kl_p95"].sel(alpha=alpha).values[cell]
+        if "kl_p95" in sweep.ds:
+            of_dose = sweep.ds["kl_p95"].values[cell, sweep.ds["alpha"].values == alpha]
+            for value in of_dose:  # one, or none
+                row[kl_p95] = float(value)
     return row
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,9 @@ IMPORTED = [
 MODELS = ["isoklx.measure.cell_making", "torch", "transformers.models.llama.modeling_llama"]
 IMPORTED_FOR = {"run": MODELS, "recheck": MODELS, "--scheduler": ["distributed"]}
 """What takes seconds, and few pages need: before the first command that has the word."""
+
+LIMIT = 300
+"""Seconds after which a command is ended: one that waits for Ctrl-C would wait for ever."""
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -78,6 +82,7 @@ def serve(address: str) -> None:
                         _import(modules)
                 child = os.fork()
                 if not child:
+                    signal.alarm(LIMIT)  # the end of a process that does nothing else about it
                     _become(folder, words, streams)
                     os._exit(main())
                 for stream in streams:

@@ -45,15 +45,6 @@ def lifelines_fit_of(durations, died):
         return KaplanMeierFitter().fit(durations, died)
 
 
-@given(hnp.arrays(bool, (3, 5)), hnp.arrays(np.intp, 5, elements=st.integers(0, 5)))
-def test_the_largest_of_a_group_is_that_of_its_counted_cells(counted, group):
-    values = np.array([8, 16, 4, 32, 16], dtype=np.int32)
-    found = km.largest(values, counted, group, groups=(2, 3)).reshape(3, 6)
-    for row, kept in zip(found, counted, strict=True):
-        for g in range(6):
-            assert row[g] == max([0, *values[kept & (group == g)]])
-
-
 SEEDS = range(200)
 SETS = [simulated(seed) for seed in SEEDS] + [
     (np.array([4]), np.array([True])),
@@ -156,38 +147,6 @@ def test_survival_is_the_plain_fraction_where_nothing_is_censored(numbers):
     ended = died + alive_to_the_end
     _, survival, _ = greenwood(ended, died)
     np.testing.assert_allclose(survival, 1 - np.cumsum(died) / ended.sum(), rtol=0, atol=1e-12)
-
-
-def test_tally_counts_by_group_and_time_over_leading_dims():
-    rng = np.random.default_rng(0)
-    index = rng.integers(-1, 4, (2, 3, 5, 6))
-    group = np.array([0, 3, 3, 5, 1])
-    found = km.tally(index, index >= 0, group, groups=(2, 3), n_times=4)
-    expected = np.zeros((2, 3, 2, 3, 4), dtype=int)
-    for i, j, cell, prompt in np.ndindex(index.shape):
-        if index[i, j, cell, prompt] >= 0:
-            row, column = divmod(group[cell], 3)
-            expected[i, j, row, column, index[i, j, cell, prompt]] += 1
-    np.testing.assert_array_equal(found, expected)
-
-
-@given(
-    hnp.arrays(int, (2, 4, 5), elements=st.integers(0, 3)),
-    hnp.arrays(bool, (2, 4, 5)),
-    hnp.arrays(np.intp, 4, elements=st.integers(0, 1)),
-)
-def test_sharing_counts_each_trajectory_as_often_as_its_unit_has_some(index, counted, group):
-    found = km.tally_sharing(index, counted, group, groups=(2,), n_times=4)
-    units = km.count_units(counted, group, groups=(2,))
-    expected, in_units = np.zeros((2, 2, 4), dtype=int), np.zeros((2, 2, 5), dtype=int)
-    for row, cell, unit in zip(*np.nonzero(counted), strict=True):
-        together = sum(
-            counted[row, other, unit] for other in range(4) if group[other] == group[cell]
-        )
-        expected[row, group[cell], index[row, cell, unit]] += together
-        in_units[row, group[cell], unit] = together
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(units, in_units)
 
 
 @pytest.mark.parametrize(
