@@ -17,7 +17,7 @@ import xarray as xr
 import isoklx
 from isoklx.cells.atomic import replacing
 from isoklx.cells.paths import as_path
-from isoklx.errors import BuildError, DatasetError, UsageError
+from isoklx.errors import BuildError, DatasetError
 from isoklx.plot.palette import method_styles
 from isoklx.report import figures
 from isoklx.report.compared import compared
@@ -32,7 +32,6 @@ from isoklx.stats.survival import survival
 from isoklx.store.extras import need
 from isoklx.store.provenance import SKIPPED
 from isoklx.tables import captioned
-from isoklx.tables.formats import Table
 from isoklx.terminal import printable
 
 LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
@@ -189,7 +188,7 @@ def _tables(
         "safe_dose": ("Safe doses", lambda: captioned.dose(ds, by, survive, confidence, **at)),
         "dose_response": ("What each dose does", lambda: captioned.response(ds, by, **at)),
         "survival": ("Survival", lambda: captioned.survival(ds, by=by, **at)),
-        "contrast": ("Methods against each other", lambda: _contrast(ds, **at)),
+        "contrast": ("Methods against each other", lambda: captioned.contrast(ds, **at)),
         "calibration": ("Calibration of each cell", lambda: captioned.calibration(ds)),
     }
     if len(set(ds["method"].values.tolist())) < 2:
@@ -202,15 +201,6 @@ def _tables(
             if name == "calibration":
                 calibrations = table.frame
     return found, calibrations
-
-
-def _contrast(ds: xr.Dataset, **at: Any) -> Table:
-    try:
-        return captioned.contrast(ds, **at)
-    except (
-        UsageError
-    ) as error:  # no two methods have been swept alike yet: every option was checked
-        raise DatasetError(str(error)) from error
 
 
 def _calibration_figures(ds: xr.Dataset, table: pd.DataFrame | None) -> list[list[figures.Figure]]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from isoklx.errors import UsageError
+from isoklx.errors import DatasetError
 from isoklx.stats.groups import cell_labels, check_label
 from isoklx.stats.kernels import beta_product, paired_difference, tallies
 from isoklx.stats.kernels import kaplan_meier as km
@@ -74,10 +74,9 @@ def survival_contrast(
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, or no cell has the metric.
+        When `ds` is not a sweep, no cell has the metric, or not two groups have it at one dose.
     UsageError
-        When there are not two groups, for `by` that is neither ``alpha`` nor a label, and as
-        `isoklx.survival` does.
+        For `by` that is neither ``alpha`` nor a label, and as `isoklx.survival` does.
 
     Notes
     -----
@@ -124,7 +123,7 @@ def survival_contrast(
     ]
     if not rows:
         there = ", ".join(map(str, np.unique(lives[by]))) or "none"
-        raise UsageError(f"no two groups to compare by {by!r}; this sweep has {there}")
+        raise DatasetError(f"no two groups to compare by {by!r}; this sweep has {there}")
     return pd.DataFrame(rows).assign(p_holm=lambda table: holm(table["p_value"].to_numpy()))
 
 

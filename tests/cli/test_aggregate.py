@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import isoklx
+from isoklx.cells.simulator import grid, simulate
 from isoklx.cli.main import main
 from tests.handmade import kl, make_cell
 
@@ -90,6 +91,15 @@ def test_cells_that_were_only_calibrated_give_the_tables_and_say_that_there_is_n
     assert "no survival table: no cell of this sweep has pmass_eval" in printed
     assert {"table.csv", "table.md", "calibration.csv"} <= set(names(tmp_path / "here" / "figs"))
     assert "figure1_band.png" not in names(tmp_path / "here" / "figs")
+
+
+def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(tmp_path, capsys):
+    simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2, windows=[8]))
+    simulate(tmp_path / "runs", grid(methods=["mean_diff"], seeds=[0], lacks="sweep"))
+    assert main(["aggregate", str(tmp_path / "runs")]) == 0
+    printed = capsys.readouterr().out
+    assert "no contrast table: no two groups to compare by 'method'; this sweep has pca" in printed
+    assert "figure1_band.png" in names(tmp_path / "here" / "figs")
 
 
 def test_cells_without_pmass_have_figure_1_without_its_lower_row(tmp_path, capsys):

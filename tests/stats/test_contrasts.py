@@ -183,13 +183,17 @@ def test_dask_and_numpy_agree(sample_ds):
     ("arguments", "message"),
     [
         ({"by": "methods"}, "cannot group by 'methods'; give one of alpha, run_id, model,"),
-        ({"by": "layer"}, "no two groups to compare by 'layer'; this sweep has 3"),
         ({"threshold": 2}, "threshold 2 for pmass_eval"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         survival_contrast(sweep(), **arguments)
+
+
+def test_a_single_group_is_refused():
+    with pytest.raises(DatasetError, match="no two groups to compare by 'layer'; this sweep has 3"):
+        survival_contrast(sweep(), by="layer")
 
 
 def test_nothing_observed_is_refused():
