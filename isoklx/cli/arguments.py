@@ -279,7 +279,9 @@ def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | N
         return places[-1]
     message = _unexpected(word, before)
     if places and before is None:
-        message += f": only {' and '.join(each.written for each in places)} stands without a flag"
+        message += (
+            f": nothing but {' and '.join(each.written for each in places)} stands without a flag"
+        )
     raise UsageError(message)
 
 

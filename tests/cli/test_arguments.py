@@ -186,7 +186,7 @@ def test_a_list_may_be_followed_by_arguments() -> None:
 
 def test_a_leftover_argument_is_refused() -> None:
     assert refusal(figure, "f.nc fan") == (
-        "unexpected argument 'fan': only FILE stands without a flag"
+        "unexpected argument 'fan': nothing but FILE stands without a flag"
     )
 
 
