@@ -299,7 +299,7 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
     Traceback (most recent call last):
     isoklx.errors.DatasetError: not an isoklx sweep: kl has no dimension cell, alpha, prompt
     """
-    there = getattr(ds, "variables", {})  # whatever it is, what it lacks is the message
+    there = variables_of(ds)
     names = list(dict.fromkeys(names))
     missing = [name for name in names if name not in there]
     if missing:
@@ -317,6 +317,39 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
         lost = [dim for dim in dims if dim not in own and not is_single(ds, dim)]
         if lost:
             raise DatasetError(f"not an isoklx sweep: {name} has no dimension {', '.join(lost)}")
+
+
+def variables_of(ds: xr.Dataset) -> Mapping[Any, xr.Variable]:
+    """Give ``ds.variables``, and say what to give instead of a path or anything else without any.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Any Dataset, of this package or not.
+
+    Returns
+    -------
+    mapping
+        By name.
+
+    Raises
+    ------
+    DatasetError
+        When `ds` is no Dataset.
+
+    Examples
+    --------
+    >>> variables_of("outputs.nc")
+    Traceback (most recent call last):
+    isoklx.errors.DatasetError: not an isoklx sweep: str is no Dataset; isoklx.open_sweep gives one
+    """
+    found: Mapping[Any, xr.Variable] | None = getattr(ds, "variables", None)
+    if found is None:
+        name = type(ds).__name__
+        raise DatasetError(
+            f"not an isoklx sweep: {name} is no Dataset; isoklx.open_sweep gives one"
+        )
+    return found
 
 
 def is_single(ds: xr.Dataset, dim: str) -> bool:

@@ -4,6 +4,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import isoklx
 from isoklx import schema
 from isoklx.errors import DatasetError
 
@@ -70,3 +71,16 @@ def test_doses_are_the_same_within_a_billionth(a, b):
     assert schema.same_dose(a, a)
     assert not schema.same_dose(a, float("nan"))
     assert not schema.same_dose(a, float("inf"))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(isoklx.plot.figure1, isoklx.plot.alive, isoklx.plot.survival, isoklx.plot.dose_response),
+        *(isoklx.headline_table, isoklx.calibration_table, isoklx.survival, isoklx.safe_dose),
+        *(isoklx.distinct, isoklx.repeats, isoklx.crossed),
+    ],
+)
+def test_a_path_instead_of_a_sweep_is_answered_with_what_opens_it(function):
+    with pytest.raises(DatasetError, match=r"str is no Dataset; isoklx.open_sweep gives"):
+        function("outputs.nc")

@@ -224,7 +224,10 @@ def _refuse_difference(path: Path, there: Json, here: Json, place: str = "") -> 
         elif isinstance(old, dict) and isinstance(new, dict):
             _refuse_difference(path, old, new, f"{place}{key}.")
         elif old is MISSING or new is MISSING or json.dumps(old) != json.dumps(new):
-            raise UsageError(f"{path}: {place}{key} is {_said(old)} there, and {_said(new)} here")
+            raise UsageError(
+                f"{path}: {place}{key} is {_said(old)} there, and {_said(new)} here: give what it "
+                "was begun with, or write elsewhere"
+            )
 
 
 def _said(value: object) -> str:

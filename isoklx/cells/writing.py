@@ -118,7 +118,7 @@ def write_cell(
     >>> write_cell(folder, calib | {"seed": 1}, alphas=[4], kl=[[[9, 9, 9, 9]]])
     Traceback (most recent call last):
         ...
-    isoklx.errors.UsageError: .../toy_pca_s0_w4/calib.json: seed is 0 there, and 1 here
+    isoklx.errors.UsageError: .../toy_pca_s0_w4/calib.json: seed is 0 there, and 1 here: ...
     >>> root.cleanup()
     """
     steps = [plain(step, f"history[{i}]") for i, step in enumerate(history)]

@@ -179,7 +179,7 @@ def nearest(name: str, names: Collection[str]) -> str | None:
     'build'
     """
     started = [each for each in names if name and each.startswith(name)]
-    close = started or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = started or difflib.get_close_matches(name, names, n=1, cutoff=0.65)
     return close[0] if close else None
 
 
@@ -277,7 +277,12 @@ def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | N
         return places[index]
     if places and places[-1].variadic:
         return places[-1]
-    raise UsageError(_unexpected(word, before))
+    message = _unexpected(word, before)
+    if places and before is None:
+        message += (
+            f": nothing but {' and '.join(each.written for each in places)} stands without a flag"
+        )
+    raise UsageError(message)
 
 
 def _refuse_missing(known: Sequence[Parameter], placed: int, flags: Mapping[str, str]) -> None:

@@ -63,11 +63,12 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     Parameters
     ----------
     shell : {"bash", "zsh", "fish"}
-        The shell.
+        bash, zsh or fish.
 
     Examples
     --------
     $ isoklx completion bash
+    $ isoklx completion fish
     """
     from isoklx.cli import completion_scripts
     from isoklx.cli.commands import COMMANDS

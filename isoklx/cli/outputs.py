@@ -58,7 +58,7 @@ class Files:
     ----------
     out : path, optional
         Folder to write to, made if there is none; or the name of one file, with an ending that the
-        command writes.
+        command writes. By default nothing is written.
     """
 
     out: Out | None = None
@@ -118,7 +118,8 @@ class Target:
             return cls(path)
         names = ", ".join(f".{each}" for each in endings)
         file = f", or a file name ending in {names}" if endings else ": several files are written"
-        raise UsageError(f"--out {path}: give a folder{file} ({path}/ is a folder of that name)")
+        hint = "" if path.exists() else f" ({path}/ is a folder of that name)"
+        raise UsageError(f"--out {path}: give a folder{file}{hint}")
 
     def __str__(self) -> str:
         return str(self.folder if self.name is None else self.folder / f"{self.name}.{self.ending}")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from isoklx.errors import UsageError
 from isoklx.terminal import printable
 
 
 def simulate(root: Path, *, window: int = 64, prompts: int = 8, seed: int = 0) -> None:
     """Write a simulated sweep to look at the other commands with: two models, three methods.
 
-    Twelve cells of two seeds each, in the format of measured ones, texts included. Seed 1 of method
+    Twelve cells, of two seeds, in the format of measured ones, texts included. Seed 1 of method
     pca repeats seed 0 to the byte, as greedy decoding does. Nothing in it was measured, and the
     models' names say so.
 
     Parameters
     ----------
     root : Path
-        Folder for the cells; made when absent.
+        Folder for the cells, made when absent; nothing but simulated cells may be in it.
     window : int
         Tokens of a rollout.
     prompts : int
@@ -32,6 +33,18 @@ def simulate(root: Path, *, window: int = 64, prompts: int = 8, seed: int = 0) -
     """
     import isoklx.cells.simulator
 
+    _refuse_others(root)
     cells = isoklx.cells.simulator.sample(window=window, prompts=prompts)
     folders = isoklx.cells.simulator.simulate(root, cells, seed=seed)
     print(printable(f"{len(folders)} simulated cells in {root}"))
+
+
+def _refuse_others(root: Path) -> None:
+    """Simulated cells among measured ones would be counted as measured."""
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root}: is a file, not a folder")
+    others = [entry.name for entry in root.glob("*") if not entry.name.startswith("simulated-")]
+    if others:
+        raise UsageError(
+            f"{root}: has {min(others)} in it; give a folder for simulated cells alone"
+        )

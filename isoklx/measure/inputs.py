@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from isoklx.errors import UsageError
 from isoklx.measure import prompts
 from isoklx.measure.prompts import InputFile, Pair, Question
 from isoklx.measure.settings import Settings
@@ -46,7 +47,7 @@ def read_inputs(settings: Settings) -> Inputs:
     Raises
     ------
     UsageError
-        Naming file and line of what is wrong.
+        Naming file and line of what is wrong, as of a prompt that the calibration has as well.
     """
     questions = None
     if settings.ask:
@@ -55,12 +56,10 @@ def read_inputs(settings: Settings) -> Inputs:
     pairs = None
     if settings.vector is None:
         pairs = prompts.read_pairs(settings.pairs or prompts.PAIRS)
-    return Inputs(
-        pairs,
-        prompts.read_prompts(settings.prompts or prompts.PROMPTS),
-        prompts.read_prompts(settings.calib_prompts or prompts.CALIB_PROMPTS),
-        questions,
-    )
+    held_out = prompts.read_prompts(settings.prompts or prompts.PROMPTS)
+    calib_prompts = prompts.read_prompts(settings.calib_prompts or prompts.CALIB_PROMPTS)
+    _refuse_shared(held_out, calib_prompts)
+    return Inputs(pairs, held_out, calib_prompts, questions)
 
 
 def expected_tokens(
@@ -72,3 +71,14 @@ def expected_tokens(
     doses = len(settings.alphas) if doses is None else doses
     rollouts = (held_out + asked) * doses + len(inputs.calib_prompts.rows) * tries
     return rollouts * settings.window
+
+
+def _refuse_shared(held_out: InputFile[str], calib_prompts: InputFile[str]) -> None:
+    """Refuse a prompt of both: what c_star was fitted to says nothing of how it carries over."""
+    used = dict(zip(calib_prompts.rows, calib_prompts.lines, strict=True))
+    for prompt, line in zip(held_out.rows, held_out.lines, strict=True):
+        if prompt in used:
+            raise UsageError(
+                f"{held_out.path}: line {line}: is line {used[prompt]} of {calib_prompts.path} as "
+                "well: calibration prompts must be others than those that are held out"
+            )

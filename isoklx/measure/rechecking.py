@@ -72,7 +72,7 @@ def recheck(
     Raises
     ------
     UsageError
-        When `samples` is below 1, or torch is not installed.
+        When `samples` is below 1, `cell` is no cell, or torch is not installed.
     CellError
         When a file is absent or cannot be read, or a coefficient is not what its dose stands for.
     MeasureError
@@ -121,6 +121,9 @@ class _Recorded:
     def read(cls, folder: Path) -> _Recorded:
         if not folder.is_dir():
             raise UsageError(f"{folder}: there is no such cell")
+        cells = sorted(entry.parent for entry in folder.glob(f"*/{CALIBRATION}"))
+        if cells and not (folder / CALIBRATION).exists():
+            raise UsageError(f"{folder}: is a runs root; name a cell in it, such as {cells[0]}")
         sources = Sources(folder)
         sources.read(CALIBRATION, TRAJECTORY, PMASS, GENERATIONS)
         contents = []
@@ -182,8 +185,8 @@ def _rollout(line: dict[str, Any], c_star: float) -> dict[str, Any]:
 
 
 def _spread(lines: Sequence[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
-    """So many of the lines, the first and the last among them."""
-    places = np.linspace(0, len(lines) - 1, min(samples, len(lines))).round().astype(int)
+    """So many of the lines, the last among them: the largest dose has the largest numbers."""
+    places = np.linspace(len(lines) - 1, 0, min(samples, len(lines))).round().astype(int)[::-1]
     return [lines[place] for place in places]
 
 

@@ -187,7 +187,7 @@ def _with_layers(path: Path, found: _Found, depth: int) -> dict[int, Any]:
         return dict(enumerate(rows))
     if rows.ndim == 2 and len(rows) > 1:
         raise UsageError(f"{path}: holds {len(rows)} vectors, and the model has {depth} blocks")
-    raise UsageError(f"{path}: holds one vector and not its layer: name the layer")
+    raise UsageError(f"{path}: holds one vector and not its layer: name it, as --layer 0.6")
 
 
 def _vector(path: Path, layer: int, rows: Any, hidden: int) -> NDArray[np.float64]:

@@ -52,7 +52,7 @@ def in_scope(
     UsageError
         When a window or dose is not there, or a window has to be chosen.
     """
-    optional = [name for name in OPTIONAL if name in ds.variables]
+    optional = [name for name in OPTIONAL if name in schema.variables_of(ds)]
     schema.require(ds, [*NEEDED, *LABELS, "token", *(["fork"] if optional else []), *optional])
     ds = with_absent(restore_dims(ds), OPTIONAL)
     ds = _where(ds, cell=ds["has_kl"].values == 1)

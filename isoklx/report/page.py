@@ -62,8 +62,11 @@ def write_report(
         The file; its folder is made if there is none.
     threshold : float, optional
         Of ``pmass_eval``, in (0, 1], by default 0.75: who is below it at a fork is dead.
-    survive, confidence : float
-        As for `isoklx.safe_dose`.
+    survive : float
+        Share of trajectories that has to stay alive for a dose to be called safe; above 0 and below
+        1.
+    confidence : float
+        How sure that has to be; at least 0.5 and below 1.
     against : Dataset, optional
         Another sweep; a section of the page says what changed from it to `ds`, as
         `isoklx.compare` does.

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from isoklx import schema
-from isoklx.errors import DatasetError, UsageError
+from isoklx.errors import UsageError
 
 BLOCK = 32 * 2**20
 """Bytes of a block of joined chunks; a kernel needs several times that, in every thread."""
@@ -104,8 +104,6 @@ def renamed(da: xr.DataArray, name: str, long_name: str) -> xr.DataArray:
 
 def kl_of(ds: xr.Dataset) -> xr.DataArray:
     """KL of a sweep, or DatasetError where it has none, or UsageError where one token is left."""
-    if not isinstance(ds, xr.Dataset):
-        raise DatasetError(f"not an isoklx sweep: {type(ds).__name__} is no Dataset")
     schema.require(ds, ["kl", "token"])
     require_dims(ds["kl"], ["token"])
     return ds["kl"]

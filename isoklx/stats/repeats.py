@@ -316,7 +316,8 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
 
 def _required(ds: xr.Dataset) -> list[str]:
     """What is compared: KL, and pmass where it is there."""
-    measured = [name for name in MEASURED if name in ds.variables or name == "kl"]
+    there = schema.variables_of(ds)
+    measured = [name for name in MEASURED if name in there or name == "kl"]
     schema.require(ds, ["run_id", "alpha", *LABELS, *measured])
     return measured
 

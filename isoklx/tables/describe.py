@@ -57,7 +57,7 @@ def describe(path: str | Path) -> str:
         lines = [
             printable(ds.attrs.get("title", "a selection without a title")),
             "",
-            f"{ds.sizes['cell']} cells, {n_distinct} distinct",
+            f"{ds.sizes['cell']} {_cells_or_cell(ds)}, {n_distinct} distinct",
             *_cells(ds),
             "",
         ]
@@ -165,6 +165,10 @@ def _cells(ds: xr.Dataset) -> list[str]:
     return lines + ([f"  and {hidden} more rows"] if hidden > 0 else [])
 
 
+def _cells_or_cell(ds: xr.Dataset) -> str:
+    return "cell" if ds.sizes["cell"] == 1 else "cells"
+
+
 def _labels(ds: xr.Dataset) -> list[str]:
     return [
         _entry("alphas", _numbers(_along(ds, "alpha")) or "none, calibrated only"),
@@ -195,7 +199,9 @@ def _present(ds: xr.Dataset) -> list[str]:
         )
         share = f"{100 * count.sum() / size:.0f}% of {size} values" if size else "no values"
         cells = np.count_nonzero(count)
-        lines.append(_entry(name, f"{share}, in {cells} of {ds.sizes['cell']} cells"))
+        lines.append(
+            _entry(name, f"{share}, in {cells} of {ds.sizes['cell']} {_cells_or_cell(ds)}")
+        )
     return lines
 
 
@@ -221,8 +227,15 @@ def _origin(ds: xr.Dataset, path: Path) -> list[str]:
         what = f"{'Zarr store, ' if path.is_dir() else ''}{formats.size(path) / 1e6:.1f} MB"
     return [
         _entry("file", f"{path} ({what}, schema {ds.attrs.get('schema_version', 'unknown')})"),
-        *(_entry(name, ds.attrs[name]) for name in ("source", "history") if name in ds.attrs),
+        *([_entry("source", ds.attrs["source"])] if "source" in ds.attrs else []),
+        *_history(str(ds.attrs.get("history", ""))),
     ]
+
+
+def _history(text: str) -> list[str]:
+    """A line for each step, as NCO and others write them."""
+    steps = text.splitlines()
+    return [_entry("" if place else "history", step) for place, step in enumerate(steps)]
 
 
 def _entry(name: str, text: str) -> str:

@@ -58,7 +58,7 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
     ['model_short', 'method', 'window', 'c_mean', 'c_std', 'n_seeds', 'c_cv', 'n_distinct']
     """
     names = ["model", *HEADLINE_KEYS, "seed", "c_star"]
-    steps = [name for name in BISECTION if name in ds.variables]
+    steps = [name for name in BISECTION if name in schema.variables_of(ds)]
     schema.require(ds, [*names, *steps])
     ds = restore_dims(ds)
     cells = _columns(ds, names).assign(steps=_steps(ds, steps))

@@ -185,7 +185,9 @@ def test_a_list_may_be_followed_by_arguments() -> None:
 
 
 def test_a_leftover_argument_is_refused() -> None:
-    assert refusal(figure, "f.nc fan") == "unexpected argument 'fan'"
+    assert refusal(figure, "f.nc fan") == (
+        "unexpected argument 'fan': nothing but FILE stands without a flag"
+    )
 
 
 def test_a_leftover_after_a_list_is_shown_how_lists_are_written() -> None:
@@ -229,6 +231,7 @@ def test_a_parameter_with_a_default_is_a_flag_however_it_is_declared() -> None:
 
 
 def test_nothing_is_nearest_to_a_word_that_resembles_none() -> None:
+    assert nearest("plot", ["report", "figure"]) is None
     assert nearest("xyz", ["build", "info"]) is None
 
 

@@ -99,7 +99,10 @@ def test_text_is_passed_on_and_never_guessed_at(text: str) -> None:
     ("line", "message"),
     [
         ("probe a --windw 3", "isoklx probe: unknown flag --windw; did you mean --window?"),
-        ("describe f g", "isoklx describe: unexpected argument 'g'"),
+        (
+            "describe f g",
+            ("isoklx describe: unexpected argument 'g': nothing but FILE stands without a flag"),
+        ),
         ("probe a -- --trace", "isoklx probe: unknown flag --; --help lists the flags"),
         ("prob a", "isoklx: unknown command 'prob'; did you mean probe?"),
         ("--versoin", "isoklx: unknown command '--versoin'; did you mean --version?"),

@@ -47,6 +47,16 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, name: str) -> None
         read_inputs(Settings(**{name: tmp_path / "absent.jsonl"}))
 
 
+def test_a_prompt_that_the_calibration_has_as_well_is_not_held_out(tmp_path: Path) -> None:
+    held_out, calib = tmp_path / "prompts.txt", tmp_path / "calib.txt"
+    held_out.write_text("Is it so?\nAre you sure?\n")
+    calib.write_text("Why?\n\nAre you sure?\n")
+    with pytest.raises(UsageError, match=r"prompts.txt: line 2: is line 3 of .*calib.txt as well:"):
+        read_inputs(Settings(prompts=held_out, calib_prompts=calib))
+    with pytest.raises(UsageError, match=r"prompts.txt: line 1: is line 1 of .*prompts.txt"):
+        read_inputs(Settings(prompts=held_out, calib_prompts=held_out))
+
+
 def test_tokens_are_those_of_every_rollout() -> None:
     settings = Settings(window=10, alphas=(0.0, 1.0, 2.0))
     inputs = read_inputs(settings)

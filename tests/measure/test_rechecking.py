@@ -168,9 +168,11 @@ def test_without_rollouts_nothing_is_said_to_agree(cell: Path) -> None:
         recheck(cell)
 
 
-def test_wrong_use_is_one_line(cell: Path) -> None:
+def test_wrong_use_is_one_line(cell: Path, root: Path) -> None:
     with pytest.raises(UsageError, match="samples is 0; give at least 1"):
         recheck(cell, samples=0)
+    with pytest.raises(UsageError, match=": is a runs root; name a cell in it, such as "):
+        recheck(root)
     with pytest.raises(UsageError, match="absent: there is no such cell"):
         recheck(cell.with_name("absent"))
 
@@ -181,3 +183,7 @@ def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(cell: Path) -> N
     with pytest.raises(UsageError, match="/gone: there is no such folder"):
         recheck(cell)
     assert recheck(cell, model=model).kl.max() < 1e-4
+
+
+def test_a_single_sample_is_of_the_largest_dose(root: Path) -> None:
+    assert recheck(root / f"{NAMES[0]}_mean_diff_s0_w6", samples=1).alpha.tolist() == [1.0, 1.0]

@@ -185,7 +185,7 @@ def test_one_direction_is_used_at_the_layers_that_are_named(tmp_path: Path, kind
         steering = read(path, [2, 4])
         assert list(steering.vectors) == [2, 4]
         np.testing.assert_array_equal(steering.vectors[4], ROWS[0])
-        with pytest.raises(UsageError, match="holds one vector and not its layer: name the layer"):
+        with pytest.raises(UsageError, match="not its layer: name it, as --layer"):
             read(path)
 
 

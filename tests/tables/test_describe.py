@@ -50,11 +50,19 @@ def test_the_share_that_is_present_is_counted(sample_ds, sample):
     assert f"{share:.0f}% of {sample_ds.kl.size} values" in describe(sample)
 
 
+def test_each_step_of_a_history_is_a_line(sample_ds, tmp_path):
+    steps = "Sat Nov 28 2026: ncks -d cell,0 a.nc b.nc\n2026-11-28T20:22:17Z isoklx: build a"
+    sample_ds.assign_attrs(history=steps).to_netcdf(tmp_path / "b.nc")
+    first, then = describe(tmp_path / "b.nc").splitlines()[-2:]
+    assert first == "history     Sat Nov 28 2026: ncks -d cell,0 a.nc b.nc"
+    assert then == "            2026-11-28T20:22:17Z isoklx: build a"
+
+
 def test_cells_that_were_only_calibrated_are_said_to_be(tmp_path):
     make_cell(tmp_path, "a")
     text = describe(tmp_path)
     assert "none, calibrated only" in text
-    assert "no values, in 0 of 1 cells" in text
+    assert "no values, in 0 of 1 cell\n" in text
 
 
 def test_many_cells_and_labels_still_fit_a_screen(tmp_path):
