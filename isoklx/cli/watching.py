@@ -77,5 +77,7 @@ def watch(
                 shown.show(watched.look())
                 time.sleep(every)
         finally:
-            watched.settle()
-            shown.close()
+            try:
+                watched.settle()
+            finally:  # whatever became of the page
+                shown.close()

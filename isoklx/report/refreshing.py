@@ -12,8 +12,8 @@ def refreshing(page: str, every: float, says: str) -> str:
     """Add to a page what has the browser read it anew, and a bar that says so and can stop it.
 
     The page is left alone while its reader is busy: for a minute after a key, a click or a turn of
-    the wheel, and while text is selected or an element has the focus that takes letters. What was
-    chosen, sorted, opened and scrolled to is so again afterwards.
+    the wheel, and while text is selected. What was chosen, sorted, opened and scrolled to is so
+    again afterwards.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -162,9 +163,10 @@ def _stamps(folder: Path | None) -> dict[str, Stamp] | None:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_file():
-                    status = entry.stat()
-                    found[entry.name] = (status.st_size, status.st_mtime_ns)
+                with contextlib.suppress(OSError):  # renamed or removed since it was listed
+                    if entry.is_file():
+                        status = entry.stat()
+                        found[entry.name] = (status.st_size, status.st_mtime_ns)
     except OSError:  # gone meanwhile, or not to be read: reading it says so
         return found
     return found

@@ -157,6 +157,11 @@ class Watch:
         """Leave the page as it was last written, but for what had it read anew.
 
         Waits for nothing, so that it can be owed when Ctrl-C ends the process.
+
+        Raises
+        ------
+        BuildError
+            When it cannot be written; the page is then as it was.
         """
         if self._final is None or self._every is None:
             return
@@ -165,10 +170,10 @@ class Watch:
         try:
             partial.write_bytes(self._final)
             partial.replace(path)
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 partial.unlink()
-            raise
+            raise BuildError(f"{self.page}: cannot be written: {error.strerror}") from error
         self._final = None
 
     def _told(self) -> tuple[tuple[CellState, ...], Headway]:
@@ -194,10 +199,10 @@ class Watch:
             with open_sweep(self.file, texts=True) as ds, workspace(self.page) as room:
                 self._reading = reading_of(ds, self.root, report.skipped)
                 final = write_report(ds, room / "page.html").read_bytes()
-        self._final, self._read = final, read
+        self._final = final  # before the page that it ends, for Ctrl-C may come in between
         with replacing(self.page) as partial:
             partial.write_bytes(final if self._every is None else self._refreshing(final, read))
-        self._page_is_due = False
+        self._page_is_due, self._read = False, read
         return list(dict.fromkeys(str(note.message) for note in notes))
 
     def _unreadable(self, failure: BuildError) -> Reading:

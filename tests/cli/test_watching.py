@@ -246,3 +246,25 @@ def test_on_a_terminal_the_screen_comes_back_with_the_last_table(root, tmp_path)
     lines = left.replace("\r\n", "\n").splitlines()
     assert "1 of 1 cell done" in lines[0]
     assert lines[-1] == "isoklx: interrupted"
+
+
+def test_the_screen_comes_back_also_where_the_last_page_cannot_be_written(
+    root, tmp_path, monkeypatch, capsys
+):
+    closed = []
+
+    class Shown:
+        def show(self, _view):
+            shutil.rmtree(tmp_path / "www")
+            raise BrokenPipeError
+
+        def close(self):
+            closed.append(True)
+
+    monkeypatch.setattr("isoklx.watch.display.display", lambda _every: Shown())
+    page = tmp_path / "www" / "page.html"
+    assert main(["watch", str(root), "--out", str(page)]) == 1
+    assert capsys.readouterr().err == (
+        f"isoklx watch: {page}: cannot be written: No such file or directory\n"
+    )
+    assert closed

@@ -40,9 +40,6 @@ NOT_RUN = {
 }
 """Why blocks are not run, by page. A block that is added to it is a promise less: think twice."""
 
-SLOW = {"howto/cluster.md"}
-"""Pages that start several processes, which import for longer than they work."""
-
 UNBUILT = {"howto/own_runs.md"}
 """Pages that build the file themselves; all others find it beside its runs root."""
 
@@ -74,10 +71,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield os.pathsep.join(places)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in pages()],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", pages())
 def test_every_block_of_a_page_runs_from_top_to_bottom(
     page: str, prepared: Path, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

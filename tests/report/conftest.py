@@ -63,7 +63,9 @@ def visit(browser):
     """Open a page as a reader does."""
     contexts = []
 
-    def opened(path: Path, *, drawn: bool = True, place: str = "", **options: Any) -> Opened:
+    def opened(
+        path: Path, *, drawn: bool = True, place: str = "", clock: bool = False, **options: Any
+    ) -> Opened:
         context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
         )
@@ -79,6 +81,8 @@ def visit(browser):
             "request",
             lambda asked: None if asked.url.startswith(local) else found.requests.append(asked.url),
         )
+        if clock:  # one that the test can turn on, and that otherwise goes as any
+            found.page.clock.install(time=0)
         found.page.goto(path.resolve().as_uri() + place)
         if drawn:
             found.page.wait_for_selector("html[data-drawn=all]", state="attached")

@@ -12,7 +12,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 BAR = ".watched"
 
-LONG = 60000
+EVERY = 600
+"""Seconds between two readings: no test takes as long, so that only its own clock brings one."""
+
+LONG = 60_000
 """Milliseconds that nothing takes, even on a busy machine."""
 
 
@@ -21,26 +24,26 @@ def live(sample_page, tmp_path):
     """Write the page as a watch does, with what it says of itself."""
     path = tmp_path / "live.html"
 
-    def written(says="first", every=6):
+    def written(says="first", every=EVERY):
         text = refreshing(sample_page.read_text(encoding="utf-8"), every, says)
-        put(path, text)
+        path.write_text(text, encoding="utf-8")
         return path
 
     return written
 
 
-def put(path, text):
-    """In one step, as a watch does: a browser may be about to read it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def after(opened, seconds):
+    """Let the clock of the page jump, and wait until it has read itself anew."""
+    with opened.page.expect_event("load", timeout=LONG):
+        opened.page.clock.fast_forward(1000 * seconds)
 
 
-def loads(opened):
-    """Count how often the page is loaded from now on."""
-    count = []
-    opened.page.on("load", lambda _: count.append(1))
-    return count
+def stays(opened, seconds):
+    """Whether the page has not begun to read itself anew after so many seconds of its clock."""
+    opened.say("here = true; sessionStorage.clear()")
+    opened.page.clock.run_for(1000 * seconds)
+    # What it keeps for the next one is kept before anything else.
+    return opened.say("typeof here === 'boolean' && sessionStorage.length === 0")
 
 
 def test_only_a_script_is_added_before_the_end(sample_page):
@@ -59,61 +62,64 @@ def test_what_it_says_is_text_whatever_it_is():
 
 
 def test_the_page_reads_itself_anew_and_shows_what_was_written_meanwhile(live, visit):
-    opened = visit(live("1 of 4 cells done."))
+    opened = visit(live("1 of 4 cells done."), clock=True)
     bar = opened.page.locator(BAR)
-    assert bar.inner_text().startswith("1 of 4 cells done. This page reads itself anew every 6 s.")
+    says = f"1 of 4 cells done. This page reads itself anew every {EVERY} s."
+    assert bar.inner_text().startswith(says)
     live("2 of 4 cells done.")
-    opened.page.locator(BAR, has_text="2 of 4 cells done.").wait_for(timeout=LONG)
-    opened.page.wait_for_selector("html[data-drawn=all]", state="attached")
+    after(opened, EVERY)
+    assert bar.inner_text().startswith("2 of 4 cells done.")
+    opened.page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=LONG)
     opened.faultless()
 
 
+def test_it_reads_itself_anew_when_the_time_has_come_and_not_before(live, visit):
+    opened = visit(live(), clock=True)
+    opened.page.clock.pause_at(EVERY / 2)
+    assert stays(opened, EVERY / 2 - 1)
+    after(opened, EVERY)
+
+
 def test_the_last_page_ends_it(live, visit, sample_page):
-    page = live()
-    opened = visit(page)
-    put(page, sample_page.read_text(encoding="utf-8"))
-    opened.page.locator(BAR).wait_for(state="detached", timeout=LONG)
-    opened.page.wait_for_selector("footer", state="attached")
-    opened.page.wait_for_load_state("load")
-    count = loads(opened)
-    opened.page.wait_for_timeout(8000)
-    assert count == []
+    opened = visit(live(), clock=True)
+    live().write_text(sample_page.read_text(encoding="utf-8"), encoding="utf-8")
+    after(opened, EVERY)
+    assert opened.page.locator(BAR).count() == 0
+    opened.page.clock.pause_at(3 * EVERY)
+    assert stays(opened, 2 * EVERY)
 
 
 def test_pause_stops_it_and_go_on_goes_on(live, visit):
-    opened = visit(live(), drawn=False)
+    opened = visit(live(), clock=True)
     opened.page.get_by_role("button", name="Pause").click()
-    opened.say("touched = -Infinity")  # as if long ago
-    count = loads(opened)
     assert "Paused" in opened.page.locator(BAR).inner_text()
-    opened.page.wait_for_timeout(8000)
-    assert count == []
+    opened.page.clock.pause_at(EVERY - 1)
+    assert stays(opened, 2 * EVERY)
     opened.page.get_by_role("button", name="Go on").click()
-    opened.say("touched = -Infinity")
-    with opened.page.expect_event("load", timeout=LONG):
-        pass
+    assert stays(opened, 50)  # the click was one, too
+    after(opened, EVERY)
 
 
 @pytest.mark.parametrize("deed", ["key", "wheel", "selection"])
 def test_nothing_is_taken_from_under_a_reader(live, visit, deed):
-    opened = visit(live(every=4), drawn=False)
+    opened = visit(live(), clock=True)
+    opened.page.clock.pause_at(EVERY - 10)
     if deed == "key":
         opened.page.keyboard.press("ArrowDown")
     elif deed == "wheel":
         opened.page.mouse.wheel(0, 300)
+        opened.page.wait_for_function("touched > 0", polling=50, timeout=LONG)
     else:
         opened.say("getSelection().selectAllChildren(document.querySelector('h1'))")
-    count = loads(opened)
-    opened.page.wait_for_timeout(6000)
-    assert count == []
-    opened.say("getSelection().removeAllRanges()")
-    opened.say("touched = -Infinity")
-    with opened.page.expect_event("load", timeout=LONG):
-        pass
+    assert stays(opened, 50)
+    if deed == "selection":
+        assert stays(opened, 50)
+        opened.say("getSelection().removeAllRanges()")
+    after(opened, EVERY)
 
 
 def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
-    opened = visit(live(every=8))
+    opened = visit(live(), clock=True)
     page = opened.page
     opened.read(method="pca", cell="simulated-8B_pca_s0_w64", alpha="2", prompt="3")
     heading = page.locator("#t-headline th:nth-child(4)")
@@ -127,10 +133,8 @@ def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
     seen = "document.querySelector('#survival').getBoundingClientRect().top"
     top = opened.say(seen)
     is_open = page.locator("#t-calibration").evaluate("each => each.open")
-    opened.say("touched = -Infinity")
-    with page.expect_event("load", timeout=LONG):
-        pass
-    page.wait_for_selector("html[data-drawn=all]", state="attached")
+    after(opened, EVERY)
+    page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=LONG)
     assert page.locator("#c-cell option:checked").inner_text() == "simulated-8B_pca_s0_w64"
     assert page.locator("#c-prompt").input_value() == "3"
     assert heading.get_attribute("aria-sort") == "descending"
@@ -145,7 +149,7 @@ def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
 @pytest.mark.parametrize("width", [1280, 380])
 def test_axe_finds_nothing_to_object_to_in_a_page_that_is_watched(live, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    opened = visit(live(every=600), color_scheme=scheme, viewport={"width": width, "height": 800})
+    opened = visit(live(), color_scheme=scheme, viewport={"width": width, "height": 800})
     violations = axe.Axe().run(opened.page).response["violations"]
     assert [
         (each["id"], [node["html"][:200] for node in each["nodes"]]) for each in violations
@@ -154,7 +158,7 @@ def test_axe_finds_nothing_to_object_to_in_a_page_that_is_watched(live, visit, s
 
 
 def test_the_bar_is_reached_by_keyboard_first_and_is_not_printed(live, visit):
-    page = visit(live(every=600)).page
+    page = visit(live()).page
     reached = []
     for _ in range(2):
         page.keyboard.press("Tab")
@@ -170,8 +174,7 @@ def test_a_sweep_without_figures_refreshes_as_well(tmp_path, visit):
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], lacks="sweep"))
     with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
         page = write_report(ds, tmp_path / "page.html")
-    page.write_text(refreshing(page.read_text(encoding="utf-8"), 1, "first"), encoding="utf-8")
-    opened = visit(page, drawn=False)
-    with opened.page.expect_event("load", timeout=LONG):
-        pass
+    page.write_text(refreshing(page.read_text(encoding="utf-8"), EVERY, "first"), encoding="utf-8")
+    opened = visit(page, drawn=False, clock=True)
+    after(opened, EVERY)
     opened.faultless()

@@ -1,5 +1,6 @@
 """What lies on disk of each cell, and what is no runs root."""
 
+import contextlib
 import os
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from isoklx.cells.claim import claimed
 from isoklx.cells.simulator import CellSpec, grid, simulate
 from isoklx.errors import BuildError, UsageError
+from isoklx.watch import traces
 from isoklx.watch.traces import require_root, traces_in
 from tests.handmade import kl, make_cell
 
@@ -80,6 +82,25 @@ def test_a_link_that_leads_nowhere_is_a_cell_without_files(tmp_path):
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     found = traces_in(tmp_path)["gone"]
     assert (found.files, found.changed) == ({}, 0)
+
+
+def test_a_file_that_is_renamed_while_it_is_listed_hides_no_other(tmp_path, monkeypatch):
+    folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
+    (folder / "0.tmp").write_text("")
+    scan = os.scandir
+
+    @contextlib.contextmanager
+    def scandir(path):
+        with scan(path) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+            (folder / "0.tmp").unlink(missing_ok=True)
+            yield found
+
+    expected = {path.name for path in folder.iterdir()} - {"0.tmp"}
+    with monkeypatch.context() as patch:
+        patch.setattr(traces.os, "scandir", scandir)
+        assert set(traces._stamps(folder)) == expected
+    assert expected
 
 
 @pytest.mark.parametrize(
