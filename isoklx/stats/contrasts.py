@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,6 +127,56 @@ def survival_contrast(
     return pd.DataFrame(rows).assign(p_holm=lambda table: holm(table["p_value"].to_numpy()))
 
 
+def cell_contrasts(
+    ds: xr.Dataset,
+    pairs: Sequence[tuple[int, int]],
+    metric: str,
+    thresholds: Sequence[float],
+    ended: Ended,
+) -> list[dict[tuple[float, float], dict[str, object]]]:
+    """Compare pairs of single cells: as `survival_contrast` of each by itself, in one go.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep.
+    pairs : sequence of (int, int)
+        Places along ``cell``, of `first` and of `second`.
+    metric, thresholds, ended
+        As for `isoklx.survival`.
+
+    Returns
+    -------
+    list of dict
+        For each pair, by threshold and dose, the columns of `isoklx.survival_contrast` from ``n``
+        on, but for ``p_holm``; without the doses at which only one of them was observed.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As `isoklx.survival_contrast` does.
+    """
+    whole = measured(ds, metric)
+    spec = METRICS[metric]
+    times, window = whole[spec.time].values, whole["window"].values
+    lives = follow(whole, metric, thresholds, ended)[["end", "died"]].compute().sortby(spec.unit)
+    lives = lives.transpose("threshold", "alpha", spec.unit, "cell")
+    keys = list(product(lives["threshold"].values.tolist(), lives["alpha"].values.tolist()))
+    shape = (len(keys), *lives["end"].shape[2:])
+    end, died = (lives[name].values.reshape(shape) for name in ("end", "died"))
+    every, order = np.ones((shape[1], 2), dtype=bool), np.arange(2)
+    found = []
+    for pair in pairs:
+        cells = list(pair)
+        rows = {}
+        for key, its_end, its_died in zip(keys, end[..., cells], died[..., cells], strict=True):
+            if (its_end >= 0).any(axis=0).all():
+                sides = (its_end, its_died, every, order, window[cells], times.size)
+                (rows[key],) = _pairs(_counted(*sides, distinct=False), times)
+        found.append(rows)
+    return found
+
+
 def _observed(lives: xr.Dataset, unit: str) -> xr.Dataset:
     """Only cells, doses and units with observations; units in the order of their labels."""
     seen = lives["end"].isel(threshold=0) >= 0
@@ -163,26 +213,43 @@ def _side_by_side(panel: xr.Dataset, by: str, unit: str, n_times: int, distinct:
     # A member is a cell at a dose: what meets the same units as all other members.
     members = panel.stack(member=["cell", "alpha"], create_index=False).transpose(unit, "member")
     members = members.isel(member=(members["end"] >= 0).any(unit).values)
-    labels, group = np.unique(members[by].values, return_inverse=True)
-    observed = members["end"].values >= 0
-    unrepeated = observed & members["first"].values
+    end, died, first = (members[name].values for name in ("end", "died", "first"))
+    window = members["window"].values
+    labels = members[by].values
+    return _counted(end, died, first, labels, window, n_times, distinct=distinct)
+
+
+def _counted(
+    end: npt.NDArray[np.integer[Any]],
+    died: npt.NDArray[np.bool_],
+    first: npt.NDArray[np.bool_],
+    by: npt.NDArray[Any],
+    window: npt.NDArray[np.integer[Any]],
+    n_times: int,
+    *,
+    distinct: bool,
+) -> _Sides:
+    """Count the trajectories (unit, member) of every group of members."""
+    labels, group = np.unique(by, return_inverse=True)
+    observed = end >= 0
+    unrepeated = observed & first
     kept = unrepeated if distinct else observed
-    index = members["end"].values[..., np.newaxis]
+    index = end[..., np.newaxis]
 
     def count(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         return tallies.tally(
             index, which[..., np.newaxis], group, groups=labels.shape, n_times=n_times
         )
 
-    window = np.zeros(labels.shape, dtype=np.int32)
-    np.maximum.at(window, group, members["window"].values)
+    largest = np.zeros(labels.shape, dtype=np.int32)
+    np.maximum.at(largest, group, window)
     return _Sides(
         labels=labels,
         n=count(observed).sum(axis=(0, 2)),
         n_distinct=count(unrepeated).sum(axis=(0, 2)),
-        window=window,
+        window=largest,
         ended=count(kept),
-        died=count(kept & members["died"].values),
+        died=count(kept & died),
     )
 
 

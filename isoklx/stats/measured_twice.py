@@ -10,7 +10,7 @@ import xarray as xr
 from isoklx import schema
 from isoklx.cells.dose_labels import positions, union
 from isoklx.stats import repeats
-from isoklx.stats.contrasts import survival_contrast
+from isoklx.stats.contrasts import cell_contrasts
 from isoklx.stats.lifetimes import METRICS, Ended, cells_with
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.survival import survival_summary
@@ -22,9 +22,6 @@ LABELS = ("run_id", "model", "method", "window")
 LENGTHS = ("gen_len", "gen_len_qa")
 NEEDED = ("alpha", *LABELS, *LENGTHS, "has_kl", "has_pmass")
 OPTIONAL = ("unpaired",)
-
-SIDES = (1, 0)
-"""Label ``sweep`` of A and of B; a contrast is the smaller label's minus the larger one's."""
 
 CONTRAST = ("n_prompts", "end_difference", "end_lower", "end_upper", "p_value")
 
@@ -48,28 +45,32 @@ def comparable(a: xr.Dataset, b: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     return one, other
 
 
-def side_by_side(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> xr.Dataset:
-    """Put one cell of each of two sweeps into one Dataset, in memory.
+def one_after_another(
+    a: xr.Dataset, of_a: list[int], b: xr.Dataset, of_b: list[int], names: Sequence[str]
+) -> xr.Dataset:
+    """Put cells of two sweeps into one Dataset, those of `a` first.
 
     Parameters
     ----------
     a, b : Dataset
         As `comparable` gives them.
-    i, j : int
-        Places of the cell along ``cell``.
+    of_a, of_b : list of int
+        Places of the cells along ``cell``.
+    names : sequence of str
+        Variables to put there, of those that both or one of them have.
 
     Returns
     -------
     Dataset
-        What survival is made of, for two cells, with the label ``sweep``: 1 of `a`, 0 of `b`.
+        Labels align what they have; lazy where they are. ``run_id`` is no index, for it may be
+        there twice.
     """
     parts = []
-    for (ds, place), side in zip(((a, i), (b, j)), SIDES, strict=True):
-        names = [name for name in (*METRICS, *NEEDED, *OPTIONAL) if name in ds]
-        part = ds.drop_indexes("run_id", errors="ignore")[names].isel(cell=[place])
+    for ds, cells in ((a, of_a), (b, of_b)):
+        part = ds.drop_indexes("run_id", errors="ignore")[[name for name in names if name in ds]]
         coords = [name for name in part.coords if name not in {*schema.DIMS, *LABELS}]
-        parts.append(part.drop_vars(coords).assign_coords(sweep=("cell", [side])).load())
-    pair: xr.Dataset = xr.concat(
+        parts.append(part.drop_vars(coords).isel(cell=cells))
+    both: xr.Dataset = xr.concat(
         parts,
         "cell",
         data_vars="minimal",
@@ -79,7 +80,7 @@ def side_by_side(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> xr.Dataset:
         combine_attrs="override",
         fill_value={"unpaired": 0},
     )
-    return pair
+    return both
 
 
 def repeated_doses(
@@ -115,13 +116,15 @@ def repeated_doses(
     return found
 
 
-def same_numbers(pair: xr.Dataset) -> bool | None:
+def same_numbers(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> bool | None:
     """Tell whether KL and pmass at the prompts are identical wherever both were measured.
 
     Parameters
     ----------
-    pair : Dataset
-        As of `side_by_side`.
+    a, b : Dataset
+        As `comparable` gives them.
+    i, j : int
+        Places of the cell along ``cell``.
 
     Returns
     -------
@@ -129,6 +132,7 @@ def same_numbers(pair: xr.Dataset) -> bool | None:
         Every number at every dose at which both have numbers; NaN is the same as NaN. None where
         there is no such dose.
     """
+    pair = one_after_another(a, [i], b, [j], NUMBERS)
     common = np.zeros(pair.sizes["alpha"], dtype=bool)
     same = np.ones(pair.sizes["alpha"], dtype=bool)
     for name in NUMBERS:
@@ -164,28 +168,38 @@ def end_survival(
     return dict(zip(keys, table["end_survival"].tolist(), strict=True))
 
 
-def contrast_of(
-    pair: xr.Dataset, metric: str, thresholds: Sequence[float], ended: Ended
-) -> dict[tuple[float, float], dict[str, float]]:
-    """How survival differs, B minus A, by threshold and dose.
+def contrasts(
+    a: xr.Dataset,
+    b: xr.Dataset,
+    pairs: Sequence[tuple[int, int]],
+    metric: str,
+    thresholds: Sequence[float],
+    ended: Ended,
+) -> list[dict[tuple[float, float], dict[str, object]]]:
+    """How survival differs, B minus A, of each pair by threshold and dose.
 
     Parameters
     ----------
-    pair : Dataset
-        As of `side_by_side`, at doses that both have the metric at; prompts of the same index are
-        the same.
+    a, b : Dataset
+        As `comparable` gives them.
+    pairs : sequence of (int, int)
+        Places of the same cells, in which prompts of the same index are the same.
     metric, thresholds, ended
         As for `isoklx.survival`.
 
     Returns
     -------
-    dict
-        `CONTRAST` of `isoklx.survival_contrast`.
+    list of dict
+        `CONTRAST` of `isoklx.survival_contrast`, at the doses that both have the metric at.
     """
-    if metric != "kl":
-        pair = pair.isel(token=slice(0))  # nothing is read from it, and cells repeat no other
-    table = survival_contrast(pair, "sweep", metric, thresholds, ended=ended)
-    return {
-        (row["threshold"], row["alpha"]): {name: row[name] for name in CONTRAST}
-        for row in table.to_dict("records")
-    }
+    of_a, of_b = ([pair[side] for pair in pairs] for side in (0, 1))
+    # Of KL only its own deaths are read; it is large.
+    names = [name for name in (*METRICS, *NEEDED, *OPTIONAL) if name != "kl" or metric == "kl"]
+    both = one_after_another(a, of_a, b, of_b, names)
+    if not cells_with(both, metric).any():
+        return [{} for _ in pairs]
+    at = [(len(pairs) + place, place) for place in range(len(pairs))]
+    return [
+        {key: {name: row[name] for name in CONTRAST} for key, row in rows.items()}
+        for rows in cell_contrasts(both, at, metric, thresholds, ended)
+    ]

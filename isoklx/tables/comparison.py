@@ -19,11 +19,10 @@ from isoklx.stats.lifetimes import Ended, checked_thresholds
 from isoklx.stats.measured_twice import (
     CONTRAST,
     comparable,
-    contrast_of,
+    contrasts,
     end_survival,
     repeated_doses,
     same_numbers,
-    side_by_side,
 )
 from isoklx.stats.same_cells import KEY, same_cells
 from isoklx.tables.changed_settings import CellSettings, changed_settings, same_prompts
@@ -142,21 +141,19 @@ def compare(
     cells: list[Row] = []
     doses: list[Row] = []
     changes: Counter[tuple[str, str, str]] = Counter()
-    for (i, j), repeated in zip(found.pairs, again, strict=True):
-        pair = side_by_side(one.ds, i, other.ds, j)
+    evidence = [same_prompts(metric, one.settings, i, other.settings, j) for i, j in found.pairs]
+    paired = [pair for pair, said in zip(found.pairs, evidence, strict=True) if said in PAIRED]
+    differences = contrasts(one.ds, other.ds, paired, metric, thresholds, ended)
+    contrast = dict(zip(paired, differences, strict=True))
+    for (i, j), repeated, prompts in zip(found.pairs, again, evidence, strict=True):
         differing = changed_settings(one.settings, i, other.settings, j)
         changes.update((name, *values) for name, values in differing.items())
-        prompts = same_prompts(metric, one.settings, i, other.settings, j)
-        results = {"same_numbers": same_numbers(pair), "prompts": prompts}
+        results = {"same_numbers": same_numbers(one.ds, i, other.ds, j), "prompts": prompts}
         cells.append(_in_both(one, i, other, j) | results | {"changed": ", ".join(differing)})
         ran = union([*one.settings.doses(i), *other.settings.doses(j)]).tolist()
         at = list(product(thresholds, [alpha for alpha in ran if alpha not in repeated]))
-        rows = [_at_dose(one, i, other, j, each, alpha) for each, alpha in at]
-        common = [row["alpha"] for row in rows if all(name in row for name in SURVIVAL)]
-        if common and prompts in PAIRED:
-            contrast = contrast_of(pair.sel(alpha=union(common)), metric, thresholds, ended)
-            rows = [row | contrast.get(key, {}) for key, row in zip(at, rows, strict=True)]
-        doses += rows
+        known = contrast.get((i, j), {})
+        doses += [_at_dose(one, i, other, j, *key) | known.get(key, {}) for key in at]
     cells += [_in_one(one, i, "A") for i in found.only_a]
     cells += [_in_one(other, j, "B") for j in found.only_b]
     return Comparison(_cells(cells), _settings(changes), _doses(doses))
@@ -208,10 +205,9 @@ def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha
     for sweep, cell, survival, kl_p95 in sides:
         known = sweep.survival.get((sweep.name(cell), threshold, alpha))
         row |= {} if known is None else {survival: known}
-        if "kl_p95" in sweep.ds:
-            of_dose = sweep.ds["kl_p95"].values[cell, sweep.ds["alpha"].values == alpha]
-            for value in of_dose:  # one, or none
-                row[kl_p95] = float(value)
+        place = np.flatnonzero(sweep.ds["alpha"].values == alpha)
+        if "kl_p95" in sweep.ds and place.size:
+            row[kl_p95] = float(sweep.ds["kl_p95"].values[cell, place[0]])
     return row
 
 

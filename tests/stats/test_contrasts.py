@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import CensoredData, binomtest, logrank
 
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats.contrasts import survival_contrast
+from isoklx.stats.contrasts import cell_contrasts, survival_contrast
 from isoklx.stats.survival import survival_summary
 from tests.small_sweeps import small_sweep
 
@@ -194,6 +194,27 @@ def test_what_cannot_be_compared_is_refused(arguments, message):
 def test_a_single_group_is_refused():
     with pytest.raises(DatasetError, match="no two groups to compare by 'layer'; this sweep has 3"):
         survival_contrast(sweep(), by="layer")
+
+
+@pytest.mark.parametrize("ended", ["censored", "alive"])
+@pytest.mark.parametrize(("metric", "threshold"), [("pmass_eval", [0.5, 0.75]), ("kl", [2.0])])
+def test_pairs_of_cells_differ_as_each_pair_by_itself_does(sample_ds, ended, metric, threshold):
+    ds = sample_ds.isel(prompt=[3, 0, 5, 1])
+    ran = ds[metric].where((ds["run_id"] != ds["run_id"][5]) | (ds["alpha"] != 1))
+    ds = ds.assign({metric: ran})
+    # Each is first by its name as well.
+    pairs = [(0, 1), (2, 5), (4, 11)]
+    found = cell_contrasts(ds, pairs, metric, threshold, ended)
+    for pair, rows in zip(pairs, found, strict=True):
+        alone = survival_contrast(
+            ds.isel(cell=list(pair)), "run_id", metric, threshold, distinct=False, ended=ended
+        )
+        assert len(rows) == len(alone)
+        for expected in alone.to_dict("records"):
+            row = rows[expected["threshold"], expected["alpha"]]
+            for name in set(row) - {"first", "second"}:
+                np.testing.assert_equal(row[name], expected[name], err_msg=name)
+    assert [len(rows) for rows in found] == [n * len(threshold) for n in (6, 5, 6)]
 
 
 def test_nothing_observed_is_refused():

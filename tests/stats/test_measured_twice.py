@@ -7,25 +7,21 @@ import isoklx
 from isoklx.stats.measured_twice import (
     comparable,
     end_survival,
+    one_after_another,
     repeated_doses,
     same_numbers,
-    side_by_side,
 )
 from tests.small_sweeps import small_sweep
 
 NAN = np.nan
 
 
-def pair_of(a, b):
-    a, b = comparable(a, b)
-    return side_by_side(a, 0, b, 0)
-
-
-def test_a_pair_has_the_labels_of_both_and_nothing_where_one_has_none():
+def test_two_cells_have_the_labels_of_both_and_nothing_where_one_has_none():
     a = small_sweep([[[[0.9, 0.8]]] * 2], fork=[0, 8])
     b = small_sweep([[[[0.7, 0.6, 0.5]] * 3]], fork=[0, 4, 8]).assign_coords(alpha=[1.0])
-    pair = pair_of(a, b)
-    assert pair["sweep"].values.tolist() == [1, 0]
+    a, b = comparable(a, b)
+    pair = one_after_another(a, [0], b, [0], ["pmass_eval"])
+    assert pair["run_id"].values.tolist() == ["cell0", "cell0"]
     assert pair["alpha"].values.tolist() == [0, 1]
     found = pair["pmass_eval"].sel(alpha=1, prompt=0).values
     np.testing.assert_array_equal(found, np.float32([[0.9, NAN, 0.8], [0.7, 0.6, 0.5]]))
@@ -52,8 +48,9 @@ def numbers(value=0.9, kl=0.5):
     ],
 )
 def test_numbers_are_the_same_at_every_dose_that_both_have(other, same):
-    assert same_numbers(pair_of(numbers(), other)) is same
-    assert same_numbers(pair_of(other, numbers())) is same
+    one, two = comparable(numbers(), other)
+    assert same_numbers(one, 0, two, 0) is same
+    assert same_numbers(two, 0, one, 0) is same
 
 
 def test_a_repeat_counts_once_only_where_both_sweeps_repeat_it():
