@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 READY = "ready> "
+LONG = 60
+"""Seconds that nothing takes, even on a busy machine."""
+
 SHOW = "isoklx() { printf 'GOT'; printf '[%s]' \"$@\"; printf 'END\\n'; }"
 
 BASH = """
@@ -75,7 +78,7 @@ class Terminal:
 
     def _say(self, text: str, until: str) -> str:
         os.write(self.master, text.encode())
-        heard, give_up = "", time.monotonic() + 20
+        heard, give_up = "", time.monotonic() + LONG
         while until not in heard or not heard.endswith(READY):
             assert time.monotonic() < give_up, heard
             if select.select([self.master], [], [], 1)[0]:

@@ -55,9 +55,11 @@ def warm_isoklx(folder: Path) -> Iterator[Path]:
     root = Path(__file__).parents[2]
     with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=root, env=environment) as server:
         assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield folder
-        server.terminate()
+        try:
+            assert server.stdout.readline() == b"ready\n"
+            yield folder
+        finally:
+            server.terminate()  # or leaving the block would wait for it
 
 
 def serve(address: str) -> None:
