@@ -273,7 +273,10 @@ def calibration(ds: xr.Dataset) -> Table:
         f"Converged: the last p95 of the bisection is within {TOLERANCE} of the target. "
         "Pinned: it is not, and c_star is at an end of what was tried. In range: the held-out p95 "
         f"at alpha 1 is {lowest} to {highest} times the target with all of its 95% interval "
-        "(Woodruff's, over prompts); no: with none of it."
+        "(Woodruff's, over prompts); no: with none of it. Mismatches are relative: of recorded and "
+        "recomputed p95 of KL, and of coeff and alpha * c_star; 0 or rounding if all is well. "
+        "c_star tried: a step of the bisection tried it. Calib newer: calib.json is younger than "
+        "the results beside it."
     )
     return Table(frame, CALIBRATION_KEYS, caption)
 

@@ -255,8 +255,11 @@ def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) 
         others = {"repetition": None, "generations": []} | {name: given[name]}
         with pytest.raises(UsageError) as error:
             write_cell(folder, CALIB, **(given | others))
-        assert str(error.value) == f"{folder}/{message}"
+        assert str(error.value) == f"{folder}/{message}: {WAYS_OUT}"
     assert contents(folder) == before
+
+
+WAYS_OUT = "give what it was begun with, or write elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_what_is_asked_is_the_same_at_all_doses(
     before = contents(written(folder, BATCHES[:1]))
     with pytest.raises(UsageError) as error:
         write_cell(folder, CALIB, **(arrays([0.5]) | change))
-    assert str(error.value) == f"{folder}/pmass.json: {message}"
+    assert str(error.value) == f"{folder}/pmass.json: {message}: {WAYS_OUT}"
     assert contents(folder) == before
 
 

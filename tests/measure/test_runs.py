@@ -506,7 +506,8 @@ def test_a_cell_that_was_made_with_something_else_is_refused(
     for dry in (False, True)[: 1 + ("batch" in options)]:
         with pytest.raises(UsageError) as error:
             run(str(TINY), **{**small(whole, alphas=(4.0,)), **options}, dry=dry)
-        assert str(error.value) == f"{whole / 'out' / CELL / 'calib.json'}: {message}"
+        ways_out = "give what it was begun with, or write elsewhere"
+        assert str(error.value) == f"{whole / 'out' / CELL / 'calib.json'}: {message}: {ways_out}"
     assert contents(whole) == before
 
 
