@@ -259,6 +259,9 @@ def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) 
     assert contents(folder) == before
 
 
+WAYS_OUT = "give what it was begun with, or write elsewhere"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -286,7 +289,7 @@ def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
     ):
         with pytest.raises(UsageError) as error:
             attempt()
-        assert str(error.value) == f"{folder}/{message}"
+        assert str(error.value) == f"{folder}/{message}: {WAYS_OUT}"
     assert contents(folder) == before
 
 
@@ -316,7 +319,7 @@ def test_what_is_asked_is_the_same_at_all_doses(
     before = contents(written(folder, BATCHES[:1]))
     with pytest.raises(UsageError) as error:
         write_cell(folder, CALIB, **(arrays([0.5]) | change))
-    assert str(error.value) == f"{folder}/pmass.json: {message}"
+    assert str(error.value) == f"{folder}/pmass.json: {message}: {WAYS_OUT}"
     assert contents(folder) == before
 
 
