@@ -289,7 +289,7 @@ def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
     ):
         with pytest.raises(UsageError) as error:
             attempt()
-        assert str(error.value) == f"{folder}/{message}"
+        assert str(error.value) == f"{folder}/{message}: {WAYS_OUT}"
     assert contents(folder) == before
 
 
