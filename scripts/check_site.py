@@ -7,6 +7,7 @@ shows, and no style, script or picture comes over a network:
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -15,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 FETCHED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
 """What a browser fetches by itself, by the attribute that says from where."""
+
+FETCHED_BY_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
 
 
 @dataclass
@@ -57,10 +60,16 @@ def findings(site: Path) -> list[str]:
     pages = {path.resolve(): _read(path) for path in sorted(site.rglob("*.html"))}
     if not pages:
         return [f"{site}: no page"]
-    return [
+    found = [
         f"{path.relative_to(site.resolve())}: {finding}"
         for path, page in pages.items()
         for finding in _findings(path, page, pages)
+    ]
+    styles = [(path, path.read_text()) for path in sorted(site.rglob("*.css"))]
+    return found + [
+        f"{path.relative_to(site)}: comes over the network: {url}"
+        for path, text in styles
+        for url in FETCHED_BY_STYLES.findall(text)
     ]
 
 

@@ -43,7 +43,11 @@ def _refuse_others(root: Path) -> None:
     """Simulated cells among measured ones would be counted as measured."""
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root}: is a file, not a folder")
-    others = [entry.name for entry in root.glob("*") if not entry.name.startswith("simulated-")]
+    others = [
+        entry.name
+        for entry in root.glob("*")
+        if entry.name[0] != "." and not entry.name.startswith("simulated-")
+    ]
     if others:
         raise UsageError(
             f"{root}: has {min(others)} in it; give a folder for simulated cells alone"

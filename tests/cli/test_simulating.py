@@ -46,3 +46,8 @@ def test_a_size_of_nothing_is_refused(flag, tmp_path, capsys):
     assert main(["simulate", str(tmp_path / "outputs"), flag, "0"]) == 2
     assert "=0: give at least 1" in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_what_a_file_manager_leaves_in_a_folder_is_no_cell(tmp_path):
+    (tmp_path / ".directory").touch()
+    assert main(["simulate", str(tmp_path), "--window", "8"]) == 0

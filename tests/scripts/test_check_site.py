@@ -39,3 +39,13 @@ def test_what_is_wrong_is_named_with_its_page(tmp_path: Path, body: str, finding
 
 def test_a_folder_without_a_page_is_no_site(tmp_path: Path) -> None:
     assert findings(tmp_path) == [f"{tmp_path}: no page"]
+
+
+@pytest.mark.parametrize(
+    "style", ["@import 'https://cdn.example/x.css';", "a { src: url(//cdn.example/font.woff2) }"]
+)
+def test_a_style_that_fetches_is_named(tmp_path: Path, style: str) -> None:
+    (tmp_path / "own.css").write_text("b { background: url(picture.png) } " + style)
+    [found] = findings(site(tmp_path, one=""))
+    assert found.startswith("own.css: comes over the network: ")
+    assert "//cdn.example/" in found
