@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +53,14 @@ def print_table(table: Table, *, json: bool) -> None:
 
 def print_tables(tables: Mapping[str, Table], *, json: bool) -> None:
     """Print several tables, as JSON in one object that has each by its name."""
-    from isoklx.tables.formats import as_json_object
+    from isoklx.tables.formats import as_json_object, caption_text
 
     if json:
         print(as_json_object(tables))
         return
     # Of a table without rows the caption says so.
     texts = [
-        textwrap.fill(table.caption, _width()) if table.frame.empty else _text(table)
+        caption_text(table, _width()) if table.frame.empty else _text(table)
         for table in tables.values()
     ]
     print("\n\n".join(texts))

@@ -182,7 +182,19 @@ def as_text(table: Table, width: int) -> str:
     shown = _shown(table, text=printable, missing="-")
     columns = [_column(shown[name], right=is_numeric_dtype(table.frame[name])) for name in shown]
     blocks = _fitted(columns[: len(table.keys)], columns[len(table.keys) :], width)
-    return "\n\n".join([textwrap.fill(table.caption, width), *map(_laid_out, blocks)])
+    return "\n\n".join([caption_text(table, width), *map(_laid_out, blocks)])
+
+
+def caption_text(table: Table, width: int) -> str:
+    """Lay the caption out for a person at a terminal, who may copy a path out of it.
+
+    Examples
+    --------
+    >>> print(caption_text(Table(pd.DataFrame(), (), "Cells of outputs/run-2."), width=20))
+    Cells of
+    outputs/run-2.
+    """
+    return textwrap.fill(table.caption, width, break_on_hyphens=False)
 
 
 def readable(table: Table) -> pd.DataFrame:
