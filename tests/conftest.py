@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import xarray as xr
 from hypothesis import settings
 
 import isoklx
+
+# What a script starts in the background ignores Ctrl-C, and so does all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is slow on a machine that does other things as well is no failure.
 settings.register_profile("isoklx", deadline=None)

@@ -122,6 +122,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_leaves_nothing(scene: Scene, comma
     assert INTERRUPTED in seen
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_anything_is_imported_is_one_line(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(HOOK)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.cli.main import main
 
 
+@pytest.mark.slow
 def test_every_file_of_aggregate_that_is_a_link_stays_one_and_leads_to_the_new_content(
     tmp_path: Path,
 ) -> None:

@@ -34,6 +34,7 @@ def in_another_process(folder: Path, stay: bool = False) -> tuple[bool, object]:
     return ready.read_text() == "True", process
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_has_a_cell(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     with claimed(folder) as mine:

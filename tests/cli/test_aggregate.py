@@ -51,6 +51,7 @@ def test_a_second_run_reuses_the_built_file(sample, tmp_path, capsys):
     assert "12 unchanged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
@@ -189,6 +190,7 @@ def test_an_absent_root_is_one_line(tmp_path, capsys):
     assert not (tmp_path / "here" / "figs").exists()
 
 
+@pytest.mark.slow
 def test_several_roots_are_built_into_one_file(sample, tmp_path, capsys):
     roots = []
     for half in ("1B", "8B"):
@@ -220,6 +222,7 @@ def test_a_built_file_among_roots_is_one_line(sample, tmp_path, capsys):
     assert not (tmp_path / "here" / "figs").exists()
 
 
+@pytest.mark.slow
 def test_a_figure_of_an_earlier_run_is_named_where_this_one_made_none(sample, tmp_path, capsys):
     assert main(["aggregate", str(sample), "--format", "png,svg"]) == 0
     capsys.readouterr()
@@ -231,6 +234,7 @@ def test_a_figure_of_an_earlier_run_is_named_where_this_one_made_none(sample, tm
     assert old == {f"not of this run: figs/{name}" for name in left}
 
 
+@pytest.mark.slow
 def test_death_is_the_same_thing_in_the_table_and_both_figures(sample, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("isoklx.plot.alive", lambda *_, **options: seen.append(options) or Figure())

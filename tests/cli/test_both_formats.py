@@ -31,6 +31,7 @@ def built(sample, tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_a_command_does_the_same_on_every_format(built, line, tmp_path, monkeypatch, capsys):
     said, files = {}, {}

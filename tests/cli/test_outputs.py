@@ -73,6 +73,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "ending"),
     [(name, ending) for name in COMMANDS for ending in COMMANDS[name] if ending != "svg"],

@@ -26,6 +26,7 @@ def run(sample: Path, out: Path, **environment: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [INLINE, "nonsense", "module://nowhere", "TkAgg", ""])
 def test_a_command_draws_whatever_the_environment_says_of_backends(
     sample: Path, tmp_path: Path, backend: str
@@ -35,6 +36,7 @@ def test_a_command_draws_whatever_the_environment_says_of_backends(
     assert (tmp_path / "figs" / "survival.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [INLINE, "nonsense", "TkAgg"])
 def test_a_command_draws_whatever_a_matplotlibrc_says_of_backends(
     sample: Path, tmp_path: Path, backend: str

@@ -160,6 +160,7 @@ def line_with(process, text):
     raise AssertionError(f"no line with {text!r}")
 
 
+@pytest.mark.slow
 def test_lines_come_when_something_has_changed_and_ctrl_c_leaves_the_last_page(
     source, root, tmp_path
 ):
@@ -184,6 +185,7 @@ def test_lines_come_when_something_has_changed_and_ctrl_c_leaves_the_last_page(
     assert {path.name for path in tmp_path.iterdir()} == there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_it_otherwise_leaves_the_last_page_as_well(root, tmp_path, number):
     page = tmp_path / "page.html"

@@ -37,6 +37,7 @@ def value(found, name="kl_p95"):
 # How fast
 
 
+@pytest.mark.slow
 def test_of_1000_simulated_responses_95_percent_take_at_most_6_evaluations():
     counts, misses = [], []
     for seed in range(1000):
@@ -50,6 +51,7 @@ def test_of_1000_simulated_responses_95_percent_take_at_most_6_evaluations():
     assert np.quantile(misses, 0.95) < 0.05  # the tolerance, at a slope of more than 1
 
 
+@pytest.mark.slow
 def test_four_together_take_at_most_3_rounds():
     converged = [
         calibrate(Response(seed).together, start=1.0, batch=4, max_evaluations=12).converged

@@ -38,6 +38,7 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 def test_names_reach_latex_escaped(sample_ds: xr.Dataset, draw) -> None:  # type: ignore[no-untyped-def]
     ds = sample_ds.assign_coords(method=("cell", [NAMES, "b_c"] * 6))

@@ -49,6 +49,7 @@ def unpacked(rollouts, cell, alpha):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_page_is_the_same_from_netcdf_zarr_and_a_runs_root(sample, tmp_path):
     file = isoklx.build(sample, tmp_path / "sample.nc", texts=True).out

@@ -112,6 +112,7 @@ class TestDoseResponse:
         without_zero = dose_response(ds.isel(alpha=slice(1, None)), by=None)
         assert (without_zero.effect[0], without_zero.effect[1] == 0) == (0, False)
 
+    @pytest.mark.slow
     def test_dask_is_computed_when_asked_and_gives_the_same(self, sample_ds):
         looks = []
 

@@ -95,6 +95,7 @@ def test_cells_that_repeat_others_at_any_doses_change_nothing(
     assert_same(statistic(together), statistic(ds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATISTICS)
 @settings(max_examples=5)
 @given(cells=st.permutations(range(5)), prompts=st.permutations(range(5)))

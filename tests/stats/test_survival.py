@@ -103,6 +103,7 @@ def followed(pmass, gen_len, threshold):
     return last, False
 
 
+@pytest.mark.slow
 def test_simulated_sets_agree_with_lifelines():
     threshold = 0.75
     ds = simulated_sets(300)

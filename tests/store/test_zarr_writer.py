@@ -99,6 +99,7 @@ def test_a_damaged_chunk_is_not_taken_over(root, tmp_path):
     assert isoklx.build(root, tmp_path / "a.zarr", force=True).written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [".zgroup", ".zattrs", "run_id/0", "build/manifest/0"])
 def test_a_store_that_is_damaged_otherwise_is_built_anew(root, tmp_path, file):
     isoklx.build(root, tmp_path / "a.zarr")

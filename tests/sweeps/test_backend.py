@@ -176,6 +176,7 @@ class TestSpool:
             assert list(temporary.iterdir())
         assert not list(temporary.iterdir())
 
+    @pytest.mark.slow
     def test_a_part_keeps_it_and_forgetting_the_last_part_removes_it(self, root, temporary):
         part = isoklx.open_sweep(root).kl.sel(alpha=1)
         gc.collect()
@@ -185,6 +186,7 @@ class TestSpool:
         gc.collect()
         assert not list(temporary.iterdir())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("chunks", [None, {}])
     def test_what_was_pickled_outlives_the_original_and_leaves_nothing(
         self, root, temporary, chunks
@@ -201,6 +203,7 @@ class TestSpool:
         gc.collect()
         assert not list(temporary.iterdir())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("chunks", [None, {}])
     def test_another_process_loads_what_was_pickled(self, root, temporary, chunks):
         ds = isoklx.open_sweep(root, chunks=chunks)
@@ -209,6 +212,7 @@ class TestSpool:
         assert (there.stdout.decode(), there.stderr) == (f"{expected}\n", b"")
         assert len(list(temporary.iterdir())) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("chunks", [None, {}])
     def test_what_was_pickled_by_a_process_that_has_ended_is_one_line_at_once(
         self, root, temporary, chunks

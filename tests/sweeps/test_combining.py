@@ -68,6 +68,7 @@ def test_parts_of_any_kind_are_the_whole_again(lazy, data):
     xr.testing.assert_identical(without_dates(both.compute()), without_dates(lazy.compute()))
 
 
+@pytest.mark.slow
 def test_saved_selections_are_parts_too(sample_ds, tmp_path):
     for alpha in sample_ds.alpha.values:
         sample_ds.sel(alpha=alpha).to_netcdf(tmp_path / f"{alpha}.nc")

@@ -94,6 +94,7 @@ def killed_after_two_doses(source, folder):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_the_last_page_of_a_sweep_that_grew_is_that_of_report(source, tmp_path):
     root, page = tmp_path / "outputs", tmp_path / "out" / "live.html"
     root.mkdir()
@@ -153,6 +154,7 @@ def test_the_last_page_of_a_sweep_that_grew_is_that_of_report(source, tmp_path):
     assert sorted(path.name for path in page.parent.iterdir()) == ["live.html", "live.nc"]
 
 
+@pytest.mark.slow
 def test_a_writer_that_comes_back_goes_on_where_the_killed_one_stopped(source, tmp_path):
     root = tmp_path / "outputs"
     arrive(source, root, PCA0)

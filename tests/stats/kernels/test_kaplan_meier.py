@@ -80,6 +80,7 @@ def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
         assert (survival[~outside] < interval[~outside, 1]).all()
 
 
+@pytest.mark.slow
 def test_restricted_mean_is_that_of_lifelines():
     for (ended, died), horizon in zip(SETS, [34, 40, 10, 3, 0] * len(SETS), strict=False):
         _, survival, _ = greenwood(*counts(ended, died))
