@@ -24,7 +24,7 @@ from isoklx.plot.facets import (
     put_title,
     row_name,
 )
-from isoklx.plot.figure1_numbers import LINE, by_line, one_after_another
+from isoklx.plot.figure1_numbers import LINE, by_line, lines_of_groups
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR, Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes, Values, add_lines, draw_median, in_memory_if_small, shown
@@ -225,7 +225,7 @@ def _numbers(
             part = part.assign_coords({f"{LINE}_{name}": (LINE, [label] * part.sizes[LINE])})
         lines.append(part)
     drawn = groups[0] if by is None else xr.concat(groups, by, coords="minimal", compat="override")
-    drawn = drawn.merge(one_after_another(lines, LINE))
+    drawn = drawn.merge(lines_of_groups(lines, LINE))
     return drawn.assign_attrs(
         window=int(ds["window"].max()),
         by=by or "",

@@ -102,7 +102,7 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
     for dim in (LINE, ANSWER_LINE):
         of_kind = [each for each in lines if dim in each.dims]
         if of_kind:
-            drawn = drawn.merge(one_after_another(of_kind, dim))
+            drawn = drawn.merge(lines_of_groups(of_kind, dim))
     total = xr.Dataset(
         {f"total_{name}": once.total[name].drop_vars("alpha") for name in once.total}
     )
@@ -197,7 +197,7 @@ def by_line(ds: xr.Dataset, unit: str, dim: str, some: xr.DataArray) -> xr.Datas
     return ds.isel({dim: np.flatnonzero(kept)}).set_coords(list(names))
 
 
-def one_after_another(parts: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
+def lines_of_groups(parts: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
     """The lines of all groups; those of a single one without a copy."""
     if len(parts) == 1:
         return parts[0]
