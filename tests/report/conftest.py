@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,12 @@ import isoklx
 from isoklx.report import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+SHOWN = """() => {
+  const chosen = ["c-cell", "c-alpha", "c-prompt"].map((id) => document.getElementById(id)?.value);
+  return !chosen[0] || document.getElementById("read").dataset.shown === chosen.join(" ");
+}"""
+"""Whether the page shows what is chosen, or has nothing to choose from."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -63,7 +70,16 @@ class Opened:
         self.settled()
 
     def settled(self) -> None:
+        """Wait until the rollout that was chosen is the one that is shown."""
         self.page.wait_for_timeout(150)
+        self.until(SHOWN)
+
+    def until(self, script: str, seconds: float = 60) -> None:
+        """Ask again and again: a page that forbids eval stops Playwright's own waiting."""
+        end = time.monotonic() + seconds
+        while not self.say(script):
+            assert time.monotonic() < end, f"not within {seconds:g} s: {script}"
+            self.page.wait_for_timeout(50)
 
 
 @pytest.fixture

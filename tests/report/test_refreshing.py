@@ -108,7 +108,7 @@ def test_nothing_is_taken_from_under_a_reader(live, visit, deed):
         opened.page.keyboard.press("ArrowDown")
     elif deed == "wheel":
         opened.page.mouse.wheel(0, 300)
-        opened.page.wait_for_function("touched > 0", polling=50, timeout=LONG)
+        opened.until("touched > 0")
     else:
         opened.say("getSelection().selectAllChildren(document.querySelector('h1'))")
     assert stays(opened, 50)
