@@ -119,24 +119,28 @@ def memory_of(
     Returns
     -------
     int
-        Bytes: the cache of all rows and of a branch with its tail, the logits and what KL takes;
-        or the activations of the prompts, where these are more.
+        Bytes: the cache of all rows and of a branch with its tail, the tail's activations, the
+        logits and what KL takes; or the activations of the prompts, where these are more.
     """
     config = model.config.get_text_config()
     together = rows * (2 if twins else 1)
     ids = np.random.default_rng(0).integers(0, config.vocab_size, prompt + window + tail)
     contexts = Contexts(model, together=reads_together(model))
     with at_rest(model):
-        contexts.start([ids[: prompt + window].tolist()])
+        contexts.start([ids[: prompt + window - 1].tolist()])
+        # One token by itself, as a rollout goes: it makes room for more.
+        contexts.read(ids[None, prompt + window - 1 : prompt + window])
         caches = contexts.nbytes() * together
         if tail:
-            contexts.read(ids[None, prompt + window :])
-            caches += contexts.nbytes() * rows
+            branch = contexts.branch(np.arange(1))
+            branch.read(ids[None, prompt + window :])
+            caches += branch.nbytes() * rows
     logits = 4 * config.vocab_size * together * 3
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    of_token = model.dtype.itemsize * (3 * wide + 4 * config.hidden_size)
     # When the prompts are read there are no other tokens yet, and no branch.
-    activations = model.dtype.itemsize * together * prompt * (3 * wide + 4 * config.hidden_size)
-    return int(max(caches + logits, activations))
+    prompts, tails = together * prompt * of_token, rows * tail * of_token
+    return int(max(caches + tails + logits, prompts))
 
 
 def _parts(rows: list[int], size: int) -> list[list[int]]:

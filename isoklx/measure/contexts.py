@@ -131,10 +131,12 @@ class Contexts:
         return other
 
     def nbytes(self) -> int:
-        """Bytes of what is kept of all that was read."""
+        """Bytes of what is kept of all that was read, and of the room for what will be."""
         kept = [value for layer in self._cache.layers for value in vars(layer).values()]
         kept += [state for value in kept if isinstance(value, dict) for state in value.values()]
-        return sum(value.nbytes for value in kept if isinstance(value, Tensor))
+        stored = [value.untyped_storage() for value in kept if isinstance(value, Tensor)]
+        # Keys are views of where they have room, and may share it.
+        return sum({each.data_ptr(): each.nbytes() for each in stored}.values())
 
     def _forward(self, ids: Tensor) -> Tensor:
         more: dict[str, Any] = dict(self._last)

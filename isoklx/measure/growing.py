@@ -10,7 +10,7 @@ from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
 ROOM = 32
-"""Tokens for which there is room when keys and values have to be moved."""
+"""Tokens for which there is room when keys and values have to be moved for a single one."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -30,7 +30,9 @@ class GrowingLayer(DynamicLayer):
         begin = self.keys.shape[-2]
         end = begin + key_states.shape[-2]
         if self.room is None or self.room[0].shape[-2] < end:
-            self.room = (_roomier(self.keys, end), _roomier(self.values, end))
+            # Several at once are a tail, after which nothing follows.
+            length = end + (ROOM if end == begin + 1 else 0)
+            self.room = (_roomier(self.keys, length), _roomier(self.values, length))
         keys, values = self.room
         keys[..., begin:end, :] = key_states
         values[..., begin:end, :] = value_states
@@ -65,7 +67,7 @@ def large(cache: Cache) -> list[object]:
     return [kept for layer in growing for kept in (layer.keys, layer.values, layer.room)]
 
 
-def _roomier(kept: Tensor, end: int) -> Tensor:
-    room = kept.new_empty((*kept.shape[:-2], end + ROOM, kept.shape[-1]))
+def _roomier(kept: Tensor, length: int) -> Tensor:
+    room = kept.new_empty((*kept.shape[:-2], length, kept.shape[-1]))
     room[..., : kept.shape[-2], :] = kept
     return room

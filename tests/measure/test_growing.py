@@ -77,3 +77,13 @@ def test_a_branch_writes_into_nothing_that_it_shares() -> None:
     fed(plain, 3)
     fed(growing, 3)
     assert same(plain, growing)
+
+
+def test_one_token_makes_room_for_more_and_a_tail_only_for_itself() -> None:
+    for tokens, room in ((1, 1 + ROOM), (4, 4)):
+        _, growing = two()
+        before = growing.get_seq_length()
+        fed(growing, tokens)
+        keys = growing.layers[0].keys
+        longer = keys.untyped_storage().nbytes() / keys.nbytes * keys.shape[-2]
+        assert longer == before + room
