@@ -266,7 +266,7 @@ def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
     """Draw the trajectories of one dose, and say how far they go."""
     lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
     death = np.where(np.isnan(here["death"].values), np.inf, here["death"].values)
-    state = np.where(tokens < death[:, np.newaxis], ALIVE, DEAD)
+    state = np.where(tokens < death[:, np.newaxis], np.int8(ALIVE), np.int8(DEAD))
     state[here["known"].values != 1] = UNKNOWN
     there = ~np.isnan(lines).all(axis=1)
     collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)

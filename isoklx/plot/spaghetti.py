@@ -106,12 +106,13 @@ def unknown_legend(drawn: xr.Dataset) -> list[Artist]:
     return [Line2D([], [], color=palette.UNKNOWN, label="pmass unknown")] if unknown.any() else []
 
 
-def _shade(pmass: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:
+def _shade(pmass: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int8]:
     """Shade of each token, PMASS_LEVELS where there is none."""
     shade = np.clip(pmass * PMASS_LEVELS, 0, PMASS_LEVELS - 1)
-    return np.where(np.isnan(shade), PMASS_LEVELS, shade).astype(np.intp)
+    return np.where(np.isnan(shade), PMASS_LEVELS, shade).astype(np.int8)
 
 
 def _colour_by_pmass(collection: LineCollection, levels: npt.NDArray[np.integer[Any]]) -> None:
-    shade = np.where(levels < PMASS_LEVELS, (levels + 0.5) / PMASS_LEVELS, np.nan)
+    middle = (levels.astype(float) + 0.5) / PMASS_LEVELS
+    shade = np.where(levels < PMASS_LEVELS, middle, np.nan)
     collection.set(cmap=palette.pmass_colours(), clim=(0, 1), array=shade)
