@@ -26,5 +26,13 @@ python3.11 -m venv "$oldest/venv"
 # Examples in docstrings are left out: numpy 2 spells a scalar in another way than numpy 1. Warnings
 # are no errors where an old package uses what its own dependencies have deprecated since, or where a
 # wheel that serves numpy 1 and 2 gives a warning that numpy itself tells Python to ignore.
-"$oldest/venv/bin/python" -m pytest tests -p no:cacheprovider \
-    -W "ignore::DeprecationWarning" -W "ignore:numpy.ndarray size changed:RuntimeWarning" "$@"
+tested() {
+    "$oldest/venv/bin/python" -m pytest -n auto -p no:cacheprovider \
+        -W "ignore::DeprecationWarning" -W "ignore:numpy.ndarray size changed:RuntimeWarning" "$@"
+}
+
+tested tests "$@"
+
+# The oldest torch brings gigabytes of CUDA.
+"$oldest/venv/bin/pip" install --quiet --constraint "$oldest/constraints.txt" -e '.[test,run]'
+OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 tested tests/measure tests/models tests/cli/test_measuring.py "$@"

@@ -13,6 +13,7 @@ from isoklx.cells.cell import Cell
 from isoklx.errors import UsageError
 from isoklx.store import manifest
 from isoklx.store.extras import need
+from isoklx.store.netcdf_image import opened_apart
 
 if TYPE_CHECKING:
     from isoklx.store.zarr_writer import WriteBlocks
@@ -69,10 +70,8 @@ def may_go(path: Path) -> bool:
         return False
     if path.stat().st_size == 0:
         return True
-    import netCDF4  # takes long
-
     try:
-        with netCDF4.Dataset(path) as file:
+        with opened_apart(path) as file:
             group = file.groups.get(manifest.GROUP)
             return group is not None and manifest.VARIABLE in group.variables
     except (OSError, RuntimeError):  # whatever it is

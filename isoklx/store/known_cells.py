@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import netCDF4
 import numpy as np
 
 import isoklx
@@ -19,6 +18,7 @@ from isoklx.cells.dose_labels import positions
 from isoklx.errors import BuildError, DatasetError
 from isoklx.store import manifest, versions
 from isoklx.store.formats import zarr_attributes
+from isoklx.store.netcdf_image import opened_apart
 
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError)
 """What libnetcdf and zarr raise, one or the other, at a file that is absent or damaged."""
@@ -101,7 +101,7 @@ def _opened(path: Path) -> Iterator[_File]:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         yield _File(path, group, set(group), zarr_attributes(group.attrs))
         return
-    with netCDF4.Dataset(path) as file:
+    with opened_apart(path) as file:
         file.set_auto_maskandscale(False)
         attributes = {name: file.getncattr(name) for name in file.ncattrs()}
         yield _File(path, file, {*file.variables, *file.groups}, attributes)

@@ -1,0 +1,60 @@
+import subprocess
+import sys
+
+import netCDF4
+import numpy as np
+import pytest
+
+from isoklx.store.netcdf_image import opened_apart
+
+SEVERAL_TIMES = """
+import sys
+import isoklx
+
+root, file = sys.argv[1:]
+isoklx.build(root, file)
+ds = isoklx.open_sweep(file)
+for _ in range(6):
+    assert not isoklx.build(root, file).written
+    with isoklx.open_sweep(file) as again:
+        again.load()
+print(ds.sizes["cell"])
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "texts.nc"
+    with netCDF4.Dataset(path, "w") as dataset:
+        dataset.createDimension("x", 3)
+        dataset.createVariable("text", str, ("x",))[:] = np.array(["a", "bc", ""], object)
+    return path
+
+
+def test_it_reads_what_is_in_the_file(file):
+    with opened_apart(file) as dataset:
+        assert dataset["text"][:].tolist() == ["a", "bc", ""]
+
+
+def test_it_reads_the_file_that_was_there_when_that_is_replaced(file, tmp_path):
+    with opened_apart(file) as dataset:
+        other = tmp_path / "other.nc"
+        netCDF4.Dataset(other, "w").close()
+        other.replace(file)
+        assert dataset["text"][:].tolist() == ["a", "bc", ""]
+
+
+@pytest.mark.parametrize("content", [b"", b"CDF", b"\x89HDF\r\n\x1a\n" + bytes(100), b"text" * 99])
+def test_what_is_no_netcdf_file_is_an_error(file, content):
+    file.write_bytes(content)
+    with pytest.raises((OSError, ValueError)), opened_apart(file):
+        pass
+
+
+def test_a_process_that_has_the_file_open_builds_it_and_opens_it_again(sample, tmp_path):
+    # What was freed is overwritten: else it is often still there, and nobody notices.
+    command = [sys.executable, "-c", SEVERAL_TIMES, str(sample), str(tmp_path / "sample.nc")]
+    environment = {"MALLOC_PERTURB_": "165"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "12\n"
