@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoklx.cells.writing import recorded
+from isoklx.measure.batches import memory_of
 from isoklx.measure.cell_making import missing
 from isoklx.measure.cell_parts import Cell, prepared
 from isoklx.measure.inputs import TRIES, Inputs, expected_tokens
 from isoklx.measure.loading import load_model, quiet
-from isoklx.measure.memory import batch_memory
 from isoklx.measure.meter import duration
 from isoklx.measure.plans import CellPlan
 from isoklx.measure.rollouts import roll_out
+from isoklx.measure.work_ahead import Stage, stages_ahead
 
-PROBE = 8
-"""Tokens that a batch decodes to find how fast the model is here."""
+PROBE = 9
+"""Tokens that a batch decodes at most to find how fast the model is here."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,18 @@ class Estimate:
         Doses that the folder has already, of those that are asked for.
     tokens : int
         Tokens that are decoded at most; 0 where nothing is left to be done.
-    batch : int
-        Rollouts at a time.
+    rows : int
+        Rollouts at a time, in the largest batch that is left to be done.
     weights, working : int
-        Bytes of the model, and of a batch at its largest.
+        Bytes of the model, and of the batch that takes most beside it.
     seconds : float
-        At the speed of a short try; shorter where rollouts end early.
+        At the speed of short tries of the largest batches; shorter where rollouts end early.
     """
 
     plan: CellPlan
     doses_there: int
     tokens: int
-    batch: int
+    rows: int
     weights: int
     working: int
     seconds: float
@@ -56,7 +57,7 @@ class Estimate:
         memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} beside it"
         return (
             f"{self.plan.run_id}: at most {self.tokens} tokens{there}; "
-            f"{self.batch} rollouts at a time; {memory}; about {duration(self.seconds)}"
+            f"{self.rows} rollouts at a time; {memory}; about {duration(self.seconds)}"
         )
 
 
@@ -99,34 +100,57 @@ def _estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator
         before = recorded(plan.folder(out), cell.calib)
         left = missing(plan.settings.alphas, () if before is None else before.alphas)
         tries = TRIES if before is None else 0
-        tokens = expected_tokens(inputs, plan.settings, doses=len(left), tries=tries)
+        stages = stages_ahead(cell, left, tries)
         yield Estimate(
             plan,
             doses_there=len(plan.settings.alphas) - len(left),
-            tokens=tokens,
-            batch=cell.batch,
+            tokens=expected_tokens(inputs, plan.settings, doses=len(left), tries=tries),
+            rows=max((len(stage.batch) for stage in stages), default=0),
             weights=int(loaded.model.get_memory_footprint()),
-            working=batch_memory(loaded.model, cell.tokenised, plan.settings.window, cell.batch),
-            seconds=tokens * _seconds_a_token(cell) if tokens else 0.0,
+            working=max((_memory(cell, stage) for stage in stages), default=0),
+            seconds=sum(_seconds(cell, stage) for stage in stages),
         )
 
 
-def _seconds_a_token(cell: Cell) -> float:
-    """Of a full batch, forks and base twins included."""
-    rows = min(cell.batch, len(cell.tokenised.prompts) * len(cell.plan.settings.alphas))
-    prompts = [cell.tokenised.prompts[row % len(cell.tokenised.prompts)] for row in range(rows)]
-    window = min(PROBE, cell.plan.settings.window)
-    forks_a_token = len(cell.tokenised.forks) / cell.plan.settings.window
+def _memory(cell: Cell, stage: Stage) -> int:
+    """Bytes that the largest batch of a stage takes beside the model."""
+    return memory_of(
+        cell.loaded.model,
+        len(stage.batch),
+        max(map(len, stage.batch)),
+        cell.plan.settings.window,
+        len(cell.tokenised.tail) if stage.asks else 0,
+        twins=stage.twins,
+    )
+
+
+def _seconds(cell: Cell, stage: Stage) -> float:
+    """At the pace of its largest batch: prompts are read once, then token by token, and asked."""
+    window = cell.plan.settings.window
+    few = min(PROBE, window)
+    reading = _tried(cell, stage, window=1)
+    decoding = _tried(cell, stage, window=few)
+    each = max(decoding - reading, 0.0) / max(few - 1, 1)
+    asking = 0.0
+    if stage.asks:
+        asked = _tried(cell, stage, window=few, forks=range(few))
+        asking = max(asked - decoding, 0.0) / few * len(cell.tokenised.forks)
+    return (reading + each * (window - 1) + asking) * stage.rollouts / len(stage.batch)
+
+
+def _tried(cell: Cell, stage: Stage, *, window: int, forks: Sequence[int] = ()) -> float:
+    """Seconds that a batch takes for a few tokens."""
     started = time.perf_counter()
     roll_out(
         cell.loaded.model,
         cell.direction.steering,
-        prompts,
-        [cell.direction.start] * rows,
+        stage.batch,
+        [cell.direction.start] * len(stage.batch),
         window=window,
-        forks=range(round(forks_a_token * window)),
+        forks=forks,
         tails=[cell.tokenised.tail],
         answers=cell.tokenised.answers,
         eos_ids=(),
+        twins=stage.twins,
     )
-    return (time.perf_counter() - started) / (rows * window)
+    return time.perf_counter() - started
