@@ -21,6 +21,10 @@ from isoklx.measure.work_ahead import Stage, stages_ahead
 PROBE = 9
 """Tokens that a batch decodes at most to find how fast the model is here."""
 
+FEW, PATIENCE = 8, 2.0
+"""Rows that stand for all of a batch which would take more seconds than this to read its prompts:
+a model that is so slow takes about as long for each row."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -127,25 +131,35 @@ def _memory(cell: Cell, stage: Stage) -> int:
 def _seconds(cell: Cell, stage: Stage) -> float:
     """At the pace of its largest batch: prompts are read once, then token by token, and asked."""
     window = cell.plan.settings.window
-    few = min(PROBE, window)
-    reading = _tried(cell, stage, window=1)
-    decoding = _tried(cell, stage, window=few)
-    each = max(decoding - reading, 0.0) / max(few - 1, 1)
+    few, tokens = stage.batch[-FEW:], min(PROBE, window)
+    reading = _tried(cell, stage, few, window=1)
+    if len(few) < len(stage.batch) and reading * len(stage.batch) / len(few) <= PATIENCE:
+        few = stage.batch
+        reading = _tried(cell, stage, few, window=1)
+    decoding = _tried(cell, stage, few, window=tokens)
+    each = max(decoding - reading, 0.0) / max(tokens - 1, 1)
     asking = 0.0
     if stage.asks:
-        asked = _tried(cell, stage, window=few, forks=range(few))
-        asking = max(asked - decoding, 0.0) / few * len(cell.tokenised.forks)
-    return (reading + each * (window - 1) + asking) * stage.rollouts / len(stage.batch)
+        asked = _tried(cell, stage, few, window=tokens, forks=range(tokens))
+        asking = max(asked - decoding, 0.0) / tokens * len(cell.tokenised.forks)
+    return (reading + each * (window - 1) + asking) * stage.rollouts / len(few)
 
 
-def _tried(cell: Cell, stage: Stage, *, window: int, forks: Sequence[int] = ()) -> float:
-    """Seconds that a batch takes for a few tokens."""
+def _tried(
+    cell: Cell,
+    stage: Stage,
+    prompts: Sequence[Sequence[int]],
+    *,
+    window: int,
+    forks: Sequence[int] = (),
+) -> float:
+    """Seconds that some rows of a stage take for a few tokens."""
     started = time.perf_counter()
     roll_out(
         cell.loaded.model,
         cell.direction.steering,
-        stage.batch,
-        [cell.direction.start] * len(stage.batch),
+        prompts,
+        [cell.direction.start] * len(prompts),
         window=window,
         forks=forks,
         tails=[cell.tokenised.tail],
