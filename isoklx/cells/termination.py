@@ -3,7 +3,8 @@
 Ctrl-C is two things. To a script or a notebook it is KeyboardInterrupt, raised wherever the process
 happens to be, and blocks end as after any error. A command cannot live with that: raised while a
 module is imported, or an object freed, it is printed as somebody else's traceback, or lost. So a
-command has what it owes done in the signal's handler, says one line, and is gone.
+command has what it owes done in the signal's handler, says one line, and is gone. What else tells a
+process to stop, such as a time limit on a cluster, is handled alike, but for the line.
 """
 
 from __future__ import annotations
@@ -27,15 +28,33 @@ _owed: list[Callable[[], object]] = []
 def end_on_interrupt() -> None:
     """From now on, have Ctrl-C do what is owed, say so in one line, and end this process.
 
-    Where Ctrl-C is ignored, as in what a script runs in the background, it stays ignored.
+    SIGTERM and SIGHUP do what is owed too, and then end it as they end any other. A signal that is
+    ignored, as Ctrl-C is in what a script runs in the background, stays ignored.
     """
+    here = os.getpid()
+
+    def end(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGINT, *SIGNALS):
+            signal.signal(each, signal.SIG_IGN)  # the tidying is not interrupted
+        if os.getpid() == here:  # what a forked process has inherited, it does not owe
+            _tidy()
+        if number == signal.SIGINT:
+            with suppress(OSError):
+                os.write(2, b"isoklx: interrupted\n")
+            os._exit(INTERRUPTED)  # and not by an exception, which anybody on the way could catch
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, end)
+    for each in SIGNALS:
+        if signal.getsignal(each) is signal.SIG_DFL:
+            signal.signal(each, end)
 
 
 @contextmanager
 def owing(tidy: Callable[[], object]) -> Iterator[None]:
-    """Have something done if Ctrl-C ends the process in the block, which does not see it then.
+    """Have something done if a signal ends the process in the block, which does not see it then.
 
     Parameters
     ----------
@@ -50,14 +69,10 @@ def owing(tidy: Callable[[], object]) -> Iterator[None]:
         _owed.remove(tidy)
 
 
-def _end(*_: object) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tidying is not interrupted
+def _tidy() -> None:
     for tidy in reversed(_owed):
         with suppress(Exception):  # there is nothing left that could be done about it
             tidy()
-    with suppress(OSError):
-        os.write(2, b"isoklx: interrupted\n")
-    os._exit(INTERRUPTED)  # and not by an exception, which anybody on the way could catch
 
 
 class _ToldToStop(BaseException):

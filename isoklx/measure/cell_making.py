@@ -97,6 +97,12 @@ def doses_at_once(alphas: Sequence[float], prompts: int, batch: int) -> list[tup
     return [tuple(alphas[begin : begin + size]) for begin in range(0, len(alphas), size)]
 
 
+def tried_at_once(cell: Cell) -> int:
+    """Coefficients that are tried in one round of the calibration: as many as a batch holds."""
+    at_once = AT_ONCE.get(cell.loaded.model.device.type, 1)
+    return max(1, min(at_once, cell.batch // len(cell.tokenised.calib_prompts)))
+
+
 class _Work:
     """The rollouts of a cell, batch by batch."""
 
@@ -117,9 +123,7 @@ class _Work:
         """The coefficient that meets the target, and the way to it."""
         cell, settings = self._cell, self._cell.plan.settings
         prompts = cell.tokenised.calib_prompts
-        at_once = AT_ONCE.get(cell.loaded.model.device.type, 1)
-        at_once = max(1, min(at_once, cell.batch // len(prompts)))
-        rounds = 0
+        at_once, rounds = tried_at_once(cell), 0
 
         def measure(coefficients: Any) -> Any:
             nonlocal rounds

@@ -8,17 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoklx.cells.writing import recorded
+from isoklx.measure.batches import memory_of
 from isoklx.measure.cell_making import missing
 from isoklx.measure.cell_parts import Cell, prepared
 from isoklx.measure.inputs import TRIES, Inputs, expected_tokens
 from isoklx.measure.loading import load_model, quiet
-from isoklx.measure.memory import batch_memory
 from isoklx.measure.meter import duration
 from isoklx.measure.plans import CellPlan
 from isoklx.measure.rollouts import roll_out
+from isoklx.measure.work_ahead import Stage, stages_ahead
 
-PROBE = 8
-"""Tokens that a batch decodes to find how fast the model is here."""
+PROBE = 9
+"""Tokens that a batch decodes at most to find how fast the model is here."""
+
+FEW, PATIENCE = 8, 2.0
+"""Rows that stand for all of a batch which would take more seconds than this to read its prompts:
+a model that is so slow takes about as long for each row."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,18 @@ class Estimate:
         Doses that the folder has already, of those that are asked for.
     tokens : int
         Tokens that are decoded at most; 0 where nothing is left to be done.
-    batch : int
-        Rollouts at a time.
+    rows : int
+        Rollouts at a time, in the largest batch that is left to be done.
     weights, working : int
-        Bytes of the model, and of a batch at its largest.
+        Bytes of the model, and of the batch that takes most beside it.
     seconds : float
-        At the speed of a short try; shorter where rollouts end early.
+        At the speed of short tries of the largest batches; shorter where rollouts end early.
     """
 
     plan: CellPlan
     doses_there: int
     tokens: int
-    batch: int
+    rows: int
     weights: int
     working: int
     seconds: float
@@ -56,7 +61,7 @@ class Estimate:
         memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} beside it"
         return (
             f"{self.plan.run_id}: at most {self.tokens} tokens{there}; "
-            f"{self.batch} rollouts at a time; {memory}; about {duration(self.seconds)}"
+            f"{self.rows} rollouts at a time; {memory}; about {duration(self.seconds)}"
         )
 
 
@@ -99,34 +104,67 @@ def _estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator
         before = recorded(plan.folder(out), cell.calib)
         left = missing(plan.settings.alphas, () if before is None else before.alphas)
         tries = TRIES if before is None else 0
-        tokens = expected_tokens(inputs, plan.settings, doses=len(left), tries=tries)
+        stages = stages_ahead(cell, left, tries)
         yield Estimate(
             plan,
             doses_there=len(plan.settings.alphas) - len(left),
-            tokens=tokens,
-            batch=cell.batch,
+            tokens=expected_tokens(inputs, plan.settings, doses=len(left), tries=tries),
+            rows=max((len(stage.batch) for stage in stages), default=0),
             weights=int(loaded.model.get_memory_footprint()),
-            working=batch_memory(loaded.model, cell.tokenised, plan.settings.window, cell.batch),
-            seconds=tokens * _seconds_a_token(cell) if tokens else 0.0,
+            working=max((_memory(cell, stage) for stage in stages), default=0),
+            seconds=sum(_seconds(cell, stage) for stage in stages),
         )
 
 
-def _seconds_a_token(cell: Cell) -> float:
-    """Of a full batch, forks and base twins included."""
-    rows = min(cell.batch, len(cell.tokenised.prompts) * len(cell.plan.settings.alphas))
-    prompts = [cell.tokenised.prompts[row % len(cell.tokenised.prompts)] for row in range(rows)]
-    window = min(PROBE, cell.plan.settings.window)
-    forks_a_token = len(cell.tokenised.forks) / cell.plan.settings.window
+def _memory(cell: Cell, stage: Stage) -> int:
+    """Bytes that the largest batch of a stage takes beside the model."""
+    return memory_of(
+        cell.loaded.model,
+        len(stage.batch),
+        max(map(len, stage.batch)),
+        cell.plan.settings.window,
+        len(cell.tokenised.tail) if stage.asks else 0,
+        twins=stage.twins,
+    )
+
+
+def _seconds(cell: Cell, stage: Stage) -> float:
+    """At the pace of its largest batch: prompts are read once, then token by token, and asked."""
+    window = cell.plan.settings.window
+    few, tokens = stage.batch[-FEW:], min(PROBE, window)
+    reading = _tried(cell, stage, few, window=1)
+    if len(few) < len(stage.batch) and reading * len(stage.batch) / len(few) <= PATIENCE:
+        few = stage.batch
+        reading = _tried(cell, stage, few, window=1)
+    decoding = _tried(cell, stage, few, window=tokens)
+    each = max(decoding - reading, 0.0) / max(tokens - 1, 1)
+    asking = 0.0
+    if stage.asks:
+        asked = _tried(cell, stage, few, window=tokens, forks=range(tokens))
+        asking = max(asked - decoding, 0.0) / tokens * len(cell.tokenised.forks)
+    return (reading + each * (window - 1) + asking) * stage.rollouts / len(few)
+
+
+def _tried(
+    cell: Cell,
+    stage: Stage,
+    prompts: Sequence[Sequence[int]],
+    *,
+    window: int,
+    forks: Sequence[int] = (),
+) -> float:
+    """Seconds that some rows of a stage take for a few tokens."""
     started = time.perf_counter()
     roll_out(
         cell.loaded.model,
         cell.direction.steering,
         prompts,
-        [cell.direction.start] * rows,
+        [cell.direction.start] * len(prompts),
         window=window,
-        forks=range(round(forks_a_token * window)),
+        forks=forks,
         tails=[cell.tokenised.tail],
         answers=cell.tokenised.answers,
         eos_ids=(),
+        twins=stage.twins,
     )
-    return (time.perf_counter() - started) / (rows * window)
+    return time.perf_counter() - started

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -107,13 +109,24 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_bars():
             warnings.filterwarnings("ignore", module="(transformers|torch|huggingface_hub)")
             yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Have tqdm draw nothing, whoever calls it: what reads GGUF does not ask transformers first."""
+    init = tqdm.__init__
+    tqdm.__init__ = partialmethod(init, disable=True)
+    try:
+        yield
+    finally:
+        tqdm.__init__ = init
 
 
 def _source(name: str) -> tuple[str, dict[str, Any]]:

@@ -17,15 +17,10 @@ MOST = {"cpu": 32, "cuda": 256}
 """Rows beyond which a batch is not faster any more, and costs more when it is lost."""
 
 
-def batch_memory(model: PreTrainedModel, tokenised: Tokenised, window: int, rows: int) -> int:
-    """Bytes that a batch of rollouts takes beyond the model, at its largest."""
-    longest = max(map(len, (*tokenised.prompts, *tokenised.calib_prompts)))
-    return memory_of(model, rows, longest, window, len(tokenised.tail))
-
-
 def rows_that_fit(model: PreTrainedModel, tokenised: Tokenised, window: int) -> int:
     """Rollouts at a time: a power of two, at least 1."""
-    each = batch_memory(model, tokenised, window, 1)
+    longest = max(map(len, (*tokenised.prompts, *tokenised.calib_prompts)))
+    each = memory_of(model, 1, longest, window, len(tokenised.tail))
     rows = min(int(SHARE * free_memory(model.device) / each), MOST.get(model.device.type, 64))
     return 1 << (max(rows, 1).bit_length() - 1)
 

@@ -262,18 +262,23 @@ def _made(
 def _runs_root(out: Path) -> Iterator[None]:
     """A folder to write cells to, which is gone again where nothing came of it."""
     there = out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
-    try:
-        yield
-    finally:
+
+    def remove() -> None:
         with suppress(OSError):
             (out / KEPT).rmdir()  # unless a cell is not complete yet
         if not there:
             with suppress(OSError):
                 out.rmdir()
+
+    with owing(remove):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            remove()
 
 
 def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Made]:

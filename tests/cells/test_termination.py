@@ -99,6 +99,33 @@ except BaseException:
     assert (tmp_path / "notes").read_text() == "last first"
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_is_owed_is_done_too_where_another_signal_ends_a_command(
+    tmp_path: Path, number: int
+) -> None:
+    body = f"""
+end_on_interrupt()
+with owing(lambda: (place / "tidy").touch()):
+    os.kill(os.getpid(), {int(number)})
+"""
+    done = interrupted(tmp_path, body)
+    assert (done.returncode, done.stdout, done.stderr) == (-number, "", "")
+    assert (tmp_path / "tidy").exists()
+
+
+def test_what_a_command_owes_its_forks_do_not(tmp_path: Path) -> None:
+    body = """
+end_on_interrupt()
+with owing(lambda: (place / "tidy").touch()):
+    if not (child := os.fork()):
+        os.kill(os.getpid(), signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = interrupted(tmp_path, body)
+    assert (done.returncode, done.stdout) == (0, f"{-signal.SIGTERM}\n")
+    assert not (tmp_path / "tidy").exists()
+
+
 def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     body = """
 signal.signal(signal.SIGINT, signal.SIG_IGN)

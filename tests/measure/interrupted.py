@@ -70,14 +70,17 @@ class Scene:
         statuses: list[int] = []
         said: list[str] = []
         litter: list[str] = []
+        empty: list[str] = []
         while not statuses or statuses[-1] != 0:
             statuses.append(stop(out))
             said.append(self.said.read_text())
             litter += [path.name for path in out.rglob(".*")] if out.exists() else []
+            empty += [out.name] if out.exists() and not any(out.iterdir()) else []
         return {
             "statuses": statuses,
             "said": said,
             "litter": litter,
+            "empty": empty,
             "batches": self.batches() - before,
             "same": contents(out) == contents(self.folder / "whole"),
             "left": sorted(contents(out)),

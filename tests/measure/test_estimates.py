@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,9 +14,11 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
 
-from isoklx.measure import cell_making, run
+from isoklx.measure import cell_making, cell_parts, estimates, run
+from isoklx.measure.batches import memory_of
 from isoklx.measure.estimates import Estimate
 from isoklx.measure.inputs import TRIES
+from isoklx.measure.work_ahead import Stage
 from tests.measure.small_runs import ROWS, contents, small
 from tests.models.tiny_model import TINY, tiny_model
 
@@ -38,13 +43,13 @@ def test_each_cell_is_told_of_and_nothing_is_written(tmp_path: Path) -> None:
         "tiny_pca_s0_w8",
     ]
     assert first.tokens == 3 * DOSE + TRIES * 8 * ROWS["calib_prompts"]
-    assert first.batch == 4
+    assert first.rows == 3
     weights = sum(each.nbytes for each in tiny_model()[0].parameters())
     assert weights <= first.weights < 1.001 * weights
     assert first.working > 0
     assert first.seconds > 0
     line = str(first)
-    assert line.startswith(f"tiny_mean_diff_s0_w8: at most {first.tokens} tokens; 4 rollouts at a")
+    assert line.startswith(f"tiny_mean_diff_s0_w8: at most {first.tokens} tokens; 3 rollouts at a")
     assert "; 3 MB for the model, " in line
     assert str(replace(first, working=2_340_000_000)).split("; ")[2].endswith(", 2.3 GB beside it")
 
@@ -57,10 +62,10 @@ def test_what_is_there_already_is_not_counted(
     (more,) = estimated({**small(tmp_path), "batch": None})
     assert more.doses_there == 2
     assert more.tokens == DOSE
-    assert more.batch == 4  # as it was begun
-    assert "tokens, 2 of its doses are there; 4 rollouts" in str(more)
+    assert more.rows == 3
+    assert "tokens, 2 of its doses are there; 3 rollouts" in str(more)
     (same,) = estimated(small(tmp_path, alphas=(0.0, 1.0)))
-    assert (same.tokens, same.seconds) == (0, 0)
+    assert (same.tokens, same.rows, same.working, same.seconds) == (0, 0, 0, 0)
     assert str(same) == "tiny_mean_diff_s0_w8: is complete"
     assert contents(tmp_path) == before
 
@@ -74,6 +79,99 @@ def test_a_cell_that_was_begun_goes_on_with_its_batch(
     with monkeypatch.context() as patch:
         patch.setattr(cell_making, "roll_out", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(str(TINY), **small(tmp_path, batch=3))
+            run(str(TINY), **small(tmp_path, batch=2))
     (estimate,) = estimated({**small(tmp_path), "batch": None})
-    assert estimate.batch == 3
+    assert estimate.rows == 2
+
+
+@contextmanager
+def noted(module: ModuleType) -> Iterator[list[dict[str, Any]]]:
+    """The batches that are rolled out."""
+    roll_out = module.roll_out
+    seen: list[dict[str, Any]] = []
+
+    def rolled(model: Any, steering: Any, prompts: Any, *more: Any, **options: Any) -> Any:
+        seen.append({"prompts": prompts, **options})
+        return roll_out(model, steering, prompts, *more, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "roll_out", rolled)
+        yield seen
+
+
+def memory_of_largest(batches: list[dict[str, Any]]) -> int:
+    return max(
+        memory_of(
+            tiny_model()[0],
+            rows=len(batch["prompts"]),
+            prompt=max(map(len, batch["prompts"])),
+            window=batch["window"],
+            tail=len(batch["tails"][0]) if batch["forks"] else 0,
+            twins=batch["twins"],
+        )
+        for batch in batches
+    )
+
+
+CASES = {
+    "larger than anything": {"batch": 64},
+    "two doses at once": {"batch": 6},
+    "smaller than the prompts": {"batch": 2},
+    "a calibration of few held-out prompts": {"batch": 64, "noquestions": True, "alphas": (1.0,)},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("padded", [True, False])
+def test_what_is_told_of_is_what_the_run_then_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, padded: bool
+) -> None:
+    options = small(tmp_path, **CASES[case])
+    if "noquestions" in options:
+        del options["questions"]
+        options["prompts"].write_text('{"prompt": "Is it?"}')
+    if not padded:
+        tested = cell_parts.self_test
+        monkeypatch.setattr(
+            cell_parts, "self_test", lambda *given: replace(tested(*given), padded=False)
+        )
+    with noted(estimates) as tried:
+        (estimate,) = estimated(options)
+    with noted(cell_making) as made:
+        run(str(TINY), **options)
+    assert estimate.rows == max(len(batch["prompts"]) for batch in made)
+    assert estimate.working == memory_of_largest(made)
+    # The speed is tried with the largest batch of each kind.
+    assert max(len(batch["prompts"]) for batch in tried) == estimate.rows
+    assert {batch["twins"] for batch in tried} == {batch["twins"] for batch in made}
+
+
+@pytest.mark.parametrize("patience", [0.0, 1e9])
+def test_the_time_is_of_each_kind_of_batch_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    # A clock on which reading a prompt takes 3 s, a token 1 s, a base twin as long again, and a
+    # fork 10 s: a batch of questions is read by the steered model alone.
+    seen = []
+
+    def tried(
+        _: object,
+        stage: Stage,
+        prompts: Sequence[object],
+        *,
+        window: int,
+        forks: Sequence[int] = (),
+    ) -> float:
+        seen.append(len(prompts))
+        return len(prompts) * ((2.0 + window) * (1 + stage.twins) + 10.0 * len(forks))
+
+    monkeypatch.setattr(estimates, "_tried", tried)
+    monkeypatch.setattr(estimates, "PATIENCE", patience)
+    (estimate,) = estimated(small(tmp_path, batch=64))
+    assert max(seen) == (9 if patience else estimates.FEW)
+    read_and_decoded, asked = 2.0 + 8, 10.0 * 3
+    assert estimate.seconds == pytest.approx(
+        TRIES * ROWS["calib_prompts"] * 2 * read_and_decoded
+        + 3 * ROWS["prompts"] * (2 * read_and_decoded + asked)
+        + 3 * ROWS["questions"] * (read_and_decoded + asked)
+    )

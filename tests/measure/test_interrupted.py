@@ -71,6 +71,13 @@ def test_sigterm_ends_it_as_the_signal_does(seen: dict[str, Any]) -> None:
     for chain in seen["SIGTERM"]:
         assert set(chain["statuses"][:-1]) <= {-signal.SIGTERM}
         assert not any("Traceback" in text for text in chain["said"])
+        assert chain["litter"] == []
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT"])
+def test_a_runs_root_in_which_nothing_was_begun_is_not_left(seen: dict[str, Any], how: str) -> None:
+    for chain in seen[how]:
+        assert chain["empty"] == []
 
 
 def test_of_runs_at_once_each_cell_is_made_by_one(seen: dict[str, Any]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -16,8 +14,8 @@ pytest.importorskip("transformers", reason="needs the extra run")
 from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
-from isoklx.measure import loading
 from isoklx.measure.loading import load_model, quiet
+from tests.models.random_models import random_model, random_prompt
 from tests.models.tiny_model import TINY
 
 
@@ -68,21 +66,22 @@ def test_it_says_afterwards_what_it_said_before(bars: bool) -> None:
         (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()
 
 
-def test_a_gguf_file_is_taken_from_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_gguf_file_is_the_model_that_was_written_and_loads_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "q4.gguf").write_bytes(b"")
-    model, asked = load_model(str(TINY)).model, []
+    pytest.importorskip("gguf", reason="needs the extra run")
+    pytest.importorskip("accelerate", reason="needs the extra run")
+    from tests.models.gguf_models import write_gguf
 
-    def from_pretrained(source: str, **options: Any) -> Any:
-        asked.append((source, options["gguf_file"]))
-        return model
-
-    stand_in = SimpleNamespace(from_pretrained=from_pretrained)
-    monkeypatch.setattr(loading, "AutoTokenizer", stand_in)
-    monkeypatch.setattr(loading, "AutoModelForCausalLM", stand_in)
-    assert load_model(str(tmp_path / "q4.gguf")).name == str(tmp_path / "q4.gguf")
-    assert asked == [(str(tmp_path), "q4.gguf")] * 2
+    written = random_model("llama")
+    write_gguf(written, tmp_path / "f32.gguf")
+    loaded = load_model(str(tmp_path / "f32.gguf"))
+    assert capfd.readouterr() == ("", "")
+    assert loaded.name == str(tmp_path / "f32.gguf")
+    ids = torch.tensor([random_prompt(12)])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(ids).logits, written(ids).logits)
+    assert loaded.tokenizer.decode(loaded.tokenizer("1+1!")["input_ids"]) == "1+1!"
 
 
 @pytest.mark.parametrize(
