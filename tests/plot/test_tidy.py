@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,32 @@ def test_bands_are_columns_beside_their_tokens_and_counts(sample_ds: xr.Dataset)
     assert set(rows["n_distinct"]) == {80}
     answers = table[table["panel"] == "pmass"]
     assert set(answers["token"]) == set(sample_ds["fork"].values)
+
+
+def said_above(grid: Any, alpha: float, row: str) -> list[str]:
+    """The counts above a panel: n and how many of them are distinct."""
+    first, *_ = panel(grid, alpha, row).texts[0].get_text().splitlines()
+    return re.findall(r"\d+", first)
+
+
+@pytest.mark.parametrize("kind", ["band", "spaghetti"])
+def test_counts_are_those_that_stand_above_the_panel(sample_ds: xr.Dataset, kind: Any) -> None:
+    grid = plot.figure1(sample_ds, kind=kind, alphas=[1])
+    table = tidy(grid.data)
+    for row, panels in (("kl", ["kl", "kl_median"]), ("pmass", ["pmass", "pmass_median"])):
+        rows = table[table["panel"].isin(panels)]
+        counts = rows[["n", "n_distinct"]].drop_duplicates().values.tolist()
+        assert [list(map(str, each)) for each in counts] == [said_above(grid, 1.0, row)]
+    assert set(said_above(grid, 1.0, "pmass")).isdisjoint(said_above(grid, 1.0, "kl"))
+    assert not {"n_answers", "n_answers_distinct"} & set(table["panel"])
+
+
+def test_counts_of_hues_are_those_of_each(sample_ds: xr.Dataset) -> None:
+    table = tidy(plot.figure1(sample_ds, hue="method", alphas=[1]).data)
+    pca = sample_ds.isel(cell=(sample_ds["method"] == "pca").values).sel(alpha=1)
+    for name, unit in (("kl", "token"), ("pmass", "fork")):
+        rows = table[(table["panel"] == name) & (table["method"] == "pca")]
+        assert set(rows["n"]) == {int(pca[name].notnull().any(unit).sum())}
 
 
 def test_each_line_is_named_by_its_run_and_prompt(sample_ds: xr.Dataset) -> None:
