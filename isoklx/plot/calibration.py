@@ -190,7 +190,7 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
         "bisection": (("cell", "iteration"), np.array(by_cell).reshape(nothing.shape)),
     }
     title = titles.described(ds, "Calibration", size=size)
-    return xr.Dataset(columns, attrs={"title": title}).set_coords(LABELLED)
+    return xr.Dataset(columns, attrs={"figure": "calibration", "title": title}).set_coords(LABELLED)
 
 
 def _places(

@@ -77,7 +77,7 @@ def numbers(
         metric, thresholds = how["metric"], drawn["threshold"].values
         of = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
         lines.append(f"Dead once {death(metric, of)}. {sure}")
-    return drawn.assign_attrs(doses.attrs, title="\n".join(lines))
+    return drawn.assign_attrs(doses.attrs, figure="dose_response", title="\n".join(lines))
 
 
 def _what(drawn: xr.Dataset, confidence: float) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,19 @@ class Look:
     mark_t: int | None
     strokes: Strokes
 
+    @classmethod
+    def of(cls, attrs: Mapping[Any, Any]) -> Look:
+        """That of a figure, from the attributes of its numbers."""
+        strokes = Strokes(attrs.get("line_alpha"), attrs.get("line_lw"), attrs["median_lw"])
+        return cls(attrs.get("kl_ymax"), bool(attrs["linear"]), attrs.get("mark_t"), strokes)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """As attributes, which a file can hold: without what was not given."""
+        look = {**asdict(self.strokes), "kl_ymax": self.kl_ymax, "mark_t": self.mark_t}
+        given = {name: value for name, value in look.items() if value is not None}
+        return {**given, "linear": int(self.linear)}
+
     @property
     def top(self) -> float | Literal["auto"]:
         """Upper limit of KL."""
@@ -73,20 +86,20 @@ class _Part:
     drawn: xr.Dataset
 
 
-def draw_numbers(drawn: xr.Dataset, look: Look, page: Page) -> Grid:
+def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     """Draw what `isoklx.plot.figure1_numbers.numbers` returned, or the ``data`` of a figure.
 
     Parameters
     ----------
     drawn : Dataset
-    look : Look
+        With the attributes of its `Look`.
     page : Page
 
     Returns
     -------
     Grid
     """
-    answers = drawn.attrs["answers"]
+    look, answers = Look.of(drawn.attrs), drawn.attrs["answers"]
     parts = list(_parts(drawn))
     rows = []
     for part in parts:
