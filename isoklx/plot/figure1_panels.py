@@ -172,14 +172,15 @@ def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Exte
             note(ax, f"{share:.{1 if 0 < share < 0.1 else 0}%} of tokens above")
         return draw_lines(ax, here, strokes)
     (colour,) = dose_colours([alpha]).values()
-    extents = []
+    extents = {}
     for labels, style in _hues(here):
         shown = colour if style is None else style["color"]
         dashes = "-" if style is None else style["linestyle"]
         quantiles = here["kl"].sel(labels)
         kind = here.attrs["kind"]
         overlaid = style is not None
-        extents.append(draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid))
+        name = ", ".join(label_name(*label) for label in labels.items())
+        extents[name] = draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid)
     return Extent.of_all(extents)
 
 

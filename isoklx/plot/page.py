@@ -167,11 +167,12 @@ def columns_of(labels: Sequence[str], inches: float, size: float) -> int:
     >>> columns_of(["a rather long label", "short", "short too"], 3.3, 8), columns_of("abc", 1, 8)
     (2, 1)
     """
-    beside = 4.8 * size / 72  # the handle, and the space between columns
-    widths = np.array([wide(label, size) + beside for label in labels])
+    handle, between, border = (spaces * size / 72 for spaces in (2.8, 2, 0.8))
+    widths = np.array([wide(label, size) + handle for label in labels])
 
     def inches_of(columns: int) -> float:
-        return float(sum(part.max() for part in np.array_split(widths, columns)))
+        parts = np.array_split(widths, columns)
+        return float(sum(part.max() for part in parts)) + (columns - 1) * between + border
 
     fit = (n for n in range(len(labels), 1, -1) if inches_of(n) <= inches)
     return next(fit, 1)
