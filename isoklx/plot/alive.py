@@ -152,25 +152,19 @@ def alive(
     over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
     what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
     drawn.attrs["title"] = described(ds, what, size=trajectories(once.total))
-    return draw_numbers(drawn, page, kl_ymax, linear=linear)
+    drawn.attrs |= {"figure": "alive", "kl_ymax": kl_ymax, "linear": int(linear)}
+    return draw_numbers(drawn, page)
 
 
-def draw_numbers(
-    drawn: xr.Dataset,
-    page: Page,
-    kl_ymax: float | Literal["auto"] = "auto",
-    *,
-    linear: bool = False,
-) -> Grid:
+def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     """Draw what the ``data`` of an earlier figure are.
 
     Parameters
     ----------
     drawn : Dataset
-        Lines, and for each where it died and whether it ended; medians and counts.
+        Lines, and for each where it died and whether it ended; medians and counts. Its attributes
+        ``kl_ymax`` and ``linear`` are those of `alive`.
     page : Page
-    kl_ymax, linear
-        As for `alive`.
 
     Returns
     -------
@@ -191,8 +185,8 @@ def draw_numbers(
             for alpha, ax in panels_of(grid, row.name).items():
                 extents[ax] = _draw_panel(ax, part.sel(alpha=alpha))
         why_empty = "nothing to normalise" if calib_tokens else "not run"
-        how = {"ymax": kl_ymax, "log": not linear, "least": 1.0, "floor": FLOOR}
-        limit(extents, why_empty=why_empty, **how)  # type: ignore[arg-type]
+        ymax, log = drawn.attrs["kl_ymax"], not drawn.attrs["linear"]
+        limit(extents, ymax=ymax, log=log, least=1.0, why_empty=why_empty, floor=FLOOR)
         put_legend(grid, _legend(drawn))
         put_title(grid, page)
         typeset(grid.fig)
@@ -296,9 +290,10 @@ def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:
 
 
 def _legend(drawn: xr.Dataset) -> list[Artist]:
+    death = f"pmass_eval < {drawn.attrs['threshold']:g}"
     handles = [
         Line2D([], [], color=palette.ALIVE, label="alive"),
-        Line2D([], [], color=palette.DEAD, label=f"dead (pmass_eval < {drawn.threshold:g})"),
+        Line2D([], [], color=palette.DEAD, label=f"dead ({death})"),
         Line2D([], [], color=palette.ink(), label="median"),
         Line2D([], [], color=palette.ink(), **EOS, label="end of rollout"),
     ]

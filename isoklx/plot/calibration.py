@@ -20,9 +20,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
+from isoklx.plot.calibration_marks import ROW_KEYS, draw_cells
 from isoklx.plot.log_ticks import set_log_ticks
 from isoklx.plot.notebook import ShownOnce
-from isoklx.plot.page import AnyFigure, Page, Width, columns_of, letters_in, points
+from isoklx.plot.page import LETTER, AnyFigure, Page, Width, columns_of, letters_in, points
 from isoklx.plot.palette import DASHES, ink, method_styles, paper, small_print
 from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.selection import restore_dims, with_absent
@@ -37,20 +38,14 @@ ROW = 0.21
 LEAST_HEIGHT = 1.7
 """Of a panel, in inches."""
 
-LABELS = 0.28
-"""Of the width, for the names of rows."""
+LABELS, LEAST_LETTERS = 0.28, 20
+"""Of the width, for the names of rows; and letters of a name that fit in any case."""
 
 NARROW = 6.5
 """Inches; on a narrower page three panels do not fit beside each other."""
 
 FEW_ROWS = 14
 """As many as look well beside the bisection."""
-
-LARGEST_STACK = 5
-"""Marks upon each other that can be counted; of more, the number is written beside them."""
-
-MARK_WIDTH = 0.03
-"""Of a mark, over the width of the panel."""
 
 MANY = 100
 """Cells whose lines are too many for a vector file."""
@@ -60,9 +55,9 @@ Floats = npt.NDArray[np.floating[Any]]
 LABELLED = ["run_id", "model", "model_short", "method", "seed", "window", "target_stat", "coeff"]
 """What numbers of a cell are called by."""
 
-ROW_KEYS = ["model", "method", "window"]
-
-HELD_OUT_TICKS = (HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1])
+HELD_OUT_TICKS = (0.1, 0.2, 0.4, HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1], 2.5, 5)
+DECADES = (0.001, 0.01, 0.1, 1, 10, 100, 1000)
+"""Ticks of an axis of less than a decade, and of a longer one."""
 
 
 def calibration(
@@ -103,9 +98,10 @@ def calibration(
             One mark per cell, a row per model, method and window. Marks that would lie on each
             other are stacked.
         heldout
-            p95 of KL at alpha 1 over the target, and the range in which a calibration carries over;
-            open marks are outside. Left out where no cell with a p95 as its target was run at
-            alpha 1.
+            p95 of KL at alpha 1 over the target, with its 95% interval over prompts, and the range
+            in which a calibration carries over. A mark is filled where all of the interval is in
+            the range, and open where it is not: outside, or unclear. Left out where no cell with a
+            p95 as its target was run at alpha 1.
 
     Raises
     ------
@@ -144,7 +140,8 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> AnyFigure:
     Figure
     """
     cells = _styled(drawn)
-    rows = _rows(cells, letters_in(LABELS * page.inches(PAGE), points("tick")))
+    names = _inches_of_names(page.inches(PAGE))
+    rows = _rows(cells, max(LEAST_LETTERS, letters_in(names, points("tick"))))
     panels: dict[str, Callable[[Axes], str]] = {}
     if drawn["bisection"].notnull().any():
         panels["bisection"] = lambda ax: _draw_bisection(ax, drawn, cells)
@@ -177,20 +174,23 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
     stat = ds["target_stat"].values.astype(str)
     names = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl"]
     columns: dict[str, Any] = {name: ("cell", table[name].to_numpy()) for name in names}
-    heldout = np.where(stat == "p95", table["heldout_kl_p95"] / table["target_kl"], np.nan)
+    bounds = table[["heldout_kl_p95", "heldout_lower", "heldout_upper"]].to_numpy()
+    relative = np.where(stat == "p95", bounds.T / table["target_kl"].to_numpy(), np.nan)
     tried = {"p95": ds["calib_kl_p95"], "mean": ds["calib_kl_mean"]}
     nothing = xr.full_like(ds["calib_kl_p95"], np.nan)
     by_cell = [tried.get(name, nothing).values[i] for i, name in enumerate(stat)]
     columns |= {
         "model": ("cell", ds["model"].values),
         "target_stat": ("cell", stat),
-        "heldout": ("cell", heldout),
+        "heldout": ("cell", relative[0]),
+        "heldout_ci": (("cell", "ci_bound"), relative[1:].T),
         "heldout_in_range": ("cell", table["heldout_in_range"].fillna("").to_numpy(str)),
         "coeff": (("cell", "iteration"), ds["calib_coeff"].values),
         "bisection": (("cell", "iteration"), np.array(by_cell).reshape(nothing.shape)),
     }
-    title = titles.described(ds, "Calibration", size=size)
-    return xr.Dataset(columns, attrs={"title": title}).set_coords(LABELLED)
+    bound = {"ci_bound": ["lower", "upper"]}
+    attrs = {"figure": "calibration", "title": titles.described(ds, "Calibration", size=size)}
+    return xr.Dataset(columns, bound, attrs).set_coords(LABELLED)
 
 
 def _places(
@@ -224,7 +224,13 @@ def _inches(page: Page, name: str, names: list[str], n_rows: int) -> float:
     inches = page.inches(PAGE if len(names) > 1 else COLUMN)
     if _beside(inches, names, n_rows):
         return (1 - LABELS / 2) * inches / len(names)
-    return inches if name == "bisection" else (1 - LABELS) * inches / (len(names) - 1)
+    beside = inches - _inches_of_names(inches)
+    return beside if name == "bisection" else beside / (len(names) - 1)
+
+
+def _inches_of_names(inches: float) -> float:
+    """Width of the names of rows on a page of so many inches."""
+    return max(LABELS * inches, LEAST_LETTERS * LETTER * points("tick") / 72)
 
 
 def _dashes(cells: pd.DataFrame) -> dict[str, Any]:
@@ -253,6 +259,8 @@ def _styled(drawn: xr.Dataset) -> pd.DataFrame:
     """One row per cell: what it is called, what is drawn of it, and how."""
     names = [name for name in drawn.variables if drawn[name].dims == ("cell",)]
     cells = pd.DataFrame({name: drawn[name].values for name in names})
+    for bound in ("lower", "upper"):
+        cells[bound] = drawn["heldout_ci"].sel(ci_bound=bound).values
     namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
     cells["model"] = cells["model_short"].where(~namesakes, cells["model"])
     styles = method_styles(cells["method"])
@@ -325,7 +333,8 @@ def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     low, high = cells["c_star"].min(), cells["c_star"].max()
     margin = 0.1 * (high - low) or 0.1 * abs(high) or 1
     ax.set_xlim(low - margin, high + margin)
-    _draw_cells(ax, cells.assign(x=cells["c_star"], filled=True), rows)
+    marks = cells.assign(x=cells["c_star"], filled=True, lower=np.nan, upper=np.nan)
+    draw_cells(ax, marks, rows)
     ax.set_yticks(range(len(rows)), [tick_label(label) for label in rows["label"]])
     ax.tick_params(left=False)
     for label, colour, heading in zip(
@@ -340,58 +349,21 @@ def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ran = cells[cells["heldout"].notna()]
     ax.axvspan(*HELD_OUT_RANGE, color=ink(), alpha=0.1, linewidth=0, zorder=0)
     ax.axvline(1, color=ink(), linewidth=0.8, linestyle="--", zorder=1)
+    # On a logarithmic axis an interval may reach down to 0.
+    lower = ran["lower"].where(ran["lower"] > 0)
+    low = min(0.62, 0.9 * np.fmin.reduce([*ran["heldout"], *lower]))
+    high = max(1.6, 1.1 * np.nanmax(ran[["heldout", "upper"]].to_numpy()))
     if (ran["heldout"] > 0).all():
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.4, *HELD_OUT_TICKS, 2.5, 5, 10, 100]))
+        ax.xaxis.set_major_locator(FixedLocator(HELD_OUT_TICKS if high < 10 * low else DECADES))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(min(0.62, 0.9 * ran["heldout"].min()), max(1.6, 1.1 * ran["heldout"].max()))
+    ax.set_xlim(low, high)
     in_range = ran["heldout_in_range"]
-    _draw_cells(ax, ran.assign(x=ran["heldout"], filled=in_range == "yes"), rows)
+    draw_cells(ax, ran.assign(x=ran["heldout"], filled=in_range == "yes"), rows)
     ax.tick_params(left=False, labelleft=False)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(f"held-out p95 / target, {titles.dose(1)}")
     unclear = (in_range == "unclear").sum()
     inside = f"{(in_range == 'yes').sum()} of {len(ran)}"
     return f"{inside} in range" if not unclear else f"{inside} in, {unclear} unclear"
-
-
-def _draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Mark each cell at its ``x``, in the row that it belongs to; marks that meet are stacked."""
-    scale = np.log if ax.get_xscale() == "log" else np.asarray
-    low, high = scale(ax.get_xlim())
-    near = MARK_WIDTH * (high - low)
-    members = dict(iter(cells.sort_values("x").groupby(ROW_KEYS)))
-    for y, key in enumerate(rows[ROW_KEYS].itertuples(index=False, name=None)):
-        if rows["heading"][y] or key not in members:
-            continue
-        ax.axhline(y, color=ink(), alpha=0.12, linewidth=0.6, zorder=0)
-        row = members[key]
-        position = scale(row["x"].to_numpy())
-        stack = np.cumsum(np.diff(position, prepend=position[0]) > near)
-        height, level = np.bincount(stack)[stack], row.groupby(stack).cumcount().to_numpy()
-        row = row.assign(y=y + (level - (height - 1) / 2) * np.minimum(0.3, 0.8 / height))
-        for filled, marks in row.groupby("filled"):
-            colour = row["colour"].iat[0]
-            ax.plot(
-                marks["x"],
-                marks["y"],
-                linestyle="none",
-                marker=row["marker"].iat[0],
-                markersize=4,
-                markeredgewidth=0.3 if filled else 0.8,
-                markeredgecolor=paper() if filled else colour,
-                color=colour if filled else paper(),
-            )
-        for _, marks in row[height > LARGEST_STACK].groupby(stack[height > LARGEST_STACK]):
-            # Those that are not quite equal stand apart.
-            if np.ptp(scale(marks["x"])) < near:
-                ax.annotate(
-                    f"\N{MULTIPLICATION SIGN}{len(marks)}",
-                    (marks["x"].max(), y),
-                    (5, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=points("note"),
-                )
-    ax.set_ylim(len(rows) - 0.4, -0.6)

@@ -45,7 +45,8 @@ def numbers(
     -------
     Dataset
         Along the labels of `by` and ``alpha``: what is shown, each with its interval, the counts,
-        ``safe_dose`` and the ``reason`` of none, ``target_kl``, and ``coeff`` where all agree.
+        ``safe_dose`` and the ``reason`` of none, ``target_kl``, and ``coeff`` where all agree. The
+        attribute ``note`` says what is safe, what is dead, and what the intervals are.
     """
     counts = ["n", "n_distinct", "n_prompts", "horizon"]
     doses = dose_statistics.dose_response(ds, by, interval=interval, **how)
@@ -72,23 +73,32 @@ def numbers(
         interval, how["metric"], counted[ran], drawn["n_prompts"].values[ran], how["ended"]
     )
     total = drawn[["n", "n_distinct"]].sum(keys)
-    lines = [described(cells, _what(drawn, confidence), size=trajectories(total))]
+    notes = [_safe(drawn, confidence), _dead(drawn, how["metric"])]
     if {"survival", "restricted_mean"} & set(shown):
-        metric, thresholds = how["metric"], drawn["threshold"].values
-        of = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
-        lines.append(f"Dead once {death(metric, of)}. {sure}")
-    return drawn.assign_attrs(doses.attrs, title="\n".join(lines))
+        notes.append(sure)
+    return drawn.assign_attrs(
+        doses.attrs,
+        figure="dose_response",
+        title=described(cells, "What each dose does", size=trajectories(total)),
+        note=" ".join(notes),
+    )
 
 
-def _what(drawn: xr.Dataset, confidence: float) -> str:
+def _safe(drawn: xr.Dataset, confidence: float) -> str:
     survive = float(drawn["survive"])
     said = (
-        f"What each dose does. Safe: {100 * confidence:g}% sure that {100 * survive:g}% survive, "
-        "there and at every smaller dose"
+        f"Safe: {100 * confidence:g}% sure that {100 * survive:g}% survive, there and at every "
+        "smaller dose."
     )
     reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist())
     alike = {reason for reason in reasons if isinstance(reason, str)}
-    return f"{said}. None: {alike.pop()}" if len(alike) == 1 else said
+    return f"{said} None: {alike.pop()}." if len(alike) == 1 else said
+
+
+def _dead(drawn: xr.Dataset, metric: str) -> str:
+    thresholds = drawn["threshold"].values
+    of = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
+    return f"Dead once {death(metric, of)}."
 
 
 def _coefficients(cells: xr.Dataset) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
@@ -19,10 +20,10 @@ from isoklx.plot.facets import say_why_empty
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR
 from isoklx.plot.log_ticks import set_log_ticks
-from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, points, wide
+from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, letters_in, points, wide
 from isoklx.plot.palette import group_styles, ink
 from isoklx.plot.reference_lines import DASHED
-from isoklx.plot.titles import ALPHA, death, label_name, literal
+from isoklx.plot.titles import ALPHA, death, label_name, literal, trajectories
 from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import Ended
@@ -36,6 +37,12 @@ NARROWEST, WIDEST, HEIGHT = 2.1, 3.3, 1.9
 
 BETWEEN_GROUPS = 0.13
 """Between marks of one dose, where doses are 1 apart."""
+
+DOTTED: dict[str, Any] = {"alpha": 0.5, "linewidth": 0.7, "linestyle": ":"}
+RING: dict[str, Any] = {
+    **{"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.2},
+    "linestyle": "none",
+}
 
 
 def dose_response(
@@ -149,10 +156,14 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     n_columns = max(1, min(len(names), math.floor(inches / NARROWEST)))
     n_rows = -(-len(names) // n_columns)
     groups = _groups(drawn)
-    labels = _legend_labels(drawn, groups)
-    columns = columns_of([*labels, "target KL"], inches, points("legend"))
+    labels = _legend_labels(drawn, groups, letters_in(inches - 0.4, points("legend")))
+    entries = _legend_entries(drawn, groups, labels)
+    columns = columns_of([str(each.get_label()) for each in entries], inches, points("legend"))
+    note = _wrapped(drawn.attrs["note"], inches)
     height = n_rows * (HEIGHT + 0.35 * ("coeff" in drawn) + 0.2 * (drawn.sizes["threshold"] > 1))
-    height += -(-(len(labels) + 2) // columns) * LINE * points("legend") / 72 + 0.1
+    tallest = max(label.count("\n") + 1 for label in labels)
+    height += -(-len(entries) // columns) * tallest * LINE * points("legend") / 72 + 0.1
+    height += (note.count("\n") + 1) * LINE * points("note") / 72
     figure = page.new(wanted, height + page.title_height(drawn.attrs["title"], wanted))
     try:
         axs = figure.subplots(n_rows, n_columns, squeeze=False)
@@ -163,7 +174,7 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
         full = np.full(axs.size, None, dtype=object)
         full[: len(names)] = names
         grid = Grid(drawn, full.reshape(axs.shape), figure, axs)
-        _put_legend(grid, groups, labels, columns)
+        _put_legend(grid, entries, note, columns)
         page.put_title(figure, drawn.attrs["title"])
         typeset(figure)
     except BaseException:
@@ -263,13 +274,11 @@ def _mark_safe(
     ax.plot(
         at + shift,
         float(values.sel(group.labels)[at]),
-        marker="o",
-        markersize=9,
-        markerfacecolor="none",
-        markeredgecolor=group.style["color"],
-        markeredgewidth=1.2,
-        linestyle="none",
+        color=group.style["color"],
         gid="safe",
+        **RING,
+        # Where all survive it reaches beyond the axis.
+        clip_on=False,
     )
 
 
@@ -306,7 +315,7 @@ def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
         ax.set_ylim(-0.04, 1.05)
         ax.set_yticks([0, 0.5, 1])
     if shown == "survival":
-        ax.axhline(float(drawn["survive"]), color=ink(), alpha=0.5, linewidth=0.7, linestyle=":")
+        ax.axhline(float(drawn["survive"]), color=ink(), **DOTTED)
     if shown == "share_above":
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=tick_label("%")))
@@ -341,32 +350,61 @@ def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
     return words[name["shown"]]
 
 
-def _legend_labels(drawn: xr.Dataset, groups: Sequence[_Group]) -> list[str]:
-    """Names of the groups, each with its safe dose."""
+def _legend_labels(drawn: xr.Dataset, groups: Sequence[_Group], letters: int) -> list[str]:
+    """Names of the groups, each with how many trajectories it has, and its safe dose.
+
+    Of a name that leaves no room for these on a line of so many letters, they are on the next one.
+    """
     labels = []
     for group in groups:
+        counts = drawn[["n", "n_distinct"]].sel(group.labels)
+        counts = counts.isel(alpha=(counts["n"] > 0).values)
         safe = np.atleast_1d(drawn["safe_dose"].sel(group.labels).values)
         texts = [
             f"{ALPHA} \N{LESS-THAN OR EQUAL TO} {x:g}" if np.isfinite(x) else "none" for x in safe
         ]
-        labels.append(f"{literal(group.name) or 'all cells'} (safe: {', '.join(texts)})")
+        name = literal(group.name) or "all cells"
+        facts = f"{trajectories(counts)}, safe: {', '.join(texts)}"
+        labels.append(f"{name},{' ' if len(name + facts) + 2 <= letters else chr(10)}{facts}")
     return labels
 
 
-def _put_legend(grid: Grid, groups: Sequence[_Group], labels: Sequence[str], columns: int) -> None:
-    handles = [
+def _legend_entries(
+    drawn: xr.Dataset, groups: Sequence[_Group], labels: Sequence[str]
+) -> list[Line2D]:
+    """What the lines and marks of all panels stand for."""
+    shown = drawn["shown"].values
+    entries = [
         Line2D([], [], markersize=3.5, linewidth=1.1, label=label, **group.style)
         for group, label in zip(groups, labels, strict=True)
     ]
-    if "kl_p95" in grid.data["shown"].values:
-        handles.append(Line2D([], [], color=ink(), **DASHED, label="target KL"))
-        if (grid.data["kl_p95"] <= FLOOR).any():
+    if drawn["safe_dose"].notnull().any():
+        ring = Line2D([], [], color=ink(), **RING, label="safe dose")
+        ring.set_markersize(6)
+        entries.append(ring)
+    if "survival" in shown:
+        label = f"{100 * float(drawn['survive']):g}% survive"
+        entries.append(Line2D([], [], color=ink(), **DOTTED, label=label))
+    if "kl_p95" in shown:
+        entries.append(Line2D([], [], color=ink(), **DASHED, label="target KL"))
+        if (drawn["kl_p95"] <= FLOOR).any():
             below: dict[str, Any] = {"marker": "v", "markersize": 3, "linestyle": "none"}
-            handles.append(Line2D([], [], color=ink(), **below, label=f"below {FLOOR:g} nats"))
+            entries.append(Line2D([], [], color=ink(), **below, label=f"below {FLOOR:g} nats"))
+    return entries
+
+
+def _wrapped(note: str, inches: float) -> str:
+    return "\n".join(textwrap.wrap(note, letters_in(inches - 0.1, points("note"))))
+
+
+def _put_legend(grid: Grid, entries: Sequence[Line2D], note: str, columns: int) -> None:
+    """Put the legend below all panels, and above its entries the note."""
     grid.figlegend = grid.fig.legend(
-        handles=handles,
+        handles=list(entries),
         loc="outside lower center",
         ncols=columns,
         fontsize=points("legend"),
+        title=note,
+        title_fontsize=points("note"),
         frameon=False,
     )

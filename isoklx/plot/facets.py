@@ -200,7 +200,8 @@ def note_size(ax: Axes, n: Values, n_distinct: Values) -> None:
     counts = counts[:, counts[0] > 0]
     if counts.size:
         sizes = {"n": ("group", counts[0]), "n_distinct": ("group", counts[1])}
-        note(ax, trajectories(xr.Dataset(sizes)))
+        each = " each" if counts.shape[1] > 1 else ""
+        note(ax, f"{trajectories(xr.Dataset(sizes))}{each}")
 
 
 def notes_of(ax: Axes) -> list[Text]:

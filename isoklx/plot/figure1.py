@@ -159,7 +159,8 @@ def figure1(
     )
     what = f"KL(steered || base) per token{how_smoothed(roll)}"
     drawn.attrs["title"] = described(ds, what, size=trajectories(total))
-    return draw_numbers(drawn, Look(kl_ymax, linear, mark_t, strokes), page)
+    drawn.attrs |= Look(kl_ymax, linear, mark_t, strokes).attrs
+    return draw_numbers(drawn, page)
 
 
 def check_options(

@@ -108,6 +108,7 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
     )
     drawn = drawn.assign({name: ("alpha", total[name].values) for name in total})
     return drawn.assign_attrs(
+        figure="figure1",
         window=int(ds["window"].max()),
         kind=choice.kind,
         by=choice.by or "",

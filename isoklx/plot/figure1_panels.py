@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,19 @@ class Look:
     mark_t: int | None
     strokes: Strokes
 
+    @classmethod
+    def of(cls, attrs: Mapping[Any, Any]) -> Look:
+        """That of a figure, from the attributes of its numbers."""
+        strokes = Strokes(attrs.get("line_alpha"), attrs.get("line_lw"), attrs["median_lw"])
+        return cls(attrs.get("kl_ymax"), bool(attrs["linear"]), attrs.get("mark_t"), strokes)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """As attributes, which a file can hold: without what was not given."""
+        look = {**asdict(self.strokes), "kl_ymax": self.kl_ymax, "mark_t": self.mark_t}
+        given = {name: value for name, value in look.items() if value is not None}
+        return {**given, "linear": int(self.linear)}
+
     @property
     def top(self) -> float | Literal["auto"]:
         """Upper limit of KL."""
@@ -73,20 +86,20 @@ class _Part:
     drawn: xr.Dataset
 
 
-def draw_numbers(drawn: xr.Dataset, look: Look, page: Page) -> Grid:
+def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     """Draw what `isoklx.plot.figure1_numbers.numbers` returned, or the ``data`` of a figure.
 
     Parameters
     ----------
     drawn : Dataset
-    look : Look
+        With the attributes of its `Look`.
     page : Page
 
     Returns
     -------
     Grid
     """
-    answers = drawn.attrs["answers"]
+    look, answers = Look.of(drawn.attrs), drawn.attrs["answers"]
     parts = list(_parts(drawn))
     rows = []
     for part in parts:
@@ -159,14 +172,15 @@ def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Exte
             note(ax, f"{share:.{1 if 0 < share < 0.1 else 0}%} of tokens above")
         return draw_lines(ax, here, strokes)
     (colour,) = dose_colours([alpha]).values()
-    extents = []
+    extents = {}
     for labels, style in _hues(here):
         shown = colour if style is None else style["color"]
         dashes = "-" if style is None else style["linestyle"]
         quantiles = here["kl"].sel(labels)
         kind = here.attrs["kind"]
         overlaid = style is not None
-        extents.append(draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid))
+        name = ", ".join(label_name(*label) for label in labels.items())
+        extents[name] = draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid)
     return Extent.of_all(extents)
 
 

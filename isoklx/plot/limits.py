@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from isoklx.errors import UsageError
 from isoklx.plot.facets import note, say_why_empty
 from isoklx.plot.log_ticks import set_log_ticks
+from isoklx.plot.titles import literal
 
 Values = npt.NDArray[Any]
 
@@ -26,6 +28,9 @@ MANY = 100_000
 
 LINEAR_YMAX = 6.0
 """Nats; where a linear axis ends by itself."""
+
+LONGEST = 24
+"""Letters of a line of notes, that it meets no other panel's."""
 
 HIGHEST = 1e30
 """Nats; far beyond it the ticks of an axis overflow."""
@@ -43,15 +48,15 @@ class Extent:
         The largest value; NaN in an empty panel, as the others are.
     peaks : array (line,)
         The largest value of each line that is drawn by itself.
-    median : array (position,)
-        The median line.
+    medians : mapping of str to array (position,)
+        The median line of each group that shares the panel, by its name; of one alone without.
     """
 
     low: float
     high: float
     highest: float
     peaks: Values = field(default_factory=lambda: np.empty(0))
-    median: Values = field(default_factory=lambda: np.empty(0))
+    medians: Mapping[str, Values] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -66,7 +71,7 @@ class Extent:
         high = float(np.quantile(upper, 0.98)) if upper.size else np.nan
         highest = highest if np.isfinite(highest) else np.nan
         peaks = np.empty(0) if peaks is None else _known(peaks)
-        return cls(low, high, highest, peaks, median)
+        return cls(low, high, highest, peaks, {"": median})
 
     @classmethod
     def of_lines(cls, lines: Values, median: Values) -> Extent:
@@ -74,27 +79,28 @@ class Extent:
         return cls.of(lines, lines, median=median, peaks=np.fmax.reduce(lines, axis=1))
 
     @classmethod
-    def of_all(cls, extents: Sequence[Extent]) -> Extent:
-        """Extent of what shares a panel."""
+    def of_all(cls, extents: Mapping[str, Extent]) -> Extent:
+        """Extent of what shares a panel, by the names of the groups."""
         if len(extents) == 1:
-            return extents[0]
+            return next(iter(extents.values()))
+        each = list(extents.values())
         return cls(
-            float(np.fmin.reduce([each.low for each in extents])),
-            float(np.fmax.reduce([each.high for each in extents])),
-            float(np.fmax.reduce([each.highest for each in extents])),
-            np.concatenate([each.peaks for each in extents]),
-            np.concatenate([each.median for each in extents]),
+            float(np.fmin.reduce([one.low for one in each])),
+            float(np.fmax.reduce([one.high for one in each])),
+            float(np.fmax.reduce([one.highest for one in each])),
+            np.concatenate([one.peaks for one in each]),
+            {name: median for name, one in extents.items() for median in one.medians.values()},
         )
 
     def beyond(self, bottom: float, top: float) -> Iterator[str]:
         """Say what cannot be seen between two limits, one line each."""
         if self.highest > top:
             yield f"max {self.highest:.3g} {UP}"
-        yield from _median("above", self.median > top, UP)
+        yield from _medians("above", {k: m > top for k, m in self.medians.items()}, UP)
         below = self.peaks < bottom
         if below.any():
             yield f"{below.sum()} of {below.size} below axis {DOWN}"
-        yield from _median("below", self.median < bottom, DOWN)
+        yield from _medians("below", {k: m < bottom for k, m in self.medians.items()}, DOWN)
 
 
 def check_ymax(ymax: float | Literal["auto"] | None) -> None:
@@ -171,7 +177,17 @@ def _known(values: Values) -> Values:
     return known
 
 
-def _median(where: str, beyond: Values, arrow: str) -> Iterator[str]:
-    """Words for a median that is out of sight at more than half of its positions."""
-    if 2 * beyond.sum() > beyond.size:
-        yield f"median {f'{where} axis' if beyond.all() else f'mostly {where}'} {arrow}"
+def _medians(where: str, beyond: Mapping[str, Values], arrow: str) -> Iterator[str]:
+    """Words for the medians that are out of sight at more than half of their positions."""
+    out = {name: each for name, each in beyond.items() if 2 * each.sum() > each.size}
+    whole = [name for name, each in out.items() if each.all()]
+    partly = [name for name in out if name not in whole]
+    if out and len(out) == len(beyond):
+        said = f"mostly {where}" if partly else f"{where} axis"
+        yield f"{'median' if len(out) == 1 else 'all medians'} {said} {arrow}"
+        return
+    for names, said in ((whole, f"{where} axis"), (partly, f"mostly {where}")):
+        if names:
+            listed = ", ".join(literal(name, LONGEST - 2) for name in names)
+            named = f"median{'s' if len(names) > 1 else ''} {said}: {listed} {arrow}"
+            yield from textwrap.wrap(named, LONGEST)

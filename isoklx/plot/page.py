@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 
@@ -159,10 +160,22 @@ def wide(text: str, size: float) -> float:
 
 
 def columns_of(labels: Sequence[str], inches: float, size: float) -> int:
-    """Columns of a legend, so that it is no wider than the figure."""
-    handle = 2.8 * size / 72
-    entry = max(wide(label, size) for label in labels) + handle + 2 * size / 72
-    return max(1, min(len(labels), math.floor(inches / entry)))
+    """Columns of a legend, so that it is no wider than the figure; each is as wide as it must be.
+
+    Examples
+    --------
+    >>> columns_of(["a rather long label", "short", "short too"], 3.3, 8), columns_of("abc", 1, 8)
+    (2, 1)
+    """
+    handle, between, border = (spaces * size / 72 for spaces in (2.8, 2, 0.8))
+    widths = np.array([wide(label, size) + handle for label in labels])
+
+    def inches_of(columns: int) -> float:
+        parts = np.array_split(widths, columns)
+        return float(sum(part.max() for part in parts)) + (columns - 1) * between + border
+
+    fit = (n for n in range(len(labels), 1, -1) if inches_of(n) <= inches)
+    return next(fit, 1)
 
 
 def _figsize_of_style() -> tuple[float, float] | None:

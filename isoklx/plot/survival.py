@@ -111,7 +111,7 @@ def survival(
     facets = _facets(curves)
     whole = measured(ds, metric)
     cells = whole.isel(cell=np.flatnonzero(whole[METRICS[metric].flag].values == 1))
-    curves = curves.assign_attrs(title=_title(curves, cells))
+    curves = curves.assign_attrs(figure="survival", title=_title(curves, cells))
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
     curves = curves.rename({METRICS[metric].time: "time"})
     curves.attrs["facets"] = [str(dim) for dim in facets]

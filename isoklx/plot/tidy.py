@@ -14,6 +14,8 @@ from isoklx.cells.paths import as_path
 
 PANEL = "panel"
 COUNTS = ("n", "n_distinct")
+OF_ANSWERS = ("n_answers", "n_answers_distinct")
+"""The same of the answers of Figure 1, which are another number where they are of questions."""
 TOTALS = ("total_n", "total_n_distinct")
 """Of all panels together, as in the title."""
 
@@ -92,13 +94,14 @@ def _blocks(data: xr.Dataset) -> Iterator[pd.DataFrame]:
     """The rows of each quantity."""
     for name, da in data.data_vars.items():
         said = str(name)
-        if da.dtype.kind not in "fiub" or said.endswith("_ci") or said in (*COUNTS, *TOTALS):
+        counted = (*COUNTS, *OF_ANSWERS, *TOTALS)
+        if da.dtype.kind not in "fiub" or said.endswith("_ci") or said in counted:
             continue
         columns = _columns(da, data.get(f"{said}_ci"))
         dims = list(next(iter(columns.values())).dims)
         counts = {
-            each: data[each]
-            for each in COUNTS
+            name: data[each]
+            for name, each in zip(COUNTS, _counts_of(said, data), strict=True)
             if each in data and set(data[each].dims) <= set(dims)
         }
         if not dims:
@@ -109,6 +112,12 @@ def _blocks(data: xr.Dataset) -> Iterator[pd.DataFrame]:
         rows = rows.dropna(subset=list(columns), how="all")
         rows.insert(0, PANEL, said)
         yield rows.rename(columns=_plainly).drop(columns=[*LINES, "target"], errors="ignore")
+
+
+def _counts_of(name: str, data: xr.Dataset) -> tuple[str, str]:
+    """What counts the trajectories of a quantity."""
+    answers = data.attrs.get("answers")
+    return OF_ANSWERS if answers and name in (answers, f"{answers}_median") else COUNTS
 
 
 def _columns(da: xr.DataArray, bounds: xr.DataArray | None) -> dict[str, xr.DataArray]:

@@ -195,6 +195,64 @@ def test_held_out_p95_is_drawn_over_its_target_and_open_outside_the_range(
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.7, 1.4))
 
 
+def intervals(ax: Axes) -> list[tuple[float, float, float]]:
+    """Height, beginning and end of each line beside the marks."""
+    segments = [line for each in ax.collections for line in each.get_segments()]  # type: ignore[attr-defined]
+    return [(start[1], start[0], end[0]) for start, end in segments]
+
+
+def test_the_interval_of_a_held_out_p95_goes_through_its_mark(sample_ds: xr.Dataset) -> None:
+    table = isoklx.calibration_table(sample_ds)
+    ax = panels(calibration(sample_ds))["heldout"]
+    drawn = {(round(x, 9), y) for x, y in positions(marks(ax))}
+    expected = sorted(zip(table["heldout_lower"], table["heldout_upper"], strict=True))
+    assert_allclose(sorted((low, high) for _, low, high in intervals(ax)), expected)
+    p95 = dict(zip(expected, [0.0] * 12, strict=True)) | {
+        (row.heldout_lower, row.heldout_upper): row.heldout_kl_p95 for row in table.itertuples()
+    }
+    for y, low, high in intervals(ax):
+        (x,) = (p95[each] for each in p95 if np.allclose(each, (low, high)))
+        assert (round(x, 9), y) in drawn
+    low, high = ax.get_xlim()
+    assert low < table["heldout_lower"].min()
+    assert high > table["heldout_upper"].max()
+
+
+def test_intervals_that_overlap_lie_below_each_other(sample_ds: xr.Dataset) -> None:
+    heights = [y for y, _, _ in intervals(panels(calibration(sample_ds))["heldout"])]
+    assert len(set(heights)) == 12
+
+
+def test_an_interval_down_to_0_leaves_the_axis_logarithmic(sample_ds: xr.Dataset) -> None:
+    data = calibration(sample_ds).data
+    data["heldout_ci"] = data["heldout_ci"].where(data["ci_bound"] == "upper", 0)
+    ax = panels(draw_numbers(data, Page()))["heldout"]
+    assert ax.get_xscale() == "log"
+    assert ax.get_xlim()[0] > 0.1
+
+
+@pytest.mark.parametrize("wide", [1.0, 3.0, 30.0])
+def test_a_wide_interval_has_ticks_that_can_be_read(sample_ds: xr.Dataset, wide: float) -> None:
+    data = calibration(sample_ds).data
+    lower = data["ci_bound"] == "lower"
+    data["heldout_ci"] *= xr.where(lower, 1 / wide, wide)
+    assert_legible(draw_numbers(data, Page("column")))
+
+
+def test_of_a_single_prompt_there_is_no_interval(sample_ds: xr.Dataset) -> None:
+    figure = calibration(sample_ds.isel(prompt=[0]))
+    assert not intervals(panels(figure)["heldout"])
+    assert_legible(figure)
+
+
+@pytest.mark.parametrize("width", [2.5, 3.3])
+def test_names_of_methods_are_whole_in_a_column(real: xr.Dataset, width: float) -> None:
+    figure = calibration(real, width=width)
+    names = [label.get_text() for label in panels(figure)["c_star"].get_yticklabels()]
+    assert names == ["directional_ablation", "mean_diff", "pca"]
+    assert_legible(figure)
+
+
 def test_held_out_values_close_to_each_other_are_still_countable(real: xr.Dataset) -> None:
     near = real.kl_p95.where(real.alpha != 1, 1 + 1e-3 * real.seed)
     ax = panels(calibration(real.assign(kl_p95=near)))["heldout"]

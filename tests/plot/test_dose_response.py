@@ -55,6 +55,16 @@ def rings(ax: Axes) -> dict[str, float]:
     return {to_hex(m.get_markeredgecolor()): round(m.get_xdata()[0]) for m in marked}
 
 
+def entries(grid: Grid) -> list[str]:
+    assert grid.figlegend is not None
+    return [text.get_text() for text in grid.figlegend.get_texts()]
+
+
+def note(grid: Grid) -> str:
+    assert grid.figlegend is not None
+    return " ".join(grid.figlegend.get_title().get_text().split())
+
+
 def test_each_line_is_the_estimate_of_a_method_at_each_dose(
     whole: Grid, measured: xr.Dataset
 ) -> None:
@@ -88,17 +98,39 @@ def test_the_safe_dose_of_each_method_is_marked_and_named(
     doses = whole.data["alpha"].values.tolist()
     expected = {METHODS[method][0]: doses.index(safe) for method, safe in table.items()}
     assert rings(panel(whole, "survival")) == rings(panel(whole, "pmass")) == expected
-    said = [text.get_text() for text in whole.figlegend.get_texts()]
-    assert all(f"{name} (safe: {ALPHA} ≤ {safe:g})" in said for name, safe in table.items())
+    for name, safe in table.items():
+        assert f"{name}, n = 24 (8 distinct), safe: {ALPHA} ≤ {safe:g}" in entries(whole)
+
+
+def test_marks_of_safe_doses_are_whole_and_explained(whole: Grid, measured: xr.Dataset) -> None:
+    marked = [each for each in panel(whole, "survival").lines if each.get_gid() == "safe"]
+    assert [each.get_ydata()[0] for each in marked] == [1, 1, 1]
+    assert not any(each.get_clip_on() for each in marked)
+    assert {"safe dose", "60% survive"} <= set(entries(whole))
+    assert "safe dose" not in entries(dose_response(measured, survive=0.9))
+    assert not any("survive" in each for each in entries(dose_response(measured, show="effect")))
+
+
+def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(
+    measured: xr.Dataset,
+) -> None:
+    grid = dose_response(measured, title=False, width="column")
+    said = note(grid)
+    assert said.startswith("Safe: 95% sure that 90% survive, there and at every smaller dose.")
+    assert "Dead once pmass_eval < 0.75." in said
+    assert said.endswith(
+        "95% intervals: beta product, prompts independent, rollouts that ended tell nothing."
+    )
+    assert sum("n = 24 (8 distinct)" in each for each in entries(grid)) == 3
+    assert "intervals" not in note(dose_response(measured, show="effect"))
 
 
 def test_without_a_safe_dose_the_reason_is_told(measured: xr.Dataset) -> None:
     grid = dose_response(measured, survive=0.9)
     assert not rings(grid.axs.flat[0])
-    assert "pca (safe: none)" in [text.get_text() for text in grid.figlegend.get_texts()]
-    title = " ".join(grid.fig.get_suptitle().split())
-    assert "None: too few prompts: 8, all alive, give 0.69; 29 would do" in title
-    assert "n = 72 (24 distinct)" in title
+    assert "pca, n = 24 (8 distinct), safe: none" in entries(grid)
+    assert "None: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
+    assert "n = 72 (24 distinct)" in grid.fig.get_suptitle()
 
 
 def test_kl_below_the_axis_is_marked_at_its_edge_and_the_target_drawn(whole: Grid) -> None:
@@ -143,7 +175,7 @@ def test_groups_of_two_labels_are_told_by_colour_and_dashes(sample_ds: xr.Datase
     one, other = (line(ax, f"pca, simulated-{size}B") for size in (1, 8))
     assert one.get_color() == other.get_color() == METHODS["pca"][0]
     assert one.get_linestyle() != other.get_linestyle()
-    assert len(dose_response(sample_ds, by=None).figlegend.get_texts()) == 3
+    assert entries(dose_response(sample_ds, by=None))[0].startswith("all cells, n = 96")
 
 
 def test_a_dose_that_a_method_was_not_run_at_has_no_mark(tmp_path: Path) -> None:

@@ -222,7 +222,15 @@ def test_methods_lie_upon_each_other_in_colours_of_their_own(real: xr.Dataset) -
     shades = [to_hex(shade.get_facecolor()[0]) for shade in panel(grid, 2.0).collections]
     assert shades == [colour for colour, _ in palette.METHODS.values()]
     assert [label for label in labels(grid) if label in palette.METHODS] == list(palette.METHODS)
-    assert notes(panel(grid, 2.0)) == "n = 24 (8 distinct)", "of each"
+    assert notes(panel(grid, 2.0)) == "n = 24 (8 distinct) each"
+
+
+def test_a_method_whose_median_lies_below_the_axis_is_named(real: xr.Dataset) -> None:
+    unaltered = panel(figure1(real, hue="method"), 0.0)
+    assert "all medians mostly below" in notes(unaltered)
+    high = real.assign(kl=real["kl"].where(real["method"] != "directional_ablation", 0.5))
+    said = notes(panel(figure1(high, hue="method"), 0.0)).splitlines()
+    assert said[1:] == ["medians below axis:", "mean_diff, pca \N{DOWNWARDS ARROW}"]
 
 
 def test_rows_and_colours_can_differ_in_two_labels(sample_ds: xr.Dataset) -> None:

@@ -80,6 +80,28 @@ def test_a_median_that_is_mostly_in_sight_needs_no_word(median: list[float], sai
     assert "".join(extent.beyond(0, 6)) == said
 
 
+def test_of_several_medians_those_out_of_sight_are_named() -> None:
+    one, low = np.ones(4), np.full(4, 1e-9)
+
+    def said(**medians: list[float]) -> list[str]:
+        groups = {name: Extent.of(low, one, median=np.array(m)) for name, m in medians.items()}
+        return list(Extent.of_all(groups).beyond(1e-3, 6))
+
+    in_sight, below, mostly = [1.0, 1.0], [1e-5, 0.0], [1.0, 0.0, 0.0]
+    assert said(a=in_sight, b=in_sight) == []
+    assert said(a=in_sight, b=below) == ["median below axis: b \N{DOWNWARDS ARROW}"]
+    assert said(a=in_sight, b=mostly, c=[9.0]) == [
+        "median above axis: c \N{UPWARDS ARROW}",
+        "median mostly below: b \N{DOWNWARDS ARROW}",
+    ]
+    assert said(a=below, b=below) == ["all medians below axis \N{DOWNWARDS ARROW}"]
+    assert said(a=below, b=mostly) == ["all medians mostly below \N{DOWNWARDS ARROW}"]
+    assert said(mean_diff=below, pca=below, other=in_sight) == [
+        "medians below axis:",
+        "mean_diff, pca \N{DOWNWARDS ARROW}",
+    ]
+
+
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, "high"])
 def test_an_impossible_limit_is_refused(bad: float) -> None:
     with pytest.raises(UsageError, match="kl_ymax="):

@@ -49,6 +49,7 @@ def test_words_have_the_size_of_the_style_and_are_never_below_six_points() -> No
 def test_a_legend_is_no_wider_than_its_figure() -> None:
     assert columns_of(["pca"] * 3, 7, 7) == 3
     assert columns_of(["a name of very many letters that goes on"] * 3, 3.3, 7) == 1
+    assert columns_of(["a name of very many letters that goes on", "pca", "pca"], 3.3, 7) == 2
 
 
 @pytest.mark.parametrize("title", [False, "My own"])

@@ -1,78 +1,19 @@
-"""The numbers behind a figure: they are what was drawn, and draw it again."""
+"""The numbers behind a figure, as one table."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 import xarray as xr
 
 from isoklx import plot
-from isoklx.plot.alive import draw_numbers as draw_alive
-from isoklx.plot.calibration import draw_numbers as draw_calibration
-from isoklx.plot.dose_response import draw_numbers as draw_doses
-from isoklx.plot.figure1_panels import Look
-from isoklx.plot.figure1_panels import draw_numbers as draw_figure1
-from isoklx.plot.lines import Strokes
-from isoklx.plot.page import Page
-from isoklx.plot.survival import draw_numbers as draw_survival
 from isoklx.plot.tidy import tidy, write_data
 from tests.plot.panels import bands_of, panel
-
-LOOK = Look(None, linear=False, mark_t=None, strokes=Strokes())
-
-Draw = Callable[[xr.Dataset], Any]
-
-
-def figure1_again(data: xr.Dataset) -> Any:
-    return draw_figure1(data, LOOK, Page())
-
-
-FIGURES: dict[str, tuple[Draw, Draw]] = {
-    "hue": (lambda ds: plot.figure1(ds, hue="method", kind="fan"), figure1_again),
-    "rows": (lambda ds: plot.figure1(ds, by="seed", kl_only=True), figure1_again),
-    "spaghetti": (lambda ds: plot.figure1(ds, kind="spaghetti", by="method"), figure1_again),
-    "by pmass": (
-        lambda ds: plot.figure1(ds, kind="spaghetti", color_by_pmass=True),
-        figure1_again,
-    ),
-    "alive": (lambda ds: plot.alive(ds, by="method"), lambda d: draw_alive(d, Page())),
-    "survival": (
-        lambda ds: plot.survival(ds, by="method"),
-        lambda d: draw_survival(d, Page()),
-    ),
-    "dose_response": (
-        lambda ds: plot.dose_response(ds, survive=0.5),
-        lambda d: draw_doses(d, Page()),
-    ),
-    "calibration": (plot.calibration, lambda d: draw_calibration(d, Page())),
-}
-
-
-def pixels(drawn: Any) -> npt.NDArray[Any]:
-    image = io.BytesIO()
-    getattr(drawn, "fig", drawn).savefig(image, format="png", dpi=60)
-    image.seek(0)
-    return np.asarray(plt.imread(image))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FIGURES)
-def test_the_numbers_alone_draw_the_same_picture(
-    sample_ds: xr.Dataset, tmp_path: Path, name: str
-) -> None:
-    draw, again = FIGURES[name]
-    grid = draw(sample_ds.sel(alpha=[1, 2]))
-    grid.data.to_netcdf(tmp_path / "drawn.nc")
-    with xr.open_dataset(tmp_path / "drawn.nc") as data:
-        np.testing.assert_array_equal(pixels(again(data.load())), pixels(grid))
 
 
 def test_bands_are_columns_beside_their_tokens_and_counts(sample_ds: xr.Dataset) -> None:
@@ -87,6 +28,32 @@ def test_bands_are_columns_beside_their_tokens_and_counts(sample_ds: xr.Dataset)
     assert set(rows["n_distinct"]) == {80}
     answers = table[table["panel"] == "pmass"]
     assert set(answers["token"]) == set(sample_ds["fork"].values)
+
+
+def said_above(grid: Any, alpha: float, row: str) -> list[str]:
+    """The counts above a panel: n and how many of them are distinct."""
+    first, *_ = panel(grid, alpha, row).texts[0].get_text().splitlines()
+    return re.findall(r"\d+", first)
+
+
+@pytest.mark.parametrize("kind", ["band", "spaghetti"])
+def test_counts_are_those_that_stand_above_the_panel(sample_ds: xr.Dataset, kind: Any) -> None:
+    grid = plot.figure1(sample_ds, kind=kind, alphas=[1])
+    table = tidy(grid.data)
+    for row, panels in (("kl", ["kl", "kl_median"]), ("pmass", ["pmass", "pmass_median"])):
+        rows = table[table["panel"].isin(panels)]
+        counts = rows[["n", "n_distinct"]].drop_duplicates().values.tolist()
+        assert [list(map(str, each)) for each in counts] == [said_above(grid, 1.0, row)]
+    assert set(said_above(grid, 1.0, "pmass")).isdisjoint(said_above(grid, 1.0, "kl"))
+    assert not {"n_answers", "n_answers_distinct"} & set(table["panel"])
+
+
+def test_counts_of_hues_are_those_of_each(sample_ds: xr.Dataset) -> None:
+    table = tidy(plot.figure1(sample_ds, hue="method", alphas=[1]).data)
+    pca = sample_ds.isel(cell=(sample_ds["method"] == "pca").values).sel(alpha=1)
+    for name, unit in (("kl", "token"), ("pmass", "fork")):
+        rows = table[(table["panel"] == name) & (table["method"] == "pca")]
+        assert set(rows["n"]) == {int(pca[name].notnull().any(unit).sum())}
 
 
 def test_each_line_is_named_by_its_run_and_prompt(sample_ds: xr.Dataset) -> None:
