@@ -72,13 +72,14 @@ def _rotated_in_pairs(values: np.ndarray, heads: int) -> np.ndarray:
 
 def _write_tokenizer(writer: GGUFWriter, size: int) -> None:
     special = ["<pad>", "<s>", "</s>"]
-    characters = list(bytes_to_unicode().values())[: size - len(special) - 1]
-    merged = characters[0] + characters[1]
+    # Two merges: some versions of transformers cannot read one.
+    characters = list(bytes_to_unicode().values())[: size - len(special) - 2]
+    merges = [(characters[0], characters[1]), (characters[2], characters[3])]
+    tokens = [*characters, *(left + right for left, right in merges)]
     writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([*special, *characters, merged])
-    kinds = [TokenType.CONTROL] * len(special) + [TokenType.NORMAL] * (len(characters) + 1)
-    writer.add_token_types(kinds)
-    writer.add_token_merges([f"{characters[0]} {characters[1]}"])
+    writer.add_token_list([*special, *tokens])
+    writer.add_token_types([TokenType.CONTROL] * len(special) + [TokenType.NORMAL] * len(tokens))
+    writer.add_token_merges([f"{left} {right}" for left, right in merges])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(0)
