@@ -198,11 +198,11 @@ def test_a_workspace_that_was_taken_for_litter_is_made_again(
 ) -> None:
     lock, taken = os.open, []
 
-    def late(path: Path, flags: int) -> int:
+    def late(path: Path, flags: int, **of: Any) -> int:
         if not taken:
             taken.append(path.parent)
             path.parent.rmdir()
-        return lock(path, flags)
+        return lock(path, flags, **of)
 
     monkeypatch.setattr("isoklx.cells.atomic.os.open", late)
     with workspace(tmp_path / "a.nc") as folder:
