@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
         What the model is given.
     out : Path
         The runs root, where the cell, or batches of it, may be already: a batch is as large as it
-        was then.
+        was then, and the model is called as it was.
 
     Returns
     -------
@@ -116,6 +116,9 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
     MeasureError
         When a self-test fails.
     """
+    before = _begun_with(plan, out)
+    if _same_model(before.get("model"), loaded.name):
+        loaded = replace(loaded, name=before["model"])  # a folder has more than one name
     tokenised = tokenise(loaded, inputs, plan.settings)
     try:
         direction = direction_of(plan, loaded, inputs, tokenised)
@@ -130,17 +133,27 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
         log.info("%s: KL at a coefficient of 0 is %.1e", plan.run_id, tests.zero)
     batch = (
         plan.settings.batch
-        or _batch_before(plan.folder(out), plan.kept_in(out))
+        or (int(before["measured_with"]["batch"]) if before else None)
         or rows_that_fit(loaded.model, tokenised, plan.settings.window)
     )
     return Cell(plan, loaded, inputs, tokenised, direction, tests, batch)
 
 
-def _batch_before(folder: Path, kept_in: Path) -> int | None:
-    """Rollouts at a time when the cell was begun; None where it was not."""
-    for path in (folder / CALIBRATION, kept_in / MADE_WITH):
+def _begun_with(plan: CellPlan, out: Path) -> dict[str, Any]:
+    """``calib.json`` of the cell as it was begun; empty where it was not, or says no batch."""
+    for path in (plan.folder(out) / CALIBRATION, plan.kept_in(out) / MADE_WITH):
         try:
-            return int(json.loads(path.read_text())["measured_with"]["batch"])
+            found: dict[str, Any] = json.loads(path.read_text())
+            int(found["measured_with"]["batch"])
         except (OSError, ValueError, LookupError, TypeError):
             continue  # whoever reads the file for its content says what is wrong with it
-    return None
+        return found
+    return {}
+
+
+def _same_model(before: object, now: str) -> bool:
+    """Whether two names are of one folder or file; of two hubs' names only transformers knows."""
+    try:
+        return Path(str(before)).expanduser().samefile(Path(now).expanduser())
+    except OSError:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -509,6 +510,20 @@ def test_a_cell_that_was_made_with_something_else_is_refused(
         ways_out = "give what it was begun with, or write elsewhere"
         assert str(error.value) == f"{whole / 'out' / CELL / 'calib.json'}: {message}: {ways_out}"
     assert contents(whole) == before
+
+
+def test_a_model_is_the_same_by_whatever_name_its_folder_is_given(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(whole)
+    (tmp_path / "tiny").symlink_to(TINY)
+    monkeypatch.chdir(tmp_path)
+    assert run("./tiny", **small(whole)) == [whole / "out" / CELL]
+    assert contents(whole) == before
+    (tmp_path / "tiny").unlink()
+    shutil.copytree(TINY, tmp_path / "tiny")  # which may have been changed
+    with pytest.raises(UsageError, match=r"model is '.*/models/tiny' there, and './tiny' here"):
+        run("./tiny", **small(whole))
 
 
 @contextmanager
