@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import transformers
 
 import isoklx
 from isoklx.cells.sources import CALIBRATION
-from isoklx.errors import MeasureError
+from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.directions import Direction, direction_of
 from isoklx.measure.inputs import Inputs
 from isoklx.measure.kept_batches import MADE_WITH
@@ -21,6 +22,7 @@ from isoklx.measure.loading import LoadedModel
 from isoklx.measure.memory import rows_that_fit
 from isoklx.measure.plans import CellPlan
 from isoklx.measure.selftests import SelfTests, self_test
+from isoklx.measure.settings import fork_points
 from isoklx.measure.tokenised import Tokenised, tokenise
 
 log = logging.getLogger("isoklx.measure")
@@ -103,7 +105,7 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
         What the model is given.
     out : Path
         The runs root, where the cell, or batches of it, may be already: a batch is as large as it
-        was then.
+        was then, and the model is called as it was.
 
     Returns
     -------
@@ -112,10 +114,14 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
     Raises
     ------
     UsageError
-        For inputs that do not fit the model.
+        For inputs that do not fit the model, or are others than those that the cell was begun with.
     MeasureError
         When a self-test fails.
     """
+    before = _begun_with(plan, out)
+    if _same_model(before.get("model"), loaded.name):
+        loaded = replace(loaded, name=before["model"])  # a folder has more than one name
+    _refuse_other_inputs(plan, inputs, before, out)
     tokenised = tokenise(loaded, inputs, plan.settings)
     try:
         direction = direction_of(plan, loaded, inputs, tokenised)
@@ -130,17 +136,51 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
         log.info("%s: KL at a coefficient of 0 is %.1e", plan.run_id, tests.zero)
     batch = (
         plan.settings.batch
-        or _batch_before(plan.folder(out), plan.kept_in(out))
+        or (int(before["measured_with"]["batch"]) if before else None)
         or rows_that_fit(loaded.model, tokenised, plan.settings.window)
     )
     return Cell(plan, loaded, inputs, tokenised, direction, tests, batch)
 
 
-def _batch_before(folder: Path, kept_in: Path) -> int | None:
-    """Rollouts at a time when the cell was begun; None where it was not."""
-    for path in (folder / CALIBRATION, kept_in / MADE_WITH):
+def _begun_with(plan: CellPlan, out: Path) -> dict[str, Any]:
+    """``calib.json`` of the cell as it was begun; empty where it was not, or says no batch."""
+    for path in (plan.folder(out) / CALIBRATION, plan.kept_in(out) / MADE_WITH):
         try:
-            return int(json.loads(path.read_text())["measured_with"]["batch"])
+            found: dict[str, Any] = json.loads(path.read_text())
+            int(found["measured_with"]["batch"])
         except (OSError, ValueError, LookupError, TypeError):
             continue  # whoever reads the file for its content says what is wrong with it
-    return None
+        return found
+    return {}
+
+
+def _same_model(before: object, now: str) -> bool:
+    """Whether two names are of one folder or file; of two hubs' names only transformers knows."""
+    try:
+        return Path(str(before)).expanduser().samefile(Path(now).expanduser())
+    except OSError:
+        return False
+
+
+def _refuse_other_inputs(plan: CellPlan, inputs: Inputs, before: dict[str, Any], out: Path) -> None:
+    """Say in words what `calib.json` could tell the difference of by hashes and lengths alone."""
+    folder, ways_out = plan.folder(out), "give those, or write elsewhere"
+    measured_with = before.get("measured_with", {})
+    hashes = measured_with.get("sha256")
+    for name, file in inputs.files.items():
+        if isinstance(hashes, dict) and hashes.get(name, file.sha256) != file.sha256:
+            raise UsageError(
+                f"{file.path}: holds other {name} than {folder} was begun with: {ways_out}"
+            )
+    forks = list(fork_points(plan.settings.forks, plan.settings.window))
+    there = measured_with.get("forks")
+    if isinstance(there, list) and there != forks:
+        raise UsageError(
+            f"{folder}: was begun with forks at {_listed(there)}, and not at {_listed(forks)}: "
+            f"{ways_out}"
+        )
+
+
+def _listed(points: Sequence[int]) -> str:
+    shown = [str(point) for point in points]
+    return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", shown[-1]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from isoklx.errors import UsageError
 from isoklx.measure import prompts
@@ -33,12 +34,20 @@ class Inputs:
     questions: InputFile[Question] | None
 
     @property
+    def files(self) -> dict[str, InputFile[Any]]:
+        """Those that there are, by what they hold."""
+        files = {
+            "pairs": self.pairs,
+            "prompts": self.prompts,
+            "calib_prompts": self.calib_prompts,
+            "questions": self.questions,
+        }
+        return {name: file for name, file in files.items() if file is not None}
+
+    @property
     def sha256(self) -> dict[str, str]:
         """Of each file of prompts, by what it holds."""
-        files = {"prompts": self.prompts, "calib_prompts": self.calib_prompts}
-        if self.questions is not None:
-            return {**{n: f.sha256 for n, f in files.items()}, "questions": self.questions.sha256}
-        return {name: file.sha256 for name, file in files.items()}
+        return {name: file.sha256 for name, file in self.files.items() if name != "pairs"}
 
 
 def read_inputs(settings: Settings) -> Inputs:

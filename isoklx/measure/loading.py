@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partialmethod
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub as hub
 import torch
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import logging as hub_logging
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +26,12 @@ from transformers import (
 from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
+
+CONFIG = "config.json"
+"""What every model has but those in GGUF files."""
+
+PATIENCE = 10
+"""Seconds in which a hub answers."""
 
 NO_CODE = {"trust_remote_code": False}
 """Code that comes with a model is not run, and nobody is asked whether it may be."""
@@ -87,6 +98,8 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
     source, options = _source(name)
     try:
         with quiet():
+            if not Path(source).exists():
+                _ask_hub(source)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
     except Exception as error:  # each architecture, and each library below, has its own
@@ -104,9 +117,14 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hear nothing but errors of transformers within, and see no bars; as before afterwards."""
+    """Hear nothing but errors of transformers and the hub within, and see no bars.
+
+    Afterwards all is as before.
+    """
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hubs = hub_logging.get_verbosity()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity(ERROR)
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings(), _without_bars():
@@ -114,6 +132,7 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hubs)
         if bars:
             logging.enable_progress_bar()
 
@@ -135,12 +154,35 @@ def _source(name: str) -> tuple[str, dict[str, Any]]:
     if path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name, **NO_CODE}
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UsageError(f"{name}: is a folder without config.json, and so no model")
+        if not (path / CONFIG).is_file():
+            raise UsageError(f"{name}: is a folder without {CONFIG}, and so no model")
         return str(path), dict(NO_CODE)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UsageError(f"{name}: there is no such folder")
     return name, dict(NO_CODE)
+
+
+def _ask_hub(name: str) -> None:
+    """Ask a hub for one file of a model that is not here yet.
+
+    What follows tries every file for half a minute, and a name may be misspelt. Whatever a hub
+    answers, transformers goes on with it.
+    """
+    if hub.constants.HF_HUB_OFFLINE or hub.try_to_load_from_cache(name, CONFIG) is not None:
+        return
+    url = hub.hf_hub_url(name, CONFIG)
+    for last in (False, True):
+        try:
+            hub.get_hf_file_metadata(url, timeout=PATIENCE)
+        except HfHubHTTPError:
+            return
+        except Exception as error:  # of whatever the hub's library makes requests with
+            if last:
+                where = hub.constants.ENDPOINT
+                raise ConnectionError(f"{where} cannot be reached: {error}") from error
+            time.sleep(1)
+        else:
+            return
 
 
 def _device(name: str) -> torch.device:

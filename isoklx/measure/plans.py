@@ -89,8 +89,8 @@ def cell_plans(
     Raises
     ------
     UsageError
-        When nothing is asked for, several seeds are to decode greedily, or two cells would have
-        one name.
+        When nothing is asked for, or something twice, several seeds are to decode greedily, or two
+        cells would have one name.
     """
     if not models:
         raise UsageError("no model was given")
@@ -104,12 +104,16 @@ def cell_plans(
         raise UsageError(f"samples is {samples}; give at least 1")
     if min(seeds, default=0) < 0:
         raise UsageError(f"seed is {min(seeds)}; give 0 or more")
-    every_seed = [seed + sample for seed in seeds for sample in range(samples)]
-    if len(every_seed) > 1 and settings.temperature == 0:
+    for what, given in (("model", models), ("method", methods), ("seed", seeds)):
+        _refuse_repeats(what, given)
+    if settings.temperature == 0 and (len(seeds) > 1 or samples > 1):
+        several = f"samples is {samples}: they" if samples > 1 else f"{len(seeds)} seeds"
+        one = "one sample" if samples > 1 else "one seed"
         raise UsageError(
-            f"{len(every_seed)} seeds would decode greedily, and repeat each other to the byte; "
-            "give a temperature, or one seed"
+            f"{several} would decode greedily, and repeat each other to the byte; "
+            f"give a temperature, or {one}"
         )
+    every_seed = [seed + sample for seed in seeds for sample in range(samples)]
     named = [settings.vector.stem] if settings.vector is not None else list(methods)
     signs: tuple[Sign, ...] = ("+", "-") if sign == "both" else (sign,)
     plans = tuple(
@@ -132,6 +136,12 @@ def model_short(model: str) -> str:
     if path.name in ("", ".", ".."):
         path = PurePosixPath(Path(model).expanduser().resolve().as_posix())
     return path.stem if path.suffix == ".gguf" else path.name
+
+
+def _refuse_repeats(what: str, given: Sequence[object]) -> None:
+    for each in given:
+        if given.count(each) > 1:
+            raise UsageError(f"{what} {each} is given twice")
 
 
 def _refuse_names(plans: Sequence[CellPlan]) -> None:

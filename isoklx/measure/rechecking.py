@@ -24,7 +24,7 @@ from isoklx.cells.sources import (
     VECTOR,
     Sources,
 )
-from isoklx.errors import CellError, UsageError
+from isoklx.errors import CellError, MeasureError, UsageError
 from isoklx.schema import same_dose
 from isoklx.store.extras import need
 
@@ -72,7 +72,8 @@ def recheck(
     Raises
     ------
     UsageError
-        When `samples` is below 1, `cell` is no cell, or torch is not installed.
+        When `samples` is below 1, `cell` is no cell, its model is not where it was and `model` does
+        not say where it is, or torch is not installed.
     CellError
         When a file is absent or cannot be read, or a coefficient is not what its dose stands for.
     MeasureError
@@ -91,9 +92,15 @@ def recheck(
 
     folder = Path(cell).expanduser()
     recorded = _Recorded.read(folder)
-    loaded = load_model(
-        model or recorded.calib["model"], device=device, dtype=recorded.measured_with["dtype"]
-    )
+    name = model or recorded.calib["model"]
+    try:
+        loaded = load_model(name, device=device, dtype=recorded.measured_with["dtype"])
+    except (UsageError, MeasureError) as error:
+        if model is not None or not str(error).startswith(f"{name}: ") or Path(name).exists():
+            raise
+        raise UsageError(
+            f"{folder}: its model cannot be had; give --model, where it is now: {error}"
+        ) from error
     with quiet():
         rows = [
             _compared(loaded.model, recorded, generation)

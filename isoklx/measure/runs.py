@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("isoklx.measure")
 
-DEFAULT: tuple[Method, ...] = ("mean_diff",)
-"""Methods of a run that names none."""
-
 _ONE = threading.Lock()
 """Held while a cell is made: two of them at once in a process would steer the same model."""
 
@@ -41,7 +38,7 @@ Made = tuple[CellPlan, IsoklxError | None]
 
 def run(
     *models: str,
-    method: Method | tuple[Method, ...] = DEFAULT,
+    method: Method | tuple[Method, ...] | None = None,
     out: Path = Path("outputs"),
     pairs: Path | None = None,
     prompts: Path | None = None,
@@ -77,9 +74,9 @@ def run(
     ----------
     *models : str
         Folder of a model, GGUF file, or name on a hub. Several are measured one after another.
-    method : tuple of str
+    method : tuple of str, optional
         Any of mean_diff, pca, pca_centred (added) and directional_ablation (put in the place of
-        what lies along it).
+        what lies along it). Without it mean_diff.
     out : Path
         Runs root that the cells are written to.
     pairs : Path, optional
@@ -174,12 +171,17 @@ def run(
         device=device,
         batch=batch,
     )
-    if vector is not None and _several(method) != DEFAULT:
+    if vector is not None and method is not None:
         raise UsageError("a vector from a file is steered with as the file says; leave method out")
     out = Path(out).expanduser()
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is no folder")
-    plans = cell_plans(models, _several(method), _several(seed), sign, settings, samples)
+    methods = ("mean_diff",) if method is None else _several(method)
+    plans = cell_plans(models, methods, _several(seed), sign, settings, samples)
+    for plan in plans:
+        folder = plan.folder(out)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: is no folder, and a cell would be written there")
     inputs = read_inputs(settings)
     if dry:
         from isoklx.measure.estimates import estimates

@@ -134,7 +134,9 @@ def fork_points(forks: Forks, window: int) -> tuple[int, ...]:
         if forks < 1:
             raise UsageError(f"forks is {forks}; give log, every how many tokens, or several")
         if forks > window:
-            raise UsageError(f"forks is {forks}: every {forks} tokens of a window of {window}")
+            raise UsageError(
+                f"forks is {forks}, and the window {window} tokens; give {window} or less"
+            )
         return tuple(range(0, window + 1, forks))
     points = tuple(forks)
     if not points:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from isoklx.errors import UsageError
 from isoklx.measure.calibration import calibrate, statistic_of
+from tests.conftest import PROJECT
 from tests.measure.responses import Response
 
+MEASURED = PROJECT / "data" / "measured"
 KEYS = [
     *("coeff", "coeff_abs", "sign", "kl_mean", "kl_p50", "kl_p90", "kl_p95", "kl_max", "n_pos"),
     *("per_t_mean", "per_t_p95", "per_t_max"),
@@ -49,6 +51,21 @@ def test_of_1000_simulated_responses_95_percent_take_at_most_6_evaluations():
         misses.append(abs(math.log(found.c_star / response.c_star)))
     assert np.mean(np.array(counts) <= 6) >= 0.95
     assert np.quantile(misses, 0.95) < 0.05  # the tolerance, at a slope of more than 1
+
+
+@pytest.mark.parametrize(
+    ("method", "evaluations"), [("mean_diff", 3), ("pca", 4), ("directional_ablation", 5)]
+)
+def test_the_cells_of_the_tiny_model_took_at_most_5_evaluations(method, evaluations):
+    cell = MEASURED / f"tiny_{method}_s0_w48"
+    calib, history = (
+        json.loads((cell / name).read_text()) for name in ("calib.json", "history.json")
+    )
+    assert len(history) == evaluations <= 5
+    off = [abs(step["kl_p95"] / calib["target_kl"] - 1) for step in history]
+    # The first that is within the tolerance ended it.
+    assert [miss <= 0.05 for miss in off] == [False] * (evaluations - 1) + [True]
+    assert history[-1]["coeff"] == calib["c_star"]
 
 
 @pytest.mark.slow

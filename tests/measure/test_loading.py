@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -102,6 +109,104 @@ def test_a_model_that_is_not_there_is_one_line(
         load_model(name)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def from_an_empty_cache(tmp_path: Path, model: str, port: int) -> subprocess.CompletedProcess[str]:
+    """A process that asks a hub on this machine."""
+    cached = {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "cache")}
+    hub = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "NO_PROXY": "127.0.0.1"}
+    code = f"from isoklx.measure.loading import load_model; load_model({model!r})"
+    return subprocess.run(
+        [sys.executable, "-c", TIMED, code],
+        cwd=tmp_path,
+        env={**os.environ, **cached, **hub},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+TIMED = """
+import sys
+from time import monotonic
+import isoklx.measure.loading
+begun = monotonic()
+try:
+    exec(sys.argv[1])
+except Exception as error:
+    print(error)
+print(monotonic() - begun)
+"""
+
+
+@pytest.mark.parametrize("model", ["tiny2", "models/tinny"])
+def test_without_a_network_a_misspelt_name_is_one_line_and_soon(tmp_path: Path, model: str) -> None:
+    (tmp_path / "models").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # where nobody listens from now on
+    done = from_an_empty_cache(tmp_path, model, port)
+    said, seconds = done.stdout.splitlines()
+    assert said.startswith(
+        f"{model}: is no folder, and cannot be loaded: http://127.0.0.1:{port} cannot be reached: "
+    )
+    assert done.stderr == ""
+    assert float(seconds) < 10  # and not half a minute
+
+
+COMMIT = "c" * 40
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Has the tiny model, as org/tiny, and says so as a hub does."""
+
+    def do_GET(self) -> None:
+        place, _, file = self.path.partition("/resolve/")
+        content = TINY / file.partition("/")[2]
+        if self.path == "/api/models/org/tiny":
+            body: bytes | None = json.dumps({"id": "org/tiny", "sha": COMMIT}).encode()
+        else:
+            body = content.read_bytes() if place == "/org/tiny" and content.is_file() else None
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.send_header("X-Repo-Commit", COMMIT)
+        if body is None:
+            known = "Entry" if "/org/tiny" in self.path else "Repo"
+            self.send_header("X-Error-Code", f"{known}NotFound")
+        else:
+            self.send_header("ETag", f'"{content.name}"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body or b"")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_a_model_comes_from_a_hub_and_then_from_the_cache(tmp_path: Path, hub: int) -> None:
+    done = from_an_empty_cache(tmp_path, "org/tiny", hub)
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+    assert done.stderr == ""
+    again = from_an_empty_cache(tmp_path, "org/tiny", hub)
+    assert len(again.stdout.splitlines()) == 1, again.stdout
+
+
+def test_a_hub_that_knows_no_such_model_says_so_in_one_line(tmp_path: Path, hub: int) -> None:
+    done = from_an_empty_cache(tmp_path, "org/nothing", hub)
+    said, _ = done.stdout.splitlines()
+    assert said.startswith("org/nothing: is no folder, and cannot be loaded: org/nothing is not a")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -108,9 +108,13 @@ def test_what_is_kept_of_a_cell_is_no_cell(tmp_path: Path) -> None:
             " with _ is no cell",
         ),
         (
-            {"methods": ["pca", "pca"]},
-            "two cells would be called x_pca_s0_w256: method pca, seed 0",
+            {"samples": 2},
+            "samples is 2: they would decode greedily, and repeat each other to the byte; give a"
+            " temperature, or one sample",
         ),
+        ({"models": ["a/x", "a/x"]}, "model a/x is given twice"),
+        ({"methods": ["pca", "pca"]}, "method pca is given twice"),
+        ({"seeds": [3, 3]}, "seed 3 is given twice"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(changes: dict[str, Any], message: str) -> None:

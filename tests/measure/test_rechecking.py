@@ -180,8 +180,16 @@ def test_wrong_use_is_one_line(cell: Path, root: Path) -> None:
 def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(cell: Path) -> None:
     model = json.loads((cell / "calib.json").read_text())["model"]
     changed(cell, "calib.json", setting("model", to="/gone"))
-    with pytest.raises(UsageError, match="/gone: there is no such folder"):
+    with pytest.raises(UsageError) as error:
         recheck(cell)
+    assert str(error.value) == (
+        f"{cell}: its model cannot be had; give --model, where it is now: "
+        "/gone: there is no such folder"
+    )
+    with pytest.raises(UsageError, match=r"^/gone/too: there is no such folder"):
+        recheck(cell, model="/gone/too")
+    with pytest.raises(UsageError, match=r"^device 'abacus' cannot be used"):
+        recheck(cell, model=model, device="abacus")
     assert recheck(cell, model=model).kl.max() < 1e-4
 
 

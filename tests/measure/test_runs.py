@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -387,6 +388,13 @@ def not_a_number(path: Path) -> None:
         ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: it is no "),
         ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: is no vector file: its name ends in"),
         ("v.npy", not_a_number, {"method": "pca"}, UsageError, "a vector from a file is steered"),
+        (
+            "v.npy",
+            not_a_number,
+            {"method": "mean_diff"},
+            UsageError,
+            "a vector from a file is steered",
+        ),
         ("", None, {"layer": 4}, UsageError, "layer 4 is not there: the model has blocks 0 to 3,"),
         ("", None, {"layer": (1, 1)}, UsageError, "layer 1 is named twice in "),
         ("", None, {"device": "abacus"}, UsageError, "device 'abacus' cannot be used: "),
@@ -494,7 +502,6 @@ def test_without_the_extra_it_is_named(
         ({"statistic": "rms"}, "target_stat is 'p95' there, and 'rms' here"),
         ({"temperature": 1.0}, "measured_with.temperature is 0.0 there, and 1.0 here"),
         ({"batch": 2}, "measured_with.batch is 4 there, and 2 here"),
-        ({"forks": 2}, "measured_with.forks is a list of 3 there, and a list of 5 here"),
         ({"layer": 1}, "layer is 2 there, and 1 here"),
         ({"dtype": "bfloat16"}, "measured_with.dtype is 'float32' there, and 'bfloat16' here"),
     ],
@@ -509,6 +516,60 @@ def test_a_cell_that_was_made_with_something_else_is_refused(
         ways_out = "give what it was begun with, or write elsewhere"
         assert str(error.value) == f"{whole / 'out' / CELL / 'calib.json'}: {message}: {ways_out}"
     assert contents(whole) == before
+
+
+@pytest.mark.parametrize("name", ["pairs", "prompts", "calib_prompts", "questions"])
+def test_a_cell_that_was_begun_with_another_file_is_refused_by_the_name_of_the_file(
+    whole: Path, name: str
+) -> None:
+    before = contents(whole / "out")
+    options = small(whole)
+    other = whole / "other" / f"{name}.jsonl"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("".join(options[name].read_text().splitlines(keepends=True)[:-1]))
+    for dry in (False, True):
+        with pytest.raises(UsageError) as error:
+            run(str(TINY), **{**options, name: other}, dry=dry)
+        assert str(error.value) == (
+            f"{other}: holds other {name} than {whole / 'out' / CELL} was begun with: "
+            "give those, or write elsewhere"
+        )
+    assert contents(whole / "out") == before
+
+
+def test_a_cell_that_was_begun_with_other_forks_is_refused_with_both(whole: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        run(str(TINY), **small(whole, forks=2))
+    assert str(error.value) == (
+        f"{whole / 'out' / CELL}: was begun with forks at 0, 4, 8, and not at 0, 2, 4, 6, 8: "
+        "give those, or write elsewhere"
+    )
+
+
+def test_a_file_where_a_cell_belongs_is_named_before_a_model_is_loaded(tmp_path: Path) -> None:
+    options = small(tmp_path)
+    options["out"].mkdir()
+    (options["out"] / CELL).write_text("mine")
+    for dry in (False, True):
+        with pytest.raises(UsageError) as error:
+            run("/absent/tiny", **options, dry=dry)
+        place = options["out"] / CELL
+        assert str(error.value) == f"{place}: is no folder, and a cell would be written there"
+    assert contents(options["out"]) == {CELL: b"mine"}
+
+
+def test_a_model_is_the_same_by_whatever_name_its_folder_is_given(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(whole)
+    (tmp_path / "tiny").symlink_to(TINY)
+    monkeypatch.chdir(tmp_path)
+    assert run("./tiny", **small(whole)) == [whole / "out" / CELL]
+    assert contents(whole) == before
+    (tmp_path / "tiny").unlink()
+    shutil.copytree(TINY, tmp_path / "tiny")  # which may have been changed
+    with pytest.raises(UsageError, match=r"model is '.*/models/tiny' there, and './tiny' here"):
+        run("./tiny", **small(whole))
 
 
 @contextmanager

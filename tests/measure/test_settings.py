@@ -39,7 +39,7 @@ def test_what_is_not_said_has_a_value_that_will_do() -> None:
         ({"alphas": (0.0, -0.0)}, "alphas 0 and -0 are the same dose; give it once"),
         ({"forks": ()}, "no fork was given"),
         ({"forks": 0}, "forks is 0; give log, every how many tokens, or several"),
-        ({"forks": 257}, "forks is 257: every 257 tokens of a window of 256"),
+        ({"forks": 257}, "forks is 257, and the window 256 tokens; give 256 or less"),
         ({"forks": (0, 257)}, "fork 257 is outside of the window, 0 to 256 tokens"),
         ({"forks": (-1,)}, "fork -1 is outside of the window, 0 to 256 tokens"),
         ({"forks": (3, 1, 3)}, "fork 3 is given twice"),
