@@ -276,8 +276,8 @@ def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
         note(ax, f"{died} died, {censored} censored" if unknown < n else "no pmass")
         if 0 < unknown < n:
             note(ax, f"{unknown} without pmass")
-    if n and not_normalised:
-        note(ax, f"{not_normalised} not normalised")
+    if not_normalised:
+        note(ax, f"{not_normalised} of {n + not_normalised} not normalised")
     note_shown(ax, int(there.sum()), n)
     return Extent.of_lines(lines, here["kl_median"].values)
 

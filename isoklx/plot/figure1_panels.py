@@ -166,10 +166,10 @@ def _draw_kl_rows(grid: Grid, parts: Sequence[_Part], look: Look) -> float:
 def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Extent:
     if here.attrs["kind"] == "spaghetti":
         if here["n_lines"] > 0:
-            note(ax, f"{float(here['crossed_share']):.0%} crossed")
+            note(ax, f"{_percent(float(here['crossed_share']), 0)} crossed")
             share = float(here["above_share"])
             # Of the tokens of a sound dose a few are above, and it matters how few.
-            note(ax, f"{share:.{1 if 0 < share < 0.1 else 0}%} of tokens above")
+            note(ax, f"{_percent(share, 1 if 0 < share < 0.1 else 0)} of tokens above")
         return draw_lines(ax, here, strokes)
     (colour,) = dose_colours([alpha]).values()
     extents = {}
@@ -182,6 +182,12 @@ def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Exte
         name = ", ".join(label_name(*label) for label in labels.items())
         extents[name] = draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid)
     return Extent.of_all(extents)
+
+
+def _percent(share: float, decimals: int) -> str:
+    """A share in words, which are not those of none where there is one."""
+    said = f"{share:.{decimals}%}"
+    return f"<{10.0**-decimals:g}%" if share > 0 and said == f"{0:.{decimals}%}" else said
 
 
 def _draw_answers_row(grid: Grid, part: _Part, look: Look) -> None:

@@ -24,8 +24,9 @@ MOST_LINES = 2000
 WIDEST = 100
 """Points; far beyond it matplotlib does not come to an end."""
 
-ROUGH = 0.35
-"""Of the opacity of smooth lines, that of others: a spike by itself stays visible."""
+ROUGH, FAINTEST = 0.4, 0.04
+"""Opacity of a line that is not smooth, over the root of their number, so that one can see where
+most of them are; and the least, at which a spike by itself is seen."""
 
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
@@ -83,7 +84,7 @@ class Strokes:
 
     def of_rough_lines(self, n_lines: int) -> Strokes:
         """For lines that are not smooth: each is drawn up and down over all pixels there are."""
-        rough = max(ROUGH * self.opacity(n_lines), 0.06)
+        rough = max(ROUGH / math.sqrt(max(n_lines, 1)), FAINTEST)
         return Strokes(
             rough if self.line_alpha is None else self.line_alpha,
             0.5 * self.width(n_lines) if self.line_lw is None else self.line_lw,

@@ -34,7 +34,7 @@ OTHER_MARKERS = ("^", "v", "<", ">")
 """Of other methods; one marker fewer than colours, so that 20 of them differ."""
 
 DASHES: tuple[Any, ...] = (
-    *("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))),
+    *("-", (2, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))),
     (0, (6, 1, 1, 1, 1, 1)),
 )
 """Of models, or whatever else is told apart in one colour."""
@@ -98,7 +98,8 @@ def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
     groups : sequence of tuple of (str, object)
         The labels of each group by name, of the same names in each. A method has the colour that it
         has everywhere; what else groups differ in, dashes. Without methods the first label is
-        coloured.
+        coloured. By a single label, dashes tell those apart that share a colour, as there are more
+        of them than colours.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
     --------
     >>> groups = [(("method", "pca"), ("seed", 0)), (("method", "pca"), ("seed", 1))]
     >>> [(style["color"], style["linestyle"]) for style in group_styles(groups)]
-    [('#2fcbad', '-'), ('#2fcbad', (0, (4, 1.5)))]
+    [('#2fcbad', '-'), ('#2fcbad', (2, (4, 1.5)))]
     >>> group_styles([()])[0]["color"]
     'black'
     """
@@ -119,11 +120,15 @@ def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
     key = names.index("method") if "method" in names else 0
     main = [labels[key][1] for labels in groups]
     styles = method_styles(list(map(str, main))) if names[key] == "method" else _in_order(main)
-    rest = [labels[:key] + labels[key + 1 :] for labels in groups]
-    dashes = dict(zip(dict.fromkeys(rest), cycle(DASHES), strict=False))
+    colours = [styles[each][0] for each in main]
+    if len(names) == 1:
+        turns: list[Any] = [colours[:i].count(colour) for i, colour in enumerate(colours)]
+    else:
+        turns = [labels[:key] + labels[key + 1 :] for labels in groups]
+    dashes = dict(zip(dict.fromkeys(turns), cycle(DASHES), strict=False))
     return [
-        {"color": styles[each][0], "marker": styles[each][1], "linestyle": dashes[other]}
-        for each, other in zip(main, rest, strict=True)
+        {"color": colour, "marker": styles[each][1], "linestyle": dashes[turn]}
+        for colour, each, turn in zip(colours, main, turns, strict=True)
     ]
 
 

@@ -45,7 +45,7 @@ def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
         died, censored = ((here[name] & there).sum().item() for name in ("died", "censored"))
         said = notes(panel(grid, alpha)).splitlines()
         assert said[:2] == [f"n = {int(there.sum())}", f"{died} died, {censored} censored"]
-        left_out = [f"{24 - int(there.sum())} not normalised"] if not there.all() else []
+        left_out = [f"{24 - int(there.sum())} of 24 not normalised"] if not there.all() else []
         assert said[2:] == left_out
     assert notes(panel(grid, 0.0)).startswith("n = 8\n")
     every = alive(real, threshold=0.75, distinct=False)
@@ -85,6 +85,7 @@ def test_a_dose_without_kl_is_left_out_unless_asked_for(sample_ds: xr.Dataset) -
     assert 0 not in alive(sample_ds).col_names
     asked = alive(sample_ds, alphas=[0, 1])
     assert "nothing to normalise" in notes(panel(asked, 0.0))
+    assert "80 of 80 not normalised" in notes(panel(asked, 0.0))
     assert 0 in alive(sample_ds, normalize=False).col_names
 
 

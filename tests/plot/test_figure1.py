@@ -247,6 +247,21 @@ def test_rows_and_colours_can_differ_in_two_labels(sample_ds: xr.Dataset) -> Non
     assert [len(each) for each in medians] == [3, 2]
 
 
+@pytest.mark.parametrize(
+    ("above", "said"), [(1, "<0.1% of tokens above"), (64, "1.6% of tokens above")]
+)
+def test_a_share_of_few_tokens_is_no_share_of_none(
+    sample_ds: xr.Dataset, above: int, said: str
+) -> None:
+    kl = np.zeros((64, 64), dtype=np.float32)
+    kl.flat[:above] = 2
+    one = sample_ds.isel(cell=[0], alpha=[1], prompt=[0]).isel(prompt=[0] * 64)
+    one = one.assign(kl=(one["kl"].dims, kl[np.newaxis, np.newaxis]), prompt=np.arange(64))
+    one["gen_len"][:] = 64
+    grid = figure1(one, kind="spaghetti", kl_only=True, distinct=False)
+    assert said in notes(grid.axs[0, 0])
+
+
 def test_by_default_kl_is_logarithmic_from_a_floor_that_is_told(real: xr.Dataset) -> None:
     grid = figure1(real)
     ax = panel(grid, 4.0)

@@ -132,3 +132,23 @@ def test_lazy_trajectories_are_alive_as_those_in_memory_are(
     ):
         np.testing.assert_array_equal(one.vertices, other.vertices)
     assert [t.get_text() for t in first.texts] == [t.get_text() for t in second.texts]
+
+
+@pytest.mark.parametrize("n", [8, 24, 72])
+def test_rough_lines_are_no_solid_block_and_a_spike_is_seen(n: int) -> None:
+    rng = np.random.default_rng(0)
+    # Up and down over three decades from one token to the next.
+    y = 10 ** (rng.uniform(-2.5, 0.5, (n, 512)))
+    y[0, 256] = 9.0
+    figure = plt.figure(figsize=(1.2, 1.6), dpi=200)
+    ax = figure.add_axes((0.0, 0.0, 1, 1))
+    ax.set_axis_off()
+    strokes = Strokes().of_rough_lines(n)
+    lines, _ = add_lines(ax, np.arange(512), y, np.zeros((n, 1), int), strokes)
+    lines.set_color("black")
+    ax.set(xlim=(0, 511), ylim=(1e-3, 10), yscale="log")
+    figure.canvas.draw()
+    ink = 1 - np.asarray(figure.canvas.buffer_rgba())[..., 0] / 255  # type: ignore[attr-defined]
+    densest = np.median(ink[150:180])
+    assert 0.1 < densest < 0.85
+    assert ink[10:30].max() > 0.02

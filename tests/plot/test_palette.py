@@ -88,6 +88,15 @@ def test_methods_of_one_figure_differ() -> None:
     assert len(set(palette.method_styles([*palette.METHODS, *"abcdefghij"]).values())) == 13
 
 
+@pytest.mark.parametrize("label", ["layer", "method"])
+def test_more_labels_than_colours_differ_in_dashes(label: str) -> None:
+    names = [*palette.METHODS, *(f"m{i:02}" for i in range(20))]
+    styles = palette.group_styles([((label, name),) for name in names])
+    looks = [(style["color"], style["linestyle"]) for style in styles]
+    assert len(set(looks)) == 23
+    assert {dashes for _, dashes in looks[:8]} == {"-"}
+
+
 def test_small_print_is_nearer_to_the_text_of_the_style() -> None:
     purple = palette.dose_colours([0.0])[0.0]
     assert grey(palette.small_print(purple)) < grey(purple)
