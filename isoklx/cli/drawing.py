@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -180,11 +181,26 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
         try:
             drawn, name = make(), stem_of(stem, target, saving)
             written = save(drawn, target.folder, name, formats, saving.dpi)
+            if saving.width is not None:
+                _say_if_high(getattr(drawn, "fig", drawn))
             return (
                 [*written, write_data(drawn.data, target.folder, name)] if saving.data else written
             )
         finally:
             plt.close("all")
+
+
+def _say_if_high(figure: Any) -> None:
+    """Say that a figure of a given width is higher than a page, which it goes into."""
+    from isoklx.plot.page import PAGE_HEIGHT
+
+    height = figure.get_figheight()
+    if height > PAGE_HEIGHT:
+        print(
+            f"{height:.1f} inches high, where a page has {PAGE_HEIGHT:g}: "
+            "a larger --width, or fewer panels, would be lower",
+            file=sys.stderr,
+        )
 
 
 def stem_of(stem: str, target: Target, saving: Saving) -> str:

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from isoklx.plot.fork_axis import set_fork_axis
 from isoklx.plot.grids import Grid
-from isoklx.plot.page import LINE, Page, columns_of, points
+from isoklx.plot.page import LINE, PAGE_HEIGHT, Page, columns_of, points
 from isoklx.plot.titles import dose, literal, trajectories
 
 PAGE = 7.0
@@ -30,6 +30,9 @@ MARGIN = 0.7
 MOST_COLUMNS = 8
 """Inches: width of all panels and of one, and what is left of them; and panels beside each other,
 where no width is given."""
+
+LOWEST = 0.6
+"""Of its height, what a row has at least where a width was given and the page would be too low."""
 
 LONGEST_LABEL = 22
 """Letters along the height of a row."""
@@ -66,7 +69,7 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
     rows : sequence of Row
     drawn : Dataset
         The numbers that will be drawn; of it are taken ``alpha``, ``fork``, and the attributes
-        ``window`` and ``title``.
+        ``window``, ``title``, and ``by``, which is empty where rows are not of groups.
     page : Page
     notes, legend : int
         Lines of notes above the panels, and entries of the legend, to leave room for.
@@ -88,8 +91,12 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
     heights = [row.height for _ in chunks for row in rows]
     words = 0.42 + (notes + 2) * points("note") * LINE / 72
     below = -(-legend // max(1, int(inches / 1.4))) * points("legend") * LINE / 72
-    height = sum(heights) + len(chunks) * words + below + 0.2
-    figure = page.new(wanted, height + page.title_height(drawn.attrs["title"], wanted))
+    height = len(chunks) * words + below + 0.2 + page.title_height(drawn.attrs["title"], wanted)
+    if page.width is not None and not drawn.attrs["by"]:
+        # Names of groups, beside their rows, need all of the height.
+        fitting = (PAGE_HEIGHT - height) / sum(heights)
+        heights = [min(1, max(LOWEST, fitting)) * each for each in heights]
+    figure = page.new(wanted, height + sum(heights))
     axs = figure.subplots(
         len(heights), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
     )

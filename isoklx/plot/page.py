@@ -25,6 +25,12 @@ WIDTHS: dict[str, float] = {"column": 3.3, "page": 7.0}
 NARROWEST, WIDEST = 2.5, 100.0
 """Inches; narrower, no panel is left beside its words."""
 
+PAGE_HEIGHT = 9.0
+"""Inches; higher than that no page of a paper is."""
+
+COLLAPSED = 0.55
+"""Of the height that panels need; lower, their words leave them none."""
+
 SMALLEST = 6.0
 """Points; smaller letters no publisher takes."""
 
@@ -98,8 +104,19 @@ class Page:
             make it higher.
         figure_class : type
             Of a new one.
+
+        Raises
+        ------
+        UsageError
+            When a subfigure is so low that its panels would have no height left.
         """
         if self.subfigure is not None:
+            there, least = self.subfigure.bbox.height / self.subfigure.dpi, COLLAPSED * height
+            if there < least:
+                raise UsageError(
+                    f"subfigure: {there:.1f} inches high, and so many panels need {least:.1f} at "
+                    f"its width of {self.inches(wanted):.1f}: give a larger one, or draw fewer"
+                )
             whole = self.subfigure.figure
             if whole is not None and whole.get_layout_engine() is None:
                 whole.set_layout_engine("constrained")

@@ -37,6 +37,17 @@ def test_a_style_sheet_reaches_the_figure(tmp_path):
     assert seen == [[7.0, 1.0]]
 
 
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [("column", "9.5 inches high, where a page has 9: a larger --width, or fewer"), (None, "")],
+)
+def test_a_figure_that_is_higher_than_a_page_says_so(tmp_path, capsys, width, said):
+    draw("a", Target(tmp_path), Saving(width=width), lambda: plt.figure(figsize=(3.3, 9.5)))
+    err = capsys.readouterr().err
+    assert err.startswith(said)
+    assert err.count("\n") == bool(said)
+
+
 def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(

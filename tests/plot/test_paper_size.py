@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from isoklx import plot
+from isoklx.errors import UsageError
 from tests.plot.legibility import assert_legible
 
 FIGURES: dict[str, Callable[..., Any]] = {
@@ -61,6 +62,40 @@ def test_every_figure_can_be_drawn_into_another_one_without_its_title(
     assert not place.get_suptitle()
     assert plt.get_fignums() == [figure.number]  # type: ignore[attr-defined]
     assert_legible(figure)
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": "spaghetti", "title": False}, {"hue": "method"}])
+def test_five_doses_in_a_column_are_no_higher_than_a_page(
+    real: xr.Dataset, options: dict[str, Any]
+) -> None:
+    figure = plot.figure1(real, width="column", **options).fig
+    assert figure.get_figheight() <= 9
+    assert_legible(figure)
+    panels = [ax for ax in figure.axes if ax.get_visible()]
+    assert min(ax.get_position().height * figure.get_figheight() for ax in panels) > 0.35
+
+
+def test_rows_keep_their_height_where_no_width_is_given(eight_doses: xr.Dataset) -> None:
+    assert plot.figure1(eight_doses, by="method").fig.get_figheight() > 9
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_subfigure_that_is_too_low_is_refused_in_one_line(
+    eight_doses: xr.Dataset, name: str
+) -> None:
+    low, _ = plt.figure(figsize=(7, 1.4)).subfigures(1, 2)
+    with pytest.raises(UsageError, match=r"^subfigure: 1\.4 inches high, .* need [0-9.]+ .*fewer$"):
+        FIGURES[name](eight_doses, subfigure=low)
+    assert not low.axes
+
+
+def test_a_subfigure_that_is_not_refused_is_laid_out(real: xr.Dataset) -> None:
+    with pytest.raises(UsageError, match=r"need ([0-9.]+)") as error:
+        plot.figure1(real, subfigure=plt.figure(figsize=(3.5, 3.2)).subfigures(1, 1))
+    height = float(str(error.value).split("need ")[1].split()[0]) + 0.05
+    figure = plt.figure(figsize=(3.5, height))
+    plot.figure1(real, subfigure=figure.subfigures(1, 1))
+    figure.draw_without_rendering()  # a layout that collapses is a warning
 
 
 @pytest.mark.parametrize("name", ["hue", "survival", "calibration"])
