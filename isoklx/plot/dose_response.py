@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,15 +15,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from isoklx.errors import UsageError
+from isoklx.plot.dose_legend import (
+    DOTTED,
+    RING,
+    Group,
+    groups_of,
+    legend_entries,
+    legend_labels,
+)
 from isoklx.plot.dose_numbers import numbers
 from isoklx.plot.facets import say_why_empty
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR
 from isoklx.plot.log_ticks import set_log_ticks
 from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, letters_in, points, wide
-from isoklx.plot.palette import group_styles, ink
+from isoklx.plot.palette import ink
 from isoklx.plot.reference_lines import DASHED
-from isoklx.plot.titles import ALPHA, death, label_name, literal, trajectories
+from isoklx.plot.titles import ALPHA, death
 from isoklx.plot.typesetting import tick_label, typeset
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import Ended
@@ -37,12 +45,6 @@ NARROWEST, WIDEST, HEIGHT = 2.1, 3.3, 1.9
 
 BETWEEN_GROUPS = 0.13
 """Between marks of one dose, where doses are 1 apart."""
-
-DOTTED: dict[str, Any] = {"alpha": 0.5, "linewidth": 0.7, "linestyle": ":"}
-RING: dict[str, Any] = {
-    **{"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.2},
-    "linestyle": "none",
-}
 
 
 def dose_response(
@@ -155,9 +157,9 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     inches = page.inches(wanted)
     n_columns = max(1, min(len(names), math.floor(inches / NARROWEST)))
     n_rows = -(-len(names) // n_columns)
-    groups = _groups(drawn)
-    labels = _legend_labels(drawn, groups, letters_in(inches - 0.4, points("legend")))
-    entries = _legend_entries(drawn, groups, labels)
+    groups = groups_of(drawn)
+    labels = legend_labels(drawn, groups, letters_in(inches - 0.4, points("legend")))
+    entries = legend_entries(drawn, groups, labels)
     columns = columns_of([str(each.get_label()) for each in entries], inches, points("legend"))
     note = _wrapped(drawn.attrs["note"], inches)
     height = n_rows * (HEIGHT + 0.35 * ("coeff" in drawn) + 0.2 * (drawn.sizes["threshold"] > 1))
@@ -197,31 +199,8 @@ def _panels(drawn: xr.Dataset) -> list[dict[str, Any]]:
     return names
 
 
-class _Group(NamedTuple):
-    """A line of every panel."""
-
-    name: str
-    labels: dict[str, Any]
-    style: dict[str, Any]
-
-
-def _groups(drawn: xr.Dataset) -> list[_Group]:
-    """Every combination of labels that was run."""
-    keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
-    found = []
-    for place in np.ndindex(*(drawn.sizes[key] for key in keys)):
-        labels = {key: drawn[key].values[i].item() for key, i in zip(keys, place, strict=True)}
-        if drawn["n"].sel(labels).any():
-            found.append(labels)
-    styles = group_styles([tuple(labels.items()) for labels in found])
-    return [
-        _Group(", ".join(label_name(key, label) for key, label in labels.items()), labels, style)
-        for labels, style in zip(found, styles, strict=True)
-    ]
-
-
 def _draw_panel(
-    ax: Axes, drawn: xr.Dataset, name: dict[str, Any], groups: Sequence[_Group], inches: float
+    ax: Axes, drawn: xr.Dataset, name: dict[str, Any], groups: Sequence[Group], inches: float
 ) -> None:
     shown = name["shown"]
     values, bounds = drawn[shown], drawn[f"{shown}_ci"]
@@ -247,7 +226,7 @@ def _draw_panel(
 
 
 def _draw_group(
-    ax: Axes, values: xr.DataArray, bounds: xr.DataArray, group: _Group, shift: float
+    ax: Axes, values: xr.DataArray, bounds: xr.DataArray, group: Group, shift: float
 ) -> None:
     there = np.flatnonzero(values.notnull().values)
     height = values.values[there]
@@ -262,7 +241,7 @@ def _mark_safe(
     drawn: xr.Dataset,
     values: xr.DataArray,
     name: dict[str, Any],
-    group: _Group,
+    group: Group,
     shift: float,
 ) -> None:
     """Put a ring around what is drawn at the safe dose."""
@@ -348,49 +327,6 @@ def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
         "repetition": "repetition",
     }
     return words[name["shown"]]
-
-
-def _legend_labels(drawn: xr.Dataset, groups: Sequence[_Group], letters: int) -> list[str]:
-    """Names of the groups, each with how many trajectories it has, and its safe dose.
-
-    Of a name that leaves no room for these on a line of so many letters, they are on the next one.
-    """
-    labels = []
-    for group in groups:
-        counts = drawn[["n", "n_distinct"]].sel(group.labels)
-        counts = counts.isel(alpha=(counts["n"] > 0).values)
-        safe = np.atleast_1d(drawn["safe_dose"].sel(group.labels).values)
-        texts = [
-            f"{ALPHA} \N{LESS-THAN OR EQUAL TO} {x:g}" if np.isfinite(x) else "none" for x in safe
-        ]
-        name = literal(group.name) or "all cells"
-        facts = f"{trajectories(counts)}, safe: {', '.join(texts)}"
-        labels.append(f"{name},{' ' if len(name + facts) + 2 <= letters else chr(10)}{facts}")
-    return labels
-
-
-def _legend_entries(
-    drawn: xr.Dataset, groups: Sequence[_Group], labels: Sequence[str]
-) -> list[Line2D]:
-    """What the lines and marks of all panels stand for."""
-    shown = drawn["shown"].values
-    entries = [
-        Line2D([], [], markersize=3.5, linewidth=1.1, label=label, **group.style)
-        for group, label in zip(groups, labels, strict=True)
-    ]
-    if drawn["safe_dose"].notnull().any():
-        ring = Line2D([], [], color=ink(), **RING, label="safe dose")
-        ring.set_markersize(6)
-        entries.append(ring)
-    if "survival" in shown:
-        label = f"{100 * float(drawn['survive']):g}% survive"
-        entries.append(Line2D([], [], color=ink(), **DOTTED, label=label))
-    if "kl_p95" in shown:
-        entries.append(Line2D([], [], color=ink(), **DASHED, label="target KL"))
-        if (drawn["kl_p95"] <= FLOOR).any():
-            below: dict[str, Any] = {"marker": "v", "markersize": 3, "linestyle": "none"}
-            entries.append(Line2D([], [], color=ink(), **below, label=f"below {FLOOR:g} nats"))
-    return entries
 
 
 def _wrapped(note: str, inches: float) -> str:
