@@ -36,7 +36,7 @@ def redraw(
     Parameters
     ----------
     data : Dataset
-        The ``data`` of what a function of `isoklx.plot` returned, or what ``data.to_netcdf`` made
+        The ``data`` of what a function of ``isoklx.plot`` returned, or what ``data.to_netcdf`` made
         of it, opened with xarray. Its attribute ``figure`` says which function that was; options
         of how it looked, such as ``linear`` and ``kl_ymax``, are attributes too.
     width : float or {"column", "page"}, optional

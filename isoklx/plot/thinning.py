@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-PER_INCH, PER_INCH_OF_MANY, MANY = 240, 100, 20
+PER_INCH, PER_INCH_OF_MANY, MANY = 240, 60, 20
 """Columns of an inch, of each of which the lowest and the highest value are drawn: a pixel each in
-a file of 200 dots per inch, and two pixels each of so many lines that they fill them anyway."""
+a file of 200 dots per inch, and three pixels each of so many lines that they fill them anyway."""
 
 SHORT = 1500
 """Positions; with fewer it takes no time to draw them all."""

@@ -207,6 +207,7 @@ def test_several_roots_are_built_into_one_file(sample, tmp_path, capsys):
     assert "12 unchanged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["nc", "zarr"])
 def test_a_built_file_is_taken_as_it_is(sample, tmp_path, capsys, ending):
     built = isoklx.build(sample, tmp_path / f"x.{ending}").out
@@ -249,6 +250,7 @@ def test_death_is_the_same_thing_in_the_table_and_both_figures(sample, tmp_path,
     pd.testing.assert_frame_equal(table, expected, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_files_are_written_before_anything_is_printed(sample, tmp_path, monkeypatch):
     def gone(*_, **__):
         raise BrokenPipeError

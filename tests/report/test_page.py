@@ -60,6 +60,7 @@ def test_the_page_is_the_same_from_netcdf_zarr_and_a_runs_root(sample, tmp_path)
     assert made[0] == made[1] == made[2]
 
 
+@pytest.mark.slow
 def test_a_page_that_is_made_again_is_the_same(sample, tmp_path):
     with isoklx.open_sweep(sample, texts=True) as ds:
         first = write_report(ds, tmp_path / "a.html").read_text()

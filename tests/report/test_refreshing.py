@@ -145,8 +145,7 @@ def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
     opened.faultless()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 380])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 380)])
 def test_axe_finds_nothing_to_object_to_in_a_page_that_is_watched(live, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     opened = visit(live(), color_scheme=scheme, viewport={"width": width, "height": 800})
