@@ -44,14 +44,19 @@ def figure_of(drawn: Any) -> Any:
     return getattr(drawn, "fig", drawn)
 
 
+def drawn_twice(ds: xr.Dataset, folder: Path, name: str) -> tuple[Any, Any]:
+    """A figure of two doses, and the one that a file of its numbers draws."""
+    drawn = FIGURES[name](ds.sel(alpha=[1, 2]))
+    drawn.data.to_netcdf(folder / "drawn.nc")
+    with xr.open_dataset(folder / "drawn.nc") as data:
+        return drawn, plot.redraw(data)
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_numbers_from_a_file_draw_what_the_figure_drew(
     sample_ds: xr.Dataset, tmp_path: Path, name: str
 ) -> None:
-    drawn = FIGURES[name](sample_ds.sel(alpha=[1, 2]))
-    drawn.data.to_netcdf(tmp_path / "drawn.nc")
-    with xr.open_dataset(tmp_path / "drawn.nc") as data:
-        again = plot.redraw(data)
+    drawn, again = drawn_twice(sample_ds, tmp_path, name)
     assert type(again) is type(drawn)
     assert_alike(described(figure_of(again)), described(figure_of(drawn)), name)
 
@@ -61,10 +66,7 @@ def test_numbers_from_a_file_draw_what_the_figure_drew(
 def test_numbers_from_a_file_draw_the_same_pixels(
     sample_ds: xr.Dataset, tmp_path: Path, name: str
 ) -> None:
-    drawn = FIGURES[name](sample_ds.sel(alpha=[1, 2]))
-    drawn.data.to_netcdf(tmp_path / "drawn.nc")
-    with xr.open_dataset(tmp_path / "drawn.nc") as data:
-        again = plot.redraw(data)
+    drawn, again = drawn_twice(sample_ds, tmp_path, name)
     np.testing.assert_array_equal(pixels(figure_of(again)), pixels(figure_of(drawn)))
 
 
