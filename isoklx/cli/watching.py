@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from isoklx.cells.termination import owing, unwinding
+from isoklx.cells.termination import owing
 from isoklx.cli.outputs import Out, Target
 from isoklx.cli.reporting import PAGES, REPORT
 from isoklx.errors import BuildError, UsageError
@@ -71,7 +71,7 @@ def watch(
             raise BuildError(view.problems[0])
         return
     shown = display(every)
-    with unwinding(), owing(shown.close), owing(watched.settle):
+    with owing(shown.close), owing(watched.settle):
         try:
             while True:
                 shown.show(watched.look())
