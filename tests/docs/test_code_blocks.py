@@ -5,9 +5,11 @@ from __future__ import annotations
 import doctest
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,9 @@ NOT_RUN = {
 
 UNBUILT = {"howto/own_runs.md"}
 """Pages that build the file themselves; all others find it beside its runs root."""
+
+LIMIT = 240
+"""Seconds that a block may take; one that waits for ever would hold up all tests."""
 
 PAGE = "__main__"
 """The module that a page's Python is."""
@@ -149,10 +154,27 @@ def _run_elsewhere(block: Block) -> None:
     words = ["bash", "-euo", "pipefail"] if block.language == "sh" else ["Rscript"]
     script = Path(f"block{block.line}.{block.language}")
     script.write_text(block.text)
-    done = subprocess.run([*words, script], check=False, capture_output=True, text=True)
-    where = f"{block.page}:{block.line}\n{done.stdout}{done.stderr}"
+    status, printed, errors = _bounded([*words, str(script)])
+    where = f"{block.page}:{block.line}\n{printed}{errors}"
     script.unlink()
-    assert done.returncode == 0, where
+    assert status == 0, where
     if block.prints is not None:
-        same = doctest.OutputChecker().check_output(block.prints, done.stdout, FLAGS)
+        same = doctest.OutputChecker().check_output(block.prints, printed, FLAGS)
         assert same, f"{where}\nwas to print\n{block.prints}"
+
+
+def _bounded(words: list[str]) -> tuple[int, str, str]:
+    """Exit status, output and errors of a program, which leaves nothing that still runs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        words, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            printed, errors = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            printed, errors = process.communicate()
+            errors += f"not ended after {LIMIT} s"
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, printed, errors
