@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from isoklx.errors import BuildError, UsageError
@@ -37,13 +38,21 @@ def connected(address: str) -> Iterator[Client]:
     UsageError
         When dask.distributed is not installed, or the address is none.
     BuildError
-        When no scheduler answers there, or it has no worker, within `TIMEOUT` seconds.
+        When no scheduler answers there, or it has no worker, within `TIMEOUT` seconds; or when it
+        is of another version and says what this one does not understand.
     """
     need("distributed", "--scheduler")
     from distributed import Client
 
     _require_answer(address)
-    with Client(address, timeout=TIMEOUT) as client:
+    try:
+        client = Client(address, timeout=TIMEOUT)
+    except Exception as error:  # whatever two versions do not have in common
+        raise BuildError(
+            f"{address}: the scheduler does not understand distributed {version('distributed')}, "
+            f"which is here; all machines take the same ({type(error).__name__}: {error})"
+        ) from error
+    with client:
         try:
             client.wait_for_workers(1, timeout=TIMEOUT)
         except TimeoutError as error:

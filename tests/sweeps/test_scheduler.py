@@ -45,6 +45,18 @@ def test_a_scheduler_without_workers_is_one_line():
         pass
 
 
+@pytest.mark.usefixtures("brief")
+def test_a_scheduler_of_another_version_is_one_line():
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        # That of 2024.4 knows no n_workers, for which later clients ask.
+        cluster.scheduler.handlers["identity"] = lambda: {}
+        with (
+            pytest.raises(BuildError, match=r"does not understand distributed .*n_workers"),
+            connected(cluster.scheduler_address),
+        ):
+            pass
+
+
 def test_without_the_extra_it_is_one_line(monkeypatch):
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda _: None)
     with (
