@@ -15,6 +15,10 @@ git archive --prefix=source/ HEAD | tar -x -C "$work"
     { cat "$work/build.log"; exit 1; }
 "$work/tools/bin/twine" check --strict "$work"/dist/*
 "$work/tools/bin/check-wheel-contents" "$work"/dist/*.whl
+tar -tf "$work"/dist/*.tar.gz | sed -n 's|^[^/]*/||p' | sort >"$work/packed"
+# The sdist is the checkout, but for what only a checkout needs.
+git ls-files | grep -vE '^\.(ci|gitignore)' | sort | comm -23 - "$work/packed" | sed 's/^/not in the sdist: /' |
+    grep . && exit 1
 
 "$python" -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet "$work"/dist/*.whl

@@ -189,7 +189,7 @@ def simulate(
     root : path
         The runs root; made when absent.
     cells : iterable of CellSpec, optional
-        The cells; by default `grid()`.
+        The cells; by default four, of methods pca and mean_diff and seeds 0 and 1 of one model.
     seed : int
         Seed of the whole sweep, over and above the seed that labels a cell.
 

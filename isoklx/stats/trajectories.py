@@ -270,7 +270,8 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     DataArray
         Dims of ``pmass_eval`` with ``token`` for ``fork``, and its dtype; lazy where ``kl`` or
         ``pmass_eval`` is, in the chunks of ``kl``. NaN from ``gen_len`` on, for a trajectory
-        without any finite fork or without ``gen_len``, and where `paired_pmass` is.
+        without any finite fork or without ``gen_len``, and at the doses of a cell that are
+        ``unpaired``.
 
     Raises
     ------
