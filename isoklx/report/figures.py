@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from isoklx.plot.palette import dose_colours, method_styles
 from isoklx.plot.scope import each_once, in_scope
+from isoklx.plot.titles import dose
 from isoklx.stats.trajectories import bands, default_roll, quantile
 from isoklx.tables.calibration import HELD_OUT_RANGE
 
@@ -53,6 +54,7 @@ class Group:
 
     labels: tuple[Any, ...]
     name: str
+    size: str
     colours: tuple[str, str]
     marker: str
     dash: str
@@ -64,27 +66,44 @@ def groups_of(table: xr.Dataset, by: Sequence[str]) -> list[Group]:
     Parameters
     ----------
     table : Dataset
-        With the dimensions `by`, and ``n`` along them.
+        With the dimensions `by`, and ``n`` and ``n_distinct`` along them and along ``alpha``.
     by : sequence of str
         Labels of cells, ``method`` the last.
     """
-    counted = table["n"].sum([dim for dim in table["n"].dims if dim not in by])
-    places = [*np.ndindex(*(table.sizes[name] for name in by))]
-    labels = [tuple(table[name].values[i] for name, i in zip(by, at, strict=True)) for at in places]
-    values = counted.transpose(*by).values
-    there = [label for label, at in zip(labels, places, strict=True) if values[at]]
+    n, n_distinct = (table[name].transpose(*by, "alpha").values for name in ("n", "n_distinct"))
+    there = {
+        tuple(table[name].values[i] for name, i in zip(by, at, strict=True)): at
+        for at in np.ndindex(n.shape[:-1])
+        if n[at].any()
+    }
     styles = method_styles([str(label[-1]) for label in there])
     models = list(dict.fromkeys(label[:-1] for label in there))
     return [
         Group(
             label,
             ", ".join(map(str, label)),
+            size(n[at][n[at] > 0], n_distinct[at][n[at] > 0]),
             both(styles[str(label[-1])][0]),
             MARKERS[styles[str(label[-1])][1]],
             DASHES[models.index(label[:-1]) % len(DASHES)],
         )
-        for label in there
+        for label, at in there.items()
     ]
+
+
+def size(n: Floats, n_distinct: Floats) -> str:
+    """How many rollouts repeat no other, of how many: from dose to dose.
+
+    Examples
+    --------
+    >>> size(np.array([24, 24]), np.array([8, 8])), size(np.array([8, 16]), np.array([8, 16]))
+    ('n = 8 of 24', 'n = 8 to 16')
+    """
+    distinct, every = (
+        " to ".join(dict.fromkeys([f"{each.min():g}", f"{each.max():g}"]))
+        for each in (n_distinct, n)
+    )
+    return f"n = {distinct}" + f" of {every}" * bool((n != n_distinct).any())
 
 
 MARKERS = {
@@ -167,11 +186,10 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
     highest = 1.1 * max(target, float(np.quantile(top, 0.98)) if top.size else target)
     columns = []
     for i, (alpha, colour) in enumerate(dose_colours(drawn["alpha"].values).items()):
-        n = {name: int(once.total[name].values[i]) for name in ("n", "n_distinct")}
-        head = f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}, n = {n['n_distinct']}"
+        n, n_distinct = (once.total[name].values[[i]] for name in ("n", "n_distinct"))
         x = {"label": "token", "lo": 0, "hi": int(drawn["window"].max())}
         of_kl = {
-            "title": head + f" of {n['n']}" * (n["n"] > n["n_distinct"]),
+            "title": f"{dose(alpha)}, {size(n, n_distinct)}",
             "alpha": alpha,
             "x": x,
             "y": {"label": "KL, nats", "lo": 0, "hi": round(highest, 3)},
@@ -218,10 +236,13 @@ def _band(
 def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
     """Kaplan-Meier curves with their intervals: a panel for each dose, a line for each group."""
     curves = curves.isel(threshold=0)
+    few = len(groups) <= FEW
+    apart = 0.05 if few else 0.02
     for alpha in curves["alpha"].values.tolist():
         of_dose = curves.sel(alpha=alpha)
         series: list[Series] = []
         horizon = int(of_dose["horizon"].max())
+        n, n_distinct = (of_dose[name].values.sum(keepdims=True) for name in ("n", "n_distinct"))
         for i, group in enumerate(groups):
             one = of_dose.sel(dict(zip(by, group.labels, strict=True)))
             if not int(one["n"]):
@@ -231,17 +252,20 @@ def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
             bounds = one["survival_ci"].transpose("ci_bound", "fork").values[:, there]
             x, (y, low, high) = _steps(forks[there], last, [one["survival"].values[there], *bounds])
             look = {"colour": group.colours, "dash": group.dash}
-            if len(groups) <= FEW:
+            at = [last + round((i + 1) * apart * horizon, 2)]
+            if few:
                 series.append({"kind": "band", "x": x, "lo": low, "hi": high, **look})
-            else:  # at the end of each curve
-                at = [last + round((i + 1) * 0.02 * horizon, 2)]
+                # Of curves that coincide the last is seen alone.
+                mark = {"marker": group.marker, "name": group.name}
+                series.append({"kind": "points", "x": at, "y": y[-1:], **mark, **look})
+            else:
                 series.append({"kind": "whisker", "x": at, "lo": low[-1:], "hi": high[-1:], **look})
             series.append({"kind": "line", "x": x, "y": y, "width": 2.4, **look})
         if series:
             yield {
-                "title": f"\N{GREEK SMALL LETTER ALPHA} = {alpha:g}",
+                "title": f"{dose(alpha)}, {size(n, n_distinct)}",
                 "alpha": alpha,
-                "x": {"label": "token", "lo": 0, "hi": horizon * (1 + 0.02 * (len(groups) + 2))},
+                "x": {"label": "token", "lo": 0, "hi": horizon * (1 + apart * (len(groups) + 1))},
                 "y": {"label": "share alive", "lo": -0.03, "hi": 1.05},
                 "series": series,
                 "says": f"Survival at alpha {alpha:g}, with 95% intervals, a line for each group",
@@ -257,7 +281,16 @@ def _steps(
     return thin(x), [thin(each[: x.size]) for each in corners]
 
 
-def bisection(ds: xr.Dataset, colours: dict[str, tuple[str, str]]) -> Figure | None:
+def method_looks(methods: Iterable[str]) -> dict[str, Series]:
+    """Colour and marker of each method, whatever else its cells differ in."""
+    styles = method_styles(methods)
+    return {
+        name: {"colour": both(colour), "marker": MARKERS[marker]}
+        for name, (colour, marker) in styles.items()
+    }
+
+
+def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
     """p95 of KL against the coefficients that each calibration tried."""
     tried, kl = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
     series: list[Series] = []
@@ -272,9 +305,9 @@ def bisection(ds: xr.Dataset, colours: dict[str, tuple[str, str]]) -> Figure | N
         seen.add(key)
         order = np.argsort(tried[i][there], kind="stable")
         x, y = thin(tried[i][there][order]), thin(kl[i][there][order])
-        look = {"x": x, "y": y, "colour": colours[method]}
-        series.append({"kind": "line", **look, "width": 1})
-        series.append({"kind": "points", **look, "marker": "circle", "name": run_id})
+        at = {"x": x, "y": y, **looks[method]}
+        series.append({"kind": "line", **at, "width": 1})
+        series.append({"kind": "points", **at, "name": run_id})
     if not series:
         return None
     target = float(ds["target_kl"].max())
@@ -287,14 +320,14 @@ def bisection(ds: xr.Dataset, colours: dict[str, tuple[str, str]]) -> Figure | N
     }
 
 
-def held_out(table: pd.DataFrame, colours: dict[str, tuple[str, str]]) -> Figure | None:
+def held_out(table: pd.DataFrame, looks: dict[str, Series]) -> Figure | None:
     """Held-out p95 of KL at alpha 1 over the target, a row for each cell that repeats no other."""
     rows = table[table["heldout_kl_p95"].notna() & (table["repeats"] == "")].head(ROWS)
     if rows.empty:
         return None
     series: list[Series] = [{"kind": "span", "lo": HELD_OUT_RANGE[0], "hi": HELD_OUT_RANGE[1]}]
     for i, row in enumerate(rows.to_dict("records")):
-        look = {"colour": colours[row["method"]], "y": [len(rows) - i - 0.5]}
+        look = {**looks[row["method"]], "y": [len(rows) - i - 0.5]}
         ratio, *bounds = (
             row[name] / row["target_kl"]
             for name in ("heldout_kl_p95", "heldout_lower", "heldout_upper")
@@ -302,12 +335,8 @@ def held_out(table: pd.DataFrame, colours: dict[str, tuple[str, str]]) -> Figure
         if all(map(math.isfinite, bounds)):
             low, high = (thin(np.array([each])) for each in bounds)
             series.append({"kind": "across", "lo": low, "hi": high, **look})
-        series.append(
-            {
-                **{"kind": "points", "x": thin(np.array([ratio])), "marker": "diamond"},
-                **{"name": row["run_id"], **look},
-            }
-        )
+        point = {"kind": "points", "x": thin(np.array([ratio])), "name": row["run_id"]}
+        series.append({**point, **look})
     return {
         "title": "Does it carry over?",
         "x": {"label": "held-out p95 over the target", "lo": 0},

@@ -18,7 +18,6 @@ import isoklx
 from isoklx.cells.atomic import replacing
 from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError, DatasetError
-from isoklx.plot.palette import method_styles
 from isoklx.report import figures
 from isoklx.report.compared import compared
 from isoklx.report.html_tables import html_table
@@ -145,13 +144,14 @@ def _content(
     groups = [] if doses is None else figures.groups_of(doses, by)
     rollouts = made("rollouts", lambda: pack_rollouts(ds, threshold))
     tables, calibrations = _tables(ds, by, threshold, survive, confidence, made)
+    looks = figures.method_looks(set(map(str, ds["method"].values.tolist())))
     drawn = {
         "dose": [] if doses is None else [[each] for each in figures.responses(doses, groups, by)],
         "figure1": made("Figure 1", lambda: figures.figure1(ds, window)) or [],
         "survival": []
         if curves is None
         else [[each] for each in figures.survival(curves, groups, by)],
-        "calibration": _calibration_figures(ds, calibrations),
+        "calibration": _calibration_figures(ds, calibrations, looks),
     }
     return {
         "title": ds.attrs.get("title", "iso-KL steering sweep"),
@@ -163,10 +163,9 @@ def _content(
         "confidence": confidence,
         "threshold": 0.75 if threshold is None else threshold,
         "figures": drawn,
-        "legend": [
-            {"name": each.name, "colours": each.colours, "marker": each.marker, "dash": each.dash}
-            for each in groups
-        ],
+        "groups": groups,
+        "few": len(groups) <= figures.FEW,
+        "looks": looks,
         "window": window,
         "windows": windows,
         "tables": tables,
@@ -206,11 +205,11 @@ def _tables(
     return found, calibrations
 
 
-def _calibration_figures(ds: xr.Dataset, table: pd.DataFrame | None) -> list[list[figures.Figure]]:
-    styles = method_styles(set(map(str, ds["method"].values.tolist())))
-    colours = {name: figures.both(colour) for name, (colour, _) in styles.items()}
-    tried = figures.bisection(ds, colours) if "calib_coeff" in ds else None
-    carried = None if table is None else figures.held_out(table, colours)
+def _calibration_figures(
+    ds: xr.Dataset, table: pd.DataFrame | None, looks: dict[str, figures.Series]
+) -> list[list[figures.Figure]]:
+    tried = figures.bisection(ds, looks) if "calib_coeff" in ds else None
+    carried = None if table is None else figures.held_out(table, looks)
     return [[each] for each in (tried, carried) if each is not None]
 
 
@@ -293,7 +292,6 @@ def _render(content: dict[str, Any]) -> str:
     tables = [*content["tables"], *(other["tables"] if other else ())]
     data = {
         "figures": content["figures"],
-        "legend": content["legend"],
         "rollouts": None if rollouts is None else rollouts.index,
         "csv": {table["name"]: table.pop("csv") for table in tables},
     }

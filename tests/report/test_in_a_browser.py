@@ -211,6 +211,22 @@ def test_axe_finds_nothing_to_object_to(sample_page, visit, scheme, width):
     assert found == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_object_to_after_everything_was_opened_and_chosen(
+    sample_page, visit, scheme
+):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    opened = visit(sample_page, color_scheme=scheme)
+    opened.say("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    opened.page.locator("th button").first.click()
+    opened.page.locator("#log").uncheck()
+    opened.read(alpha="4")
+    assert opened.page.locator(".fork.dead").count() == 1
+    opened.page.locator("#said .t").nth(3).click()
+    results = axe.Axe().run(opened.page)
+    assert [(each["id"], each["nodes"][0]["html"]) for each in results.response["violations"]] == []
+
+
 def test_a_phone_scrolls_down_and_never_sideways(sample_page, visit):
     opened = visit(sample_page, viewport={"width": 380, "height": 800})
     assert opened.say("document.documentElement.scrollWidth") == 380
@@ -235,6 +251,33 @@ def test_on_paper_every_table_is_open_and_no_control_is_left(sample_page, visit)
     assert not page.locator("nav").is_visible()
     assert page.pdf()[:5] == b"%PDF-"
     assert all(page.locator("details").evaluate_all("all => all.map(each => each.open)"))
+
+
+def test_on_paper_no_column_of_a_table_is_cut_off(sample_page, visit):
+    landscape = 1015  # pixels of CSS between the margins of A4
+    page = visit(sample_page, viewport={"width": landscape, "height": 700}).page
+    page.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
+    page.emulate_media(media="print")
+    widths = "all => all.map(each => [each.id, each.scrollWidth, each.clientWidth])"
+    for name, needed, there in page.locator("details").evaluate_all(widths):
+        assert needed <= there, name
+
+
+def test_a_long_cell_of_a_table_is_shown_whole(sample_page, visit):
+    page = visit(sample_page).page
+    reason = page.locator("#t-safe_dose td.long").first
+    assert "would do" in reason.inner_text()
+    assert reason.evaluate("each => each.scrollWidth <= each.clientWidth")
+    assert reason.evaluate("each => getComputedStyle(each).textOverflow") == "clip"
+
+
+def test_rollouts_that_died_are_told_apart_by_more_than_colour(sample_page, visit):
+    opened = visit(sample_page)
+    opened.read(alpha="4")
+    died = opened.say("reader.rows.map(row => row.died)")
+    assert any(died)
+    dashes = opened.say("reader.source.data.d")
+    assert dashes == ["dashed" if each else "solid" for each in died]
 
 
 def test_the_logarithmic_axis_is_one_choice_for_all_doses(sample_page, visit):

@@ -85,6 +85,30 @@ def test_figures_are_the_numbers_of_the_statistics(sample_page, sample_ds):
         np.testing.assert_allclose(ends, np.sort(expected.isel(fork=-1).values.ravel()), rtol=1e-3)
 
 
+def test_every_figure_of_groups_says_how_many_rollouts_repeat_no_other(sample_page):
+    figures = data_of(sample_page)["figures"]
+    for name in ("figure1", "survival"):
+        titles = {column[0]["title"].partition(", ")[2] for column in figures[name]}
+        assert titles == {"n = 80 of 96"}
+    legends = re.findall(r'aria-label="Groups">(.*?)</ul>', sample_page.read_text(), re.DOTALL)
+    assert len(legends) == 2  # of the doses, and of survival
+    for legend in legends:
+        sizes = re.findall(r'<bdi>(.*?)</bdi><span class="count">(.*?)</span>', legend)
+        assert dict(sizes) == {
+            f"{model}, {method}": "n = 8 of 16" if method == "pca" else "n = 16"
+            for model in ("simulated-1B", "simulated-8B")
+            for method in ("directional_ablation", "mean_diff", "pca")
+        }
+
+
+def test_methods_differ_by_their_marks_in_the_figures_of_calibrations(sample_page):
+    for (figure,) in data_of(sample_page)["figures"]["calibration"]:
+        points = [each for each in figure["series"] if each["kind"] == "points"]
+        marks = {(each["colour"][0], each["marker"]) for each in points}
+        assert {mark for _, mark in marks} == {"circle", "square", "diamond"}
+        assert len(marks) == 3
+
+
 @pytest.fixture
 def texts(sample):
     with isoklx.open_sweep(sample, texts=True) as ds:

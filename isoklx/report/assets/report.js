@@ -116,7 +116,7 @@ function figure(spec, height, narrow = false) {
     title: spec.title || undefined, height, sizing_mode: "stretch_width", toolbar_location: null, tools: [],
     background_fill_color: paper, border_fill_color: paper, outline_line_color: line,
     x_axis_type: spec.x.log ? "log" : "linear", y_axis_type: spec.y.rows ? "auto" : spec.y.log ? "log" : "linear",
-    min_border_left: 52, min_border_right: 8, min_border_bottom: 8,
+    min_border_left: 58, min_border_right: 8, min_border_bottom: 8,
   };
   const rows = spec.y.rows;
   const fixed = (axis) => typeof axis.lo === "number" && typeof axis.hi === "number";
@@ -407,11 +407,11 @@ const reader = {
     const window_ = cells.window[cell];
     const lines = this.rows.map((row) => {
       const n = row.line.length;
-      return { x: row.line.map((_, k) => n > 1 ? Math.round(k * (row.n - 1) / (n - 1)) : 0), y: row.line };
+      return { dash: row.died ? "dashed" : "solid", x: row.line.map((_, k) => n > 1 ? Math.round(k * (row.n - 1) / (n - 1)) : 0), y: row.line };
     });
     this.lines = lines;
     const high = Math.max(1.3 * target, ...lines.flatMap((line) => line.y).filter((y) => !Number.isNaN(y)));
-    const content = { xs: lines.map((l) => l.x), ys: lines.map((l) => l.y), c: this.rows.map((row) => css(row.died ? "--dead" : "--alive")) };
+    const content = { xs: lines.map((l) => l.x), ys: lines.map((l) => l.y), c: this.rows.map((row) => css(row.died ? "--dead" : "--alive")), d: lines.map((l) => l.dash) };
     if (this.plot && this.theme === darkness.matches) {
       this.source.selected.indices = [];
       this.source.data = content;
@@ -424,7 +424,7 @@ const reader = {
     this.theme = darkness.matches;
     const plot = figure({ title: "", x: { label: "token", lo: 0, hi: window_ }, y: { label: "KL, nats", lo: 0, hi: 1.05 * high } }, 280);
     this.source = new Bokeh.ColumnDataSource({ data: content });
-    const glyph = plot.multi_line({ field: "xs" }, { field: "ys" }, { source: this.source, line_color: { field: "c" }, line_width: 1.6, line_alpha: 0.75 });
+    const glyph = plot.multi_line({ field: "xs" }, { field: "ys" }, { source: this.source, line_color: { field: "c" }, line_dash: { field: "d" }, line_width: 1.6, line_alpha: 0.75 });
     glyph.nonselection_glyph = null;
     glyph.selection_glyph = null;
     this.chosen = new Bokeh.ColumnDataSource({ data: { x: [], y: [] } });
@@ -447,7 +447,7 @@ const reader = {
   highlight() {
     if (!this.chosen) return;
     const line = this.lines[this.at.prompt];
-    this.chosen.data = line ? { ...line } : { x: [], y: [] };
+    this.chosen.data = line ? { x: line.x, y: line.y } : { x: [], y: [] };
   },
 };
 
