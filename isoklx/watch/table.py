@@ -14,8 +14,11 @@ from isoklx.watch.states import STATES, CellState
 from isoklx.watch.watching import View
 
 BAR = 24
-LONGEST_NAME = 48
-"""Columns of a cell's name, of which the end tells it from others."""
+LONGEST_NAME, SHORTEST_NAME = 48, 12
+"""Columns of a cell's name, of which the end tells it from others; and in a narrow terminal."""
+
+BETWEEN = 2
+"""Columns between those of the table."""
 
 
 def summary(view: View) -> str:
@@ -60,8 +63,8 @@ def cells_table(
     states : sequence of CellState
         In the order that they are shown in.
     rows, columns : int, optional
-        What there is room for: the last line then counts the cells that have none, and lines are
-        cut. By default there is room for all.
+        What there is room for: the last line then counts the cells that have none; names are
+        shortened first, then lines are cut. By default there is room for all.
 
     Returns
     -------
@@ -82,7 +85,9 @@ def cells_table(
         fit = fit[: max(rows - 2, 0)]
     table = [("cell", "state", "doses", "written", ""), *map(_row, fit)]
     widths = [max(map(width, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(map(_padded, row, widths)).rstrip() for row in table]
+    widths[0] = min(widths[0], _room_for_names(widths, columns))
+    short = [[_shortened(name, widths[0]), *rest] for name, *rest in table]
+    lines = [(" " * BETWEEN).join(map(_padded, row, widths)).rstrip() for row in short]
     if len(fit) < len(states):
         lines.append(f"and {', '.join(_counted(states[len(fit) :]))}")
     return lines if columns is None else [cut(line, columns) for line in lines]
@@ -160,7 +165,7 @@ def _row(cell: CellState) -> tuple[str, str, str, str, str]:
     idle = "" if math.isnan(cell.idle) else _age(cell.idle)
     state = f"stale for {idle}" if cell.state == "stale" else cell.state
     return (
-        _shortened(printable(cell.run_id)),
+        printable(cell.run_id),
         state,
         doses,
         f"{idle} ago" * bool(idle),
@@ -175,10 +180,18 @@ def _age(seconds: float) -> str:
     return f"{seconds // 86400:.0f} days"
 
 
-def _shortened(name: str) -> str:
-    if width(name) <= LONGEST_NAME:
+def _room_for_names(widths: Sequence[int], columns: int | None) -> int:
+    """So many columns that state, doses and age stay in sight, whatever becomes of the detail."""
+    if columns is None:
+        return LONGEST_NAME
+    left = columns - sum(widths[1:4]) - 3 * BETWEEN
+    return min(LONGEST_NAME, max(SHORTEST_NAME, left))
+
+
+def _shortened(name: str, to: int) -> str:
+    if width(name) <= to:
         return name
-    while width(name) > LONGEST_NAME - 3:
+    while width(name) > to - 3:
         name = name[1:]
     return f"...{name}"
 

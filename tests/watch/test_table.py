@@ -52,6 +52,15 @@ def test_cells_without_room_are_counted():
     assert table.cells_table(STATES, rows=7) == table.cells_table(STATES)
 
 
+@pytest.mark.parametrize("columns", [34, 38, 60, 100])
+def test_a_long_name_leaves_the_state_in_sight(columns):
+    names = [f"a-model-of-a-long-name-{i}B_pca_s0_w512" for i in (1, 8)]
+    cells = [CellState(name, "stale", 2, 5, True, 2500) for name in names]
+    for line in table.cells_table(cells, columns=columns)[1:]:
+        assert line.split("  ")[0].endswith("_s0_w512")
+        assert "stale for 41 min" in line
+
+
 def test_no_line_is_wider_than_the_terminal():
     wide = [CellState("\N{CJK UNIFIED IDEOGRAPH-6E2C}" * 40, "done", 5, 5, True, 60), *STATES]
     for columns in (20, 40, 80):
