@@ -2,9 +2,9 @@
 
 ``python scripts/benchmark.py figures`` draws every kind of figure from one file,
 ``python scripts/benchmark.py build`` builds sweeps of growing size, ``large`` takes a file of
-6 GB, and ``run`` rolls a model out; each prints a Markdown table. Sweeps are made in a temporary
-folder (``build`` needs 3.5 GB of it, ``large`` 7); ``--keep FOLDER`` makes them there instead, and
-uses them again the next time.
+6 GB, ``run`` rolls a model out, and ``page`` opens a page; each prints a Markdown table. Sweeps are
+made in a temporary folder (``build`` needs 3.5 GB of it, ``large`` 7); ``--keep FOLDER`` makes them
+there instead, and uses them again the next time.
 """
 
 from __future__ import annotations
@@ -105,6 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     large.set_defaults(run=benchmark_large)
     large.add_argument("--gigabytes", type=float, default=6.0, help="size of kl")
     large.add_argument("--keep", type=Path, help="folder for the file")
+    page = commands.add_parser("page", help="open the page of many cells in a browser")
+    page.set_defaults(run=benchmark_page)
+    page.add_argument("--seeds", type=int, default=20, help="cells per model and method")
+    page.add_argument("--prompts", type=int, default=32)
+    page.add_argument("--window", type=int, default=512, help="tokens per trajectory")
+    page.add_argument("--keep", type=Path, help="folder for the simulated sweep")
     options = vars(parser.parse_args(arguments))
     options.pop("run")(**options)
 
@@ -230,6 +236,20 @@ def benchmark_large(gigabytes: float, keep: Path | None) -> None:
             )
             for name, words in LARGE.items()
         )
+
+
+def benchmark_page(seeds: int, prompts: int, window: int, keep: Path | None) -> None:
+    """Make the page of a simulated sweep with texts, open it, and print what each took."""
+    from page_costs import make_sweep, rows
+
+    with tempfile.TemporaryDirectory() as scratch:
+        file = make_sweep(keep or Path(scratch), seeds, prompts, window)
+        cells = isoklx.open_sweep(file).sizes["cell"]
+        shape = f"{cells} cells x {len(ALPHAS)} x {prompts} x {window} tokens, with texts"
+        print(f"The page of {shape}, {machine()}.\n")
+        print("| what | measured |\n|---|---:|")
+        for what, measured in rows(file, Path(scratch) / "page.html"):
+            print(f"| {what} | {measured} |", flush=True)
 
 
 def measure(command: Sequence[str]) -> Cost:
