@@ -25,6 +25,7 @@ from typing import Any
 import isoklx
 from isoklx.cells.simulator import grid, simulate
 
+MODELS = [f"example/simulated-{size}B" for size in (1, 2, 4, 8, 16)]
 METHODS = ("directional_ablation", "mean_diff", "pca")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 
@@ -164,14 +165,14 @@ def _in_turn(commands: Sequence[Sequence[str]], repeat: int) -> list[Cost]:
     return [min(costs, key=lambda cost: cost.cpu) for costs in zip(*rounds, strict=True)]
 
 
-def _build(file: Path, root: Path | None = None, **sizes: Any) -> None:
+def _build(file: Path, root: Path | None = None, *, texts: bool = False, **sizes: Any) -> None:
     """Build a runs root, or else a simulated one, unless that was done before."""
     if file.exists():
         return
     if root is None:
         root = file.with_suffix("")
-        simulate(root, grid(methods=METHODS, **sizes))
-    isoklx.build(root, file)
+        simulate(root, grid(methods=METHODS, texts=texts, **sizes))
+    isoklx.build(root, file, texts=texts)
 
 
 def benchmark_build(largest: int, repeat: int, keep: Path | None) -> None:
@@ -240,13 +241,14 @@ def benchmark_large(gigabytes: float, keep: Path | None) -> None:
 
 def benchmark_page(seeds: int, prompts: int, window: int, keep: Path | None) -> None:
     """Make the page of a simulated sweep with texts, open it, and print what each took."""
-    from page_costs import make_sweep, rows
+    from page_costs import rows
 
     with tempfile.TemporaryDirectory() as scratch:
-        file = make_sweep(keep or Path(scratch), seeds, prompts, window)
-        cells = isoklx.open_sweep(file).sizes["cell"]
-        shape = f"{cells} cells x {len(ALPHAS)} x {prompts} x {window} tokens, with texts"
-        print(f"The page of {shape}, {machine()}.\n")
+        file = (keep or Path(scratch)) / f"page_{seeds}x{prompts}x{window}.nc"
+        sizes = {"seeds": range(seeds), "windows": [window], "prompts": prompts}
+        _build(file, models=MODELS, alphas=ALPHAS, texts=True, **sizes)
+        cells = f"{len(MODELS) * len(METHODS) * seeds} cells x {len(ALPHAS)} alphas"
+        print(f"The page of {cells} x {prompts} prompts x {window} tokens, {machine()}.\n")
         print("| what | measured |\n|---|---:|")
         for what, measured in rows(file, Path(scratch) / "page.html"):
             print(f"| {what} | {measured} |", flush=True)

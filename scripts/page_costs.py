@@ -5,23 +5,18 @@ Used by ``scripts/benchmark.py page``.
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
-import isoklx
-from isoklx.cells.simulator import grid, simulate
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-MODELS = [f"simulated/simulated-{size}B" for size in (1, 2, 4, 8, 16)]
-METHODS = ("directional_ablation", "mean_diff", "pca")
-ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests.report.browsers import launched, why_none
 
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 ANSWER = """([id, value]) => new Promise((done) => {
@@ -40,17 +35,6 @@ ANSWER = """([id, value]) => new Promise((done) => {
 """Milliseconds from a click, or a choice in a list, to the frame in which its text is seen."""
 
 
-def make_sweep(folder: Path, seeds: int, prompts: int, window: int) -> Path:
-    """A simulated sweep with texts, built unless that was done before."""
-    file = folder / f"page_{seeds}x{prompts}x{window}.nc"
-    if not file.exists():
-        sizes = {"seeds": range(seeds), "windows": [window], "prompts": prompts}
-        cells = grid(models=MODELS, methods=METHODS, alphas=ALPHAS, texts=True, **sizes)
-        simulate(file.with_suffix(""), cells)
-        isoklx.build(file.with_suffix(""), file, texts=True)
-    return file
-
-
 def rows(file: Path, page: Path) -> Iterator[tuple[str, str]]:
     """What is measured of the page of a file, and how much it is."""
     start = time.perf_counter()
@@ -58,40 +42,30 @@ def rows(file: Path, page: Path) -> Iterator[tuple[str, str]]:
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     yield "seconds to make it", f"{time.perf_counter() - start:.1f}"
     yield "size, MB", f"{page.stat().st_size / 1e6:.1f}"
-    paints, early, clicks, choices = _in_a_browser(page)
-    yield "first paint, ms", _span(paints)
-    yield "next prompt while figures are being drawn, ms", _span(early)
-    yield "next prompt, ms", _span(clicks)
-    yield "another cell or dose, ms", _span(choices)
+    for what, milliseconds in _waits(page).items():
+        median, worst = statistics.median(milliseconds), max(milliseconds)
+        yield f"{what}, ms", f"{median:.0f} (at most {worst:.0f})"
 
 
-def _in_a_browser(page: Path) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Milliseconds to the first paint, the next prompt, early and late, and a choice."""
-    from playwright.sync_api import sync_playwright
-
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise SystemExit(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    # As root Chromium has no sandbox.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    paints, early, clicks, choices = [], [], [], []
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=arguments)
+def _waits(page: Path) -> dict[str, list[float]]:
+    """What a reader waits for in a browser, and how long each time."""
+    if why := why_none():
+        raise SystemExit(why)
+    waits: dict[str, list[float]] = defaultdict(list)
+    with launched() as browser:
         for _ in range(5):
             opened = browser.new_page()
             opened.goto(page.as_uri())
             opened.wait_for_timeout(1000)
-            paints.append(opened.evaluate(PAINT))
+            waits["first paint"].append(opened.evaluate(PAINT))
             opened.locator("#read").scroll_into_view_if_needed()
-            early += [opened.evaluate(ANSWER, ["c-after", None]) for _ in range(3)]
+            for _ in range(3):
+                early = opened.evaluate(ANSWER, ["c-after", None])
+                waits["next prompt while figures are being drawn"].append(early)
             opened.wait_for_timeout(8000)
-            clicks += [opened.evaluate(ANSWER, ["c-after", None]) for _ in range(4)]
-            choices += [opened.evaluate(ANSWER, ["c-alpha", i]) for i in (2, 4, 6)]
-            choices += [opened.evaluate(ANSWER, ["c-cell", i]) for i in (1, 2, 4)]
+            for _ in range(4):
+                waits["next prompt"].append(opened.evaluate(ANSWER, ["c-after", None]))
+            for choice in product(["c-alpha", "c-cell"], [1, 2, 3]):
+                waits["another cell or dose"].append(opened.evaluate(ANSWER, choice))
             opened.close()
-        browser.close()
-    return paints, early, clicks, choices
-
-
-def _span(values: list[float]) -> str:
-    return f"{statistics.median(values):.0f} (at most {max(values):.0f})"
+    return waits

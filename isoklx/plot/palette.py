@@ -148,6 +148,21 @@ def small_print(colour: str) -> tuple[float, ...]:
     return tuple(0.75 * part + 0.25 * text for part, text in mixed)
 
 
+def on_light_and_dark(colour: str) -> tuple[str, str]:
+    """A colour on white, and one like it on nearly black; both hexadecimal.
+
+    Examples
+    --------
+    >>> on_light_and_dark("#0072b2")
+    ('#0072b2', '#4095c5')
+    """
+    red, green, blue = to_rgb(colour)
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    share = 0.6 if light < 0.25 else 0.25 if light < 0.5 else 0
+    paler = (red + share * (1 - red), green + share * (1 - green), blue + share * (1 - blue))
+    return to_hex((red, green, blue)), to_hex(paler)
+
+
 def pmass_colours() -> Colormap:
     """Colour map of pmass: collapsed is dark, alive is light, NaN is grey.
 

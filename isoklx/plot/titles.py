@@ -118,8 +118,22 @@ def trajectories(counts: xr.Dataset) -> str:
     >>> print(trajectories(xr.Dataset({"n": ("alpha", [24]), "n_distinct": ("alpha", [8])})))
     n = 24 (8 distinct)
     """
-    n, n_distinct = (_from_to(counts[name].values) for name in ("n", "n_distinct"))
+    n, n_distinct = (from_to(counts[name].values) for name in ("n", "n_distinct"))
     return f"n = {n} ({n_distinct} distinct)"
+
+
+def from_to(counts: npt.NDArray[np.integer[Any]], to: str = TO) -> str:
+    """The least and the most of some counts, or the one that all of them are.
+
+    Examples
+    --------
+    >>> from_to(np.array([8, 16]), " to "), from_to(np.array([8, 8])), from_to(np.array([], int))
+    ('8 to 16', '8', '0')
+    """
+    if not counts.size:
+        return "0"
+    least, most = counts.min(), counts.max()
+    return f"{most}" if least == most else f"{least}{to}{most}"
 
 
 def dose(alpha: float) -> str:
@@ -207,15 +221,8 @@ def _span(kind: str, counts: Iterable[int]) -> str:
     counts = counts[counts > 0]  # cells that were calibrated and not swept had none
     if not counts.size:
         return ""
-    some = _from_to(counts)
+    some = from_to(counts)
     return f"{some} {kind}{'s' if some != '1' else ''}"
-
-
-def _from_to(counts: npt.NDArray[np.integer[Any]]) -> str:
-    if not counts.size:
-        return "0"
-    least, most = counts.min(), counts.max()
-    return f"{most}" if least == most else f"{least}{TO}{most}"
 
 
 def _lines(facts: Iterable[str], letters: int) -> list[str]:

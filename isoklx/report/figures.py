@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from matplotlib.colors import to_hex, to_rgb
 
-from isoklx.plot.palette import dose_colours, method_styles
+from isoklx.plot.palette import dose_colours, method_styles, on_light_and_dark
 from isoklx.plot.scope import each_once, in_scope
-from isoklx.plot.titles import dose
+from isoklx.plot.titles import dose, from_to
 from isoklx.stats.trajectories import bands, default_roll, quantile
 from isoklx.tables.calibration import HELD_OUT_RANGE
 
 Figure = dict[str, Any]
 Series = dict[str, Any]
 Floats = npt.NDArray[np.floating[Any]]
+Counts = npt.NDArray[np.integer[Any]]
 
 POINTS = 240
 """Of a line, at most: a panel is not much wider in pixels."""
@@ -76,22 +76,22 @@ def groups_of(table: xr.Dataset, by: Sequence[str]) -> list[Group]:
         for at in np.ndindex(n.shape[:-1])
         if n[at].any()
     }
-    styles = method_styles([str(label[-1]) for label in there])
+    looks = method_looks([str(label[-1]) for label in there])
     models = list(dict.fromkeys(label[:-1] for label in there))
     return [
         Group(
             label,
             ", ".join(map(str, label)),
             size(n[at][n[at] > 0], n_distinct[at][n[at] > 0]),
-            both(styles[str(label[-1])][0]),
-            MARKERS[styles[str(label[-1])][1]],
+            looks[str(label[-1])]["colour"],
+            looks[str(label[-1])]["marker"],
             DASHES[models.index(label[:-1]) % len(DASHES)],
         )
         for label, at in there.items()
     ]
 
 
-def size(n: Floats, n_distinct: Floats) -> str:
+def size(n: Counts, n_distinct: Counts) -> str:
     """How many rollouts repeat no other, of how many: from dose to dose.
 
     Examples
@@ -99,10 +99,7 @@ def size(n: Floats, n_distinct: Floats) -> str:
     >>> size(np.array([24, 24]), np.array([8, 8])), size(np.array([8, 16]), np.array([8, 16]))
     ('n = 8 of 24', 'n = 8 to 16')
     """
-    distinct, every = (
-        " to ".join(dict.fromkeys([f"{each.min():g}", f"{each.max():g}"]))
-        for each in (n_distinct, n)
-    )
+    distinct, every = (from_to(each, " to ") for each in (n_distinct, n))
     return f"n = {distinct}" + f" of {every}" * bool((n != n_distinct).any())
 
 
@@ -112,19 +109,13 @@ MARKERS = {
 }
 
 
-def both(colour: str) -> tuple[str, str]:
-    """A colour on white, and one like it on nearly black.
-
-    Examples
-    --------
-    >>> both("#0072b2")
-    ('#0072b2', '#4095c5')
-    """
-    red, green, blue = to_rgb(colour)
-    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    share = 0.6 if light < 0.25 else 0.25 if light < 0.5 else 0
-    paler = (red + share * (1 - red), green + share * (1 - green), blue + share * (1 - blue))
-    return to_hex((red, green, blue)), to_hex(paler)
+def method_looks(methods: Iterable[str]) -> dict[str, Series]:
+    """Colour and marker of each method, whatever else its cells differ in."""
+    styles = method_styles(methods)
+    return {
+        name: {"colour": on_light_and_dark(colour), "marker": MARKERS[marker]}
+        for name, (colour, marker) in styles.items()
+    }
 
 
 def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
@@ -195,7 +186,7 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
             "y": {"label": "KL, nats", "lo": 0, "hi": round(highest, 3)},
             "floor": FLOOR,
             "series": [
-                *_band(drawn["token"].values, kl.isel(alpha=i).values, both(colour)),
+                *_band(drawn["token"].values, kl.isel(alpha=i).values, on_light_and_dark(colour)),
                 {"kind": "rule", "y": target},
             ],
             "says": f"KL per token at alpha {alpha:g}: median and p10 to p90 over rollouts",
@@ -207,7 +198,10 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
             "x": x,
             "y": {"label": "pmass", "lo": -0.04, "hi": 1.06},
             "series": _band(
-                pmass["fork"].values, pmass.isel(alpha=i).values, both(colour), marks=True
+                pmass["fork"].values,
+                pmass.isel(alpha=i).values,
+                on_light_and_dark(colour),
+                marks=True,
             ),
             "says": f"pmass at forks at alpha {alpha:g}: median and p10 to p90 over rollouts",
         }
@@ -279,15 +273,6 @@ def _steps(
     x = np.concatenate([[0], np.repeat(times, 2), [horizon]])
     corners = [np.concatenate([[1], [1], np.repeat(each, 2)]) for each in values]
     return thin(x), [thin(each[: x.size]) for each in corners]
-
-
-def method_looks(methods: Iterable[str]) -> dict[str, Series]:
-    """Colour and marker of each method, whatever else its cells differ in."""
-    styles = method_styles(methods)
-    return {
-        name: {"colour": both(colour), "marker": MARKERS[marker]}
-        for name, (colour, marker) in styles.items()
-    }
 
 
 def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:

@@ -20,7 +20,7 @@ import pytest
 import isoklx
 from isoklx.cli.commands import COMMANDS
 from tests.docs.blocks import DOCS, Block, blocks, pages
-from tests.docs.warm_start import warm_isoklx
+from tests.docs.warm_start import LIMIT, warm_isoklx
 
 PROJECT = DOCS.parent
 
@@ -44,9 +44,6 @@ NOT_RUN = {
 
 UNBUILT = {"howto/own_runs.md"}
 """Pages that build the file themselves; all others find it beside its runs root."""
-
-LIMIT = 240
-"""Seconds that a block may take; one that waits for ever would hold up all tests."""
 
 PAGE = "__main__"
 """The module that a page's Python is."""

@@ -32,8 +32,9 @@ MODELS = ["isoklx.measure.cell_making", "torch", "transformers.models.llama.mode
 IMPORTED_FOR = {"run": MODELS, "recheck": MODELS, "--scheduler": ["distributed"]}
 """What takes seconds, and few pages need: before the first command that has the word."""
 
-LIMIT = 300
-"""Seconds after which a command is ended: one that waits for Ctrl-C would wait for ever."""
+LIMIT = 240
+"""Seconds after which a command, or a block of them, is ended: one that waits for Ctrl-C, or for
+what does not come, would hold up all tests."""
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -14,8 +12,7 @@ import pytest
 
 import isoklx
 from isoklx.report import write_report
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests.report.browsers import launched, why_none
 
 SHOWN = """() => {
   const chosen = ["c-cell", "c-alpha", "c-prompt"].map((id) => document.getElementById(id)?.value);
@@ -34,18 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with playwright.sync_playwright() as driver:
-        # As root, which is who runs in a container, Chromium has no sandbox.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            opened = driver.chromium.launch(executable_path=found, args=arguments)
+    pytest.importorskip("playwright.sync_api")
+    if why := why_none():
+        pytest.skip(why)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        with launched() as opened:
             yield opened
-            opened.close()
 
 
 @dataclass

@@ -407,11 +407,11 @@ const reader = {
     const window_ = cells.window[cell];
     const lines = this.rows.map((row) => {
       const n = row.line.length;
-      return { dash: row.died ? "dashed" : "solid", x: row.line.map((_, k) => n > 1 ? Math.round(k * (row.n - 1) / (n - 1)) : 0), y: row.line };
+      return { x: row.line.map((_, k) => n > 1 ? Math.round(k * (row.n - 1) / (n - 1)) : 0), y: row.line };
     });
     this.lines = lines;
     const high = Math.max(1.3 * target, ...lines.flatMap((line) => line.y).filter((y) => !Number.isNaN(y)));
-    const content = { xs: lines.map((l) => l.x), ys: lines.map((l) => l.y), c: this.rows.map((row) => css(row.died ? "--dead" : "--alive")), d: lines.map((l) => l.dash) };
+    const content = { xs: lines.map((l) => l.x), ys: lines.map((l) => l.y), c: this.rows.map((row) => css(row.died ? "--dead" : "--alive")), d: this.rows.map((row) => row.died ? "dashed" : "solid") };
     if (this.plot && this.theme === darkness.matches) {
       this.source.selected.indices = [];
       this.source.data = content;
@@ -447,7 +447,7 @@ const reader = {
   highlight() {
     if (!this.chosen) return;
     const line = this.lines[this.at.prompt];
-    this.chosen.data = line ? { x: line.x, y: line.y } : { x: [], y: [] };
+    this.chosen.data = line ? { ...line } : { x: [], y: [] };
   },
 };
 
