@@ -63,6 +63,7 @@ class Cell:
     def calib(self) -> dict[str, Any]:
         """``calib.json``, but for ``c_star``: all that decides the cell's numbers."""
         settings, loaded = self.plan.settings, self.loaded
+        rows = self.direction.steering.vector_rows
         return {
             "target_kl": settings.target_kl,
             "target_stat": settings.statistic,
@@ -83,6 +84,7 @@ class Cell:
                 "temperature": settings.temperature,
                 "action": self.direction.steering.action,
                 "layers": sorted(self.direction.steering.vectors),
+                **({} if rows is None else {"vector_rows": rows}),
                 "token_scope": SCOPE,
                 "forks": list(self.tokenised.forks),
                 "true_ids": list(self.tokenised.answers.true_ids),

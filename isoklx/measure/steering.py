@@ -36,6 +36,8 @@ class Steering:
         Number of a block to its vector, float32 [hidden]. For ``ablate`` of length 1.
     method : str
         How the vectors were found, as it is recorded.
+    vector_rows : {"depth", "depth + 1"}, optional
+        How many rows the file had that the vectors were read from by row, as it is recorded.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class Steering:
     action: Literal["add", "ablate"]
     vectors: Mapping[int, NDArray[np.float32]]
     method: str
+    vector_rows: str | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ("add", "ablate"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,20 +191,238 @@ def test_one_direction_is_used_at_the_layers_that_are_named(tmp_path: Path, kind
             read(path)
 
 
-@pytest.mark.parametrize("kind", ["npy", "pt"])
-def test_a_direction_a_layer_is_as_many_as_the_model_is_deep(tmp_path: Path, kind: str) -> None:
-    def write(rows: np.ndarray) -> Path:
-        path = tmp_path / f"v.{kind}"
-        np.save(path, rows) if kind == "npy" else torch.save(torch.tensor(rows), path)
-        return path
+ROW_WRITERS: dict[str, Callable[[Path, np.ndarray], object]] = {
+    "v.npy": np.save,
+    "v.npz": np.savez,
+    "named.npz": lambda path, rows: np.savez(path, vector=rows),
+    "v.pt": lambda path, rows: torch.save(torch.tensor(rows), path),
+    "named.pt": lambda path, rows: torch.save({"vector": torch.tensor(rows)}, path),
+}
+"""Files that hold one vector per row and number nothing."""
 
-    path = write(ROWS)
-    assert list(read(path).vectors) == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(read(path, [3]).vectors[3], ROWS[3])
+
+@pytest.mark.parametrize("name", ROW_WRITERS)
+def test_as_many_rows_as_blocks_are_one_a_block(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    ROW_WRITERS[name](path, ROWS)
+    steering = read(path)
+    assert steering.vector_rows == "depth"
+    assert list(steering.vectors) == [0, 1, 2, 3, 4]
+    for block in range(DEPTH):
+        np.testing.assert_array_equal(steering.vectors[block], ROWS[block])
+        np.testing.assert_array_equal(read(path, [block]).vectors[block], ROWS[block])
     with pytest.raises(UsageError, match="no vector for layer 7, only for layers 0 to 4"):
         read(path, [7])
-    with pytest.raises(UsageError, match="holds 3 vectors, and the model has 5 blocks"):
-        read(write(ROWS[:3]))
+    with pytest.raises(UsageError, match="no vector for layer -1, only for layers 0 to 4"):
+        read(path, [-1])
+
+
+@pytest.mark.parametrize("name", ROW_WRITERS)
+def test_one_row_more_than_blocks_begins_with_the_embeddings(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hidden_states = np.vstack([np.full(HIDDEN, 9, np.float32), ROWS])
+    path = tmp_path / name
+    ROW_WRITERS[name](path, hidden_states)
+    with caplog.at_level(logging.INFO, "isoklx.measure"):
+        steering = read(path)
+    assert caplog.messages == [
+        f"{path}: 6 rows for 5 blocks: row 0 is the embeddings, row k + 1 is added to block k"
+    ]
+    assert steering.vector_rows == "depth + 1"
+    assert list(steering.vectors) == [0, 1, 2, 3, 4]
+    for block in range(DEPTH):
+        np.testing.assert_array_equal(steering.vectors[block], ROWS[block])
+        np.testing.assert_array_equal(read(path, [block]).vectors[block], ROWS[block])
+    with pytest.raises(UsageError, match="no vector for layer 5, only for layers 0 to 4"):
+        read(path, [5])
+
+
+@pytest.mark.parametrize("layers", [None, [0], [2]])
+@pytest.mark.parametrize("name", ROW_WRITERS)
+@pytest.mark.parametrize("count", [2, DEPTH - 1, DEPTH + 2, 40])
+def test_any_other_number_of_rows_is_refused_with_and_without_a_layer(
+    tmp_path: Path, name: str, count: int, layers: list[int] | None
+) -> None:
+    ROW_WRITERS[name](tmp_path / name, np.ones((count, HIDDEN), np.float32))
+    with pytest.raises(UsageError, match=f"holds {count} vectors, and the model has 5 blocks"):
+        read(tmp_path / name, layers)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_layer_beyond_the_model_is_refused_even_where_another_is_picked(
+    tmp_path: Path, name: str
+) -> None:
+    # Layers 1 to 5 of a model with blocks 0 to 4 are numbered from 1.
+    path = WRITERS[name](tmp_path / name, {layer + 1: ROWS[layer] for layer in range(DEPTH)})
+    for layers in (None, [2]):
+        with pytest.raises(UsageError, match="layer 5 is not there: the model has blocks 0 to 4"):
+            read(path, layers)
+
+
+def test_rows_of_a_numbered_vector_are_not_picked_from(tmp_path: Path) -> None:
+    torch.save({"vector": torch.tensor(ROWS), "layer": 2}, tmp_path / "v.pt")
+    with pytest.raises(UsageError, match=r"layer 2: is of shape \(5, 6\), not one vector"):
+        read(tmp_path / "v.pt")
+    np.savez(tmp_path / "v.npz", layer_2=ROWS)
+    with pytest.raises(UsageError, match=r"layer 2: is of shape \(5, 6\), not one vector"):
+        read(tmp_path / "v.npz", [2])
+
+
+@pytest.mark.parametrize("name", ["arr_0", "v2", "seed1", "happy"])
+def test_a_single_array_has_no_layer(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "v.npz", **{name: ROWS[1]})
+    with pytest.raises(UsageError, match="not its layer: name it, as --layer"):
+        read(tmp_path / "v.npz")
+    np.testing.assert_array_equal(read(tmp_path / "v.npz", [2]).vectors[2], ROWS[1])
+
+
+def test_unnamed_arrays_are_layers_only_where_there_is_one_for_each_block(tmp_path: Path) -> None:
+    path = tmp_path / "v.npz"
+    np.savez(path, *ROWS)
+    assert list(read(path).vectors) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(read(path, [3]).vectors[3], ROWS[3])
+    for arrays in (ROWS[:2], [*ROWS, ROWS[0]]):
+        np.savez(path, *arrays)
+        for layers in (None, [1]):
+            with pytest.raises(UsageError, match=r"holds arrays arr_0 to arr_\d, which are layers"):
+                read(path, layers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["layer_-1", "layer-1", "layer_1.5", "-1", "1.5", "model.layers.-1", "model.layers.1.5",
+     "layers.1.mlp.experts.3", "vision_tower.layers.1", "blocks.2.hook_resid_pre", "pre_layer_2",
+     "layer_1e2", "layer_\u0663"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["npz", "several npz", "pt", "list"])
+def test_a_name_that_is_not_plainly_a_block_is_refused(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    path = tmp_path / ("v.npz" if "npz" in kind else "v.pt")
+    hook = {"steering_vector": torch.tensor(ROWS[1]), "action": "add"}
+    if kind == "npz":
+        np.savez(path, **{name: ROWS[1]})
+    elif kind == "several npz":
+        np.savez(path, layer_0=ROWS[0], **{name: ROWS[1]})
+    elif kind == "pt":
+        torch.save({name: torch.tensor(ROWS[1])}, path)
+    else:
+        torch.save([{"hookpoint": name, **hook}], path)
+    for layers in (None, [1]):
+        with pytest.raises(UsageError, match=f"{re.escape(repr(name))} names no layer's output"):
+            read(path, layers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2", "layer_2", "layer2", "Layer_02", "layers.2", "model.layers.2", "transformer.h.2",
+     "gpt_neox.layers.2", "model.language_model.layers.2", "backbone.layers.2", "blocks.2"],
+)  # fmt: skip
+def test_a_block_is_known_by_its_number_or_its_path(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "v.npz", **{name: ROWS[1]})
+    torch.save({name: torch.tensor(ROWS[1])}, tmp_path / "v.pt")
+    for path in (tmp_path / "v.npz", tmp_path / "v.pt"):
+        np.testing.assert_array_equal(read(path).vectors[2], ROWS[1])
+
+
+def test_keys_of_a_dict_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+    for key in (1.5, -1, True):
+        torch.save({key: torch.tensor(ROWS[1])}, tmp_path / "v.pt")
+        with pytest.raises(UsageError, match=f"'{key}' names no layer's output"):
+            read(tmp_path / "v.pt", [1])
+
+
+def test_two_vectors_of_one_layer_are_refused(tmp_path: Path) -> None:
+    hook = {"steering_vector": torch.tensor(ROWS[2]), "action": "add"}
+    np.savez(tmp_path / "v.npz", layer_1=ROWS[0], layer1=ROWS[1])
+    torch.save([{"hookpoint": "layers.1", **hook}] * 2, tmp_path / "v.pt")
+    torch.save({1: torch.tensor(ROWS[0]), "layers.1": torch.tensor(ROWS[1])}, tmp_path / "w.pt")
+    directions = {"1": [ROWS[0].tolist()], "01": [ROWS[1].tolist()]}
+    (tmp_path / "v.svec").write_text(json.dumps({"directions": directions}))
+    for name, said in (
+        ("v.npz", "'layer_1' and 'layer1' are both layer 1"),
+        ("v.pt", "'layers.1' and 'layers.1' are both layer 1"),
+        ("w.pt", "'1' and 'layers.1' are both layer 1"),
+        ("v.svec", "'1' and '01' are both layer 1"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("vector", ["vector", "steering_vector", "direction"])
+@pytest.mark.parametrize("layer", ["layer", "layer_idx", "layer_index", "layer_id"])
+def test_a_vector_with_its_layer_is_read(tmp_path: Path, vector: str, layer: str) -> None:
+    entry = {vector: torch.tensor(ROWS[1]), layer: 3, "model": "org/name"}
+    torch.save(entry, tmp_path / "v.pt")
+    torch.save({vector: torch.tensor(ROWS[1:2]), layer: torch.tensor(3)}, tmp_path / "w.pt")
+    torch.save([entry, {**entry, layer: 1}], tmp_path / "list.pt")
+    np.savez(tmp_path / "v.npz", **{vector: ROWS[1], layer: 3})
+    for name in ("v.pt", "w.pt", "list.pt", "v.npz"):
+        steering = read(tmp_path / name)
+        assert list(steering.vectors) == ([1, 3] if name == "list.pt" else [3])
+        np.testing.assert_array_equal(steering.vectors[3], ROWS[1])
+        assert steering.vector_rows is None
+        with pytest.raises(UsageError, match="no vector for layer 2, only for layer"):
+            read(tmp_path / name, [2])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"layer": -1}, "'-1' names no layer's output"),
+        ({"layer": 1.5}, r"'1\.5' names no layer's output"),
+        ({"layer": 5}, "layer 5 is not there: the model has blocks 0 to 4"),
+        ({"layer": 1, "layer_idx": 2}, "holds 'layer' and 'layer_idx': keep one"),
+        ({"layer": 1, "direction": torch.ones(6)}, "holds 'vector' and 'direction': keep one"),
+        ({"layer": 1, "action": "clamp"}, "action 'clamp' is not 'add'"),
+        ({"layer": 1, "bias": torch.ones(6)}, "'bias' changes what is added"),
+    ],
+)
+def test_a_vector_whose_layer_or_meaning_is_in_doubt_is_refused(
+    tmp_path: Path, content: dict[str, object], said: str
+) -> None:
+    torch.save({"vector": torch.tensor(ROWS[1]), **content}, tmp_path / "v.pt")
+    torch.save([{"vector": torch.tensor(ROWS[1]), **content}], tmp_path / "list.pt")
+    for name in ("v.pt", "list.pt"):
+        with pytest.raises(UsageError, match=said):
+            read(tmp_path / name)
+
+
+def test_a_pickle_of_numpy_is_said_in_a_line_that_advises_no_code(tmp_path: Path) -> None:
+    torch.save(ROWS[1], tmp_path / "array.pt")
+    torch.save({"vector": ROWS[1], "layer": 1}, tmp_path / "dict.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(ROWS[1]))
+    (tmp_path / "plain.npy").write_bytes(pickle.dumps(ROWS[1]))
+    np.savez(tmp_path / "objects.npz", v=np.array([Trap()], object))
+    for name in ("array.pt", "dict.pt", "plain.pt", "plain.npy", "objects.npz"):
+        with pytest.raises(UsageError) as error:
+            read(tmp_path / name)
+        assert str(error.value) == (
+            f"{tmp_path / name}: the vector cannot be read: pickle of numpy, may contain code: "
+            "save it with np.save or as tensors"
+        )
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_a_norm_that_float32_cannot_square_is_refused(
+    tmp_path: Path, name: str, size: float
+) -> None:
+    path = WRITERS[name](tmp_path / name, {1: np.full(HIDDEN, size, np.float32)})
+    with pytest.raises(
+        UsageError, match=r"layer 1: norm must be between 1e-19 and 1e\+19, got 2\.45"
+    ):
+        read(path)
+
+
+def test_a_coefficient_that_makes_a_vector_too_long_is_refused(tmp_path: Path) -> None:
+    hook = {"steering_vector": torch.full((6,), 1e30), "action": "add"}
+    torch.save({1: {**hook, "steering_coefficient": 1e30}}, tmp_path / "v.pt")
+    with pytest.raises(UsageError, match=r"layer 1: has 1e\+60 at 0"):
+        read(tmp_path / "v.pt")
+    torch.save({1: {**hook, "steering_coefficient": 1e-30}}, tmp_path / "v.pt")
+    assert read(tmp_path / "v.pt").vectors[1] == pytest.approx(1)
 
 
 def test_half_precision_is_read_as_the_numbers_that_it_holds(tmp_path: Path) -> None:
@@ -273,8 +493,6 @@ def test_no_code_in_a_file_is_run(tmp_path: Path, capfd: pytest.CaptureFixture[s
 def test_what_would_steer_otherwise_is_refused(
     tmp_path: Path, write: Callable[[Path], Path], said: str
 ) -> None:
-    import re
-
     path = write(tmp_path)
     said = said if "\\" in said else re.escape(said)
     with pytest.raises(UsageError, match=f"^{re.escape(str(path))}: .*{said}"):
