@@ -12,9 +12,15 @@ from hypothesis import settings
 
 import isoklx
 
-# What a script starts in the background ignores Ctrl-C, and so does all that it starts.
+# Ignored and blocked signals are inherited: a shell starts background jobs with SIGINT ignored, and
+# service managers may ignore or block others. SIGHUP stays as nohup sets it, so that the tests
+# survive a logout; tests that send it restore it in their own child processes.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 # What is slow on a machine that does other things as well is no failure.
 settings.register_profile("isoklx", deadline=None)

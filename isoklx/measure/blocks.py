@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from isoklx.errors import MeasureError, UsageError
@@ -44,6 +46,56 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
             f"{type(model).__name__} has {len(lists)} lists of {depth} blocks where one is needed"
         )
     return lists[0]
+
+
+def refuse_other_outputs(model: PreTrainedModel) -> None:
+    """Refuse a model whose blocks cannot be steered by adding a vector to what they put out.
+
+    Each block must put out its hidden states once per forward, float [row, token, hidden], by
+    themselves or as the first of a tuple. Gemma 3n's are [4, row, token, hidden]. Tried by a
+    forward of six tokens, whatever the architecture.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A causal language model.
+
+    Raises
+    ------
+    MeasureError
+        Naming the architecture, the block and what it puts out.
+    """
+    blocks = decoder_blocks(model)
+    outputs: list[list[Any]] = [[] for _ in blocks]
+    handles = [
+        block.register_forward_hook(_keep(outputs[layer])) for layer, block in enumerate(blocks)
+    ]
+    ids = torch.zeros((2, 3), dtype=torch.long, device=model.device)
+    try:
+        with torch.no_grad():
+            model.get_decoder()(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    expected = [2, 3, model.config.get_text_config().hidden_size]
+    for layer, found in enumerate(outputs):
+        shapes = [
+            list(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in found
+        ]
+        if shapes != [expected]:
+            puts_out = " and ".join(map(str, shapes)) or "nothing"
+            raise MeasureError(
+                f"{type(model).__name__} cannot be steered: block {layer} puts out {puts_out} "
+                f"where [row, token, hidden] is {expected}"
+            )
+
+
+def _keep(found: list[Any]) -> Callable[[nn.Module, object, Any], None]:
+    def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
+        # A block of bloom or falcon puts out a tuple, of which the first is the hidden state.
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    return keep
 
 
 def layer_numbers(model: PreTrainedModel, layers: float | Sequence[float]) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
+from isoklx.measure.blocks import refuse_other_outputs
 
 CONFIG = "config.json"
 """What every model has but those in GGUF files."""
@@ -91,7 +92,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
     UsageError
         When there is no such model or device.
     MeasureError
-        When it is there and cannot be loaded.
+        When it is there and cannot be loaded, or its blocks cannot be steered.
     """
     where = _device(device)
     precision = ("float32" if where.type == "cpu" else "auto") if dtype == "auto" else dtype
@@ -112,6 +113,13 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
         raise MeasureError(f"{name}: does not fit on {where}: {_first_line(error)}") from error
     model.eval()
     model.requires_grad_(requires_grad=False)
+    try:
+        with quiet():
+            refuse_other_outputs(model)
+    except torch.OutOfMemoryError as error:
+        raise MeasureError(f"{name}: does not fit on {where}: {_first_line(error)}") from error
+    except Exception as error:  # of whatever the architecture's own code raises
+        raise MeasureError(f"{name}: {_first_line(error)}") from error
     return LoadedModel(name, model, tokenizer)
 
 

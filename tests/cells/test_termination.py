@@ -10,10 +10,14 @@ import pytest
 
 from isoklx.cells.termination import INTERRUPTED, SIGNALS, unwinding
 
-SCRIPT = """
+HANGUP = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+"""Line of a child process: under nohup the tests, and all that they start, ignore SIGHUP."""
+
+SCRIPT = f"""
 import os, signal, sys
 from pathlib import Path
 from isoklx.cells.termination import unwinding
+{HANGUP}
 number = int(sys.argv[1])
 with unwinding():
     try:
@@ -70,6 +74,7 @@ def interrupted(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
         "import os, signal, subprocess, sys",
         "from pathlib import Path",
         "from isoklx.cells.termination import end_on_interrupt, owing",
+        HANGUP,
         f"place = Path({str(folder)!r})",
         *body.splitlines(),
     ]

@@ -20,10 +20,11 @@ from tests.handmade import make_cell
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 CODE = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     "from isoklx.__main__ import end_on_interrupt, main; end_on_interrupt(); "
     "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT]); sys.exit(main())"
 )
-"""Whoever runs the tests may have Ctrl-C ignored, and children inherit that. Until the program has
+"""Whoever runs the tests may have signals ignored, and children inherit that. Until the program has
 begun it waits, for what comes while Python starts is Python's to answer."""
 
 LONG = 60

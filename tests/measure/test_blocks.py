@@ -7,12 +7,13 @@ import pytest
 pytest.importorskip("torch", reason="models run in torch")
 pytest.importorskip("transformers", reason="models are those of transformers")
 
+import transformers as hf
 from torch import nn
 
 from isoklx.errors import MeasureError, UsageError
-from isoklx.measure.blocks import decoder_blocks, layer_numbers
+from isoklx.measure.blocks import decoder_blocks, layer_numbers, refuse_other_outputs
 from tests.measure.plain_loop import blocks
-from tests.models.random_models import CONFIGS, random_model
+from tests.models.random_models import CONFIGS, UNSTEERABLE, hooks_of, random_model
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -28,6 +29,32 @@ def test_two_lists_of_that_length_are_not_guessed_between() -> None:
             decoder_blocks(model)
     finally:
         del model.model.others
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_output_of_every_block_is_checked_and_nothing_stays_on_the_model(name: str) -> None:
+    model = random_model(name)
+    before = hooks_of(model)
+    refuse_other_outputs(model)
+    assert hooks_of(model) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Gemma3nTextConfig", r"Gemma3nForCausalLM .*: block 0 puts out \[4, 2, 3, 32\]"),
+        ("DeepseekV4Config", r"DeepseekV4ForCausalLM .*: block 0 puts out \[2, 3, 4, 32\]"),
+        ("DoryConfig", r"DoryForCausalLM .* puts out \[2, 3, 32\] and \[2, 3, 32\]"),
+        ("CpmAntConfig", r"CpmAntForCausalLM .*: block 0 puts out \[2, 35, 32\]"),
+        ("OpenAIGPTConfig", r"OpenAIGPTLMHeadModel .*: block 0 puts out list"),
+    ],
+)
+def test_blocks_that_put_out_something_else_are_refused_by_name(name: str, said: str) -> None:
+    if not hasattr(hf, name):
+        pytest.skip(f"this version of transformers has no {name}")
+    model = hf.AutoModelForCausalLM.from_config(getattr(hf, name)(**UNSTEERABLE[name])).eval()
+    with pytest.raises(MeasureError, match=f"{said} where .* is \\[2, 3, 32\\]$"):
+        refuse_other_outputs(model)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
 
+import transformers as hf
 from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.loading import load_model, quiet
-from tests.models.random_models import random_model, random_prompt
+from tests.models.random_models import UNSTEERABLE, random_model, random_prompt
 from tests.models.tiny_model import TINY
 
 
@@ -44,6 +45,21 @@ def test_it_computes_in_what_is_asked_for_and_in_float32_on_a_cpu(
 ) -> None:
     loaded = load_model(str(TINY), device="cpu", dtype=asked)
     assert loaded.made_with == {"dtype": precision, "device": "cpu", "attention": "sdpa"}
+
+
+def test_a_model_whose_blocks_cannot_be_steered_is_refused_before_it_is_used(
+    tmp_path: Path,
+) -> None:
+    config = hf.Gemma3nTextConfig(**UNSTEERABLE["Gemma3nTextConfig"])
+    with quiet():
+        hf.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+        hf.AutoTokenizer.from_pretrained(str(TINY)).save_pretrained(tmp_path)
+    with pytest.raises(MeasureError) as error:
+        load_model(str(tmp_path))
+    assert str(error.value) == (
+        f"{tmp_path}: Gemma3nForCausalLM cannot be steered: block 0 puts out [4, 2, 3, 32] where "
+        "[row, token, hidden] is [2, 3, 32]"
+    )
 
 
 def test_what_transformers_says_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,18 @@ CONFIGS = {
     ),
 }
 
+UNSTEERABLE = {
+    "Gemma3nTextConfig": {**_LLAMA, "vocab_size_per_layer_input": VOCABULARY,
+                          "hidden_size_per_layer_input": 8, "laurel_rank": 4,
+                          "num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0] * 4,
+                          "layer_types": ["sliding_attention", "full_attention"] * 2},
+    "DeepseekV4Config": _LLAMA,
+    "DoryConfig": _LLAMA,
+    "CpmAntConfig": _LLAMA,
+    "OpenAIGPTConfig": {**_COMMON, "n_embd": HIDDEN, "n_layer": 4, "n_head": 4},
+}  # fmt: skip
+"""Names and arguments of configurations whose blocks do not put out [row, token, hidden] once."""
+
 
 @functools.cache
 def random_model(name: str) -> hf.PreTrainedModel:
