@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
@@ -16,7 +18,10 @@ from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.survival import survival_summary
 
 NUMBERS = ("kl", "pmass_eval")
-"""What makes the results of a cell."""
+"""Results that a cell has at every dose that was run."""
+
+ANSWERS = ("pmass", "p_true")
+"""Results of questions, which may be left out."""
 
 LABELS = ("run_id", "model", "method", "window")
 LENGTHS = ("gen_len", "gen_len_qa")
@@ -116,8 +121,26 @@ def repeated_doses(
     return found
 
 
+class Difference(NamedTuple):
+    """The largest difference between two measurements of a cell.
+
+    Parameters
+    ----------
+    quantity : str
+        The variable: ``kl``, ``pmass_eval``, ``pmass`` or ``p_true``.
+    size : float
+        Absolute; infinite where every difference is of a number and none.
+    place : str
+        Dose, prompt and token (or question and fork), and the value in each sweep.
+    """
+
+    quantity: str
+    size: float
+    place: str
+
+
 def same_numbers(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> bool | None:
-    """Tell whether KL and pmass at the prompts are identical wherever both were measured.
+    """Return whether KL, pmass and p_true are identical wherever both were measured.
 
     Parameters
     ----------
@@ -129,19 +152,69 @@ def same_numbers(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> bool | None:
     Returns
     -------
     bool or None
-        Every number at every dose at which both have numbers; NaN is the same as NaN. None where
-        there is no such dose.
+        Every number of the prompts at every dose at which both have numbers, and of the questions
+        where both were asked; NaN is the same as NaN. None where there is no such dose.
     """
-    pair = one_after_another(a, [i], b, [j], NUMBERS)
-    common = np.zeros(pair.sizes["alpha"], dtype=bool)
-    same = np.ones(pair.sizes["alpha"], dtype=bool)
-    for name in NUMBERS:
-        one, other = pair[name].transpose("cell", "alpha", ...).values
-        axes = tuple(range(1, one.ndim))
-        there = [~np.isnan(each).all(axis=axes) for each in (one, other)]
-        common |= there[0] & there[1]
-        same &= ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=axes)
-    return bool(same[common].all()) if common.any() else None
+    doses = False
+    for _, values in _side_by_side(a, i, b, j):
+        one, other = values.values
+        if not ((one == other) | (np.isnan(one) & np.isnan(other))).all():
+            return False
+        doses = doses or bool(values.sizes["alpha"])
+    return True if doses else None
+
+
+def largest_difference(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> Difference | None:
+    """Find where two measurements of a cell differ most.
+
+    Parameters
+    ----------
+    a, b, i, j
+        As for `same_numbers`.
+
+    Returns
+    -------
+    Difference or None
+        Of the numbers that both have, else of those that one lacks; None where all are the same.
+    """
+    found: Difference | None = None
+    for name, values in _side_by_side(a, i, b, j):
+        one, other = values.values.astype(np.float64)
+        apart = np.abs(one - other)
+        apart[(one == other) | (np.isnan(one) & np.isnan(other))] = 0.0
+        if not apart.any():  # NaN, where one of them has none, is not 0
+            continue
+        known = np.where(np.isnan(apart), 0.0, apart)
+        at = np.unravel_index(np.argmax(known if known.any() else np.isnan(apart)), apart.shape)
+        size = float(known[at]) or np.inf
+        if found is None or (size < np.inf, size) > (found.size < np.inf, found.size):
+            found = Difference(name, size, _place(values, at, one[at], other[at]))
+    return found
+
+
+def _side_by_side(
+    a: xr.Dataset, i: int, b: xr.Dataset, j: int
+) -> Iterator[tuple[str, xr.DataArray]]:
+    """Each quantity (cell, alpha, ...) of both, at the doses at which they are compared."""
+    names = [name for name in (*NUMBERS, *ANSWERS) if name in a and name in b]
+    pair = one_after_another(a, [i], b, [j], names)[names].transpose("cell", "alpha", ...)
+    there = {name: _measured(pair[name]) for name in names}
+    run = np.logical_or.reduce([there[name] for name in NUMBERS])
+    for name in names:
+        yield name, pair[name].isel(alpha=np.flatnonzero(run if name in NUMBERS else there[name]))
+
+
+def _measured(values: xr.DataArray) -> npt.NDArray[np.bool_]:
+    """Return the doses at which both cells have a number."""
+    numbers: npt.NDArray[np.bool_] = values.notnull().any(values.dims[2:]).all("cell").values
+    return numbers
+
+
+def _place(values: xr.DataArray, at: tuple[Any, ...], one: float, other: float) -> str:
+    dims = zip(values.dims[1:], at, strict=True)
+    place = ", ".join(f"{dim} {values[dim].values[k]:g}" for dim, k in dims)
+    in_a, in_b = ("none" if np.isnan(each) else f"{each:.6g}" for each in (one, other))
+    return f"{place}: {in_a} in A, {in_b} in B"
 
 
 def end_survival(

@@ -74,9 +74,20 @@ def _of_cells(cells: pd.DataFrame, called: tuple[str, str]) -> str:
     return (
         f"A is {called[0]}, B is {called[1]}. Cells in both: {n}, in A alone: {in_a}, in B alone: "
         f"{in_b}; the same are those of one model, method, seed and window. Of those in both, "
-        f"{alike} have the same numbers: KL and pmass are identical wherever both were measured. "
-        "c star ratio is B over A."
+        f"{alike} have the same numbers: KL, pmass and p_true are identical wherever both were "
+        f"measured. {_largest(cells)}c star ratio is B over A."
     )
+
+
+def _largest(cells: pd.DataFrame) -> str:
+    """Sentence on the cell whose numbers differ most, each quantity by itself."""
+    differing = cells.dropna(subset=["differs_in"])
+    worst = differing.sort_values("largest_difference", ascending=False, kind="stable")
+    sentences = [
+        f"{row.differs_in} by {row.largest_difference:.3g} in {row.cell} at {row.differs_at}"
+        for row in worst.drop_duplicates("differs_in").itertuples()
+    ]
+    return f"Largest differences: {'; '.join(sentences)}. " if sentences else ""
 
 
 def _of_settings(found: Comparison) -> str:

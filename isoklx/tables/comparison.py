@@ -21,6 +21,7 @@ from isoklx.stats.measured_twice import (
     comparable,
     contrasts,
     end_survival,
+    largest_difference,
     repeated_doses,
     same_numbers,
 )
@@ -31,9 +32,10 @@ PAIRED = ("same texts", "same hash", "same number")
 """Words of `same_prompts` for prompts that can be paired."""
 
 C_STAR = ("c_star_a", "c_star_b", "c_star_ratio")
+DIFFERENCE = ("differs_in", "largest_difference", "differs_at")
 CELLS = (
-    *("cell", "found_in", "same_numbers", "same_files", *C_STAR, "changed", "prompts", *KEY),
-    "cell_b",
+    *("cell", "found_in", "same_numbers", *DIFFERENCE, "same_files", *C_STAR, "changed", "prompts"),
+    *(*KEY, "cell_b"),
 )
 SETTINGS = ("setting", "a", "b", "n_cells")
 SURVIVAL = ("survival_a", "survival_b")
@@ -97,9 +99,13 @@ def compare(
             One row per cell of either: ``cell``, its ``run_id`` in `a` (in `b` where it is only
             there), and ``cell_b``, that in `b` where it is another; ``found_in`` "both", "A" or
             "B"; ``c_star_a``, ``c_star_b``, and ``c_star_ratio``, B over A; and ``model_short``,
-            ``method``, ``seed``, ``window``. Of those in both: ``same_numbers``, whether ``kl`` and
-            ``pmass_eval`` are identical at every dose that both were run at, and ``same_files``,
-            whether they were made of the same files (booleans; NA where that is unknown);
+            ``method``, ``seed``, ``window``. Of those in both: ``same_numbers``, whether ``kl``,
+            ``pmass_eval``, ``pmass`` and ``p_true`` are identical at every dose that both were run
+            at, and ``same_files``, whether they were made of the same files (booleans; NA where
+            that is unknown); where numbers differ, the quantity that differs most
+            (``differs_in``), by how much (``largest_difference``, infinite where one cell has a
+            number and the other none), and where (``differs_at``: dose, prompt, token and both
+            values);
             ``changed``, the names of the settings that differ; and ``prompts``: "same texts", "same
             hash" (of the file of prompts, in ``measured_with``), "same number" where no more is
             known, "different", or "none".
@@ -148,7 +154,7 @@ def compare(
     for (i, j), repeated, prompts in zip(found.pairs, again, evidence, strict=True):
         differing = changed_settings(one.settings, i, other.settings, j)
         changes.update((name, *values) for name, values in differing.items())
-        results = {"same_numbers": same_numbers(one.ds, i, other.ds, j), "prompts": prompts}
+        results = _numbers(one, i, other, j) | {"prompts": prompts}
         cells.append(_in_both(one, i, other, j) | results | {"changed": ", ".join(differing)})
         ran = union([*one.settings.doses(i), *other.settings.doses(j)]).tolist()
         at = list(product(thresholds, [alpha for alpha in ran if alpha not in repeated]))
@@ -198,6 +204,13 @@ def _in_both(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
     return row
 
 
+def _numbers(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
+    """Whether all numbers are the same, and the largest difference."""
+    same = same_numbers(one.ds, i, other.ds, j)
+    largest = None if same is not False else largest_difference(one.ds, i, other.ds, j)
+    return {"same_numbers": same} | dict(zip(DIFFERENCE, largest or (), strict=False))
+
+
 def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha: float) -> Row:
     """What either was measured to do at a dose; without what it was not."""
     row: Row = {"cell": one.name(i), "threshold": threshold, "alpha": alpha}
@@ -214,7 +227,7 @@ def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha
 def _cells(rows: list[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(CELLS))
     flags = dict.fromkeys(("same_files", "same_numbers"), "boolean")
-    return frame.astype(flags | dict.fromkeys(C_STAR, "float64"))
+    return frame.astype(flags | dict.fromkeys((*C_STAR, "largest_difference"), "float64"))
 
 
 def _settings(changes: Counter[tuple[str, str, str]]) -> pd.DataFrame:

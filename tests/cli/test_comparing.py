@@ -37,6 +37,8 @@ def test_it_says_what_is_in_both_what_changed_and_what_came_of_it(
     said = " ".join(text.split())
     assert f"A is {sample}, B is {again}. Cells in both: 11, in A alone: 1, in B alone: 1;" in said
     assert "Of those in both, 1 have the same numbers" in said
+    assert "Largest differences: pmass_eval by 0.799 in simulated-1B_mean_diff_s0_w64 at" in said
+    assert "at alpha 0.5, prompt 0, fork 32: 0.999466 in A, 0.2 in B." in said
     assert f"{GONE} A " in said
     assert f"{NEW} B " in said
     assert "layer 14 11 1" in said

@@ -7,6 +7,7 @@ import isoklx
 from isoklx.stats.measured_twice import (
     comparable,
     end_survival,
+    largest_difference,
     one_after_another,
     repeated_doses,
     same_numbers,
@@ -51,6 +52,54 @@ def test_numbers_are_the_same_at_every_dose_that_both_have(other, same):
     one, two = comparable(numbers(), other)
     assert same_numbers(one, 0, two, 0) is same
     assert same_numbers(two, 0, one, 0) is same
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_largest_difference_is_that_of_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+
+    def sweep():
+        pmass, kl = rng.random((1, 2, 3, 2)), rng.random((1, 2, 3, 4)) * 2
+        kl[0, 1, 2, 2:] = NAN
+        return small_sweep(pmass.tolist(), fork=[0, 8], kl=kl.tolist())
+
+    a, b = comparable(sweep(), sweep())
+    expected = []
+    for name, time in (("kl", "token"), ("pmass_eval", "fork")):
+        for dose in range(2):
+            for prompt in range(3):
+                for k in range(a.sizes[time]):
+                    one, two = (float(ds[name].values[0, dose, prompt, k]) for ds in (a, b))
+                    if one == one:  # noqa: PLR0124
+                        place = f"alpha {a.alpha.values[dose]:g}, prompt {prompt}, "
+                        place += f"{time} {a[time].values[k]}: {one:.6g} in A, {two:.6g} in B"
+                        expected.append((abs(one - two), name, place))
+    size, name, place = max(expected)
+    assert largest_difference(a, 0, b, 0) == (name, size, place)
+    assert largest_difference(a, 0, a, 0) is None
+
+
+def test_a_number_against_none_is_said_where_nothing_else_differs():
+    a, b = comparable(numbers(), numbers(kl=NAN))
+    none = "alpha 0, prompt 0, token 0: 0.5 in A, none in B"
+    assert largest_difference(a, 0, b, 0) == ("kl", np.inf, none)
+    a, b = comparable(numbers(), numbers(kl=NAN, value=0.8))
+    found = largest_difference(a, 0, b, 0)
+    assert (found.quantity, found.size) == ("pmass_eval", pytest.approx(0.1, rel=1e-5))
+
+
+def test_answers_to_questions_are_compared_where_both_were_asked(sample_ds):
+    a, b = comparable(sample_ds, sample_ds.copy(deep=True))
+    b["p_true"][3, 2, 1, 0] += 0.25
+    found = largest_difference(a, 3, b, 3)
+    assert same_numbers(a, 3, b, 3) is False
+    assert same_numbers(a, 2, b, 2) is True
+    assert found.quantity == "p_true"
+    assert found.size == pytest.approx(0.25)
+    assert found.place.startswith("alpha 0.5, question 1, fork 0: ")
+    unasked = b.assign({name: b[name] * NAN for name in ("pmass", "p_true")})
+    assert same_numbers(a, 3, unasked, 3) is True
+    assert same_numbers(a, 3, b.drop_vars("p_true"), 3) is True
 
 
 def test_a_repeat_counts_once_only_where_both_sweeps_repeat_it():

@@ -138,6 +138,25 @@ def test_what_has_the_same_files_or_numbers_is_told(found):
     assert by_cell.loc[UNCHANGED, "changed"] == ""
 
 
+def test_where_numbers_differ_the_largest_difference_is_named(roots, found):
+    by_cell = found.cells[found.cells["found_in"] == "both"].set_index("cell")
+    assert by_cell.loc[UNCHANGED, ["differs_in", "largest_difference", "differs_at"]].isna().all()
+    for name, row in by_cell.drop(UNCHANGED).iterrows():
+        files = [json.loads((root / name / "pmass.json").read_text()) for root in roots]
+        gaps = [
+            (abs(one - two), f"alpha {float(alpha):g}, prompt {prompt}, fork {fork}")
+            for alpha, rows in files[0]["pmass_eval"].items()
+            for prompt, values in enumerate(rows)
+            for fork, one, two in zip(
+                files[0]["fork_points"], values, files[1]["pmass_eval"][alpha][prompt], strict=True
+            )
+        ]
+        size, place = max(gap for gap in gaps if not math.isnan(gap[0]))
+        assert row["differs_in"] == "pmass_eval"
+        assert row["largest_difference"] == pytest.approx(size, abs=1e-6)
+        assert row["differs_at"].startswith(f"{place}: ")
+
+
 def test_settings_that_differ_are_counted_and_named_at_their_cells(found):
     rows = set(found.settings.itertuples(index=False, name=None))
     assert rows == {("layer", "14", "11", 1), ("measured_with", "not recorded", "recorded", 1)}
