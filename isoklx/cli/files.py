@@ -86,38 +86,49 @@ def info(file: Path, *, json: bool = False) -> None:
 
 
 def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
-    """Check a built file: its form, its numbers, and that they are those of the runs roots.
+    """Check a built file, against its runs roots or by itself, or the cells of a runs root.
 
-    One line for each finding, and exit status 1 if there is any. Without --root the file is
+    One line for each finding, and exit status 1 if there is any. Without --root a file is
     checked by itself: schema, labels, ranges, lengths, flags. With it, also that it has the cells
     of the roots, from files of the same hash, and that every value is what the reader of build
-    makes of the JSON.
+    makes of the JSON. Of cells in folders: that each can be read, that its files are of one run,
+    that every dose was given the same prompts, and that its vector is the one that was recorded.
+    No model is run; recheck computes numbers again.
 
     Parameters
     ----------
     file : Path
-        A file that build wrote.
+        A file that build wrote, a runs root, or the folder of one cell.
     root : tuple of Path, optional
-        The runs roots that it was built from.
+        The runs roots that a file was built from.
 
     Examples
     --------
     $ isoklx verify outputs.nc
+    $ isoklx verify outputs
     $ isoklx verify outputs.nc --root outputs
     $ isoklx verify both.nc --root runs_a,runs_b
     """
     import isoklx.sweeps.verification
+    from isoklx.cells.sources import CALIBRATION
     from isoklx.store.formats import is_zarr
 
-    if file.is_dir() and not is_zarr(file):
-        raise UsageError(f"{file}: is a folder; give a built file: {_instead_of(file)}")
+    in_folder = file.is_dir() and not is_zarr(file)
+    if in_folder and not {*file.glob(CALIBRATION), *file.glob(f"*/{CALIBRATION}")}:
+        for built in sorted(file.glob("*.nc")):
+            raise UsageError(f"{file}: holds no cell; give a built file: isoklx verify {built}")
     findings = isoklx.sweeps.verification.verify(file, root)
     for finding in findings:
         print(printable(finding))
     if findings:
         count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
         raise DatasetError(f"{file}: {count}")
-    compared = f"compared with {', '.join(map(str, root))}" if root else "not compared with a root"
+    if in_folder:
+        compared = "no model was run: isoklx recheck CELL computes a cell's numbers again"
+    else:
+        compared = (
+            f"compared with {', '.join(map(str, root))}" if root else "not compared with a root"
+        )
     print(printable(f"{file}: no finding, {compared}"))
 
 
@@ -137,12 +148,3 @@ def convert(source: Path, target: Path, force: bool = False) -> None:
 
     written = isoklx.sweeps.conversion.convert(source, target, force=force)
     print(f"wrote {printable(written)} ({isoklx.store.formats.size(written) / 1e6:.1f} MB)")
-
-
-def _instead_of(folder: Path) -> str:
-    """The command line that was meant by who gave a folder to verify."""
-    inside = sorted(folder.glob("*.nc"))
-    if inside:
-        return f"isoklx verify {inside[0]}"
-    root = folder.resolve()
-    return f"isoklx verify {folder.parent / root.name}.nc --root {folder}"

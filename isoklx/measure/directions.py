@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from isoklx.cells.atomic import replacing
 from isoklx.cells.sources import VECTOR
+from isoklx.cells.vector_file import vectors_sha256
 from isoklx.errors import UsageError
 from isoklx.measure.blocks import decoder_blocks, layer_numbers
 from isoklx.measure.calibration_start import calibration_start
@@ -110,7 +108,7 @@ def direction_of(
             )
         except UsageError as error:
             raise UsageError(f"{inputs.pairs.path}: {error}") from error
-    sha256["vector"] = _hash(steering)
+    sha256["vector"] = vectors_sha256(steering.vectors)
     start = calibration_start(
         loaded,
         steering,
@@ -120,11 +118,3 @@ def direction_of(
         statistic=settings.statistic,
     )
     return Direction(steering, start, sha256, loaded.name)
-
-
-def _hash(steering: Steering) -> str:
-    digest = hashlib.sha256()
-    for layer in sorted(steering.vectors):
-        digest.update(f"{layer}:".encode())
-        digest.update(np.ascontiguousarray(steering.vectors[layer], "<f4").tobytes())
-    return digest.hexdigest()

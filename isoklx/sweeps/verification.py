@@ -1,7 +1,8 @@
-"""Whether a built file is what it says: its form, its numbers, and the folders it was read from."""
+"""Checks of a built file (its form, its numbers, its folders) and of cells, without a model."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,10 +16,14 @@ from isoklx.cells import contradictions
 from isoklx.cells.cell import Cell, read_cell
 from isoklx.cells.dose_labels import positions
 from isoklx.cells.paths import as_path, as_paths
+from isoklx.cells.rollout_checks import rollout_findings
 from isoklx.cells.roots import cell_folders
-from isoklx.errors import CellError
+from isoklx.cells.sources import CALIBRATION, GENERATIONS, VECTOR, Sources
+from isoklx.cells.vector_file import vector_findings
+from isoklx.errors import CellError, UsageError
 from isoklx.store import stored_sweep
 from isoklx.store.alignment import Alignment, texts_of
+from isoklx.store.assembly import assemble
 from isoklx.store.formats import is_zarr
 from isoklx.store.versions import upgraded
 
@@ -30,7 +35,7 @@ UNREADABLE = (RuntimeError, OSError, ValueError)
 
 
 def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> list[str]:
-    """Check a built file, and whether it holds what its runs roots say.
+    """Check a built file, and whether it holds what its runs roots say; or a runs root by itself.
 
     The file's own form and numbers: every variable of the schema with its dimensions, dtype, fill
     value and units; labels that ascend; probabilities within [0, 1]; ``gen_len`` where the last
@@ -41,12 +46,19 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     With roots, also: the same cells; the hash of each cell's files; and every value, NaN included,
     equal to what `isoklx.cells.cell.read_cell`, the reader of a build, makes of the JSON now.
 
+    Of cells in folders, with or without a file: each can be read; its numbers, lengths and flags
+    are possible; its files are of one run; every line of ``gens.jsonl`` is a rollout of the cell,
+    of the length and coefficient that its other files say; each prompt was given the same token
+    ids, text and suffix at every dose; and the vector is the one that ``measured_with`` has the
+    hash of. Numbers of a model are computed again by `isoklx.recheck` alone.
+
     Parameters
     ----------
     path : path
-        What `isoklx.build` wrote. One cell at a time is in memory.
+        What `isoklx.build` wrote, or a runs root, or one cell's folder. One cell at a time is in
+        memory.
     roots : path or iterable of paths
-        The runs roots that it was built from.
+        The runs roots that a built file was built from.
 
     Returns
     -------
@@ -59,6 +71,8 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
         When the file is absent, no sweep, unreadable, or of a newer schema.
     BuildError
         When a root is no folder of cells.
+    UsageError
+        When `path` is a runs root, and roots are given as well.
 
     Examples
     --------
@@ -71,6 +85,11 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     """
     path = as_path(path)
     given = as_paths(roots)
+    if path.is_dir() and not is_zarr(path):
+        if given:
+            raise UsageError(f"{path}: is a folder of cells; give a built file to compare it with")
+        here = [path] if (path / CALIBRATION).exists() else cell_folders([path])
+        return [line for folder in here for line in _of_folder(folder)]
     folders = cell_folders(given) if given else None
     stored_sweep.read(path, chunks=None).close()
     # Of a store what it holds, and not the copy of its metadata.
@@ -210,6 +229,39 @@ def _against(ds: xr.Dataset, folders: Sequence[Path]) -> Iterator[str]:
             yield f"{run_id}: not in the file"
         else:
             yield from _differences(ds.isel(cell=stored[run_id]).load(), cell)
+            yield from _of_rollouts(cell)
+
+
+def _of_folder(folder: Path) -> Iterator[str]:
+    """One cell by itself, without a built file and without its model."""
+    try:
+        cell = read_cell(folder)
+    except CellError as error:
+        yield str(error)
+        return
+    assert isinstance(cell, Cell)
+    ds = assemble([cell]).isel(cell=0)
+    yield from _numbers(ds)
+    yield from _contradictions(ds)
+    yield from _of_rollouts(cell)
+
+
+def _of_rollouts(cell: Cell) -> Iterator[str]:
+    """The files of a cell that are in no built file: its rollouts and its vector."""
+    sources = Sources(cell.folder)
+    try:
+        sources.read(GENERATIONS, VECTOR)
+    except CellError as error:
+        yield str(error)
+        return
+    recorded = cell.data["measured_with"]
+    measured_with = json.loads(recorded) if recorded else {}
+    findings = (
+        *rollout_findings(sources.bytes(GENERATIONS), cell, measured_with),
+        *vector_findings(sources.bytes(VECTOR), measured_with),
+    )
+    for line in findings:
+        yield f"{cell.labels['run_id']}: {line}"
 
 
 def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:

@@ -8,7 +8,7 @@ import isoklx
 from isoklx.cli.files import convert
 from isoklx.cli.main import main
 from isoklx.errors import DatasetError
-from isoklx.sweeps import conversion, verification
+from isoklx.sweeps import conversion
 
 
 def test_it_says_what_it_wrote(sample, tmp_path, capsys):
@@ -29,15 +29,35 @@ def test_what_isoklx_did_not_write_is_replaced_by_force_only(sample, tmp_path, c
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/thesis.nc (0.")
 
 
-def test_verify_says_what_to_give_it_instead_of_a_folder(sample, tmp_path, monkeypatch, capsys):
+def test_verify_checks_the_cells_of_a_runs_root(sample, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(sample, "runs")
-    assert main(["build", "runs"]) == 0
+    assert main(["verify", "runs"]) == 0
+    said = "no finding, no model was run: isoklx recheck CELL computes a cell's numbers again\n"
+    assert capsys.readouterr().out == f"runs: {said}"
+    name = "simulated-1B_pca_s0_w64"
+    assert main(["verify", f"runs/{name}"]) == 0
+    path = Path("runs", name, "gens.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[-1]["prompt"] = "Something else?"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     capsys.readouterr()
-    assert main(["verify", "runs"]) == 2
-    hint = capsys.readouterr().err.rpartition("give a built file: isoklx ")[2]
-    assert hint == "verify runs.nc --root runs\n"
-    assert main(hint.split()) == 0
+    assert main(["verify", "runs"]) == 1
+    found, error = capsys.readouterr()
+    assert found == (
+        f"{name}: gens.jsonl: prompt 7 was given another text at alpha 4 than at alpha "
+        "0, 0.25, 0.5, 1, 2\n"
+    )
+    assert error == "isoklx verify: runs: 1 finding\n"
+    assert main(["verify", "runs", "--root", "runs"]) == 2
+    assert "runs: is a folder of cells; give a built file" in capsys.readouterr().err
+
+
+def test_verify_names_the_built_file_in_a_folder_without_cells(
+    sample, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(sample, "runs")
     assert main(["aggregate", "runs", "--kl_only"]) == 0
     capsys.readouterr()
     assert main(["verify", "figs"]) == 2
@@ -46,12 +66,9 @@ def test_verify_says_what_to_give_it_instead_of_a_folder(sample, tmp_path, monke
     assert main(hint.split()) == 0
 
 
-@pytest.mark.parametrize(
-    "take", [verification.verify, lambda path: conversion.convert(path, "a.nc")]
-)
-def test_a_folder_is_no_built_file(sample, take):
+def test_a_folder_is_not_converted(sample):
     with pytest.raises(DatasetError, match="sample: is a folder, not a built file; build makes"):
-        take(sample)
+        conversion.convert(sample, "a.nc")
 
 
 def test_info_is_one_json_document_where_it_is_asked_for(sample, capsys):

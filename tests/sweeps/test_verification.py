@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.cli.files import verify as command
-from isoklx.errors import BuildError, DatasetError
+from isoklx.errors import BuildError, DatasetError, UsageError
 from isoklx.sweeps.verification import verify
 from tests.handmade import NAN, kl, make_cell
 
@@ -303,3 +304,198 @@ def test_what_version_2_brought_is_compared_as_well(tmp_path, name, where, value
     assert verify(file, tmp_path / "runs") == []
     change(file, name, where, value)
     assert any(finding in line for line in verify(file, tmp_path / "runs"))
+
+
+MEASURED = "tiny_pca_s0_w48"
+
+
+@pytest.fixture
+def cells(sample, tmp_path):
+    """A runs root with one cell of a real model, whose rollouts and vector are there."""
+    shutil.copytree(sample.parent / "measured" / MEASURED, tmp_path / "cells" / MEASURED)
+    return tmp_path / "cells"
+
+
+def rewritten(root, change):
+    """Change the lines of gens.jsonl, each an object."""
+    path = root / MEASURED / "gens.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = change(lines) or lines
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def each(lines, kind="eval", **where):
+    return [line for line in lines if where.items() <= line.items() and line["kind"] == kind]
+
+
+def test_cells_in_folders_have_no_finding(sample, real_root):
+    assert verify(sample) == []
+    assert verify(sample.parent / "measured") == []
+    assert verify(sample.parent / "measured" / MEASURED) == []
+    assert verify(real_root) == []
+
+
+def other_ids(lines):
+    for alpha in (1.0, 4.0):
+        for line in each(lines, alpha=alpha):
+            line["prompt_ids"] = [*line["prompt_ids"], 5]
+
+
+def other_question(lines):
+    [line] = each(lines, kind="qa", alpha=1.0, prompt_idx=2)
+    line["prompt"] = "Is it?"
+
+
+def other_suffix(lines):
+    [line] = each(lines, alpha=2.0, prompt_idx=3)
+    line["fork_tail_ids"] = [1, 2]
+
+
+def shorter(lines):
+    [line] = each(lines, alpha=2.0, prompt_idx=3)
+    line["token_ids"] = line["token_ids"][:2]
+
+
+def other_coefficient(lines):
+    for line in each(lines, alpha=2.0, prompt_idx=3):
+        line["coeff"] *= 1.01
+
+
+def another_dose(lines):
+    [line] = each(lines, alpha=2.0, prompt_idx=3)
+    line["alpha"] = 3.0
+
+
+def repeated(lines):
+    return [*lines, lines[0]]
+
+
+def without_one(lines):
+    return lines[1:]
+
+
+def of_another_kind(lines):
+    lines[4]["kind"] = "other"
+
+
+ROLLOUTS = {
+    other_ids: "prompt 0 was given other token ids at alpha 1, 4 than at alpha "
+    "0, 0.25, 0.5, 0.75, 1.5, 2 (one of 24)",
+    other_question: "question 2 was given another text at alpha 1 than at alpha "
+    "0, 0.25, 0.5, 0.75, 1.5, 2, 4",
+    other_suffix: "prompt 3 was given another suffix at its forks at alpha 2 than at alpha "
+    "0, 0.25, 0.5, 0.75, 1, 1.5, 4",
+    shorter: "alpha 2, prompt 3 has 2 tokens by its token_ids, and 48 by the cell's other files",
+    other_coefficient: "alpha 2, prompt 3 has the coefficient ",
+    another_dose: "alpha 3, prompt 3 is no rollout of this cell",
+    repeated: "alpha 0, prompt 0 is there twice",
+    without_one: "no rollout of alpha 0, prompt 0",
+    of_another_kind: "line 5: kind is 'other', not eval or qa",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), ROLLOUTS.items(), ids=[change.__name__ for change in ROLLOUTS]
+)
+def test_rollouts_that_contradict_the_cell_are_found_with_and_without_a_file(cells, change, said):
+    file = isoklx.build(cells).out
+    assert verify(file, cells) == []
+    rewritten(cells, change)
+    line = f"{MEASURED}: gens.jsonl: {said}"
+    found = verify(cells)
+    assert any(finding.startswith(line) for finding in found), found
+    assert verify(cells / MEASURED) == found
+    assert verify(file, cells) == found
+    assert verify(file) == []
+
+
+def test_a_half_written_line_of_the_rollouts_is_found(cells):
+    path = cells / MEASURED / "gens.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    [broken, missing] = verify(cells)
+    assert broken.startswith(f"{MEASURED}: gens.jsonl: line ")
+    assert "no rollout of alpha" in missing
+
+
+def test_prompts_other_than_those_that_were_recorded_are_found(cells):
+    rows = {}
+    for line in map(json.loads, (cells / MEASURED / "gens.jsonl").read_text().splitlines()):
+        if line["kind"] == "eval":
+            rows[line["prompt_idx"]] = line["prompt_ids"]
+    text = json.dumps([rows[place] for place in sorted(rows)])
+    recorded = f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    path = cells / MEASURED / "calib.json"
+    calib = json.loads(path.read_text())
+    for known, findings in (
+        (recorded, []),
+        (
+            "sha256:0",
+            [
+                f"{MEASURED}: gens.jsonl: prompts were given other token ids than prompt_ids of "
+                "measured_with records"
+            ],
+        ),
+    ):
+        calib["measured_with"]["identity"] = {"prompt_ids": known}
+        path.write_text(json.dumps(calib))
+        os.utime(path, (0, 0))
+        assert verify(cells) == findings
+
+
+def test_a_vector_that_is_not_the_one_that_was_recorded_is_found(cells):
+    path = cells / MEASURED / "vector.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    [finding] = verify(cells)
+    assert finding.startswith(
+        f"{MEASURED}: vector.safetensors: holds another vector than measured_with records: its hash"
+    )
+    path.write_bytes(content[:100])
+    [finding] = verify(cells)
+    assert finding.startswith(f"{MEASURED}: vector.safetensors: cannot be read: ")
+    path.unlink()
+    assert verify(cells) == [
+        f"{MEASURED}: vector.safetensors: is not there, and measured_with has its hash"
+    ]
+
+
+def test_a_vector_at_another_layer_is_found(cells):
+    path = cells / MEASURED / "vector.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"layer2.v", b"layer3.v"))
+    findings = verify(cells)
+    assert "holds another vector" in findings[0]
+    assert findings[1] == (
+        f"{MEASURED}: vector.safetensors: layers is [3], and [2] in measured_with"
+    )
+
+
+def test_numbers_that_cannot_be_are_found_in_folders_too(cells):
+    make_cell(cells, "broken", pmass="[")
+    folder = make_cell(
+        cells,
+        "two_runs",
+        calib={"c_star": 2.0},
+        trajectory=kl({"1": [[1, 1, NAN, NAN]]}),
+        pmass={
+            "fork_points": [0],
+            "pmass_eval": {"1": [[1.5]]},
+            "gen_lens_eval": {"1": [4]},
+        },
+        results="alpha,coeff\n1,1.5\n",
+    )
+    os.utime(folder / "calib.json", (0, 0))
+    findings = verify(cells)
+    assert findings[0].startswith(f"{cells}/broken/pmass.json: not JSON, or half written")
+    assert findings[1:] == [
+        "two_runs: pmass_eval at alpha 1, prompt 0, fork 0 is 1.5, not within 0 and 1",
+        "two_runs: gen_len at alpha 1, prompt 0 is 4, and the last finite kl elsewhere",
+        "two_runs: coeff at alpha 1 is 1.5, which is not alpha * c_star, of c_star = 2",
+    ]
+
+
+def test_a_folder_of_cells_is_not_compared_with_another(cells, root):
+    with pytest.raises(UsageError, match="is a folder of cells; give a built file"):
+        verify(cells, root)
+    with pytest.raises(BuildError, match="no cell here, but some one level down"):
+        verify(cells.parent)
