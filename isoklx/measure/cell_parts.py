@@ -127,6 +127,8 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
     tokenised = tokenise(loaded, inputs, plan.settings)
     try:
         direction = direction_of(plan, loaded, inputs, tokenised)
+        if before and "vector_rows" not in before["measured_with"]:  # begun before it was recorded
+            direction = replace(direction, steering=replace(direction.steering, vector_rows=None))
         tests = self_test(
             loaded.model, direction.steering, tokenised.prompts, direction.start, tokenised.tail
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the extra run")
@@ -31,6 +32,23 @@ def test_all_that_decides_the_numbers_is_recorded(tmp_path: Path) -> None:
     assert with_["layers"] == [calib["layer"]] == [2]
     assert {"isoklx", "torch", "transformers", "dtype", "device", "attention"} <= set(with_)
     assert with_["sha256"].keys() == {*("pairs", "prompts", "calib_prompts", "questions", "vector")}
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, None), (4, "depth"), (5, "depth + 1")])
+def test_how_the_rows_of_a_vector_file_were_numbered_is_recorded(
+    tmp_path: Path, count: int, rows: str | None
+) -> None:
+    content = np.random.default_rng(0).normal(size=(count, 128)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", content)
+    options = {"vector": tmp_path / "rows.npy", "layer": (2,)}
+    made = cell(tmp_path, **options)
+    np.testing.assert_array_equal(
+        made.direction.steering.vectors[2], content[{1: 0, 4: 2, 5: 3}[count]]
+    )
+    assert made.calib["measured_with"].get("vector_rows") == rows
+    # A cell that was begun before it was recorded goes on without.
+    recorded(tmp_path / "out" / made.plan.run_id / "calib.json", 4)
+    assert "vector_rows" not in cell(tmp_path, **options).calib["measured_with"]
 
 
 def test_a_batch_is_what_is_asked_for_or_else_what_fits(tmp_path: Path) -> None:
