@@ -106,8 +106,9 @@ class _Rollouts:
     def conclude(self, kind: str) -> None:
         """Check the rollouts of a kind together."""
         lengths, word = self.cell.data[KINDS[kind][0]], KINDS[kind][1]
-        for dose, index in np.argwhere(lengths >= 0).tolist():
-            if (kind, dose, index) not in self.seen and any(kind == each for each, *_ in self.seen):
+        seen = {(dose, index) for own, dose, index in self.seen if own == kind}
+        for dose, index in np.argwhere(lengths >= 0).tolist() if seen else ():
+            if (dose, index) not in seen:
                 alpha = self.cell.alpha[dose]
                 self.fault("missing", f"no rollout of alpha {alpha:g}, {word} {index}")
         for (own, key, index), doses in sorted(self.given.items()):
@@ -115,7 +116,7 @@ class _Rollouts:
                 first, *others = doses.values()
                 changed = [alpha for alphas in others for alpha in alphas]
                 self.fault(
-                    key,
+                    f"{kind} {key}",
                     f"{word} {index} was given {GIVEN[key]} at alpha {_listed(changed)} than at "
                     f"alpha {_listed(first)}",
                 )
@@ -125,20 +126,20 @@ class _Rollouts:
         if not isinstance(identity, dict):
             return
         for kind, name in IDENTITY.items():
-            rows = self._rows(kind, "prompt_ids")
+            rows = self._prompts(kind)
             if name in identity and rows and digest(rows) != identity[name]:
                 yield (
                     f"{GENERATIONS}: {KINDS[kind][1]}s were given other token ids than {name} of "
                     "measured_with records"
                 )
 
-    def _rows(self, kind: str, key: str) -> list[Any]:
-        """What the rollouts of a kind were given in order; empty unless all are known and one."""
+    def _prompts(self, kind: str) -> list[Any]:
+        """Token ids of all prompts of a kind; empty where some are unknown, or not the same."""
         count = self.cell.data[KINDS[kind][0]].shape[1]
-        found = [self.given.get((kind, key, index), {}) for index in range(count)]
-        return [json.loads(next(iter(each))) for each in found if len(each) == 1] * (
-            all(len(each) == 1 for each in found)
-        )
+        found = [self.given.get((kind, "prompt_ids", index), {}) for index in range(count)]
+        if any(len(each) != 1 for each in found):
+            return []
+        return [json.loads(ids) for each in found for ids in each]
 
     def _dose(self, alpha: float) -> int | None:
         if not self.cell.alpha.size:
