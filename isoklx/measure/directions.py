@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoklx.cells.atomic import replacing
 from isoklx.cells.sources import VECTOR
@@ -110,7 +112,7 @@ def direction_of(
             )
         except UsageError as error:
             raise UsageError(f"{inputs.pairs.path}: {error}") from error
-    sha256["vector"] = _hash(steering)
+    sha256["vector"] = vectors_sha256(steering.vectors)
     start = calibration_start(
         loaded,
         steering,
@@ -122,9 +124,10 @@ def direction_of(
     return Direction(steering, start, sha256, loaded.name)
 
 
-def _hash(steering: Steering) -> str:
+def vectors_sha256(vectors: Mapping[int, NDArray[np.float32]]) -> str:
+    """Hash layers and values of a direction, whatever file holds them."""
     digest = hashlib.sha256()
-    for layer in sorted(steering.vectors):
+    for layer in sorted(vectors):
         digest.update(f"{layer}:".encode())
-        digest.update(np.ascontiguousarray(steering.vectors[layer], "<f4").tobytes())
+        digest.update(np.ascontiguousarray(vectors[layer], "<f4").tobytes())
     return digest.hexdigest()

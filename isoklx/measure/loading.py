@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partialmethod
@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
+from isoklx.measure.identity import model_identity
 
 CONFIG = "config.json"
 """What every model has but those in GGUF files."""
@@ -49,16 +50,17 @@ class LoadedModel:
         In evaluation mode, without gradients.
     tokenizer : PreTrainedTokenizerBase
         Its own.
+    commit : str or None
+        The commit that a hub served.
+    identity : dict of str
+        Of weights and configuration, by content.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-
-    @property
-    def commit(self) -> str | None:
-        """The commit that a hub served, where it is known."""
-        return getattr(self.model.config, "_commit_hash", None)
+    commit: str | None
+    identity: Mapping[str, str]
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -101,18 +103,26 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
             if not Path(source).exists():
                 _ask_hub(source)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
+            loading: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype=precision, output_loading_info=True, **options
+            )
+            model, report = loading
+            commit = getattr(model.config, "_commit_hash", None)
+            identity = model_identity(source, options.get("gguf_file"), commit)
     except Exception as error:  # each architecture, and each library below, has its own
         # What transformers says is a page; its first line has the reason.
         here = "" if Path(source).exists() else "is no folder, and "
         raise MeasureError(f"{name}: {here}cannot be loaded: {_first_line(error)}") from error
+    if absent := sorted(report["missing_keys"]):
+        lack = f"its files lack {absent[0]}, {len(absent)} of its weights in all"
+        raise MeasureError(f"{name}: {lack}: they would be random")
     try:
         model = model.to(where)
     except RuntimeError as error:  # torch.OutOfMemoryError is one
         raise MeasureError(f"{name}: does not fit on {where}: {_first_line(error)}") from error
     model.eval()
     model.requires_grad_(requires_grad=False)
-    return LoadedModel(name, model, tokenizer)
+    return LoadedModel(name, model, tokenizer, commit, identity)
 
 
 @contextmanager
