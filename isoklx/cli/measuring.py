@@ -49,8 +49,12 @@ def recheck(
     print(found.to_string(index=False, formatters=shown, na_rep="-"))
     largest = found[[*LARGEST]].max().max()
     print(f"largest difference: {largest:.1e}")
+    other = found.attrs["other"]
     if not largest <= AGREES.get(found.attrs["dtype"], 0.1):
-        raise MeasureError(f"{cell}: does not agree with what was computed again")
+        cause = f": it was computed with {other}" if other else ""
+        raise MeasureError(f"{cell}: does not agree with what was computed again{cause}")
+    if other:
+        print(f"the numbers agree, though computed with {other}")
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 import transformers
 
 import isoklx
-from isoklx.cells.sources import CALIBRATION
+from isoklx.cells.sources import CALIBRATION, GENERATIONS
 from isoklx.errors import MeasureError, UsageError
+from isoklx.measure import chat
 from isoklx.measure.directions import Direction, direction_of
+from isoklx.measure.identity import difference, recorded_identity, shown_identity
 from isoklx.measure.inputs import Inputs
 from isoklx.measure.kept_batches import MADE_WITH
 from isoklx.measure.loading import LoadedModel
@@ -43,6 +46,8 @@ class Cell:
         The model.
     inputs, tokenised : Inputs, Tokenised
         What it is given, as texts and as token ids.
+    identity : mapping
+        ``identity`` and ``end_ids`` of ``measured_with``; empty for a cell that was begun without.
     direction : Direction
         What it is steered with.
     tests : SelfTests
@@ -55,6 +60,7 @@ class Cell:
     loaded: LoadedModel
     inputs: Inputs
     tokenised: Tokenised
+    identity: Mapping[str, Any]
     direction: Direction
     tests: SelfTests
     batch: int
@@ -89,6 +95,7 @@ class Cell:
                 "forks": list(self.tokenised.forks),
                 "true_ids": list(self.tokenised.answers.true_ids),
                 "false_ids": list(self.tokenised.answers.false_ids),
+                **self.identity,
                 "sha256": {**self.inputs.sha256, **self.direction.sha256},
             },
         }
@@ -121,10 +128,22 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
         When a self-test fails.
     """
     before = _begun_with(plan, out)
-    if _same_model(before.get("model"), loaded.name):
-        loaded = replace(loaded, name=before["model"])  # a folder has more than one name
+    if _same_model(before, loaded):
+        # A model has more than one name, and a hub more than one commit of it.
+        loaded = replace(loaded, name=before["model"], commit=before.get("commit"))
     _refuse_other_inputs(plan, inputs, before, out)
     tokenised = tokenise(loaded, inputs, plan.settings)
+    if before and "end_ids" not in before["measured_with"]:
+        tokenised = replace(tokenised, eos_ids=_ends_before(plan, loaded, tokenised))
+    identity = {
+        "end_ids": sorted(tokenised.eos_ids),
+        "identity": {**loaded.identity, **tokenised.identity},
+    }
+    if found := difference(_identity_before(plan, before, out), recorded_identity(identity)):
+        ways_out = "give that, or write elsewhere"
+        raise UsageError(f"{plan.folder(out)}: was begun with {found}: {ways_out}")
+    if before:
+        identity = {name: now for name, now in identity.items() if name in before["measured_with"]}
     try:
         direction = direction_of(plan, loaded, inputs, tokenised)
         if before and "vector_rows" not in before["measured_with"]:  # begun before it was recorded
@@ -143,7 +162,7 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
         or (int(before["measured_with"]["batch"]) if before else None)
         or rows_that_fit(loaded.model, tokenised, plan.settings.window)
     )
-    return Cell(plan, loaded, inputs, tokenised, direction, tests, batch)
+    return Cell(plan, loaded, inputs, tokenised, identity, direction, tests, batch)
 
 
 def _begun_with(plan: CellPlan, out: Path) -> dict[str, Any]:
@@ -158,12 +177,40 @@ def _begun_with(plan: CellPlan, out: Path) -> dict[str, Any]:
     return {}
 
 
-def _same_model(before: object, now: str) -> bool:
-    """Whether two names are of one folder or file; of two hubs' names only transformers knows."""
+def _same_model(before: Mapping[str, Any], loaded: LoadedModel) -> bool:
+    """Return whether a cell was begun with this model, by content or else by folder."""
+    known = recorded_identity(before.get("measured_with", {}))
+    if "weights" in known and "weights" in loaded.identity:
+        return all(known.get(name) == now for name, now in loaded.identity.items())
     try:
-        return Path(str(before)).expanduser().samefile(Path(now).expanduser())
+        there = Path(str(before.get("model"))).expanduser()
+        return there.samefile(Path(loaded.name).expanduser())
     except OSError:
         return False
+
+
+def _identity_before(plan: CellPlan, before: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What a cell was begun with; of one that does not record it, what its rollouts show."""
+    known = recorded_identity(before.get("measured_with", {}))
+    if known or not before:
+        return known
+    try:
+        with (plan.folder(out) / GENERATIONS).open(encoding="utf-8") as opened:
+            lines = map(json.loads, opened)
+            first = next(lines)
+            dose = takewhile(lambda line: line["alpha"] == first["alpha"], lines)
+            return shown_identity(chain([first], dose))
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return {}  # whoever reads the file for its content says what is wrong with it
+
+
+def _ends_before(plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised) -> frozenset[int]:
+    """End tokens of a cell that records none: the end of a turn did not count when it was begun."""
+    named = chat.named_eos_ids(loaded.model, loaded.tokenizer)
+    for token in sorted(tokenised.eos_ids - named):
+        text = loaded.tokenizer.decode([token])
+        log.warning("%s: goes on as it was begun, when %s ended no rollout", plan.run_id, text)
+    return named
 
 
 def _refuse_other_inputs(plan: CellPlan, inputs: Inputs, before: dict[str, Any], out: Path) -> None:

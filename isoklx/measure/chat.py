@@ -7,14 +7,14 @@ nothing added: a template writes the special tokens itself. A model without one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.answers import AnswerIds
 from isoklx.measure.prompts import InputFile, Question
+from isoklx.measure.templates import Turn, chat_template, pieces, render
 
 ASK = '{"choice": true/false}'
 """What the user says at a fork: the form of an answer. Short, for every fork reads it."""
@@ -34,12 +34,12 @@ SPELLINGS = {
 }
 """The forms in which each answer is counted where it is a single token."""
 
-_DAY = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
-_MARK = "ANSWER"
-
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """Token ids of a prompt, up to where the assistant begins to speak.
+
+    That is the template's generation prompt: a thought or a channel that it leaves to the model is
+    part of the rollout.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     MeasureError
         If the template refuses the conversation.
     """
-    if tokenizer.chat_template is None:
+    if chat_template(tokenizer) is None:
         return _plain_ids(tokenizer, f"User: {prompt}\nAssistant:")
-    return _ids(tokenizer, _render(tokenizer, [_user(prompt)], add_generation_prompt=True))
+    return _ids(tokenizer, render(tokenizer, [("user", prompt)], add_generation_prompt=True))
 
 
 def answered_ids(
@@ -91,21 +91,22 @@ def answered_ids(
     content = answer.strip()
     if prompt is None:
         return _plain_ids(tokenizer, content)
-    if tokenizer.chat_template is None:
+    if chat_template(tokenizer) is None:
         return _plain_ids(tokenizer, f"User: {prompt}\nAssistant: {content}")
-    text = _render(tokenizer, [_user(prompt), _assistant(content)])
-    found = text.rfind(content)
-    if found < 0:
+    text = render(tokenizer, [("user", prompt), ("assistant", content)])
+    around = pieces(tokenizer, [("user", prompt), ("assistant", None)])
+    if len(around) != 2 or text != content.join(around):
         raise MeasureError(f"the chat template changes the answer {_brief(content)}")
-    return _ids(tokenizer, text if closed else text[: found + len(content)])
+    return _ids(tokenizer, text if closed else around[0] + content)
 
 
 def tail_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids that ask for a verdict, wherever a rollout has got to.
 
     By a chat template: the end of the assistant's turn, a turn of the user that asks, and the
-    beginning of an answer, with thinking switched off or closed. Without one the beginning of an
-    answer alone, on a new line.
+    beginning of an answer where the template writes an assistant's content. Where its generation
+    prompt differs from that by a thought alone, thinking is switched off, or the thought closed.
+    Without a template the beginning of an answer alone, on a new line.
 
     Parameters
     ----------
@@ -122,16 +123,14 @@ def tail_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     MeasureError
         If the template does not write an answer that was given before.
     """
-    if tokenizer.chat_template is None:
+    if chat_template(tokenizer) is None:
         return _ids(tokenizer, f"\n{PREFIX}")
-    turns = [_user("?"), _assistant(_MARK), _user(ASK)]
-    text = _render(tokenizer, turns, add_generation_prompt=True, enable_thinking=False)
-    _, marked, tail = text.rpartition(_MARK)
-    if not marked:
+    turns: list[Turn] = [("user", "?"), ("assistant", None), ("user", ASK)]
+    generated = pieces(tokenizer, turns, add_generation_prompt=True, enable_thinking=False)
+    written = pieces(tokenizer, [*turns, ("assistant", None)], enable_thinking=False)
+    if len(generated) != 2 or len(written) != 3:
         raise MeasureError("the chat template leaves out what the assistant has said before")
-    # A template that always opens a thought has it closed here, as others close it themselves.
-    closing = f"\n{CLOSE}\n\n" if is_thinking(tail) else ""
-    return _ids(tokenizer, f"{tail}{closing}{PREFIX}")
+    return _ids(tokenizer, f"{_answer_begins(generated[1], written[1])}{PREFIX}")
 
 
 def answer_ids(tokenizer: PreTrainedTokenizerBase) -> AnswerIds:
@@ -161,7 +160,62 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase) -> AnswerIds:
 
 
 def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens that end a rollout, by the model's own settings and its tokenizer's.
+    """Return the tokens that end a rollout: those that are named, and the end of a turn.
+
+    Parameters
+    ----------
+    model, tokenizer
+        As in :func:`named_eos_ids` and :func:`turn_end_id`.
+
+    Returns
+    -------
+    frozenset of int
+        Empty if nothing ends a rollout but its window.
+
+    Raises
+    ------
+    MeasureError
+        If the template refuses the conversation.
+    """
+    turn_end = turn_end_id(tokenizer)
+    return named_eos_ids(model, tokenizer) | (set() if turn_end is None else {turn_end})
+
+
+def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the special token by which the chat template ends an assistant's turn.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerBase
+        Its template may leave the last turn open; then the token that begins the next turn counts.
+
+    Returns
+    -------
+    int or None
+        The token that follows the content, with nothing but space between them; None if it is not
+        a special token, or there is no template.
+
+    Raises
+    ------
+    MeasureError
+        If the template refuses the conversation.
+    """
+    if chat_template(tokenizer) is None:
+        return None
+    turns: list[Turn] = [("user", "?"), ("assistant", None)]
+    last = pieces(tokenizer, turns)[-1]
+    closing = last if last.strip() else pieces(tokenizer, [*turns, ("user", "?")])[-1]
+    added = tokenizer.added_tokens_decoder
+    for token in _ids(tokenizer, closing):
+        if token in added and added[token].special:
+            return token
+        if str(tokenizer.decode([token])).strip():
+            break
+    return None
+
+
+def named_eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Return the tokens that a model's configuration and its tokenizer name as the end of a text.
 
     Parameters
     ----------
@@ -173,7 +227,6 @@ def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
     Returns
     -------
     frozenset of int
-        Empty where nothing ends a rollout but its window.
     """
     named = [
         getattr(model.generation_config, "eos_token_id", None),
@@ -269,57 +322,45 @@ def is_thinking(text: str) -> bool:
 
 def thinking_at(
     tokenizer: PreTrainedTokenizerBase,
-    prompt: Sequence[int],
-    token_ids: Sequence[int],
-    forks: Iterable[int],
-) -> list[bool | None]:
-    """Whether a rollout was within a thought at its forks.
+    token_ids: Sequence[Sequence[int]],
+    forks: Sequence[int],
+) -> list[list[bool | None]]:
+    """Tell whether rollouts were within a thought at their forks.
 
     Parameters
     ----------
     tokenizer : PreTrainedTokenizerBase
-        Which decodes them.
-    prompt, token_ids : list of int
-        Token ids of the prompt and of what was generated.
+        Its chat template may open the thought; what the user says opens none.
+    token_ids : list of list of int
+        Generated tokens of each rollout.
     forks : list of int
         Numbers of generated tokens.
 
     Returns
     -------
-    list of bool or None
-        One per fork; None past the rollout's end.
+    list of list of bool or None
+        One per rollout and fork; None past the rollout's end.
     """
+    opening = ""
+    if chat_template(tokenizer) is not None:
+        opening = pieces(tokenizer, [("user", None)], add_generation_prompt=True)[-1]
     return [
-        is_thinking(str(tokenizer.decode([*prompt, *token_ids[:fork]])))
-        if fork <= len(token_ids)
-        else None
-        for fork in forks
+        [
+            is_thinking(opening + str(tokenizer.decode(list(ids[:fork]))))
+            if fork <= len(ids)
+            else None
+            for fork in forks
+        ]
+        for ids in token_ids
     ]
 
 
-def _user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
-
-
-def _assistant(content: str) -> dict[str, str]:
-    return {"role": "assistant", "content": content}
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], **options: Any) -> str:
-    """Let the chat template write a conversation, on a day that is always the same."""
-    from jinja2 import TemplateError
-
-    template = tokenizer.get_chat_template()
-    if "strftime_now" in template:
-        template = _DAY + template
-    try:
-        text = tokenizer.apply_chat_template(
-            turns, chat_template=template, tokenize=False, **options
-        )
-    except TemplateError as error:
-        raise MeasureError(f"the chat template refuses the conversation: {error}") from error
-    assert isinstance(text, str)
-    return text
+def _answer_begins(generated: str, written: str) -> str:
+    """The text up to an assistant's content: as written, or as generated with a closed thought."""
+    if generated.startswith(written) and OPEN in generated[len(written) :]:
+        # A template that always opens a thought has it closed here, as others close it themselves.
+        return f"{generated}\n{CLOSE}\n\n" if is_thinking(generated) else generated
+    return written
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

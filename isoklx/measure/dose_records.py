@@ -58,10 +58,7 @@ class DoseRollouts:
     def answers(self, tokenizer: PreTrainedTokenizerBase, ids: AnswerIds) -> dict[str, Any]:
         """What `isoklx.write_cell` takes of rollouts from questions."""
         top = self.rollouts.top_id
-        thinking = [
-            thinking_at(tokenizer, prompt, tokens, self.forks)
-            for prompt, tokens in zip(self._repeated(), self.rollouts.token_ids, strict=True)
-        ]
+        thinking = thinking_at(tokenizer, self.rollouts.token_ids, self.forks)
         shown = np.array([[_text(tokenizer, each) for each in row] for row in top], object)
         label = np.full(top.shape, None, object)
         label[np.isin(top, ids.true_ids)] = "true"
@@ -97,9 +94,6 @@ class DoseRollouts:
     def _by_dose(self, values: Any) -> Any:
         values = np.asarray(values)
         return values.reshape(len(self.alphas), len(self.prompts), *values.shape[1:])
-
-    def _repeated(self) -> list[Sequence[int]]:
-        return list(self.prompts) * len(self.alphas)
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, token: int) -> str | None:

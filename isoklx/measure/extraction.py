@@ -116,11 +116,7 @@ def activations(
         raise UsageError(f"token {token!r} is none of {', '.join(TOKENS)}")
     if not pairs:
         raise UsageError("there are no pairs to find a direction from")
-    sequences = [
-        answered_ids(tokenizer, pair.prompt, answer, closed=token == "last")
-        for pair in pairs
-        for answer in (pair.positive, pair.negative)
-    ]
+    sequences = pair_ids(tokenizer, pairs, token)
     context = context_length(model)
     longest = max(range(len(sequences)), key=lambda row: len(sequences[row]))
     if context is not None and len(sequences[longest]) > context:
@@ -133,6 +129,36 @@ def activations(
         positive={layer: rows[0::2] for layer, rows in states.items()},
         negative={layer: rows[1::2] for layer, rows in states.items()},
     )
+
+
+def pair_ids(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], token: str
+) -> list[list[int]]:
+    """Token ids of both answers of each pair, up to the token at which its state is read.
+
+    Parameters
+    ----------
+    tokenizer, pairs, token
+        As in :func:`extract`.
+
+    Returns
+    -------
+    list of list of int
+        The positive and the negative answer of the first pair, then those of the next.
+
+    Raises
+    ------
+    MeasureError
+        If the chat template will not write an answer; the message names the pair.
+    """
+    found = []
+    for number, pair in enumerate(pairs, start=1):
+        try:
+            for answer in (pair.positive, pair.negative):
+                found.append(answered_ids(tokenizer, pair.prompt, answer, closed=token == "last"))
+        except MeasureError as error:
+            raise MeasureError(f"pair {number}: {error}") from error
+    return found
 
 
 def steering_of(states: Activations, method: str) -> Steering:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partialmethod
@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.blocks import refuse_other_outputs
+from isoklx.measure.identity import model_identity
 
 CONFIG = "config.json"
 """What every model has but those in GGUF files."""
@@ -50,16 +51,17 @@ class LoadedModel:
         In evaluation mode, without gradients.
     tokenizer : PreTrainedTokenizerBase
         Its own.
+    commit : str or None
+        The commit that a hub served.
+    identity : dict of str
+        Of weights and configuration, by content.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-
-    @property
-    def commit(self) -> str | None:
-        """The commit that a hub served, where it is known."""
-        return getattr(self.model.config, "_commit_hash", None)
+    commit: str | None
+    identity: Mapping[str, str]
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -102,11 +104,19 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
             if not Path(source).exists():
                 _ask_hub(source)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=precision, **options)
+            loading: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype=precision, output_loading_info=True, **options
+            )
+            model, report = loading
+            commit = getattr(model.config, "_commit_hash", None)
+            identity = model_identity(source, options.get("gguf_file"), commit)
     except Exception as error:  # each architecture, and each library below, has its own
         # What transformers says is a page; its first line has the reason.
         here = "" if Path(source).exists() else "is no folder, and "
         raise MeasureError(f"{name}: {here}cannot be loaded: {_first_line(error)}") from error
+    if absent := sorted(report["missing_keys"]):
+        lack = f"its files lack {absent[0]}, {len(absent)} of its weights in all"
+        raise MeasureError(f"{name}: {lack}: they would be random")
     try:
         model = model.to(where)
     except RuntimeError as error:  # torch.OutOfMemoryError is one
@@ -120,7 +130,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
         raise MeasureError(f"{name}: does not fit on {where}: {_first_line(error)}") from error
     except Exception as error:  # of whatever the architecture's own code raises
         raise MeasureError(f"{name}: {_first_line(error)}") from error
-    return LoadedModel(name, model, tokenizer)
+    return LoadedModel(name, model, tokenizer, commit, identity)
 
 
 @contextmanager

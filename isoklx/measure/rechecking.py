@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def recheck(
     DataFrame
         One row per rollout: ``kind``, ``alpha``, ``prompt``, ``tokens``, and the largest
         differences from what the cell has in ``kl`` (nats), ``pmass`` and ``p_true``; NaN where
-        there is nothing to compare, infinity where one of the two is no number, or absent.
+        there is nothing to compare, infinity where one of the two is no number, or absent. Its
+        ``attrs["other"]`` names what is not as it was recorded of model and vector, "" if nothing.
 
     Raises
     ------
@@ -75,7 +77,8 @@ def recheck(
         When `samples` is below 1, `cell` is no cell, its model is not where it was and `model` does
         not say where it is, or torch is not installed.
     CellError
-        When a file is absent or cannot be read, or a coefficient is not what its dose stands for.
+        When a file is absent or cannot be read, a coefficient is not what its dose stands for, or
+        the prompts of a dose are others than the cell was begun with.
     MeasureError
         When the model cannot be loaded.
 
@@ -88,10 +91,12 @@ def recheck(
     need("torch", "recheck", extra="run")
     import pandas as pd
 
+    from isoklx.measure.identity import difference, recorded_identity
     from isoklx.measure.loading import load_model, quiet
 
     folder = Path(cell).expanduser()
     recorded = _Recorded.read(folder)
+    recorded.refuse_other_prompts()
     name = model or recorded.calib["model"]
     try:
         loaded = load_model(name, device=device, dtype=recorded.measured_with["dtype"])
@@ -111,6 +116,8 @@ def recheck(
     if found.empty:
         raise CellError(folder, GENERATIONS, "holds no rollout")
     found.attrs["dtype"] = recorded.measured_with["dtype"]
+    model_differs = difference(recorded_identity(recorded.measured_with), loaded.identity)
+    found.attrs["other"] = model_differs or recorded.vector_differs()
     return found
 
 
@@ -154,6 +161,28 @@ class _Recorded:
         found: dict[str, Any] = self.calib["measured_with"]
         return found
 
+    def refuse_other_prompts(self) -> None:
+        """Raise CellError if a dose was given other token ids than the cell was begun with."""
+        from isoklx.measure.identity import difference, recorded_identity, shown_identity
+
+        begun = recorded_identity(self.measured_with)
+        for alpha, lines in groupby(self.lines, key=lambda line: line["alpha"]):
+            shown = shown_identity(lines)
+            if found := difference(begun, shown):
+                raise CellError(self.folder, GENERATIONS, f"alpha {alpha:g} was given {found}")
+            begun = {**shown, **begun}
+
+    def vector_differs(self) -> str:
+        """Say that vector.safetensors is not the one that was recorded; else nothing."""
+        from safetensors.numpy import load_file
+
+        from isoklx.cells.vector_file import vectors_sha256
+
+        tensors = load_file(str(self.folder / VECTOR))
+        now = vectors_sha256({_layer(name): vector for name, vector in tensors.items()})
+        then = self.measured_with.get("sha256", {}).get("vector", now)
+        return "" if then == now else f"another vector (then {then[:12]}, now {now[:12]})"
+
     def generations(self, kind: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["kind"] == kind]
 
@@ -189,6 +218,10 @@ def _rollout(line: dict[str, Any], c_star: float) -> dict[str, Any]:
         stands_for = f"alpha {line['alpha']:g} and a c_star of {c_star:g}"
         raise ValueError(f"has the coefficient {line['coeff']:g} at {stands_for}")
     return line
+
+
+def _layer(tensor: str) -> int:
+    return int(tensor.removeprefix("layer").removesuffix(".v"))
 
 
 def _spread(lines: Sequence[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
@@ -245,7 +278,7 @@ class _Plain:
         self._true = recorded.measured_with["true_ids"]
         self._false = recorded.measured_with["false_ids"]
         self._vectors = {
-            int(name.removeprefix("layer").removesuffix(".v")): vector.float()
+            _layer(name): vector.float()
             for name, vector in load_file(str(recorded.folder / VECTOR)).items()
         }
 

@@ -29,8 +29,8 @@ log = logging.getLogger("isoklx.measure")
 _ONE = threading.Lock()
 """Held while a cell is made: two of them at once in a process would steer the same model."""
 
-_LAST: dict[tuple[str, str, str], LoadedModel] = {}
-"""The model that was loaded last, by what was asked for."""
+_LAST: dict[tuple[object, ...], LoadedModel] = {}
+"""The model that was loaded last, by what was asked for and the state of its files."""
 
 Made = tuple[CellPlan, IsoklxError | None]
 """A cell, and why it is not complete."""
@@ -230,12 +230,15 @@ def make_planned(
 
 def _loaded(name: str, device: str, dtype: str) -> LoadedModel:
     """The model that was loaded last, or another one in its place."""
+    from isoklx.measure.identity import files_now
     from isoklx.measure.loading import load_model
+    from isoklx.measure.tokenised import say_conventions
 
-    asked = (name, device, dtype)
+    asked = (name, device, dtype, files_now(name))
     if asked not in _LAST:
         _LAST.clear()  # first, as there may not be memory for two
         _LAST[asked] = load_model(name, device=device, dtype=dtype)
+        say_conventions(_LAST[asked])
     return _LAST[asked]
 
 

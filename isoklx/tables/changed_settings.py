@@ -18,6 +18,9 @@ MOST = 24
 
 ABSENT = "not recorded"
 
+IDENTITY = "identity."
+"""Begins the names of what `measured_with` identifies by content."""
+
 LENGTHS = {"prompt": "gen_len", "question": "gen_len_qa"}
 """The variables that say which prompts and questions a cell has."""
 
@@ -67,6 +70,15 @@ class CellSettings:
         text = str(self._ds["measured_with"].values[cell]) if "measured_with" in self._ds else ""
         return _flat(json.loads(text)) if text else {}
 
+    def identity(self, cell: int) -> Settings:
+        """Identities that `measured_with` records by content, such as "chat template"."""
+        recorded = self.recorded(cell)
+        return {
+            name.removeprefix(IDENTITY).replace("_", " "): value
+            for name, value in recorded.items()
+            if name.startswith(IDENTITY)
+        }
+
     def texts(self, cell: int) -> list[str] | None:
         """The prompts themselves, None unless each of them is known."""
         if "prompt_text" not in self._ds:
@@ -92,16 +104,22 @@ def changed_settings(
     -------
     dict
         What each setting was in `a` and in `b`, by name; those that `measured_with` holds by their
-        path in it. Where only one of them has any, that is one difference, not as many as it holds.
+        path in it, and of identities the last part. Where only one of them has any of
+        `measured_with` or of identities, that is one difference, not as many as it holds.
     """
     known, recorded = (a.known(i), b.known(j)), (a.recorded(i), b.recorded(j))
     if bool(recorded[0]) != bool(recorded[1]):
-        said = ("recorded" if recorded[0] else ABSENT, "recorded" if recorded[1] else ABSENT)
-        return _differing(*known) | {"measured_with": said}
+        return _differing(*known) | {"measured_with": _recorded_in(*recorded)}
     # What is known of the numbers themselves was not always recorded in the same words.
-    return _differing(*known) | {
-        name: values for name, values in _differing(*recorded).items() if name not in known[0]
+    differing = _differing(*known) | {
+        name: values
+        for name, values in _differing(*recorded).items()
+        if name not in known[0] and not name.startswith(IDENTITY)
     }
+    identities = a.identity(i), b.identity(j)
+    if bool(identities[0]) != bool(identities[1]):
+        return differing | {"identity": _recorded_in(*identities)}
+    return differing | _differing(*identities)
 
 
 def same_prompts(metric: str, a: CellSettings, i: int, b: CellSettings, j: int) -> str:
@@ -126,6 +144,10 @@ def same_prompts(metric: str, a: CellSettings, i: int, b: CellSettings, j: int) 
     if None not in hashes:
         return "same hash" if hashes[0] == hashes[1] else "different"
     return "same number"
+
+
+def _recorded_in(a: Settings, b: Settings) -> tuple[str, str]:
+    return "recorded" if a else ABSENT, "recorded" if b else ABSENT
 
 
 def _differing(a: Settings, b: Settings) -> dict[str, tuple[str, str]]:

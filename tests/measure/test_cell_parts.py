@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
 
+from isoklx.errors import UsageError
+from isoklx.measure.cell_parts import prepared
 from isoklx.measure.memory import rows_that_fit
-from tests.measure.prepared_cells import cell, tiny
+from tests.measure.prepared_cells import cell, parts, tiny
+
+CELL = "tiny_mean_diff_s0_w8"
 
 
 def recorded(path: Path, batch: object) -> None:
@@ -31,6 +36,12 @@ def test_all_that_decides_the_numbers_is_recorded(tmp_path: Path) -> None:
     assert with_["action"] == "add"
     assert with_["layers"] == [calib["layer"]] == [2]
     assert {"isoklx", "torch", "transformers", "dtype", "device", "attention"} <= set(with_)
+    assert with_["end_ids"] == [1]
+    assert with_["identity"].keys() == {
+        *("weights", "config", "chat_template", "suffix_ids"),
+        *("prompt_ids", "calib_prompt_ids", "question_ids", "pair_ids"),
+    }
+    assert with_["identity"]["chat_template"] == "none"
     assert with_["sha256"].keys() == {*("pairs", "prompts", "calib_prompts", "questions", "vector")}
 
 
@@ -49,6 +60,24 @@ def test_how_the_rows_of_a_vector_file_were_numbered_is_recorded(
     # A cell that was begun before it was recorded goes on without.
     recorded(tmp_path / "out" / made.plan.run_id / "calib.json", 4)
     assert "vector_rows" not in cell(tmp_path, **options).calib["measured_with"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_same_content_keeps_the_name_and_commit_that_a_cell_was_begun_with(
+    tmp_path: Path, same: bool
+) -> None:
+    plan, inputs, _ = parts(tmp_path)
+    begun = replace(tiny(), name="org/tiny", commit="a" * 40)
+    calib = prepared(plan, begun, inputs, tmp_path / "out").calib
+    (tmp_path / "out" / CELL).mkdir(parents=True)
+    (tmp_path / "out" / CELL / "calib.json").write_text(json.dumps(calib))
+    identity = tiny().identity if same else {**tiny().identity, "weights": "sha256:0"}
+    later = replace(tiny(), commit="b" * 40, identity=identity)
+    if same:
+        assert prepared(plan, later, inputs, tmp_path / "out").calib == calib
+        return
+    with pytest.raises(UsageError, match=r"was begun with other weights \(then .*, now sha256:0\)"):
+        prepared(plan, later, inputs, tmp_path / "out")
 
 
 def test_a_batch_is_what_is_asked_for_or_else_what_fits(tmp_path: Path) -> None:

@@ -13,25 +13,35 @@ pytest.importorskip("transformers", reason="needs the extra `run`")
 from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.chat import (
     ASK,
+    PREFIX,
     answer_ids,
     answered_ids,
     context_length,
     encode_prompts,
     eos_ids,
+    named_eos_ids,
     prompt_ids,
     tail_ids,
     thinking_at,
+    turn_end_id,
 )
 from isoklx.measure.prompts import InputFile, Question
 from tests.measure.tokenizers_of_characters import (
     ALWAYS,
     BEGUN,
+    CHANNELS,
     CHATML,
     DATED,
+    GEMMA,
     LAST_ONLY,
+    LEFT_OPEN,
+    LLAMA,
+    MISTRAL,
+    PLAIN,
     REFUSING,
     SHOUTING,
     SWITCHED,
+    THOUGHTFUL,
     tokenizer_of_characters,
 )
 
@@ -125,6 +135,41 @@ def test_an_answer_that_stands_in_its_prompt_too_is_found_where_it_is_given() ->
     assert tokenizer.decode(answered_ids(tokenizer, "Yes", "Yes")).endswith("assistant\nYes")
 
 
+BEFORE = {
+    CHATML: "<|im_start|>user\nIs it?<|im_end|>\n<|im_start|>assistant\n",
+    LLAMA: "<s><|start_header_id|>user<|end_header_id|>\n\nIs it?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    GEMMA: "<s><start_of_turn>user\nIs it?<end_of_turn>\n<start_of_turn>model\n",
+    MISTRAL: "<s>[INST] Is it? [/INST] ",
+    CHANNELS: "<|start|>user<|message|>Is it?<|end|><|start|>assistant<|channel|>final<|message|>",
+    PLAIN: "user: Is it?\n\nassistant: ",
+}
+"""What each template writes before an answer, spelt out."""
+
+LETTERS = ("y", "n", "T", "F", "N", "i", "s", "?", "end", "turn", "of", "final", "Answer0")
+"""Answers that the templates' own words hold as well."""
+
+
+@pytest.mark.parametrize("answer", LETTERS)
+@pytest.mark.parametrize("template", BEFORE)
+def test_the_end_of_an_answer_is_its_own_last_token_and_none_of_the_tags(
+    template: str, answer: str
+) -> None:
+    tokenizer = tokenizer_of_characters(template)
+    before = tokenizer(BEFORE[template], add_special_tokens=False)["input_ids"]
+    letters = [tokenizer.convert_tokens_to_ids(letter) for letter in answer]
+    assert answered_ids(tokenizer, "Is it?", answer) == [*before, *letters]
+
+
+def test_a_prompt_may_hold_whatever_an_answer_is_marked_by() -> None:
+    tokenizer = tokenizer_of_characters(CHATML)
+    ids = answered_ids(tokenizer, "Answer0 or Answer1?", "n")
+    assert ids == [
+        *prompt_ids(tokenizer, "Answer0 or Answer1?"),
+        tokenizer.convert_tokens_to_ids("n"),
+    ]
+
+
 def test_answers_without_a_template_and_plain_texts_are_not_ended() -> None:
     tokenizer = tokenizer_of_characters(adds="<s> $A </s>")
     answered = answered_ids(tokenizer, "Is it?", "It is.")
@@ -140,6 +185,79 @@ def test_a_template_that_will_not_do_is_said_in_one_line() -> None:
         answered_ids(tokenizer_of_characters(SHOUTING), "Is it?", "It is.")
     with pytest.raises(MeasureError, match="leaves out what the assistant has said"):
         tail_ids(tokenizer_of_characters(LAST_ONLY))
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ("upper", "It is."),
+        ("lower", "It is."),
+        ("replace('\n\n', '\n')", "It is.\n\nIt is."),
+        ("truncate(8, leeway=0)", "It is so, ever."),
+    ],
+)
+def test_a_template_that_changes_an_answer_is_refused(change: str, answer: str) -> None:
+    tokenizer = tokenizer_of_characters(
+        CHATML.replace("{{ m.content }}", f"{{{{ m.content | {change} }}}}")
+    )
+    with pytest.raises(MeasureError, match="the chat template changes the answer 'It is"):
+        answered_ids(tokenizer, "Is it?", answer)
+
+
+@pytest.mark.parametrize("template", [LLAMA, GEMMA])
+def test_a_template_that_strips_answers_keeps_their_last_token(template: str) -> None:
+    tokenizer = tokenizer_of_characters(template)
+    ids = answered_ids(tokenizer, "Is it?", "\n n \n")
+    assert tokenizer.decode(ids) == f"{BEFORE[template]}n"
+
+
+@pytest.mark.parametrize(
+    ("template", "between"),
+    [
+        (
+            CHANNELS,
+            f"<|end|><|start|>user<|message|>{ASK}<|end|><|start|>assistant<|channel|>final",
+        ),
+        (THOUGHTFUL, ASKED),
+        (MISTRAL, f"</s>[INST] {ASK} [/INST]"),
+    ],
+)
+def test_the_answer_of_a_fork_stands_where_the_template_writes_an_answer(
+    template: str, between: str
+) -> None:
+    before_content = {
+        CHANNELS: "<|message|>",
+        THOUGHTFUL: "<think>\n\n</think>\n\n",
+        MISTRAL: " ",
+    }[template]
+    tokenizer = tokenizer_of_characters(template)
+    assert tokenizer.decode(tail_ids(tokenizer)) == f"{between}{before_content}{PREFIX}"
+
+
+def test_a_rollout_begins_with_the_generation_prompt_and_chooses_its_channel() -> None:
+    tokenizer = tokenizer_of_characters(CHANNELS)
+    said = tokenizer.decode(prompt_ids(tokenizer, "Is it?"))
+    assert said == "<|start|>user<|message|>Is it?<|end|><|start|>assistant"
+
+
+def test_of_several_templates_the_default_or_the_only_one_writes() -> None:
+    expected = prompt_ids(tokenizer_of_characters(CHATML), "Is it?")
+    for templates in ({"default": CHATML, "rag": PLAIN}, {"rag": CHATML}):
+        tokenizer = tokenizer_of_characters()
+        tokenizer.chat_template = templates
+        assert prompt_ids(tokenizer, "Is it?") == expected
+    tokenizer.chat_template = {"tool_use": CHATML, "rag": CHATML}
+    with pytest.raises(MeasureError) as error:
+        prompt_ids(tokenizer, "Is it?")
+    assert str(error.value) == (
+        "the tokenizer has the chat templates rag, tool_use and no default: save the one to use as"
+        " chat_template.jinja in the model's folder"
+    )
+
+
+def test_an_empty_template_is_none() -> None:
+    tokenizer = tokenizer_of_characters("")
+    assert tokenizer.decode(prompt_ids(tokenizer, "Is it?")) == "User: Is it?\nAssistant:"
 
 
 def test_every_single_token_spelling_of_an_answer_counts() -> None:
@@ -189,6 +307,38 @@ def test_every_token_that_model_or_tokenizer_names_ends_a_rollout(
     assert eos_ids(model, tokenizer_of_characters()) == named
 
 
+@pytest.mark.parametrize(
+    ("template", "special", "end"),
+    [
+        (CHATML, (), "<|im_end|>"),
+        (LLAMA, ("<|eot_id|>",), "<|eot_id|>"),
+        (LLAMA, (), None),
+        (MISTRAL, (), "</s>"),
+        (MISTRAL.replace("{{ eos_token }}", " {{ eos_token }}"), (), "</s>"),
+        (MISTRAL.replace("{{ eos_token }}", ". {{ eos_token }}"), (), None),
+        (LEFT_OPEN, ("<|user|>",), "<|user|>"),
+        (PLAIN, (), None),
+        (None, (), None),
+    ],
+)
+def test_the_special_token_that_ends_a_turn_of_the_template_ends_a_rollout(
+    template: str | None, special: tuple[str, ...], end: str | None
+) -> None:
+    tokenizer = tokenizer_of_characters(template, special=special)
+    expected = None if end is None else tokenizer.convert_tokens_to_ids(end)
+    assert turn_end_id(tokenizer) == expected
+    model = model_with(generation=7)
+    assert named_eos_ids(model, tokenizer) == {1, 7}
+    assert eos_ids(model, tokenizer) == {1, 7} | ({expected} - {None})
+
+
+def test_what_ends_the_last_turn_alone_is_the_end_and_not_what_ends_a_message() -> None:
+    closing = "{% if loop.last and not add_generation_prompt %}</s>{% else %}<|end|>{% endif %}"
+    template = CHANNELS.replace("<|end|>", closing)
+    tokenizer = tokenizer_of_characters(template, special=("<|end|>",))
+    assert turn_end_id(tokenizer) == tokenizer.eos_token_id
+
+
 def test_nothing_need_end_a_rollout() -> None:
     tokenizer = tokenizer_of_characters()
     tokenizer.eos_token = None
@@ -222,8 +372,16 @@ def test_questions_are_encoded_as_prompts_are() -> None:
 
 def test_a_fork_within_an_open_thought_is_noticed_wherever_the_thought_began() -> None:
     tokenizer = tokenizer_of_characters(ALWAYS)
-    prompt = prompt_ids(tokenizer, "Is it?")
     said = tokenizer("Hm.</think>Yes", add_special_tokens=False)["input_ids"]
-    assert thinking_at(tokenizer, prompt, said, [0, 3, 4, 7, 8]) == [True, True, False, False, None]
-    plain = prompt_ids(tokenizer_of_characters(CHATML), "Is it?")
-    assert thinking_at(tokenizer, plain, said, [0, 3]) == [False, False]
+    forks = [0, 3, 4, 7, 8]
+    assert thinking_at(tokenizer, [said], forks) == [[True, True, False, False, None]]
+    plain = tokenizer_of_characters(CHATML)
+    assert thinking_at(plain, [said, said[:2]], [0, 3]) == [[False, False], [False, None]]
+    begun = plain("Hm.<think>Yes", add_special_tokens=False)["input_ids"]
+    assert thinking_at(plain, [begun], [3, 4]) == [[False, True]]
+
+
+def test_a_thought_that_the_user_speaks_of_is_none() -> None:
+    tokenizer = tokenizer_of_characters(CHATML.replace("{% for", "Say <think> first.{% for"))
+    assert thinking_at(tokenizer, [[9, 9]], [0, 2]) == [[False, False]]
+    assert thinking_at(tokenizer_of_characters(), [[9, 9]], [0, 2]) == [[False, False]]

@@ -62,6 +62,21 @@ def test_a_model_whose_blocks_cannot_be_steered_is_refused_before_it_is_used(
     )
 
 
+def test_a_model_whose_files_lack_weights_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = shutil.copytree(TINY, tmp_path / "tiny")
+    weights = load_file(model / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    del weights[name]
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(MeasureError) as error:
+        load_model(str(model))
+    assert str(error.value) == (
+        f"{model}: its files lack {name}, 1 of its weights in all: they would be random"
+    )
+
+
 def test_what_transformers_says_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
     load_model(str(TINY))
     assert capfd.readouterr() == ("", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
+
+from safetensors.torch import load_file, save_file
 
 import isoklx
 from isoklx.cli.main import main
@@ -110,7 +113,6 @@ KL, FIRST = "per_prompt_per_t_kl", ("0.0", 0)
         ("pmass.json", setting("pmass", *FIRST, 0, to=0.5), "pmass"),
         ("pmass.json", setting("p_true", *FIRST, 0, to=0.99), "p_true"),
         ("gens.jsonl", other_token, "kl"),
-        ("gens.jsonl", setting("prompt_idx", to=1), "kl"),
         ("calib.json", setting("measured_with", "true_ids", to=[10]), "pmass"),
     ],
 )
@@ -129,10 +131,55 @@ def test_a_wrong_number_is_caught(
     assert said.err == f"isoklx recheck: {cell}: does not agree with what was computed again\n"
 
 
-def test_another_vector_is_caught(cell: Path, root: Path) -> None:
+def test_another_vector_is_caught_and_named(
+    cell: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = "vector.safetensors"
     shutil.copyfile(root / "mixtral_mean_diff_s0_w6" / name, cell / name)
     assert recheck(cell).kl.max() > 1e-3
+    assert main(["recheck", str(cell)]) == 1
+    cause = r"computed again: it was computed with another vector \(then \w{12}, now \w{12}\)\n$"
+    assert re.search(cause, capsys.readouterr().err)
+
+
+def test_other_weights_are_named_as_the_cause_where_numbers_differ(
+    cell: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shutil.copytree(root.parent / "models" / "llama", tmp_path / "llama")
+    words = ["recheck", str(cell), "--samples", "1", "--model", str(model)]
+    assert main(words) == 0
+    assert "agree, though" not in capsys.readouterr().out
+    path = model / "model.safetensors"
+    weights = load_file(path)
+    save_file(weights, path, {"format": "pt", "of": "a later version"})
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "the numbers agree, though computed with other weights (then sha256:" in said
+    save_file({name: 2 * each for name, each in weights.items()}, path, {"format": "pt"})
+    assert main(words) == 1
+    assert re.search(
+        r"does not agree with what was computed again: it was computed with other weights "
+        r"\(then sha256:\w{16}, now sha256:\w{16}\)\n$",
+        capsys.readouterr().err,
+    )
+
+
+def without_identities(calib: dict[str, Any]) -> None:
+    del calib["measured_with"]["identity"], calib["measured_with"]["end_ids"]
+
+
+def test_doses_of_two_kinds_of_prompt_are_caught_with_and_without_identities(cell: Path) -> None:
+    def other_prompt(line: dict[str, Any]) -> None:
+        if line["alpha"] == 1 and line["kind"] == "eval":
+            line["prompt_ids"] = line["prompt_ids"][1:]
+
+    assert recheck(cell).attrs["other"] == ""
+    changed(cell, "calib.json", without_identities)
+    assert recheck(cell).attrs["other"] == ""
+    changed(cell, "gens.jsonl", other_prompt)
+    message = r"gens\.jsonl: alpha 1 was given other token ids of its prompts \(then sha256:"
+    with pytest.raises(CellError, match=message):
+        recheck(cell)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +187,7 @@ def test_another_vector_is_caught(cell: Path, root: Path) -> None:
     [
         ("gens.jsonl", setting("coeff", to=3.0), "line 1: has the coefficient 3 at alpha 0 and a"),
         ("gens.jsonl", lambda line: line.pop("token_ids"), "line 1: has no 'token_ids'"),
+        ("gens.jsonl", setting("prompt_idx", to=1), "alpha 0 was given other token ids of its pro"),
         ("calib.json", lambda calib: calib.pop("measured_with"), "was not made by isoklx run"),
     ],
 )

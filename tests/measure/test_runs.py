@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ pytest.importorskip("transformers", reason="needs the extra run")
 import isoklx
 from isoklx.cells.claim import claimed
 from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
-from isoklx.measure import cell_making, cell_parts, recheck, run
+from isoklx.measure import cell_making, cell_parts, recheck, run, runs
 from isoklx.measure.selftests import SelfTests, self_test
 from tests.measure.small_runs import contents, small
 from tests.models.saved_models import saved_model
@@ -294,15 +295,32 @@ def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
         "c_star",
         "complete",
     ]
-    for line, start in zip(caplog.messages, starts, strict=True):
+    first, *others = caplog.messages
+    assert first == f"{TINY}: no chat template: prompts are written as User:/Assistant:"
+    for line, start in zip(others, starts, strict=True):
         assert line.startswith(f"{CELL}: {start}")
+
+
+def test_how_prompts_are_written_is_said_once_of_a_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "isoklx.measure")
+    run(str(TINY), **small(tmp_path, alphas=(1.0,), method=("mean_diff", "pca")))
+    assert len([line for line in caplog.messages if "no chat template" in line]) == 1
 
 
 def test_a_model_that_does_not_answer_is_told_of_with_what_it_says_instead(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(str(saved_model("llama", tmp_path)), **small(tmp_path, target_kl=0.01))
-    (line,) = caplog.messages
+    model = saved_model("llama", tmp_path)
+    (cell,) = run(str(model), **small(tmp_path, target_kl=0.01))
+    ends, line = caplog.messages
+    assert ends == (
+        f"{model}: <|im_end|> ends a turn in the chat template, and neither model nor tokenizer "
+        "names it as an end token: a rollout ends with it"
+    )
+    # Of the tokenizer, of the model's configuration, and of the template.
+    assert calib_of(cell)["measured_with"]["end_ids"] == [1, 2, 3]
     assert "llama_mean_diff_s0_w8: pmass at alpha 0 is 0.0" in line
     assert "Likeliest instead: '" in line
     assert line.endswith(" times")
@@ -567,9 +585,140 @@ def test_a_model_is_the_same_by_whatever_name_its_folder_is_given(
     assert run("./tiny", **small(whole)) == [whole / "out" / CELL]
     assert contents(whole) == before
     (tmp_path / "tiny").unlink()
-    shutil.copytree(TINY, tmp_path / "tiny")  # which may have been changed
-    with pytest.raises(UsageError, match=r"model is '.*/models/tiny' there, and './tiny' here"):
-        run("./tiny", **small(whole))
+    shutil.copytree(TINY, tmp_path / "tiny")
+    assert run("./tiny", **small(whole)) == [whole / "out" / CELL]
+    assert contents(whole) == before
+
+
+def test_a_model_of_another_name_is_refused_by_its_name_where_no_content_is_recorded(
+    whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(TINY, tmp_path / "tiny")
+    older = older_cell(whole, tmp_path)
+    with pytest.raises(UsageError, match=r"model is '.*/models/tiny' there, and '.* here: "):
+        run(str(tmp_path / "tiny"), **{**small(tmp_path), "out": older.parent})
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+def with_a_template(model: Path) -> None:
+    (model / "chat_template.jinja").write_text(TEMPLATE)
+
+
+def with_other_weights(model: Path) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-2] + b"\x00\x01")
+
+
+def with_another_tokenizer(model: Path) -> None:
+    path = model / "tokenizer.json"
+    lower = {"normalizer": {"type": "Lowercase"}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **lower}))
+
+
+def with_another_end(model: Path) -> None:
+    path = model / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": [1, 7]}))
+
+
+def with_other_rounding(model: Path) -> None:
+    path = model / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rms_norm_eps": 1e-3}))
+
+
+CHANGES = [
+    (with_a_template, r"another chat template \(then none, now sha256:[0-9a-f]{16}\)"),
+    (with_other_weights, r"other weights \(then sha256:[0-9a-f]{16}, now sha256:[0-9a-f]{16}\)"),
+    (with_another_tokenizer, r"other token ids of its prompts \(then sha256:"),
+    (with_another_end, r"other tokens that end a rollout \(then \[1\], now \[1, 7\]\)"),
+    (with_other_rounding, r"another config\.json \(then sha256:"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_cell_is_not_continued_with_a_model_that_was_changed_under_its_name(
+    tmp_path: Path, change: Callable[[Path], None], message: str, kept: bool
+) -> None:
+    model = shutil.copytree(TINY, tmp_path / "tiny")
+    options = small(tmp_path, alphas=(0.0, 1.0), noquestions=True)
+    del options["questions"]
+    if kept:
+        with interrupted_at(2), pytest.raises(KeyboardInterrupt):
+            run(str(model), **options)
+    else:
+        run(str(model), **options)
+    change(model)
+    before = contents(tmp_path / "out")
+    cell, give = re.escape(str(tmp_path / "out" / CELL)), "give that, or write elsewhere"
+    for dry in (False, True):
+        with pytest.raises(UsageError, match=f"^{cell}: was begun with {message}.*: {give}$"):
+            run(str(model), **{**options, "alphas": (0.0, 1.0, 2.0)}, dry=dry)
+    assert contents(tmp_path / "out") == before
+
+
+def older_cell(whole: Path, folder: Path) -> Path:
+    """A cell as it was recorded before identities were."""
+    cell = shutil.copytree(whole / "out" / CELL, folder / "older" / CELL)
+    calib = calib_of(cell)
+    del calib["measured_with"]["identity"], calib["measured_with"]["end_ids"]
+    (cell / "calib.json").write_text(json.dumps(calib, indent=2))
+    return cell
+
+
+def test_a_cell_without_identities_is_continued_as_it_was_begun(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell = older_cell(whole, tmp_path)
+    before = calib_of(cell)
+    options = {**small(tmp_path, alphas=(0.0, 1.0, 2.0, 4.0)), "out": cell.parent}
+    assert run(str(TINY), **options) == [cell]
+    assert caplog.messages == []
+    assert calib_of(cell) == before
+    assert list(kl_of(cell)) == ["0.0", "1.0", "2.0", "4.0"]
+
+
+def test_a_cell_without_identities_is_not_continued_with_other_prompts(
+    whole: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(TINY, tmp_path / "tiny")
+    cell = older_cell(whole, tmp_path)
+    with_a_template(model)
+    with pytest.raises(UsageError, match="was begun with other token ids of its prompts"):
+        run(str(model), **{**small(tmp_path), "out": cell.parent})
+
+
+def test_a_cell_without_end_tokens_is_continued_with_those_that_ended_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = saved_model("llama", tmp_path)
+    options = small(tmp_path, target_kl=0.01, alphas=(1.0,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isoklx.measure.chat.turn_end_id", lambda _: None)
+        (cell,) = run(str(model), **options)
+    calib = calib_of(cell)
+    assert calib["measured_with"].pop("end_ids") == [1, 2]
+    del calib["measured_with"]["identity"]
+    (cell / "calib.json").write_text(json.dumps(calib, indent=2))
+    caplog.clear()
+    run(str(model), **{**options, "alphas": (1.0, 2.0)})
+    name = "llama_mean_diff_s0_w8"
+    assert f"{name}: goes on as it was begun, when <|im_end|> ended no rollout" in caplog.messages
+    assert "end_ids" not in calib_of(cell)["measured_with"]
+
+
+def test_a_process_that_lives_on_loads_a_model_again_when_its_files_have_changed(
+    tmp_path: Path,
+) -> None:
+    model = shutil.copytree(TINY, tmp_path / "tiny")
+    loaded = runs._loaded(str(model), "auto", "auto")
+    assert runs._loaded(str(model), "auto", "auto") is loaded
+    with_other_weights(model)
+    assert runs._loaded(str(model), "auto", "auto").identity != loaded.identity
 
 
 @contextmanager

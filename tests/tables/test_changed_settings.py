@@ -71,6 +71,23 @@ def test_what_one_recorded_alone_is_one_change():
     assert changes(recorded, sweep()) == {"measured_with": ("recorded", "not recorded")}
 
 
+def test_what_is_identified_by_content_is_named_in_words():
+    then = {"weights": "sha256:1", "chat_template": "none", "prompt_ids": "sha256:2"}
+    now = {"weights": "sha256:1", "chat_template": "sha256:3", "prompt_ids": "sha256:4"}
+    a, b = sweep(recorded={"identity": then}), sweep(recorded={"identity": now})
+    assert changes(a, b) == {
+        "chat template": ("none", "sha256:3"),
+        "prompt ids": ("sha256:2", "sha256:4"),
+    }
+
+
+def test_identities_that_one_recorded_alone_are_one_change():
+    identity = {"weights": "sha256:1", "chat_template": "none"}
+    a, b = sweep(recorded={"torch": "2"}), sweep(recorded={"torch": "2", "identity": identity})
+    assert changes(a, b) == {"identity": ("not recorded", "recorded")}
+    assert changes(b, a) == {"identity": ("recorded", "not recorded")}
+
+
 def test_what_the_numbers_show_is_not_listed_twice():
     a, b = sweep(recorded={"forks": [0, 8]}), sweep(recorded={"forks": [0, 8, 16]})
     assert changes(a, b) == {}

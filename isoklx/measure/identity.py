@@ -1,0 +1,191 @@
+"""Identity by content: the weights and configuration of a model, and token ids.
+
+A name says little about content: a folder can be replaced, a hub moves on to the next commit, and a
+file that arrives later changes every prompt. An identity is a short text that says by its prefix
+what was hashed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import (
+    CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+)
+from transformers.utils.hub import cached_file
+
+WHOLE = 10**9
+"""Bytes of weights up to which all of them are hashed, which takes seconds."""
+
+STRIDE, BLOCK = 2**20, 2**12
+"""Larger weights are sampled: so many bytes apart, so many bytes. 14 GB take 56 MB."""
+
+DIGITS = 16
+"""Hexadecimal digits of a hash that are kept."""
+
+WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+"""Files in the order in which transformers looks for weights."""
+
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+"""Files of what is added to the weights, where there is any."""
+
+INERT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+"""Keys of a configuration that decide no number, or are recorded by themselves."""
+
+
+def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[str, str]:
+    """Identify a model's weights and configuration.
+
+    Parameters
+    ----------
+    source : str
+        Folder, or name on a hub whose files are in the cache.
+    gguf : str or None
+        Name of the GGUF file in the folder that holds weights and configuration.
+    commit : str or None
+        Commit that the hub served.
+
+    Returns
+    -------
+    dict of str
+        "weights" and "config", as far as their files are there.
+    """
+    if gguf is not None:
+        return {"weights": weights_identity([Path(source) / gguf])}
+
+    def file(name: str) -> Path | None:
+        found = cached_file(
+            source,
+            name,
+            revision=commit,
+            local_files_only=True,
+            _raise_exceptions_for_missing_entries=False,
+        )
+        return None if found is None else Path(found)
+
+    identity = {}
+    config = file(CONFIG_NAME)
+    content = {} if config is None else json.loads(config.read_text(encoding="utf-8"))
+    named = content.get("transformers_weights")
+    first = next(filter(None, map(file, WEIGHTS if named is None else (named,))), None)
+    if first is not None:
+        files = [first, *map(file, ADAPTERS)]
+        if first.name.endswith(".index.json"):
+            shards = json.loads(first.read_text(encoding="utf-8"))["weight_map"].values()
+            files[:1] = map(file, sorted(set(shards)))
+        identity["weights"] = weights_identity([each for each in files if each is not None])
+    if config is not None:
+        identity["config"] = digest({k: v for k, v in content.items() if k not in INERT})
+    return identity
+
+
+def weights_identity(files: Sequence[Path]) -> str:
+    """Hash the content of weight files, one after the other.
+
+    Parameters
+    ----------
+    files : list of Path
+        In an order that copies share.
+
+    Returns
+    -------
+    str
+        ``sha256:`` and the first digits of the hash of all bytes, which `sha256sum` of a single
+        file shows too. Above 1 GB ``sampled:`` and those of the sizes and 4 KiB of each MiB.
+    """
+    found = sha256()
+    sizes = [file.stat().st_size for file in files]
+    whole = sum(sizes) <= WHOLE
+    for file, size in zip(files, sizes, strict=True):
+        with file.open("rb") as opened:
+            if whole:
+                while block := opened.read(STRIDE):
+                    found.update(block)
+                continue
+            found.update(f"{size}:".encode())
+            for place in (*range(0, size, STRIDE), max(size - BLOCK, 0)):
+                opened.seek(place)
+                found.update(opened.read(BLOCK))
+    return f"{'sha256' if whole else 'sampled'}:{found.hexdigest()[:DIGITS]}"
+
+
+def digest(content: object) -> str:
+    """Hash a text, or whatever else JSON can hold, such as lists of token ids.
+
+    Examples
+    --------
+    >>> digest([[1, 2], [3]])
+    'sha256:...'
+    """
+    text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
+    return f"sha256:{sha256(text.encode()).hexdigest()[:DIGITS]}"
+
+
+def files_now(name: str) -> tuple[tuple[str, int, int], ...]:
+    """List path, size and modification time of a model's files; empty for a name on a hub.
+
+    Two equal lists are of the same files, as long as a process lives.
+    """
+    path = Path(name).expanduser()
+    folder = path if path.is_dir() else path.parent
+    if not path.exists():
+        return ()
+    files = sorted(each for each in folder.resolve().iterdir() if each.is_file())
+    states = [(str(each), each.stat()) for each in files]
+    return tuple((file, state.st_size, state.st_mtime_ns) for file, state in states)
+
+
+def recorded_identity(measured_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the identities and end ids that ``measured_with`` records; empty if it has none."""
+    identity = measured_with.get("identity")
+    ends = {"end_ids": measured_with["end_ids"]} if "end_ids" in measured_with else {}
+    return {**(identity if isinstance(identity, Mapping) else {}), **ends}
+
+
+def shown_identity(rollouts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Identify what a dose was given by its rollouts, lines of ``gens.jsonl``."""
+    prompts: dict[str, dict[int, list[int]]] = {}
+    found = {}
+    for line in rollouts:
+        prompts.setdefault(line["kind"], {})[line["prompt_idx"]] = line["prompt_ids"]
+        found["suffix_ids"] = digest([line["fork_tail_ids"]])
+    for kind, name in (("eval", "prompt_ids"), ("qa", "question_ids")):
+        if rows := prompts.get(kind):
+            found[name] = digest([rows[place] for place in sorted(rows)])
+    return found
+
+
+NAMES = {
+    "weights": "other weights",
+    "config": "another config.json",
+    "chat_template": "another chat template",
+    "prompt_ids": "other token ids of its prompts",
+    "calib_prompt_ids": "other token ids of its calibration prompts",
+    "question_ids": "other token ids of its questions",
+    "pair_ids": "other token ids of its pairs",
+    "suffix_ids": "other token ids of the suffix that asks at a fork",
+    "end_ids": "other tokens that end a rollout",
+}
+"""What a difference is called, most likely cause first: a template changes all token ids."""
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Name the first thing that is not what it was, among those that both sides know.
+
+    Examples
+    --------
+    >>> difference({"chat_template": "none"}, {"chat_template": "sha256:ab12", "weights": "x"})
+    'another chat template (then none, now sha256:ab12)'
+    """
+    for key, name in NAMES.items():
+        if key in before and key in now and before[key] != now[key]:
+            return f"{name} (then {before[key]}, now {now[key]})"
+    return ""
