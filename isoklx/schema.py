@@ -144,7 +144,10 @@ COORDINATES: Mapping[str, Variable] = {
     "layer": _label("cell", "int32", "layer that the steering vector is added to"),
     "window": _label("cell", "int32", "length of the rollout", comment="In tokens."),
     "sign": _split(
-        "str", "side of the direction that is steered to", "+", comment="+ or -, as c_star has it."
+        "str",
+        "side of the direction that is steered to",
+        "+",
+        comment="The sign of c_star: + or -.",
     ),
     "temperature": _split(
         "float64",

@@ -74,8 +74,8 @@ def group_cells(
     labels = {}
     codes = [np.zeros(present.shape, dtype=np.intp) for _ in names]
     for name, code in zip(names, codes, strict=True):
-        occurring, code[present] = codes_of(name, ds[name].values[present])
-        labels[name] = xr.Variable((name,), occurring, ds[name].attrs)
+        values, code[present] = codes_of(name, ds[name].values[present])
+        labels[name] = xr.Variable((name,), values, ds[name].attrs)
     shape = tuple(label.size for label in labels.values())
     code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
     return Groups(labels, xr.DataArray(code, dims="cell"))
@@ -86,7 +86,7 @@ def split_by(
     by: str | Sequence[str] | None = None,
     present: npt.NDArray[np.bool_] | None = None,
 ) -> list[str]:
-    """Name the labels that cells are grouped by: those asked for, then those of `SPLIT` in need.
+    """Name the labels that cells are grouped by: those asked for, then what is never pooled.
 
     Parameters
     ----------
@@ -113,7 +113,8 @@ def split_by(
     ['method', 'sign']
     """
     names = check_labels(by, ds)
-    kept = [name for name in schema.SPLIT if name in cell_labels(ds) and name not in names]
+    there = cell_labels(ds)
+    kept = [name for name in schema.SPLIT if name in there and name not in names]
     cells = np.ones(ds.sizes["cell"], dtype=bool) if present is None else present
     codes = {name: codes_of(name, ds[name].values[cells])[1].tolist() for name in (*names, *kept)}
 

@@ -54,7 +54,7 @@ def safe_dose(
     DataFrame
         One row per threshold and group; never a dose that was not tested.
 
-        threshold, and those named in `by`
+        threshold, and the labels that cells are grouped by
             Which group.
         safe_dose
             The largest alpha such that there and at every smaller one that was tested, the lower

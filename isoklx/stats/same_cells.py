@@ -93,7 +93,7 @@ def same_cells(a: xr.Dataset, b: xr.Dataset) -> SameCells:
 
 def _labels(ds: xr.Dataset) -> list[dict[str, Any]]:
     names = [*KEY, *TOLD_APART_BY, "run_id"]
-    schema.require(ds, [name for name in names if name not in schema.SPLIT])
+    schema.require(ds, ["c_star", *(name for name in names if name not in schema.SPLIT)])
     columns = {
         name: as_keys(ds[name].values)
         if name in ds.coords

@@ -104,7 +104,8 @@ def quantile(
     q : float or sequence of float
         Quantiles, in [0, 1].
     dim : str or sequence of str
-        Dimensions to reduce, together; by default over all trajectories. Those of a sweep that
+        Dimensions to reduce, together; by default over all trajectories, which pools all cells,
+        those of both sides of a direction and of several temperatures too. Those of a sweep that
         `da` has not, as where a single cell was selected, are reduced already.
 
     Returns
