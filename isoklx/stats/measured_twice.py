@@ -68,8 +68,7 @@ def one_after_another(
     parts = []
     for ds, cells in ((a, of_a), (b, of_b)):
         part = ds.drop_indexes("run_id", errors="ignore")[[name for name in names if name in ds]]
-        kept = {*schema.DIMS, *LABELS, *(name for name in schema.SPLIT if name in a and name in b)}
-        coords = [name for name in part.coords if name not in kept]
+        coords = [name for name in part.coords if name not in {*schema.DIMS, *LABELS}]
         parts.append(part.drop_vars(coords).isel(cell=cells))
     both: xr.Dataset = xr.concat(
         parts,
