@@ -18,7 +18,7 @@ from isoklx.errors import DatasetError
 if TYPE_CHECKING:
     import xarray as xr
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever a reader of older files would misread a newer one."""
 
 CONVENTIONS = "CF-1.11, ACDD-1.3"
@@ -51,6 +51,12 @@ class Variable:
         True for the arrays that ``--dtype`` widens to float64.
     attrs : mapping
         Further CF attributes.
+    split : bool
+        True for a label of a cell that nothing pools over unasked; see `SPLIT`.
+    key : tuple of str
+        Keys of calib.json that lead to a split label, outermost first.
+    absent : str or float
+        Value of a split label in a cell that does not record it.
     """
 
     dims: tuple[str, ...]
@@ -60,6 +66,9 @@ class Variable:
     fill: float | int | None = None
     measured: bool = False
     attrs: Mapping[str, object] = field(default_factory=dict)
+    split: bool = False
+    key: tuple[str, ...] = ()
+    absent: str | float = ""
 
     @property
     def attributes(self) -> dict[str, object]:
@@ -83,6 +92,19 @@ def _text(long_name: str, **attrs: object) -> Variable:
 def _label(dim: str, dtype: str, long_name: str, **attrs: object) -> Variable:
     # Without units: xarray would write "generated token [1]" at an axis.
     return Variable((dim,), dtype, long_name, units=None, attrs=attrs)
+
+
+def _split(dtype: str, long_name: str, absent: str | float, *key: str, comment: str) -> Variable:
+    return Variable(
+        ("cell",),
+        dtype,
+        long_name,
+        units=None,
+        attrs={"comment": comment},
+        split=True,
+        key=key,
+        absent=absent,
+    )
 
 
 def _flag(
@@ -121,6 +143,20 @@ COORDINATES: Mapping[str, Variable] = {
     "seed": _label("cell", "int64", "random seed of the run"),
     "layer": _label("cell", "int32", "layer that the steering vector is added to"),
     "window": _label("cell", "int32", "length of the rollout", comment="In tokens."),
+    "sign": _split(
+        "str",
+        "side of the direction that is steered to",
+        "+",
+        comment="The sign of c_star: + or -.",
+    ),
+    "temperature": _split(
+        "float64",
+        "temperature at which tokens are sampled",
+        math.nan,
+        "measured_with",
+        "temperature",
+        comment="0 is greedy decoding; NaN: not recorded.",
+    ),
 }
 """Index coordinates of the dimensions, then the labels of a cell."""
 
@@ -256,20 +292,14 @@ TEXTS: Mapping[str, Variable] = {
 ANY: Mapping[str, Variable] = {**VARIABLES, **TEXTS}
 """Whatever a sweep may have."""
 
-SINCE_VERSION_2: Mapping[str, object] = {
-    "target_stat": "p95",
-    "repetition": float("nan"),
-    "unpaired": 0,
-    "calib_newer": 0,
-    "measured_with": "",
-}
-"""Variables that a file of version 1 has not, and what they are there."""
-
 MEASURED = tuple(name for name, var in DATA.items() if var.measured)
 """The large arrays: what models measured, token by token or fork by fork."""
 
 CELL_LABELS = tuple(name for name, var in COORDINATES.items() if var.dims == ("cell",))
 """Coordinates along ``cell``: what a cell is known by."""
+
+SPLIT = tuple(name for name, var in COORDINATES.items() if var.split)
+"""Labels that nothing pools over unasked: a group with several values of one is split by it."""
 
 
 def require(ds: xr.Dataset, names: Iterable[str]) -> None:
@@ -320,29 +350,7 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
 
 
 def variables_of(ds: xr.Dataset) -> Mapping[Any, xr.Variable]:
-    """Give ``ds.variables``, and say what to give instead of a path or anything else without any.
-
-    Parameters
-    ----------
-    ds : Dataset
-        Any Dataset, of this package or not.
-
-    Returns
-    -------
-    mapping
-        By name.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is no Dataset.
-
-    Examples
-    --------
-    >>> variables_of("outputs.nc")
-    Traceback (most recent call last):
-    isoklx.errors.DatasetError: not an isoklx sweep: str is no Dataset; isoklx.open_sweep gives one
-    """
+    """Return ``ds.variables``, or raise DatasetError where `ds` is not a Dataset."""
     found: Mapping[Any, xr.Variable] | None = getattr(ds, "variables", None)
     if found is None:
         name = type(ds).__name__

@@ -47,15 +47,6 @@ def flags() -> str:
     return table(("flag", "value", "meaning"), rows)
 
 
-def since_version_2() -> str:
-    """What a file of version 1 has not, and what it is taken to be there."""
-    rows = [
-        (code(name), '`""`' if value == "" else code(value))
-        for name, value in schema.SINCE_VERSION_2.items()
-    ]
-    return table(("name", "in a file of version 1"), rows)
-
-
 def attributes_of_a_file() -> str:
     """The global attributes of a file that is built of the sample, when the page is."""
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,6 @@ GENERATED: dict[str, Callable[[], str]] = {
     "data variables": dataset_tables.data_variables,
     "texts": dataset_tables.texts,
     "flags": dataset_tables.flags,
-    "since version 2": dataset_tables.since_version_2,
     "global attributes": dataset_tables.attributes_of_a_file,
 }
 """What there is to ask for, by name."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isoklx import schema
 from isoklx.cells import measurements as m
 from isoklx.cells.contents import Contents
 from isoklx.cells.sources import (
@@ -31,7 +32,7 @@ from isoklx.errors import CellError
 _TARGET_STATS = ("p95", "rms", "mean")
 
 
-Labels = Mapping[str, str | int]
+Labels = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cell:
     stamps : mapping of str to tuple of int
         Size and time of change of each of its files when it was read.
     labels : mapping
-        ``run_id``, ``model``, ``model_short``, ``method``, ``seed``, ``layer`` and ``window``.
+        Every label of `isoklx.schema.CELL_LABELS`.
     alpha : ndarray
         float64, ascending: the doses of any of its files, each one once.
     fork : ndarray
@@ -223,11 +224,11 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
         raise CellError(folder, file, str(error)) from error
 
 
-def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], dict[str, Any]]:
+def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int | float], dict[str, Any]]:
     """Labels and settings of a run out of calib.json, or ValueError with the place and value."""
     calib = m.mapping(parsed, "the file")
     model = m.text(m.named(calib, "model"), "model")
-    labels: dict[str, str | int] = {
+    labels: dict[str, str | int | float] = {
         "run_id": run_id,
         "model": model,
         "model_short": _last_part(model),
@@ -248,7 +249,43 @@ def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int], dict
     if measured_with is not None:
         measured_with = json.dumps(m.mapping(measured_with, "measured_with"))
     settings["measured_with"] = measured_with or ""
+    labels |= split_labels(calib)
+    recorded = calib.get("sign")
+    if recorded in ("+", "-") and recorded != labels["sign"]:
+        c_star = settings["c_star"]
+        raise ValueError(f"sign is {recorded!r}, which is not that of c_star = {c_star:g}")
     return labels, settings
+
+
+def split_labels(calib: Mapping[str, Any]) -> dict[str, str | float]:
+    """Return the labels of `isoklx.schema.SPLIT`, or raise ValueError with the place and value.
+
+    Parameters
+    ----------
+    calib : mapping
+        Content of calib.json; of a cell in an older file ``c_star`` and ``measured_with`` will do.
+
+    Examples
+    --------
+    >>> split_labels({"c_star": -2.0, "measured_with": {"temperature": 0.7}})
+    {'sign': '-', 'temperature': 0.7}
+    """
+    labels: dict[str, str | float] = {}
+    for name in schema.SPLIT:
+        var = schema.COORDINATES[name]
+        found: Any = None
+        if name == "sign":
+            found = "-" if calib["c_star"] < 0 else "+"
+        elif var.key:
+            found = calib
+            for key in var.key:
+                found = found.get(key) if isinstance(found, Mapping) else None
+        place = ".".join(var.key)
+        if found is None:
+            labels[name] = var.absent
+        else:
+            labels[name] = m.text(found, place) if var.dtype == "str" else m.finite(found, place)
+    return labels
 
 
 def _last_part(model: str) -> str:

@@ -156,8 +156,10 @@ class Rollouts:
         }
 
 
-def calibrate(draws: Draws, window: int, target_kl: float) -> list[dict[str, Any]]:
-    """The entries of history.json; the last one's ``coeff`` is `c_star`."""
+def calibrate(
+    draws: Draws, window: int, target_kl: float, *, sign: float = 1.0
+) -> list[dict[str, Any]]:
+    """The entries of history.json; the last one's ``coeff`` is `c_star`, of the given sign."""
     noise = _ar1(draws("calibration").standard_normal((CALIBRATION_PROMPTS, window)))
     field = np.exp(TOKEN_SD * noise)
     field *= target_kl / np.quantile(field, 0.95)
@@ -167,7 +169,7 @@ def calibrate(draws: Draws, window: int, target_kl: float) -> list[dict[str, Any
         history.append(_trial(coeff, field * (coeff / draws.unit) ** DOSE_POWER))
         missing = target_kl / history[-1]["kl_p95"]
         if abs(missing - 1) < 0.02:
-            return history
+            return [step | {"coeff": sign * step["coeff"], "sign": sign} for step in history]
         # Doubling brackets the target; from then on each step is what the power law lacks.
         bracketed = bracketed or missing < 1
         factor = missing ** (1 / DOSE_POWER) if bracketed else 2.0

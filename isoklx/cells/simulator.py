@@ -60,6 +60,8 @@ class CellSpec:
         ``trajectory.json``), or pmass (``computed: false`` and no values).
     texts : bool
         Whether there is a ``gens.jsonl``, with the tokens of every rollout from a prompt.
+    sign : {"+", "-"}
+        Side of the direction; each has draws of its own.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class CellSpec:
     ending: Ending = "nan"
     lacks: Lack | None = None
     texts: bool = False
+    sign: Literal["+", "-"] = "+"
 
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("prompts", 1), ("questions", 0)):
@@ -107,7 +110,8 @@ class CellSpec:
     def run_id(self) -> str:
         """Name of the cell's folder."""
         short = self.model.rpartition("/")[2]
-        return f"{short}_{self.method}_s{self.seed}_w{self.window}"
+        side = "_neg" if self.sign == "-" else ""
+        return f"{short}_{self.method}{side}_s{self.seed}_w{self.window}"
 
     @property
     def fork_points(self) -> list[int]:
@@ -262,8 +266,9 @@ def _write_cell(root: Path, spec: CellSpec, seed: int) -> Path:
         raise UsageError(f"{folder} already exists: remove it, or give another root") from None
 
     drawn = spec.seed if spec.repeats is None else spec.repeats
-    draws = Draws((seed, spec.model, spec.method), drawn, spec.window)
-    history = calibrate(draws, spec.window, spec.target_kl)
+    side = ("-",) if spec.sign == "-" else ()
+    draws = Draws((seed, spec.model, spec.method, *side), drawn, spec.window)
+    history = calibrate(draws, spec.window, spec.target_kl, sign=-1.0 if side else 1.0)
     c_star = history[-1]["coeff"]
     (folder / "calib.json").write_text(pretty(_calib(spec, c_star)))
     if spec.lacks == "sweep":

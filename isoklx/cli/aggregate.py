@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoklx.cli.choosing import Scope, of_model, of_window
+from isoklx.cli.choosing import Scope, of_model_and_side, of_window
 from isoklx.cli.drawing import (
     Panels,
     Saving,
@@ -251,7 +251,7 @@ def _chosen(
     from isoklx.stats.selection import select_alphas
 
     checked_thresholds("pmass_eval", threshold)
-    part = of_model(ds, scope.model_contains)
+    part = of_model_and_side(ds, scope)
     in_window = of_window(part, scope.window)
     with suppress(DatasetError):  # without KL there is no window and no dose to choose
         drawn = in_scope(part, window=scope.window, alphas=scope.alphas)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from isoklx.errors import UsageError
 
@@ -21,10 +21,13 @@ class Cells:
         Only the cells of this window, in tokens; figures need it where there are several.
     model_contains : str
         Only the cells whose model's name contains this.
+    sign : {"+", "-"}, optional
+        Only the cells on this side of the direction; by default each side by itself.
     """
 
     window: int | None = None
     model_contains: str = ""
+    sign: Literal["+", "-"] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Scope(Cells):
     alphas: tuple[float, ...] | None = None
 
 
-def of_model(ds: xr.Dataset, text: str) -> xr.Dataset:
-    """The cells whose model's name contains a text.
+def of_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
+    """The cells whose model's name contains a text, on the side that was asked for.
 
     Raises
     ------
@@ -49,17 +52,18 @@ def of_model(ds: xr.Dataset, text: str) -> xr.Dataset:
         When there is none.
     """
     from isoklx import schema
-    from isoklx.stats.selection import restore_dims
+    from isoklx.stats.selection import restore_dims, select
 
-    if not text:
-        return ds
-    schema.require(ds, ["model"])
-    ds = restore_dims(ds)
-    chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
-    if not chosen.sizes["cell"]:
-        there = ", ".join(sorted(set(map(str, ds["model"].values))))
-        raise UsageError(f"no cell has a model containing {text!r}; there is {there}")
-    return chosen
+    text = cells.model_contains
+    if text:
+        schema.require(ds, ["model"])
+        ds = restore_dims(ds)
+        chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
+        if not chosen.sizes["cell"]:
+            there = ", ".join(sorted(set(map(str, ds["model"].values))))
+            raise UsageError(f"no cell has a model containing {text!r}; there is {there}")
+        ds = chosen
+    return ds if cells.sign is None else select(restore_dims(ds), sign=cells.sign)
 
 
 def of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
@@ -91,10 +95,10 @@ def chosen(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
     Raises
     ------
     UsageError
-        When a model, a window or a dose is not there.
+        When a model, a side, a window or a dose is not there.
     """
     from isoklx.stats.selection import select_alphas
 
-    ds = of_window(of_model(ds, cells.model_contains), cells.window)
+    ds = of_window(of_model_and_side(ds, cells), cells.window)
     alphas = cells.alphas if isinstance(cells, Scope) else None
     return ds if alphas is None else select_alphas(ds, alphas).drop_duplicates("alpha")

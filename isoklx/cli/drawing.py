@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.choosing import Scope, of_model_and_side
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.outputs import FIGURES, Target
 from isoklx.errors import UsageError
@@ -224,7 +224,7 @@ def draw_figure1(
         target,
         saving,
         lambda: isoklx.plot.figure1(
-            of_model(ds, scope.model_contains),
+            of_model_and_side(ds, scope),
             window=scope.window,
             alphas=scope.alphas,
             **asdict(panels),

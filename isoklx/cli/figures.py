@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.choosing import Scope, of_model_and_side
 from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1, files_of, stem_of
 from isoklx.cli.explanations import explained_by
 from isoklx.cli.option_groups import grouped
@@ -91,7 +91,7 @@ def _alive(
             target,
             saving,
             lambda: isoklx.plot.alive(
-                of_model(ds, scope.model_contains),
+                of_model_and_side(ds, scope),
                 threshold=threshold,
                 calib_tokens=calib_tokens,
                 normalize=normalize,

@@ -29,11 +29,12 @@ from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR, Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes, Values, add_lines, draw_median, in_memory_if_small, shown
 from isoklx.plot.page import AnyFigure, Page, Width
-from isoklx.plot.scope import each_once, how_smoothed, in_scope, split
+from isoklx.plot.scope import each_once, how_smoothed, in_scope, split, told_apart
 from isoklx.plot.spaghetti import note_shown
 from isoklx.plot.titles import described, label_name, trajectories
 from isoklx.plot.typesetting import typeset
 from isoklx.stats.along import check_count
+from isoklx.stats.groups import has_label
 from isoklx.stats.kernels.smoothing import Edges
 from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import (
@@ -98,7 +99,8 @@ def alive(
         Only cells of this window, in tokens; needed where there are several.
     by : str, optional
         A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
-        each. By default all cells are drawn together.
+        each. By default all models, methods and seeds are drawn together. Both sides of a
+        direction, or several temperatures, have rows of their own.
     roll : int, optional
         Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
     edges : {"shrink", "repeat"}
@@ -147,7 +149,9 @@ def alive(
         ds = _that_can_be_normalised(ds, calib_tokens)
     roll = check_count("roll", default_roll(int(ds["window"].max())) if roll is None else roll)
     page = Page(width, title, subfigure)
-    once = each_once(ds, [] if by is None else [by], distinct=distinct)
+    ds, rows = told_apart(ds, [] if by is None else [by])
+    by = next(iter(rows), None)
+    once = each_once(ds, rows, distinct=distinct)
     drawn = _numbers(once.drawn, by, threshold, calib_tokens if normalize else 0, roll, edges)
     over = f" over p95 of its first {calib_tokens} tokens" if normalize else ""
     what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
@@ -181,7 +185,9 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
             label_row(grid, row.name, "KL / early p95" if calib_tokens else "KL (nats)", name)
             part = drawn if label is None else drawn.sel({by: label})
             if label is not None:
-                part = part.isel({LINE: np.flatnonzero(part[f"{LINE}_{by}"].values == label)})
+                part = part.isel(
+                    {LINE: np.flatnonzero(has_label(part[f"{LINE}_{by}"].values, label))}
+                )
             for alpha, ax in panels_of(grid, row.name).items():
                 extents[ax] = _draw_panel(ax, part.sel(alpha=alpha))
         why_empty = "nothing to normalise" if calib_tokens else "not run"

@@ -26,6 +26,7 @@ from isoklx.plot.notebook import ShownOnce
 from isoklx.plot.page import LETTER, AnyFigure, Page, Width, columns_of, letters_in, points
 from isoklx.plot.palette import DASHES, ink, method_styles, paper, small_print
 from isoklx.plot.typesetting import tick_label, typeset
+from isoklx.stats.groups import occurring, split_by
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
 
@@ -52,7 +53,9 @@ MANY = 100
 
 Floats = npt.NDArray[np.floating[Any]]
 
-LABELLED = ["run_id", "model", "model_short", "method", "seed", "window", "target_stat", "coeff"]
+LABELLED = [
+    *("run_id", "model", "model_short", "method", "row", "seed", "window", "target_stat", "coeff")
+]
 """What numbers of a cell are called by."""
 
 HELD_OUT_TICKS = (0.1, 0.2, 0.4, HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1], 2.5, 5)
@@ -95,8 +98,8 @@ def calibration(
             at its end if nothing was tried so far out. Each model has its dashes. Left out where no
             cell has a history of its statistic.
         c_star
-            One mark per cell, a row per model, method and window. Marks that would lie on each
-            other are stacked.
+            One mark per cell, a row per model, method and window, and per side and temperature
+            where there are several. Marks that would lie on each other are stacked.
         heldout
             p95 of KL at alpha 1 over the target, with its 95% interval over prompts, and the range
             in which a calibration carries over. A mark is filled where all of the interval is in
@@ -181,6 +184,7 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
     by_cell = [tried.get(name, nothing).values[i] for i, name in enumerate(stat)]
     columns |= {
         "model": ("cell", ds["model"].values),
+        "row": ("cell", _names_of_rows(ds)),
         "target_stat": ("cell", stat),
         "heldout": ("cell", relative[0]),
         "heldout_ci": (("cell", "ci_bound"), relative[1:].T),
@@ -191,6 +195,15 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
     bound = {"ci_bound": ["lower", "upper"]}
     attrs = {"figure": "calibration", "title": titles.described(ds, "Calibration", size=size)}
     return xr.Dataset(columns, bound, attrs).set_coords(LABELLED)
+
+
+def _names_of_rows(ds: xr.Dataset) -> npt.NDArray[np.str_]:
+    """Name of the row of each cell: its method, and what cells of a method are split by."""
+    names = np.empty(ds.sizes["cell"], dtype=object)
+    keys = split_by(ds, ["model", "method", "window"])
+    for labels, cells in occurring(ds, [key for key in keys if key not in ("model", "window")]):
+        names[cells] = titles.group_name(labels)
+    return names.astype(str)
 
 
 def _places(
@@ -274,11 +287,13 @@ def _rows(cells: pd.DataFrame, letters: int) -> pd.DataFrame:
     """A row per model, method and window, below a heading where there are several models."""
     literal = partial(titles.literal, longest=min(letters, titles.LONGEST_NAME))
     rows = cells[[*ROW_KEYS, "colour"]].drop_duplicates(ROW_KEYS)
-    rows = rows.assign(label=[literal(name) for name in rows["method"]], heading=False)
+    rows = rows.assign(label=[literal(name) for name in rows["row"]], heading=False)
     if cells["window"].nunique() > 1:
         rows["label"] += ", w" + rows["window"].astype(str)
     if cells["model"].nunique() > 1:
-        headings = rows.drop_duplicates("model").assign(method="", colour=ink(), heading=True)
+        headings = rows.drop_duplicates("model").assign(
+            method="", row="", colour=ink(), heading=True
+        )
         headings["label"] = [literal(name) for name in headings["model"]]
         rows = pd.concat([headings, rows])
     return rows.sort_values(ROW_KEYS, ignore_index=True)

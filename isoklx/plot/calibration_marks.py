@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from isoklx.plot.page import points
 from isoklx.plot.palette import ink, paper
 
-ROW_KEYS = ["model", "method", "window"]
-"""What a row is of."""
+ROW_KEYS = ["model", "method", "row", "window"]
+"""What a row is of; ``row`` is the method, with its side or temperature where there are several."""
 
 LARGEST_STACK = 5
 """Marks upon each other that can be counted; of more, the number is written beside them."""

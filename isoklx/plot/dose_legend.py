@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from isoklx.plot.limits import FLOOR
 from isoklx.plot.palette import group_styles, ink
 from isoklx.plot.reference_lines import DASHED
-from isoklx.plot.titles import ALPHA, label_name, literal, trajectories
+from isoklx.plot.titles import ALPHA, group_name, literal, trajectories
 
 DOTTED: dict[str, Any] = {"alpha": 0.5, "linewidth": 0.7, "linestyle": ":"}
 RING: dict[str, Any] = {
@@ -39,7 +39,7 @@ def groups_of(drawn: xr.Dataset) -> list[Group]:
             found.append(labels)
     styles = group_styles([tuple(labels.items()) for labels in found])
     return [
-        Group(", ".join(label_name(key, label) for key, label in labels.items()), labels, style)
+        Group(group_name(labels), labels, style)
         for labels, style in zip(found, styles, strict=True)
     ]
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from isoklx.errors import DatasetError
 from isoklx.plot.titles import death, described, trajectories
 from isoklx.stats import doses as dose_statistics
 from isoklx.stats.assumptions import of_survival
-from isoklx.stats.groups import check_labels
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, measured
 from isoklx.stats.safety import safe_dose
@@ -53,13 +54,12 @@ def numbers(
     wanted = [name for each in shown for name in (each, f"{each}_ci")]
     drawn = doses[[*wanted, *counts]].compute()
     whole = measured(ds, how["metric"])
-    keys = check_labels(by, whole)
+    keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
     drawn = drawn.isel(alpha=(drawn["n"] > 0).any(keys).values)
     if not drawn.sizes["alpha"]:
         name = how["metric"]
         raise DatasetError(f"no trajectory of this sweep has {name}, so there is nothing to draw")
-    safe = safe_dose(ds, by, survive, confidence, **how).set_index(["threshold", *keys])
-    drawn = drawn.merge(safe[["safe_dose", "reason"]].to_xarray(), join="left")
+    drawn = drawn.assign(_placed(safe_dose(ds, by, survive, confidence, **how), drawn, keys))
     cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
     targets = np.unique(cells["target_kl"].values[np.isfinite(cells["target_kl"].values)])
     drawn = drawn.assign(target_kl=("target", targets), survive=survive)
@@ -84,6 +84,20 @@ def numbers(
     )
 
 
+def _placed(table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]) -> dict[str, Any]:
+    """The safe dose of each group, and why no larger one, at its labels."""
+    dims = ["threshold", *keys]
+    # A label may be NaN, which an index of several levels does not tell from the others.
+    places = tuple(pd.Index(drawn[dim].values).get_indexer(table[dim]) for dim in dims)
+    found: dict[str, Any] = {}
+    for name, nothing in (("safe_dose", math.nan), ("reason", "")):
+        shape = [drawn.sizes[dim] for dim in dims]
+        values: Any = np.full(shape, nothing, dtype=None if nothing else object)
+        values[places] = table[name].to_numpy()
+        found[name] = (dims, values)
+    return found
+
+
 def _safe(drawn: xr.Dataset, confidence: float) -> str:
     survive = float(drawn["survive"])
     said = (
@@ -91,7 +105,7 @@ def _safe(drawn: xr.Dataset, confidence: float) -> str:
         "smaller dose."
     )
     reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist())
-    alike = {reason for reason in reasons if isinstance(reason, str)}
+    alike = reasons - {""}
     return f"{said} None: {alike.pop()}." if len(alike) == 1 else said
 
 

@@ -15,7 +15,7 @@ from isoklx.plot.limits import check_ymax
 from isoklx.plot.lines import Strokes
 from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.reference_lines import check_mark
-from isoklx.plot.scope import how_smoothed, in_scope
+from isoklx.plot.scope import how_smoothed, in_scope, told_apart
 from isoklx.plot.titles import described, trajectories
 from isoklx.stats.along import check_count
 from isoklx.stats.kernels.smoothing import Edges
@@ -66,7 +66,8 @@ def figure1(
         Only cells of this window, in tokens; needed where there are several.
     by : str, optional
         A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
-        each. By default all cells are drawn together.
+        each. By default all models, methods and seeds are drawn together. Both sides of a
+        direction, or several temperatures, have rows of their own.
     hue : str, optional
         A label of a cell: bands of each in one panel, in colours of their own, the same for a
         method in every figure. By default colours are those of doses.
@@ -150,6 +151,8 @@ def figure1(
             "no cell of this sweep has pmass_eval, so lines cannot be coloured by it"
         )
     answers = answers_of(ds, pmass, kl_only=kl_only)
+    ds, rows = told_apart(ds, [by] if by else [], [hue] if hue else [])
+    by = next(iter(rows), None)
     usual = default_roll(int(ds["window"].max()))
     roll = roll or usual
     choice = Choice(kind, by, hue, roll, edges, distinct, answers, color_by_pmass, usual)

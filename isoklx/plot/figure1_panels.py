@@ -39,6 +39,7 @@ from isoklx.plot.reference_lines import draw_mark, draw_target
 from isoklx.plot.spaghetti import draw_answer_lines, draw_lines, spaghetti_legend, unknown_legend
 from isoklx.plot.titles import label_name, literal
 from isoklx.plot.typesetting import typeset
+from isoklx.stats.groups import has_label
 from isoklx.stats.trajectories import default_roll
 
 KL_HEIGHT, PMASS_HEIGHT = 1.6, 1.05
@@ -134,7 +135,8 @@ def _parts(drawn: xr.Dataset) -> Iterator[_Part]:
         part = drawn.sel({by: label})
         for dim in (LINE, ANSWER_LINE):
             if dim in part.dims:
-                part = part.isel({dim: np.flatnonzero(part[f"{dim}_{by}"].values == label)})
+                own = has_label(part[f"{dim}_{by}"].values, label)
+                part = part.isel({dim: np.flatnonzero(own)})
         yield _Part(label_name(by, label), part)
 
 

@@ -12,9 +12,9 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats.groups import group_cells
-from isoklx.stats.repeats import LABELS as REPEATED_WITHIN
-from isoklx.stats.repeats import compare
+from isoklx.plot.titles import group_name
+from isoklx.stats.groups import check_labels, occurring, split_by
+from isoklx.stats.repeats import APART, compare
 from isoklx.stats.selection import restore_dims, select_alphas, with_absent
 
 NEEDED = ("kl", "gen_len", "target_kl", "has_kl")
@@ -79,15 +79,42 @@ def split(ds: xr.Dataset, by: Sequence[str]) -> list[tuple[dict[str, Any], xr.Da
     >>> [labels for labels, _ in split(isoklx.open_sweep("data/sample"), ["seed"])]
     [{'seed': 0}, {'seed': 1}]
     """
-    found = group_cells(ds, list(by), np.ones(ds.sizes["cell"], dtype=bool))
-    code = found.code.values
-    groups = []
-    for i in np.unique(code):
-        place = np.unravel_index(i, found.shape) if by else ()
-        named = zip(found.labels.items(), place, strict=True)
-        labels = {name: label.values[at].item() for (name, label), at in named}
-        groups.append((labels, _where(ds, cell=code == i)))
-    return groups
+    check_labels(by, ds)
+    return [(labels, ds.isel(cell=cells)) for labels, cells in occurring(ds, by)]
+
+
+def told_apart(
+    ds: xr.Dataset, by: Sequence[str], hue: Sequence[str] = ()
+) -> tuple[xr.Dataset, list[str]]:
+    """Name one label for the rows of a figure, such that none pools what is never pooled unasked.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep, with dimension ``cell``.
+    by, hue : sequence of str
+        Labels of the rows, and further ones that groups within a row differ in.
+
+    Returns
+    -------
+    ds : Dataset
+        With a label ``group`` of a cell where rows differ in more labels than `by`.
+    rows : list of str
+        `by`, a single label of `isoklx.schema.SPLIT` where `by` is empty, or ``group``.
+
+    Raises
+    ------
+    UsageError
+        When `by` or `hue` names what is no label of a cell.
+    """
+    keys = [*by, *hue]
+    rows = [*by, *split_by(ds, keys)[len(keys) :]]
+    if len(rows) in (len(by), 1):
+        return ds, rows
+    names = np.empty(ds.sizes["cell"], dtype=object)
+    for labels, cells in occurring(ds, rows):
+        names[cells] = group_name(labels)
+    return ds.assign_coords(group=("cell", names.astype(str))), ["group"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +139,7 @@ def each_once(ds: xr.Dataset, by: Sequence[str], *, distinct: bool) -> Once:
     found = compare(ds, list(by))
     once = found.without(ds)
     # Groups by seed, say, hold each repeat once; all together they do not.
-    total = found.count(ds) if set(by) <= set(REPEATED_WITHIN) else compare(ds).count(ds)
+    total = found.count(ds) if set(by) <= set(APART) else compare(ds).count(ds)
     return Once(once if distinct else ds, once, total)
 
 

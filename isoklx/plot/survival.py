@@ -18,10 +18,12 @@ from isoklx.plot.facets import closed_on_error
 from isoklx.plot.grids import Grid
 from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.palette import dose_colours
+from isoklx.plot.scope import told_apart
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import death, described, dose, trajectories
 from isoklx.plot.typesetting import typeset
 from isoklx.stats import survival as survival_curves
+from isoklx.stats.groups import check_labels
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.selection import select_alphas
@@ -62,8 +64,8 @@ def survival(
     ds : Dataset
         A sweep or any selection of it.
     metric, threshold, by, distinct, interval, ended
-        As for `isoklx.survival`. There is a panel for each threshold and each group; a group
-        without trajectories has none.
+        As for `isoklx.survival`. There is a panel for each threshold and each group, each side of a
+        direction or temperature of a group by itself; a group without trajectories has none.
     alphas : float or sequence of float, optional
         Doses to draw; by default all that were run.
     width : float or {"column", "page"}, optional
@@ -101,16 +103,17 @@ def survival(
     """
     if alphas is not None:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
+    whole = measured(ds, metric)
+    has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)
+    cells, rows = told_apart(whole.isel(cell=has), check_labels(by, whole))
     curves = survival_curves.survival(
-        ds, metric, threshold, by, distinct, interval, ended
+        cells, metric, threshold, rows, distinct, interval, ended
     ).compute()
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
     curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)
     if not curves.sizes["alpha"]:
         raise DatasetError(f"no trajectory of this sweep has {metric}, so there is nothing to draw")
     facets = _facets(curves)
-    whole = measured(ds, metric)
-    cells = whole.isel(cell=np.flatnonzero(whole[METRICS[metric].flag].values == 1))
     curves = curves.assign_attrs(figure="survival", title=_title(curves, cells))
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
     curves = curves.rename({METRICS[metric].time: "time"})

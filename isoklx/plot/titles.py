@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -85,6 +85,7 @@ def described(ds: xr.Dataset, what: str, *, size: str = "") -> str:
     facts = [
         _names("model", ds["model_short"].values),
         _names("method", ds["method"].values),
+        *(_apart(name, ds[name].values) for name in schema.SPLIT if name in ds.coords),
         _numbers("seed", ds["seed"].values),
         _numbers("window", ds["window"].values),
         _span("prompt", prompts),
@@ -169,10 +170,33 @@ def label_name(name: str, label: object) -> str:
     --------
     >>> label_name("method", "pca"), label_name("seed", 3), label_name("strength", 0.5)
     ('pca', 'seed 3', 'strength 0.5')
+    >>> label_name("sign", "-"), label_name("temperature", float("nan"))
+    ('side -', 'temperature not recorded')
     """
     if isinstance(label, str):
-        return label
-    return f"{name} {label:g}" if isinstance(label, float) else f"{name} {label}"
+        return f"side {label}" if name == "sign" else label
+    if not isinstance(label, float):
+        return f"{name} {label}"
+    return f"{name} not recorded" if np.isnan(label) else f"{name} {label:g}"
+
+
+def group_name(labels: Mapping[str, object]) -> str:
+    """Name a group of cells by its labels, those of `isoklx.schema.SPLIT` in brackets.
+
+    Examples
+    --------
+    >>> group_name({"method": "pca", "sign": "-", "seed": 0}), group_name({"sign": "-"})
+    ('pca, seed 0 (-)', 'side -')
+    """
+    main = [label_name(*label) for label in labels.items() if label[0] not in schema.SPLIT]
+    apart = {name: label for name, label in labels.items() if name in schema.SPLIT}
+    if not main:
+        return ", ".join(label_name(*label) for label in apart.items())
+    texts = [
+        label if isinstance(label, str) else label_name(name, label)
+        for name, label in apart.items()
+    ]
+    return ", ".join(main) + (f" ({', '.join(texts)})" if texts else "")
 
 
 def literal(text: object, longest: int = LONGEST_NAME) -> str:
@@ -205,6 +229,14 @@ def _names(kind: str, values: Iterable[object]) -> str:
     names = [literal(name) for name in dict.fromkeys(values)]
     listed = ", ".join(names)
     return listed if len(names) < 2 or len(listed) <= LONGEST_LIST else f"{len(names)} {kind}s"
+
+
+def _apart(name: str, values: npt.NDArray[Any]) -> str:
+    """Values of a label of `isoklx.schema.SPLIT`, where that is worth a word."""
+    labels = np.unique(values).tolist()
+    if labels == [schema.COORDINATES[name].absent] or (name == "temperature" and len(labels) == 1):
+        return ""
+    return ", ".join(label_name(name, label) for label in labels)
 
 
 def _numbers(kind: str, values: Iterable[int]) -> str:

@@ -14,7 +14,8 @@ import xarray as xr
 
 from isoklx.plot.palette import dose_colours, method_styles, on_light_and_dark
 from isoklx.plot.scope import each_once, in_scope
-from isoklx.plot.titles import dose, from_to
+from isoklx.plot.titles import dose, from_to, group_name
+from isoklx.stats.groups import occurring, split_by
 from isoklx.stats.trajectories import bands, default_roll, quantile
 from isoklx.tables.calibration import HELD_OUT_RANGE
 
@@ -81,7 +82,7 @@ def groups_of(table: xr.Dataset, by: Sequence[str]) -> list[Group]:
     return [
         Group(
             label,
-            ", ".join(map(str, label)),
+            group_name(dict(zip(by, label, strict=True))),
             size(n[at][n[at] > 0], n_distinct[at][n[at] > 0]),
             looks[str(label[-1])]["colour"],
             looks[str(label[-1])]["marker"],
@@ -165,8 +166,22 @@ def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
 
 
 def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
-    """KL per token, and below it pmass at forks: a pair of panels for each dose."""
-    once = each_once(in_scope(ds, window=window), (), distinct=True)
+    """KL per token, and below it pmass at forks: a pair of panels for each dose.
+
+    Of cells on both sides of a direction, or of several temperatures, a pair for each of these.
+    """
+    ds = in_scope(ds, window=window)
+    columns = [
+        column
+        for labels, cells in occurring(ds, split_by(ds))
+        for column in _of_side(ds.isel(cell=cells), group_name(labels))
+    ]
+    return sorted(columns, key=lambda column: column[0]["alpha"])
+
+
+def _of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
+    """The panels of cells that may be pooled, and what these are called, if anything."""
+    once = each_once(ds, (), distinct=True)
     drawn = once.drawn
     roll = default_roll(int(drawn["window"].max()))
     kl = bands(drawn["kl"], [0.1, 0.5, 0.9], roll).compute()
@@ -180,7 +195,7 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
         n, n_distinct = (once.total[name].values[[i]] for name in ("n", "n_distinct"))
         x = {"label": "token", "lo": 0, "hi": int(drawn["window"].max())}
         of_kl = {
-            "title": f"{dose(alpha)}, {size(n, n_distinct)}",
+            "title": f"{', '.join(filter(None, (dose(alpha), side)))}, {size(n, n_distinct)}",
             "alpha": alpha,
             "x": x,
             "y": {"label": "KL, nats", "lo": 0, "hi": round(highest, 3)},

@@ -24,6 +24,7 @@ from isoklx.report.html_tables import html_table
 from isoklx.report.rollouts import Rollouts, pack_rollouts
 from isoklx.report.sentences import safe_dose_sentences
 from isoklx.stats.doses import dose_response
+from isoklx.stats.groups import split_by
 from isoklx.stats.repeats import count_cells
 from isoklx.stats.safety import safe_dose
 from isoklx.stats.selection import restore_dims
@@ -214,12 +215,11 @@ def _calibration_figures(
 
 
 def _by(ds: xr.Dataset) -> tuple[str, ...]:
-    """What is told apart: methods, and models where there are several."""
-    models = set(ds["model"].values.tolist())
-    if len(models) < 2:
-        return ("method",)
-    short = set(ds["model_short"].values.tolist())
-    return ("model_short" if len(short) == len(models) else "model", "method")
+    """What is told apart: methods, models where there are several, and what is never pooled."""
+    models, short = (set(ds[name].values.tolist()) for name in ("model", "model_short"))
+    name = "model_short" if len(short) == len(models) else "model"
+    first = (name,) if len(models) > 1 else ()
+    return (*split_by(ds, (*first, "method"))[len(first) + 1 :], *first, "method")
 
 
 def _window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
@@ -246,6 +246,7 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
         ("Cells", f"{n}, {n_distinct} distinct{repeats}"),
         ("Models", listed("model")),
         ("Methods", listed("method")),
+        *((name.capitalize(), listed(name)) for name in split_by(ds)),
         ("Seeds", listed("seed")),
         ("Layers", listed("layer")),
         ("Windows", f"{listed('window')} tokens"),

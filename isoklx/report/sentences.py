@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from isoklx.plot.titles import group_name
+
 
 def safe_dose_sentences(
     table: pd.DataFrame, by: Sequence[str], survive: float, confidence: float
@@ -34,7 +36,7 @@ def safe_dose_sentences(
 def _sentence(
     row: dict[Any, Any], by: Sequence[str], survive: float, confidence: float
 ) -> dict[str, str]:
-    group = ", ".join(str(row[name]) for name in by) or "all cells"
+    group = group_name({name: row[name] for name in by}) or "all cells"
     share, sure = f"{survive:.0%}", f"{confidence:.0%}"
     if math.isnan(row["safe_dose"]):
         verdict = "no dose shown safe"

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from isoklx.errors import DatasetError
-from isoklx.stats.groups import cell_labels, check_label
+from isoklx.stats.groups import cell_labels, check_label, occurring, split_by
 from isoklx.stats.kernels import beta_product, paired_difference, tallies
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.multiple_tests import holm
@@ -36,8 +36,10 @@ def survival_contrast(
     Parameters
     ----------
     ds : Dataset
-        A sweep or any selection of it. What is not compared is pooled: select a method first to
-        compare its doses.
+        A sweep or any selection of it. Models, methods, seeds and windows that are not compared are
+        pooled: select a method first to compare its doses. Both sides of a direction, or several
+        temperatures, are not: where a group has several, it is compared side by side, unless `by`
+        says to compare the sides themselves.
     by : str
         ``"alpha"``, or a label of a cell such as ``"method"`` or one of the user's own, which is
         compared dose by dose.
@@ -51,7 +53,8 @@ def survival_contrast(
         observations on both sides have none. All differences are `first` minus `second`.
 
         threshold, alpha, first, second
-            What is compared.
+            What is compared; where groups have both sides of a direction, or several temperatures,
+            each of these by itself, in a column ``sign`` or ``temperature`` after ``alpha``.
         n, n_distinct
             Trajectories of both sides together, and those that repeat no other of their side.
         n_prompts
@@ -116,9 +119,11 @@ def survival_contrast(
     if not lives["end"].size:
         raise absent(metric)
     times = whole[spec.time].values
+    grouped = [] if by == "alpha" else [by]
+    apart = [name for name in split_by(lives, grouped) if name != by]
     rows = [
         keys | row
-        for keys, panel in _panels(lives, by)
+        for keys, panel in _panels(lives, by, apart)
         for row in _pairs(_side_by_side(panel, by, spec.unit, times.size, distinct), times)
     ]
     if not rows:
@@ -186,15 +191,19 @@ def _observed(lives: xr.Dataset, unit: str) -> xr.Dataset:
     return lives.sortby(unit)
 
 
-def _panels(lives: xr.Dataset, by: str) -> Iterator[tuple[dict[str, float], xr.Dataset]]:
-    """What is compared at once: all doses of a threshold, or one of them."""
+def _panels(
+    lives: xr.Dataset, by: str, apart: Sequence[str]
+) -> Iterator[tuple[dict[str, object], xr.Dataset]]:
+    """What is compared at once: all doses of a threshold, or one of them, with labels in common."""
     for i, threshold in enumerate(lives["threshold"].values):
-        if by == "alpha":
-            yield {"threshold": threshold}, lives.isel(threshold=i)
-            continue
-        for j, alpha in enumerate(lives["alpha"].values):
-            keys = {"threshold": threshold, "alpha": alpha}
-            yield keys, lives.isel(threshold=i, alpha=[j])
+        at: list[dict[str, object]] = [{}]
+        doses = [lives.isel(threshold=i)]
+        if by != "alpha":
+            at = [{"alpha": alpha} for alpha in lives["alpha"].values]
+            doses = [lives.isel(threshold=i, alpha=[j]) for j in range(len(at))]
+        for keys, panel in zip(at, doses, strict=True):
+            for labels, cells in occurring(panel, apart):
+                yield {"threshold": threshold, **keys, **labels}, panel.isel(cell=cells)
 
 
 class _Sides(NamedTuple):

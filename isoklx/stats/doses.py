@@ -63,7 +63,7 @@ def dose_response(
     Returns
     -------
     Dataset
-        Dimensions those named in `by` and ``alpha``, and for survival ``threshold``; float64, lazy
+        Dimensions the labels of groups and ``alpha``, and for survival ``threshold``; float64, lazy
         where `ds` is. Each variable has beside it another one with the suffix ``_ci``, its 95%
         interval along ``ci_bound`` = lower, upper. NaN where nothing was measured.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from isoklx import schema
 from isoklx.errors import UsageError
 
 
@@ -39,6 +41,9 @@ def group_cells(
 ) -> Groups:
     """Group the cells of a sweep by their labels.
 
+    A group with several values of a label of `isoklx.schema.SPLIT` is split by it, as if that had
+    been asked for.
+
     Parameters
     ----------
     ds : Dataset
@@ -65,15 +70,97 @@ def group_cells(
     >>> groups.labels["method"].values.tolist(), groups.code.values.tolist()
     (['mean_diff', 'pca'], [1, 0, 1])
     """
-    names = check_labels(by, ds)
+    names = split_by(ds, by, present)
     labels = {}
     codes = [np.zeros(present.shape, dtype=np.intp) for _ in names]
     for name, code in zip(names, codes, strict=True):
-        occurring, code[present] = _distinct(name, ds[name].values[present])
-        labels[name] = xr.Variable((name,), occurring, ds[name].attrs)
+        values, code[present] = codes_of(name, ds[name].values[present])
+        labels[name] = xr.Variable((name,), values, ds[name].attrs)
     shape = tuple(label.size for label in labels.values())
     code = np.ravel_multi_index(codes, shape) if names else np.zeros(present.shape, dtype=np.intp)
     return Groups(labels, xr.DataArray(code, dims="cell"))
+
+
+def split_by(
+    ds: xr.Dataset,
+    by: str | Sequence[str] | None = None,
+    present: npt.NDArray[np.bool_] | None = None,
+) -> list[str]:
+    """Name the labels that cells are grouped by: those asked for, then what is never pooled.
+
+    Parameters
+    ----------
+    ds, by
+        As for `group_cells`.
+    present : array (cell,), bool, optional
+        The cells that are grouped; by default all.
+
+    Returns
+    -------
+    list of str
+        `by`, and every label of `isoklx.schema.SPLIT` of which a group has several values. This is
+        the one place where that rule is applied.
+
+    Raises
+    ------
+    UsageError
+        As `group_cells` does.
+
+    Examples
+    --------
+    >>> sides = {"method": ("cell", ["pca", "pca"]), "sign": ("cell", ["+", "-"])}
+    >>> split_by(xr.Dataset(coords=sides), "method")
+    ['method', 'sign']
+    """
+    names = check_labels(by, ds)
+    there = cell_labels(ds)
+    kept = [name for name in schema.SPLIT if name in there and name not in names]
+    cells = np.ones(ds.sizes["cell"], dtype=bool) if present is None else present
+    codes = {name: codes_of(name, ds[name].values[cells])[1].tolist() for name in (*names, *kept)}
+
+    def count(labels: Sequence[str]) -> int:
+        columns = [codes[name] for name in labels]
+        return len(set(zip([0] * np.count_nonzero(cells), *columns, strict=True)))
+
+    return [*names, *(name for name in kept if count([*names, name]) > count(names))]
+
+
+def occurring(
+    ds: xr.Dataset, names: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.intp]]]:
+    """Yield each combination of labels that occurs, ascending, and the places of its cells.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(coords={"method": ("cell", ["pca", "mean_diff", "pca"])})
+    >>> list(occurring(ds, ["method"]))
+    [({'method': 'mean_diff'}, array([1])), ({'method': 'pca'}, array([0, 2]))]
+    """
+    found = {name: codes_of(name, ds[name].values) for name in names}
+    labels = {name: as_keys(values) for name, (values, _) in found.items()}
+    codes = np.stack([np.zeros(ds.sizes["cell"], int), *(code for _, code in found.values())])
+    combined, group = np.unique(codes, axis=1, return_inverse=True)
+    for i, (_, *at) in enumerate(combined.T):
+        named = {name: labels[name][place] for name, place in zip(names, at, strict=True)}
+        yield named, np.flatnonzero(group.ravel() == i)
+
+
+def as_keys(labels: npt.NDArray[Any]) -> list[Any]:
+    """Return labels as keys of a dict: every NaN is one object, and so equal to the others."""
+    return [math.nan if label != label else label for label in labels.tolist()]  # noqa: PLR0124
+
+
+def has_label(labels: npt.NDArray[Any], label: object) -> npt.NDArray[np.bool_]:
+    """Where labels are a given one; NaN is the same as NaN.
+
+    Examples
+    --------
+    >>> has_label(np.array([0.0, np.nan]), np.nan)
+    array([False,  True])
+    """
+    if isinstance(label, float) and math.isnan(label):
+        return np.asarray(labels != labels)  # noqa: PLR0124
+    return np.asarray(labels == label)
 
 
 def check_labels(by: str | Sequence[str] | None, ds: xr.Dataset) -> list[str]:
@@ -151,8 +238,8 @@ def check_label(by: str, labels: Sequence[str]) -> None:
         raise UsageError(f"cannot group by {by!r}; give one of {', '.join(labels) or 'none'}")
 
 
-def _distinct(name: str, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Any]:
-    """The different labels, ascending, and which of them each cell has."""
+def codes_of(name: str, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Any]:
+    """The different labels, ascending, and which of them each cell has; all NaN are one label."""
     try:
         occurring, code = np.unique(values, return_inverse=True)
     except TypeError:

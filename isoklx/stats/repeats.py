@@ -15,10 +15,13 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from isoklx import schema
-from isoklx.stats.groups import check_labels
+from isoklx.stats.groups import check_labels, codes_of
 from isoklx.stats.selection import restore_dims
 
 LABELS = ("model", "method", "window")
+APART = (*LABELS, *schema.SPLIT)
+"""Labels in which cells that repeat each other agree, as far as a sweep has them."""
+
 MEASURED = ("pmass_eval", "kl")
 """The smaller one first: what it tells apart, the larger one need not be read for."""
 
@@ -26,9 +29,9 @@ MEASURED = ("pmass_eval", "kl")
 def repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
     """Tell which cell each one repeats, dose by dose.
 
-    Two cells of the same model, method and window repeat each other at a dose when their ``kl`` and
-    ``pmass_eval`` are identical there: every number, where NaN equals NaN and -0.0 equals 0.0.
-    Other doses have no say in it, so that sweeps of different doses may be combined.
+    Two cells of the same model, method, window, side and temperature repeat each other at a dose
+    when their ``kl`` and ``pmass_eval`` are identical there: every number, where NaN equals NaN and
+    -0.0 equals 0.0. Other doses have no say in it, so that sweeps may be combined.
 
     Parameters
     ----------
@@ -291,10 +294,11 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
     """
     measured = _required(ds)
     ds = restore_dims(ds)
-    labels = [*LABELS, *check_labels(by, ds)]
+    labels = [*(name for name in APART if name in ds.coords), *check_labels(by, ds)]
+    columns = [codes_of(name, ds[name].values)[1].tolist() for name in dict.fromkeys(labels)]
     shape = ds.sizes["cell"], ds.sizes["alpha"]
     # Contents that differ at a dose have different numbers there, more so with each look.
-    label = _numbered(zip(*(ds[name].values.tolist() for name in labels), strict=True))
+    label = _numbered(zip(*columns, strict=True))
     content = np.tile(label[:, np.newaxis], shape[1])
     numbers = np.zeros(shape, dtype=bool)
     for name in measured:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import UsageError
-from isoklx.stats.groups import check_labels
+from isoklx.stats.groups import has_label
 from isoklx.stats.horizon import up_to_horizon
 from isoklx.stats.kernels import beta_product
 from isoklx.stats.kernels import kaplan_meier as km
@@ -54,7 +54,7 @@ def safe_dose(
     DataFrame
         One row per threshold and group; never a dose that was not tested.
 
-        threshold, and those named in `by`
+        threshold, and the labels that cells are grouped by
             Which group.
         safe_dose
             The largest alpha such that there and at every smaller one that was tested, the lower
@@ -113,7 +113,7 @@ def safe_dose(
         lower=up_to_horizon(km.at_horizon, lower, found),
         died=found["died"].sum(time),
     )
-    keys = ["threshold", *check_labels(by, whole)]
+    keys = ["threshold", *(str(dim) for dim in found["n"].dims if dim != "alpha")]
     needed = beta_product.number_to_claim(survive, confidence=confidence)
     rows = [
         dict(zip(keys, labels, strict=True))
@@ -189,9 +189,9 @@ def _coefficients(ds: xr.Dataset, by: Sequence[str], row: dict[str, Any]) -> str
     at_dose = ds.isel(alpha=np.flatnonzero(ds["alpha"].values == row["safe_dose"]))
     there = at_dose["gen_len"].notnull().any(["alpha", "prompt"]).values
     for name in by:
-        there = there & (ds[name].values == row[name])
+        there = there & has_label(ds[name].values, row[name])
     cells = ds.isel(cell=np.flatnonzero(there))
-    texts = [f"{row['safe_dose'] * c_star:.6g}" for c_star in cells["c_star"].values]
+    texts = [f"{row['safe_dose'] * c_star + 0:.6g}" for c_star in cells["c_star"].values]
     if len(set(texts)) == 1:
         return texts[0]
     named = zip(cells["run_id"].values, texts, strict=True)

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import UsageError
+from isoklx.stats.groups import as_keys
 
 KEY = ("model_short", "method", "seed", "window")
 """What makes cells of two sweeps the same."""
 
-FURTHER: tuple[tuple[str, ...], ...] = (
-    (),
-    ("sign",),
-    ("layer",),
-    ("sign", "layer"),
-    ("model",),
-    ("model", "sign"),
-    ("model", "layer"),
-    ("model", "sign", "layer"),
+TOLD_APART_BY = (*schema.SPLIT, "layer", "model")
+FURTHER = (
+    *(
+        tuple(name for i, name in enumerate(TOLD_APART_BY) if chosen >> i & 1)
+        for chosen in range(2 ** len(TOLD_APART_BY))
+    ),
     ("run_id",),
 )
 """What tells cells apart that share all of `KEY` within a sweep: the first of these that does."""
@@ -43,9 +40,9 @@ def same_cells(a: xr.Dataset, b: xr.Dataset) -> SameCells:
     """Find the cells that two sweeps have in common.
 
     Cells are the same that have the same short name of the model, method, seed and window. Where a
-    sweep has several such, they are told apart by the sign of ``c_star``, by layer, by the model's
-    full name or by several of these: by the first that gives each a name of its own in both
-    sweeps; else by ``run_id``.
+    sweep has several such, they are told apart by the side of the direction, by temperature, by
+    layer, by the model's full name or by several of these: by the first that gives each a name of
+    its own in both sweeps; else by ``run_id``.
 
     Parameters
     ----------
@@ -95,10 +92,14 @@ def same_cells(a: xr.Dataset, b: xr.Dataset) -> SameCells:
 
 
 def _labels(ds: xr.Dataset) -> list[dict[str, Any]]:
-    names = [*KEY, "model", "layer", "run_id"]
-    schema.require(ds, [*names, "c_star"])
-    columns: dict[str, list[Any]] = {name: ds[name].values.tolist() for name in names}
-    columns["sign"] = np.sign(ds["c_star"].values).tolist()
+    names = [*KEY, *TOLD_APART_BY, "run_id"]
+    schema.require(ds, ["c_star", *(name for name in names if name not in schema.SPLIT)])
+    columns = {
+        name: as_keys(ds[name].values)
+        if name in ds.coords
+        else [schema.COORDINATES[name].absent] * ds.sizes["cell"]
+        for name in names
+    }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

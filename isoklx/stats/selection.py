@@ -260,6 +260,8 @@ def _within(name: str, labels: npt.NDArray[Any], ends: slice) -> _Mask:
 
 def _equal(labels: npt.NDArray[Any], value: Any) -> _Mask:
     if labels.dtype.kind == "f" and isinstance(value, Real):
+        if value != value:  # noqa: PLR0124
+            return np.asarray(np.isnan(labels))
         return np.asarray(schema.same_dose(labels, float(value)))
     if labels.dtype.kind in "iu" and isinstance(value, Real):
         return np.asarray(labels == value)

@@ -64,7 +64,10 @@ def survival(
         metric's own precision, so that a recorded 0.95 is not below 0.95.
     by : str or sequence of str, optional
         Labels of a cell to group by, such as ``"method"`` or ``["method", "model_short"]``: each is
-        a dimension of the result. By default all cells are one group.
+        a dimension of the result. Models, methods, seeds and windows that it does not name are
+        pooled; by default all cells are one group. Both sides of a direction, or several
+        temperatures, are never pooled: where a group has several, ``sign`` or ``temperature`` is a
+        further dimension.
     distinct : bool
         Whether what repeats another cell of the group to the byte, dose by dose, is left out, as it
         is no further evidence. The counts and intervals are then over `n_distinct` trajectories,
@@ -232,7 +235,8 @@ def survival_summary(
     Returns
     -------
     DataFrame
-        Rows sorted by the first columns: ``threshold``, those named in `by`, ``alpha``. Then
+        Rows sorted by the first columns: ``threshold``, the labels that cells are grouped by,
+        ``alpha``. Then
 
         n, n_distinct
             Trajectories, and those that repeat no other of their group: what the columns that

@@ -18,6 +18,7 @@ from isoklx.stats.along import (
     require_array,
     whole_along,
 )
+from isoklx.stats.groups import occurring, split_by
 from isoklx.stats.kernels.interpolation import interpolate
 from isoklx.stats.kernels.quantiles import nan_quantiles
 from isoklx.stats.kernels.smoothing import EDGES, Edges, moving_mean
@@ -103,7 +104,8 @@ def quantile(
     q : float or sequence of float
         Quantiles, in [0, 1].
     dim : str or sequence of str
-        Dimensions to reduce, together; by default over all trajectories. Those of a sweep that
+        Dimensions to reduce, together; by default over all trajectories, which pools all cells,
+        those of both sides of a direction and of several temperatures too. Those of a sweep that
         `da` has not, as where a single cell was selected, are reduced already.
 
     Returns
@@ -180,7 +182,8 @@ def bands(
     roll : int, optional
         As for `isoklx.smooth`; by default an eighth of the number of tokens made odd, at most 65.
     dim : str or sequence of str
-        As for `isoklx.quantile`.
+        As for `isoklx.quantile`. Along ``cell`` models, methods, seeds and windows are pooled; both
+        sides of a direction, or several temperatures, are not.
     edges : {"shrink", "repeat"}
         As for `isoklx.smooth`.
     distinct : bool
@@ -191,7 +194,8 @@ def bands(
     -------
     DataArray
         Of float64 along ``quantile``, what `dim` leaves, and ``token``; lazy where `sweep` is. NaN
-        at tokens that no trajectory reached.
+        at tokens that no trajectory reached. Along ``sign`` or ``temperature`` too where cells with
+        several of them would be pooled.
 
     Raises
     ------
@@ -208,7 +212,12 @@ def bands(
     """
     if isinstance(sweep, xr.Dataset):
         sweep = _distinct_kl(sweep) if distinct else kl_of(sweep)
-    quantiles = quantile(sweep, q, dim)
+    dims = [dim] if isinstance(dim, str) else list(dim)
+    pooled = isinstance(sweep, xr.DataArray) and "cell" in dims and "cell" in sweep.dims
+    names = split_by(sweep.coords.to_dataset()) if pooled else []
+    quantiles = _by_labels(sweep, names, q, dims)
+    if names and np.ndim(q):
+        quantiles = quantiles.transpose("quantile", ...)
     return smooth(quantiles, roll or default_roll(quantiles.sizes["token"]), edges=edges)
 
 
@@ -334,6 +343,19 @@ def paired_pmass(ds: xr.Dataset) -> xr.DataArray:
         return ds["pmass_eval"]
     pmass = ds["pmass_eval"]
     return pmass.where(ds["unpaired"] == 0).transpose(*pmass.dims)
+
+
+def _by_labels(
+    da: xr.DataArray, names: Sequence[str], q: float | Sequence[float], dims: Sequence[str]
+) -> xr.DataArray:
+    """Quantiles of the cells of each combination of labels."""
+    if not names:
+        return quantile(da, q, dims)
+    label, *others = names
+    groups = list(occurring(da.coords.to_dataset(), [label]))
+    index = xr.Variable((label,), [labels[label] for labels, _ in groups], da[label].attrs)
+    parts = [_by_labels(da.isel(cell=cells), others, q, dims) for _, cells in groups]
+    return xr.concat(parts, index, join="outer")
 
 
 def _distinct_kl(ds: xr.Dataset) -> xr.DataArray:

@@ -170,14 +170,13 @@ def _holds_cells(file: _File) -> bool:
 def _cells(file: _File) -> dict[str, Cell]:
     small = [name for name in schema.VARIABLES if name not in schema.MEASURED]
     held = {name: file.arrays[name][:] for name in small if name in file.names}
-    sizes = {dim: held[dim].size for dim in ("alpha", "prompt")} | {"cell": held["run_id"].size}
-    held |= versions.absent(set(small) - held.keys(), sizes)
+    if not held.keys() >= versions.SINCE_VERSION_3:
+        held |= versions.later_labels(held["c_star"], held["measured_with"])
     found: dict[str, Cell] = {}
     for index, line in enumerate(file.arrays[manifest.GROUP][manifest.VARIABLE][:]):
         entry = json.loads(line)
         shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
         alpha, fork = np.array(entry["alpha"]), np.array(entry["fork"], dtype=np.int32)
-        versions.complete(shapes, alpha.size)
         places = {
             "alpha": positions(held["alpha"], alpha),
             "fork": np.searchsorted(held["fork"], fork),

@@ -17,7 +17,7 @@ from isoklx.terminal import printable
 SUMMARY = (
     "Per-token KL(steered || base) and probability mass on valid answers (pmass) of language-model "
     "rollouts under a steering vector, at doses alpha relative to the coefficient c_star that "
-    "iso-KL calibration found. One cell is one (model, method, seed, window)."
+    "iso-KL calibration found. One cell is one (model, method, side, temperature, seed, window)."
 )
 
 DATED = ("history", "date_created")

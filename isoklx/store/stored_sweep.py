@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.store.extras import need
 from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
-from isoklx.store.versions import upgraded
+from isoklx.store.versions import check_version, upgraded
 
 TEXTS = tuple(name for name, var in schema.TEXTS.items() if var.dtype == "str")
 
@@ -43,15 +42,17 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
     Raises
     ------
     DatasetError
-        When the file is absent, damaged, not a sweep, or of a newer schema. A file of an older
-        one is given the form of the present one.
+        When the file is absent, damaged, not a sweep, or of a schema that is newer or no longer
+        read. A file of version 2 is given the form of the present one.
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file")
     if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
         raise DatasetError(f"{path}: is a folder, not a built file; build makes one of a runs root")
-    ds = upgraded(_zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path))
+    ds = _zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path)
     try:
+        check_version(ds.attrs)
+        ds = upgraded(ds)
         _check(ds)
     except DatasetError as error:
         ds.close()
@@ -135,12 +136,6 @@ def _zarr(path: Path) -> xr.Dataset:
 
 
 def _check(ds: xr.Dataset) -> None:
-    version = ds.attrs.get("schema_version")
-    if isinstance(version, Integral) and int(version) > schema.SCHEMA_VERSION:
-        raise DatasetError(
-            f"written by a newer isoklx (schema {version}, this one reads up to "
-            f"{schema.SCHEMA_VERSION}); upgrade isoklx to read it"
-        )
     # A selection may lack anything else, and each function says what it needs.
     if "run_id" not in ds.variables:
         raise DatasetError("not an isoklx sweep: it has no run_id")

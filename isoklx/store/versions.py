@@ -1,74 +1,108 @@
-"""Files of an older schema, as the present one has them."""
+"""Files of an older schema, in the form of the present one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isoklx import schema
+from isoklx.cells.cell import split_labels
+from isoklx.errors import DatasetError
 
 if TYPE_CHECKING:
     import xarray as xr
 
+SINCE_VERSION_3 = frozenset(schema.SPLIT)
+"""Variables that files of version 2 lack."""
+
+
+def check_version(attributes: Mapping[Any, Any]) -> None:
+    """Raise DatasetError for a file whose schema is newer, or older than version 2."""
+    version = attributes.get("schema_version")
+    if not isinstance(version, Integral):
+        return
+    if int(version) > schema.SCHEMA_VERSION:
+        raise DatasetError(
+            f"written by a newer isoklx (schema {version}, this one reads up to "
+            f"{schema.SCHEMA_VERSION}); upgrade isoklx to read it"
+        )
+    if int(version) < 2:
+        raise DatasetError(
+            f"written by an older isoklx (schema {version}, this one reads from 2 on); "
+            "build it again from its runs"
+        )
+
 
 def variables(version: object) -> set[str]:
-    """Names of the variables that a file of a schema version has; none if it is unknown."""
+    """Return the names of the variables of a schema version; none where it is not read."""
     if version == schema.SCHEMA_VERSION:
         return set(schema.VARIABLES)
-    return set(schema.VARIABLES) - set(schema.SINCE_VERSION_2) if version == 1 else set()
+    return set(schema.VARIABLES) - SINCE_VERSION_3 if version == 2 else set()
 
 
-def absent(names: Iterable[str], sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Return what variables are, over all cells, in a file that is older than they are."""
-    return {name: _default(name, tuple(sizes[d] for d in _dims(name))) for name in names}
+def later_labels(c_star: Any, measured_with: Any) -> dict[str, Any]:
+    """Return the labels that files of version 2 lack, from what they have of each cell.
 
+    Parameters
+    ----------
+    c_star : array of float
+        Calibrated coefficients.
+    measured_with : array of str
+        As stored, of the same shape.
 
-def complete(shapes: dict[str, tuple[int, ...]], n_alpha: int) -> None:
-    """Add to the shapes of a cell's arrays those of variables that its file is older than."""
-    for name in schema.SINCE_VERSION_2:
-        own = {"alpha": n_alpha, "prompt": 0}
-        shapes.setdefault(name, tuple(own[dim] for dim in _dims(name)[1:]))
+    Returns
+    -------
+    dict
+        An array of that shape for each label.
+
+    Raises
+    ------
+    DatasetError
+        When what is stored in `measured_with` cannot be read.
+    """
+    cells = zip(np.ravel(c_star).tolist(), np.ravel(measured_with).tolist(), strict=True)
+    try:
+        found = [
+            split_labels({"c_star": value, "measured_with": json.loads(text or "{}")})
+            for value, text in cells
+        ]
+    except ValueError as error:
+        raise DatasetError(f"measured_with: {error}") from error
+    return {
+        name: np.array([each[name] for each in found], schema.COORDINATES[name].dtype).reshape(
+            np.shape(c_star)
+        )
+        for name in schema.SPLIT
+    }
 
 
 def upgraded(ds: xr.Dataset) -> xr.Dataset:
-    """Return an opened file of version 1 in the form of the present schema.
+    """Return an opened file of version 2 in the form of the present schema.
 
     Parameters
     ----------
     ds : Dataset
-        What was opened, decoded or not; of version 1 it may be a selection.
+        What was opened, decoded or not; it may be a selection, even without all variables.
 
     Returns
     -------
     Dataset
-        What version 2 brought is as a run of then had it: the target is a p95, nothing else was
-        recorded. Any other Dataset as it is.
+        With the labels that version 3 brought, where they can be told. Any other Dataset as it is.
     """
-    if ds.attrs.get("schema_version") != 1 or "cell" not in ds.dims:
+    if ds.attrs.get("schema_version") != 2 or "c_star" not in ds.variables:
         return ds
-    added = {}
-    for name in schema.SINCE_VERSION_2.keys() - ds.variables.keys():
-        var = schema.DATA[name]
-        dims = tuple(dim for dim in var.dims if dim in ds.dims)
-        values = _default(name, tuple(ds.sizes[dim] for dim in dims))
-        encoding = {} if var.fill is None else {"_FillValue": var.fill}
-        added[name] = (dims, values, var.attributes, encoding)
-    if "seed" in ds.variables:
-        ds = ds.assign_coords(seed=ds["seed"].astype(schema.COORDINATES["seed"].dtype))
-    for name in schema.COORDINATES.keys() & ds.variables.keys():
-        if schema.COORDINATES[name].units is None:  # labels had the unit 1
-            ds[name].attrs.pop("units", None)
-    out = ds.assign(added).assign_attrs(schema_version=np.int32(schema.SCHEMA_VERSION))
+    c_star = ds["c_star"]
+    texts = ds["measured_with"].values if "measured_with" in ds else np.full(c_star.shape, "")
+    labels = later_labels(c_star.values, texts)
+    added = {
+        name: (c_star.dims, labels[name], schema.COORDINATES[name].attributes)
+        for name in labels.keys() - ds.variables.keys()
+    }
+    version = {"schema_version": np.int32(schema.SCHEMA_VERSION)}
+    out = ds.assign_coords(added).assign_attrs(version)
     out.set_close(ds.close)
     return out
-
-
-def _dims(name: str) -> tuple[str, ...]:
-    return schema.DATA[name].dims
-
-
-def _default(name: str, shape: tuple[int, ...]) -> Any:
-    dtype = schema.DATA[name].dtype
-    return np.full(shape, schema.SINCE_VERSION_2[name], dtype=None if dtype == "str" else dtype)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from isoklx import schema
@@ -272,7 +273,7 @@ def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
         return
     for name in (*cell.labels, "c_star", "target_kl", "target_stat", "measured_with"):
         value, own = stored[name].item(), {**cell.labels, **cell.data}[name]
-        if value != own:
+        if value != own and not (pd.isna(value) and pd.isna(own)):
             yield f"{run_id}: {name} is {value!r}, and {own!r} in its folder"
     alignment = Alignment({dim: stored[dim].values for dim in schema.DIMS if dim != "cell"})
     for dim, lacks in (

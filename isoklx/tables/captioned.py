@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import xarray as xr
 
 from isoklx.stats.assumptions import of_difference, of_survival
 from isoklx.stats.contrasts import survival_contrast
 from isoklx.stats.doses import dose_response
+from isoklx.stats.groups import occurring, split_by
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.repeats import count_cells
@@ -21,7 +23,7 @@ from isoklx.tables.calibration import (
     calibration_table,
 )
 from isoklx.tables.formats import Table
-from isoklx.tables.headline import HEADLINE_KEYS, headline_table
+from isoklx.tables.headline import headline_table
 
 
 def headline(ds: xr.Dataset) -> Table:
@@ -57,7 +59,7 @@ def headline(ds: xr.Dataset) -> Table:
     averaged = n - int(frame["n_seeds"].sum())
     if averaged:
         caption += f" {averaged} of them repeat a seed: cells of one seed were averaged first."
-    return Table(frame, HEADLINE_KEYS, caption)
+    return Table(frame, _before(frame, "c_mean"), caption)
 
 
 def survival(
@@ -99,7 +101,7 @@ def survival(
         f"Kaplan-Meier survival by {metric}. Counts and intervals are over {_over(distinct)}; "
         f"times are in tokens. {sure}{_pooled_windows(ds, metric, by or ())}"
     )
-    return Table(frame, ("threshold", *(by or ()), "alpha"), caption)
+    return Table(frame, _before(frame, "n"), caption)
 
 
 def contrast(
@@ -139,8 +141,7 @@ def contrast(
         f"tokens. Over {_over(distinct)}. {of_difference(metric, ended)} The log-rank test takes "
         "trajectories as independent; p holm is adjusted for the rows of this table."
     )
-    keys = ("threshold", *(() if by == "alpha" else ("alpha",)), "first", "second")
-    return Table(frame, keys, caption)
+    return Table(frame, _before(frame, "n"), caption)
 
 
 def dose(
@@ -183,7 +184,7 @@ def dose(
         f"{_over(distinct)}. Bounds: beta product, over prompts; doses are tested upwards until "
         "the first failure. Observed dose: the largest up to which nobody died."
     )
-    return Table(frame, ("threshold", *(by or ())), caption)
+    return Table(frame, _before(frame, "safe_dose"), caption)
 
 
 def response(
@@ -228,7 +229,7 @@ def response(
         for bound in ("lower", "upper"):
             label = f"{str(name).removesuffix('_ci')}_{bound}"
             columns[label] = da.sel(ci_bound=bound, drop=True)
-    keys = ("threshold", *(by or ()), "alpha")
+    keys = ("threshold", *map(str, doses["n"].dims))
     frame = xr.Dataset(columns).to_dataframe(dim_order=list(keys)).sort_index().reset_index()
     frame = frame.loc[frame["n"] > 0, [*keys, *columns]].reset_index(drop=True)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
@@ -281,6 +282,11 @@ def calibration(ds: xr.Dataset) -> Table:
     return Table(frame, CALIBRATION_KEYS, caption)
 
 
+def _before(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
+    """Columns in front of one: the keys of the rows."""
+    return tuple(map(str, frame.columns[: frame.columns.get_loc(column)]))
+
+
 def _over(distinct: bool) -> str:
     return "n_distinct trajectories, without repeats" if distinct else "all n trajectories"
 
@@ -289,10 +295,11 @@ def _pooled_windows(ds: xr.Dataset, metric: str, by: Sequence[str]) -> str:
     """A sentence where cells of several windows share a group, else nothing."""
     whole = measured(ds, metric)
     cells = whole.isel(cell=whole[METRICS[metric].flag].values == 1)
-    windows: dict[tuple[object, ...], set[int]] = {}
-    for window, *group in zip(*(cells[name].values for name in ("window", *by)), strict=True):
-        windows.setdefault(tuple(group), set()).add(int(window))
-    pooled = sorted(set().union(*(each for each in windows.values() if len(each) > 1)))
+    windows = [
+        set(cells["window"].values[places].tolist())
+        for _, places in occurring(cells, split_by(cells, by))
+    ]
+    pooled = sorted(set().union(*(each for each in windows if len(each) > 1)))
     if not pooled:
         return ""
     return (

@@ -14,6 +14,7 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.cells.paths import as_path
+from isoklx.stats.groups import split_by
 from isoklx.stats.repeats import compare
 from isoklx.stats.selection import restore_dims
 from isoklx.store import formats
@@ -105,7 +106,8 @@ def described(path: str | Path) -> dict[str, Any]:
         ds = _whole(opened)
         groups, n_distinct = _compared(ds)
         attributes = ("title", "source", "history", "schema_version")
-        labels = {name: ds[name].values.tolist() for name in ("run_id", "seed", "layer", *KEYS)}
+        names = ("run_id", "seed", "layer", *KEYS, *(name for name in schema.SPLIT if name in ds))
+        labels = {name: [_plain(label) for label in ds[name].values] for name in names}
         return {
             "file": str(path),
             **{name: _plain(ds.attrs[name]) for name in attributes if name in ds.attrs},
@@ -143,17 +145,19 @@ def _compared(ds: xr.Dataset) -> tuple[dict[tuple[str, ...], list[float]], int]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """A value that JSON can hold; NaN is null."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if value != value else value  # noqa: PLR0124
 
 
 def _cells(ds: xr.Dataset) -> list[str]:
-    """A table of cells by model, method and window."""
-    labels = ds[["model", "method", "window", "seed", "layer"]].reset_coords().to_dataframe()
-    rows = [("model", "method", "window", "cells", "seeds", "layer")]
-    for key, group in labels.groupby(list(KEYS)):
+    """A table of cells by model, method and window, and side or temperature where several."""
+    keys = split_by(ds, KEYS)
+    labels = ds[[*keys, "seed", "layer"]].reset_coords().to_dataframe()
+    rows = [(*keys, "cells", "seeds", "layer")]
+    for key, group in labels.groupby(keys, dropna=False):
         seeds, layers = (_numbers(sorted(set(group[name]))) for name in ("seed", "layer"))
-        model, method, window = map(printable, key)
-        rows.append((model, method, window, str(len(group)), seeds, layers))
+        rows.append((*map(printable, key), str(len(group)), seeds, layers))
     hidden = len(rows) - 1 - MOST_ROWS
     rows = rows[: MOST_ROWS + 1]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

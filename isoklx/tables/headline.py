@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
+from isoklx.stats.groups import split_by
 from isoklx.stats.selection import restore_dims
 
 HEADLINE_KEYS = ("model_short", "method", "window")
@@ -30,8 +31,9 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
         model_short, method, window
             What a row is of. Where two models of the selection have the same short name, it is
             the full name, so that they are never taken together.
-        sign
-            1 or -1, of ``c_star``, so that the two are never averaged; only where both occur.
+        sign, temperature
+            Side of the direction, and temperature, which are never averaged over: each only where a
+            row would have several of them.
         c_mean
             Mean of ``c_star`` over seeds. Several cells of one seed (another layer, another root)
             count once, with the mean of their ``c_star``.
@@ -64,15 +66,14 @@ def headline_table(ds: xr.Dataset) -> pd.DataFrame:
     cells = _columns(ds, names).assign(steps=_steps(ds, steps))
     namesakes = cells.groupby("model_short")["model"].transform("nunique") > 1
     cells["model_short"] = cells["model_short"].where(~namesakes, cells["model"])
-    signs = np.sign(cells["c_star"]).astype(int)
-    keys = list(HEADLINE_KEYS)
-    if set(signs) >= {-1, 1}:
-        cells["sign"] = signs
-        keys.append("sign")
-    per_seed = cells.groupby([*keys, "seed"])["c_star"].mean()
+    named = ds.assign_coords(model_short=("cell", cells["model_short"].to_numpy(dtype=str)))
+    keys = split_by(named, HEADLINE_KEYS)
+    cells = cells.assign(**{name: ds[name].values for name in keys[len(HEADLINE_KEYS) :]})
+    per_seed = cells.groupby([*keys, "seed"], dropna=False)["c_star"].mean()
     once = cells.drop_duplicates([*keys, "c_star", "steps"])
-    different = once.groupby([*keys, "seed"])["c_star"].mean().groupby(keys)
-    table = per_seed.groupby(keys).agg(c_mean="mean", n_seeds="size")
+    of_seed = once.groupby([*keys, "seed"], dropna=False)["c_star"].mean()
+    different = of_seed.groupby(keys, dropna=False)
+    table = per_seed.groupby(keys, dropna=False).agg(c_mean="mean", n_seeds="size")
     table["c_std"] = different.std()
     table["c_cv"] = table["c_std"] / table["c_mean"].abs().replace(0, np.nan)
     table["n_distinct"] = different.size()

@@ -247,6 +247,8 @@ SKIPPED: dict[str, Skipped] = {
             ("target_stat", "max", "target_stat is 'max', not one of p95, rms, mean"),
             ("target_stat", ["p95"], "target_stat is a list of 1, not one of"),
             ("measured_with", "torch", "measured_with is 'torch', not an object"),
+            ("measured_with", {"temperature": "hot"}, "measured_with.temperature is 'hot', not a"),
+            ("sign", "-", "sign is '-', which is not that of c_star = 1.5"),
             ("layer", [3], "layer is a list of 1, not a whole number"),
             ("c_star", NAN, "c_star is nan, not a finite number"),
             ("c_star", float("inf"), "c_star is inf, not a finite number"),
@@ -536,6 +538,7 @@ READ: dict[str, Read] = {
         "JSON, as recorded",
         {"measured_with": r'{"torch": "2.13", "batch": [8, null], "\u00e9t\u00e9": NaN}'},
     ),
+    "another meaning of sign": Read(calib("sign", -1), "a key of other programs"),
     "measured with null": Read(spelt(CALIB, "{", '{"measured_with": null, '), "not recorded"),
     "keys of other programs": Read(calib("git", {"sha": [None, True]}), "they are passed over"),
     "calib.json alone": Read(

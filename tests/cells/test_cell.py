@@ -12,7 +12,9 @@ from tests.handmade import NAN, kl, make_cell
 
 def test_labels_come_from_calib_json_and_the_folder(tmp_path):
     cell = read_cell(make_cell(tmp_path, "run 7", calib={"model": "a/b/c", "extra": [1]}))
-    assert cell.labels == {
+    labels = dict(cell.labels)
+    assert np.isnan(labels.pop("temperature"))
+    assert labels == {
         "run_id": "run 7",
         "model": "a/b/c",
         "model_short": "c",
@@ -20,8 +22,44 @@ def test_labels_come_from_calib_json_and_the_folder(tmp_path):
         "seed": 0,
         "layer": 3,
         "window": 4,
+        "sign": "+",
     }
     assert (cell.data["c_star"], cell.data["target_kl"]) == (1.5, 1.0)
+
+
+@pytest.mark.parametrize(("c_star", "sign"), [(1.5, "+"), (-0.25, "-"), (0, "+"), (-0.0, "+")])
+def test_the_side_of_a_cell_is_the_sign_of_its_c_star(tmp_path, c_star, sign):
+    assert read_cell(make_cell(tmp_path, calib={"c_star": c_star})).labels["sign"] == sign
+    again = {"c_star": c_star, "sign": sign}
+    assert read_cell(make_cell(tmp_path, "again", calib=again)).labels["sign"] == sign
+
+
+def test_a_recorded_side_that_is_not_that_of_c_star_is_an_error_of_the_cell(tmp_path):
+    folder = make_cell(tmp_path, calib={"c_star": 1.5, "sign": "-"})
+    with pytest.raises(CellError, match=r"calib\.json: sign is '-', which is not that of c_star ="):
+        read_cell(folder)
+
+
+def test_another_meaning_of_sign_is_left_alone(tmp_path):
+    assert read_cell(make_cell(tmp_path, calib={"sign": [-1]})).labels["sign"] == "+"
+
+
+@pytest.mark.parametrize("measured_with", [None, {}, {"temperature": None}])
+def test_a_temperature_that_is_not_recorded_is_missing(tmp_path, measured_with):
+    cell = read_cell(make_cell(tmp_path, calib={"measured_with": measured_with}))
+    assert np.isnan(cell.labels["temperature"])
+
+
+def test_the_temperature_is_that_of_measured_with(tmp_path):
+    cell = read_cell(make_cell(tmp_path, calib={"measured_with": {"temperature": 1}}))
+    assert cell.labels["temperature"] == 1.0
+
+
+@pytest.mark.parametrize("value", ["hot", True, NAN, [0.7]])
+def test_a_temperature_that_is_not_a_number_is_an_error_of_the_cell(tmp_path, value):
+    folder = make_cell(tmp_path, calib={"measured_with": {"temperature": value}})
+    with pytest.raises(CellError, match=r"calib\.json: measured_with\.temperature is .*, not a"):
+        read_cell(folder)
 
 
 def test_alphas_are_floats_whatever_their_spelling(tmp_path):

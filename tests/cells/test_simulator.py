@@ -250,3 +250,13 @@ def test_the_sample_that_the_project_ships_is_made_so(sample, tmp_path):
     simulate(tmp_path, sample_cells())
     assert contents(sample) == contents(tmp_path)
     assert sum(map(len, contents(sample).values())) < 3e6
+
+
+def test_each_side_of_a_direction_is_a_cell_with_draws_of_its_own(tmp_path):
+    plus, minus = simulate(tmp_path, [SMALL, replace(SMALL, sign="-")])
+    assert (plus.name, minus.name) == ("simulated-1B_pca_s0_w16", "simulated-1B_pca_neg_s0_w16")
+    assert read(plus, "calib")["c_star"] > 0 > read(minus, "calib")["c_star"]
+    assert {step["sign"] for step in read(minus, "history")} == {-1.0}
+    assert read(minus, "history")[-1]["coeff"] == read(minus, "calib")["c_star"]
+    assert results_of(minus)[1]["coeff"] == str(read(minus, "calib")["c_star"])
+    assert not np.array_equal(kl_of(plus, "1.0"), kl_of(minus, "1.0"))

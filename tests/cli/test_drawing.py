@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import isoklx.plot
-from isoklx.cli.choosing import Scope, of_model
+from isoklx.cli.choosing import Scope, of_model_and_side
 from isoklx.cli.drawing import Panels, Saving, draw, draw_figure1
 from isoklx.cli.outputs import Target
 from isoklx.errors import UsageError
@@ -14,7 +14,7 @@ from isoklx.errors import UsageError
 def test_the_options_of_figure_1_are_those_of_the_function_with_its_defaults():
     parameters = inspect.signature(isoklx.plot.figure1).parameters
     for option in [*fields(Panels), *fields(Scope)]:
-        if option.name != "model_contains":
+        if option.name not in ("model_contains", "sign"):
             assert parameters[option.name].default == option.default
 
 
@@ -63,4 +63,9 @@ def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
 
 def test_a_model_that_is_not_there_is_told_which_are(sample_ds):
     with pytest.raises(UsageError, match="'huge'; there is example/simulated-1B, example/sim"):
-        of_model(sample_ds, "huge")
+        of_model_and_side(sample_ds, Scope(model_contains="huge"))
+
+
+def test_a_side_that_is_not_there_is_told_which_is(sample_ds):
+    with pytest.raises(UsageError, match=r"no sign '-'; there is \+"):
+        of_model_and_side(sample_ds, Scope(sign="-"))

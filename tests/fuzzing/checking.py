@@ -12,6 +12,7 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+from numpy.testing import assert_equal
 
 import isoklx
 from isoklx.cells.cell import Cell, read_cell
@@ -62,7 +63,8 @@ def newer(files: Files) -> Files:
     """The same cell with the keys that newer runs write."""
     out = dict(files)
     calib, pmass = (json.loads(files[name]) for name in ("calib.json", "pmass.json"))
-    calib |= {"target_stat": "mean", "measured_with": {"torch": "2.13", "batch": [8, 1.5]}}
+    calib |= {"target_stat": "mean", "sign": "+"}
+    calib["measured_with"] = {"torch": "2.13", "batch": [8, 1.5], "temperature": 0.7}
     pmass["completed_alphas"] = [*pmass["pmass_eval"]]
     pmass["repetition_eval"] = {alpha: [0.25, NAN, 0.5] for alpha in pmass["pmass_eval"]}
     out["calib.json"], out["pmass.json"] = (json.dumps(each).encode() for each in (calib, pmass))
@@ -99,7 +101,7 @@ def read(files: Files, root: Path) -> bool:
     assert isinstance(cell, Cell)
     labels, values, notes = values_of(folder)
     scalars = {**cell.labels, **{name: cell.data[name] for name in cell.data}}
-    assert {name: scalars[name] for name in labels} == labels
+    assert_equal({name: scalars[name] for name in labels}, labels)
     said = {kind for note in cell.notes for kind, words in NOTES.items() if words in note}
     assert said == notes | ({"stale"} & said)
     at = {"alpha": cell.alpha, "fork": cell.fork}
@@ -119,7 +121,7 @@ def build(files: Files, root: Path, beside: Files, rng: Random) -> bool:
     with netCDF4.Dataset(report.out) as file:
         for index, run_id in enumerate(file["run_id"][:]):
             labels, values, _ = values_of(root / run_id)
-            assert {name: file[name][index] for name in labels} == labels
+            assert_equal({name: file[name][index] for name in labels}, labels)
             at = {name: file[name][:] for name in ("alpha", "fork")}
             found = {
                 name: present(np.ma.filled(file[name][index].astype("f8"), np.nan), name, at)

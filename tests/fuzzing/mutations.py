@@ -22,7 +22,7 @@ KEYS = [
     *("1", "1.0", "+1", "1e0", "10e-1", "-1", "0", "-0.0", "0.25", "0.250", "2", "nan", "inf", ""),
     *(" 1", "1_0", "one", "1e999", "computed", "window", "pmass", "per_prompt_per_t_kl"),
     *("0.5000000000000001", "0.9999999999999999", "1.000000002", "completed_alphas"),
-    *("repetition_eval", "target_stat", "measured_with"),
+    *("repetition_eval", "target_stat", "measured_with", "temperature", "sign"),
 ]
 """What a key may become."""
 

@@ -50,6 +50,8 @@ def values_of(folder: Path) -> tuple[dict[str, Any], Values, set[str]]:
             "seed": whole(calib["seed"], -(2**63), 2**63),
             "layer": whole(calib["layer"]),
             "window": window,
+            "sign": side(calib, c_star),
+            "temperature": temperature(calib.get("measured_with")),
             "c_star": c_star,
             "target_stat": one_of(calib.get("target_stat", "p95"), "p95", "rms", "mean"),
             "measured_with": record(calib.get("measured_with")),
@@ -99,6 +101,17 @@ def record(value: Any) -> str:
         return ""
     assert isinstance(value, dict)
     return json.dumps(value)
+
+
+def side(calib: dict[str, Any], c_star: float) -> str:
+    found = "-" if c_star < 0 else "+"
+    assert calib.get("sign") not in ("+", "-") or calib["sign"] == found
+    return found
+
+
+def temperature(value: Any) -> float:
+    found = value.get("temperature") if isinstance(value, dict) else None
+    return math.nan if found is None else number(found)
 
 
 def short(model: str) -> str:

@@ -130,3 +130,14 @@ def test_survival_at_the_end_is_by_cell_and_empty_without_the_metric(sample_ds):
     for row in summary.itertuples():
         assert found[row.run_id, 0.75, row.alpha] == row.end_survival
     assert end_survival(ds.assign(has_pmass=0 * ds["has_pmass"]), "pmass", [0.5], "alive") == {}
+
+
+def test_numbers_may_be_the_same_on_two_sides_and_still_repeat_nothing():
+    one, other = (numbers().assign_coords(sign=("cell", [sign])) for sign in "+-")
+    a, b = comparable(one, other)
+    assert same_numbers(a, 0, b, 0) is True
+    both = small_sweep([[[[0.9, 0.9]]] * 2] * 2, fork=[0, 8], sign=["+", "-"])
+    a, b = comparable(both, both)
+    assert repeated_doses(a, b, [(0, 0), (1, 1)]) == [set(), set()]
+    a, b = comparable(both.drop_vars("sign"), both.drop_vars("sign"))
+    assert repeated_doses(a, b, [(0, 0), (1, 1)]) == [set(), {0.0, 1.0}]

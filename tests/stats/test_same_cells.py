@@ -17,12 +17,14 @@ LABELS = {
     "window": 8,
     "layer": 3,
     "c_star": 1.0,
+    "temperature": np.nan,
 }
 
 
 def sweep(*cells):
     """A sweep of cells, each of which says in what it differs from the others."""
     rows = [{"run_id": f"cell{i}", **LABELS, **cell} for i, cell in enumerate(cells)]
+    rows = [row | {"sign": "-" if row["c_star"] < 0 else "+"} for row in rows]
     columns = {name: ("cell", [row[name] for row in rows]) for name in rows[0]} if rows else {}
     return xr.Dataset({"c_star": columns.pop("c_star")}, columns)
 
@@ -55,7 +57,12 @@ def test_cells_of_the_same_labels_are_the_same_wherever_they_stand(a, b):
 
 @pytest.mark.parametrize(
     ("name", "first", "second"),
-    [("c_star", 1.0, -2.0), ("layer", 3, 4), ("model", "a/tiny", "b/tiny")],
+    [
+        ("c_star", 1.0, -2.0),
+        ("layer", 3, 4),
+        ("model", "a/tiny", "b/tiny"),
+        ("temperature", 0.7, np.nan),
+    ],
 )
 def test_several_of_one_key_are_told_apart_by_what_differs(name, first, second):
     both = [{name: first}, {name: second}]

@@ -1,4 +1,5 @@
 import netCDF4
+import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -30,7 +31,7 @@ def test_cells_come_back_without_their_padding(folders, tmp_path):
         assert list(known) == [folder.name for folder in folders]
         for folder in folders:
             before, after = read_cell(folder), known[folder.name]
-            assert after.labels == before.labels
+            np.testing.assert_equal(after.labels, before.labels)
             for name in ("folder", "stamps", "shapes", "dtype", "notes"):
                 assert getattr(after, name) == getattr(before, name)
             assert_array_equal(after.alpha, before.alpha)

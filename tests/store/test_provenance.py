@@ -15,4 +15,4 @@ def test_a_file_says_what_it_is_and_how_it_was_made(sample):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(attrs["date_created"]))
     assert str(attrs["history"]).endswith(f"isoklx {isoklx.__version__}: build first second")
     assert attrs["creation_library_version"] == isoklx.__version__
-    assert attrs["schema_version"] == 2
+    assert attrs["schema_version"] == 3

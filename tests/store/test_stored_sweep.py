@@ -49,8 +49,8 @@ def test_a_foreign_netcdf_is_told_what_it_lacks(tmp_path):
 
 def test_a_file_of_a_newer_schema_is_refused_with_a_sentence(built):
     with netCDF4.Dataset(built, "a") as file:
-        file.schema_version = 3
-    with pytest.raises(DatasetError, match=r"newer isoklx \(schema 3, this one reads up to 2\)"):
+        file.schema_version = 4
+    with pytest.raises(DatasetError, match=r"newer isoklx \(schema 4, this one reads up to 3\)"):
         stored_sweep.read(built)
 
 

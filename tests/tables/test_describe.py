@@ -42,7 +42,7 @@ def test_a_zarr_store_is_called_one_and_its_size_said(sample, tmp_path):
 
 
 def test_a_runs_root_is_called_one(sample):
-    assert "(a runs root, schema 2)" in " ".join(describe(sample).split())
+    assert "(a runs root, schema 3)" in " ".join(describe(sample).split())
 
 
 def test_the_share_that_is_present_is_counted(sample_ds, sample):

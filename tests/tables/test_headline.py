@@ -93,7 +93,7 @@ def test_the_two_signs_are_never_averaged(tmp_path: Path) -> None:
     make_cell(tmp_path, "other", calib={"method": "sae", "c_star": 2.0})
     table = headline_table(isoklx.open_sweep(tmp_path))
     rows = zip(table["method"], table["sign"], table["c_mean"], table["n_seeds"], strict=True)
-    assert list(rows) == [("pca", -1, -1.0, 1), ("pca", 1, 2.0, 2), ("sae", 1, 2.0, 1)]
+    assert list(rows) == [("pca", "+", 2.0, 2), ("pca", "-", -1.0, 1), ("sae", "+", 2.0, 1)]
     assert table.columns[3] == "sign"
     alike = isoklx.open_sweep(tmp_path).query(cell="c_star < 0")
     assert "sign" not in headline_table(alike)
