@@ -10,12 +10,20 @@ from typing import Any, Literal
 import xarray as xr
 
 from isoklx import schema
+from isoklx.cells.atomic import locking_trouble
 from isoklx.errors import DatasetError
+from isoklx.store import shared_handles
 from isoklx.store.extras import need
 from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
 from isoklx.store.versions import upgraded
 
 TEXTS = tuple(name for name, var in schema.TEXTS.items() if var.dtype == "str")
+
+OF_ITS_STORE = ("chunks", "shards", "compressor", "compressors", "filters", "serializer")
+"""Encodings of a Zarr array that fit another store only if its format and its chunks are the same.
+
+xarray would insist on them where a selection is saved.
+"""
 
 LARGE = 256 * 2**20
 """Bytes of ``kl`` above which a file is opened dask-backed."""
@@ -93,10 +101,8 @@ def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataAr
 
 
 def _netcdf(path: Path) -> xr.Dataset:
-    from xarray.backends import NetCDF4DataStore  # takes long, and Zarr needs it not
-
     try:
-        store = NetCDF4DataStore.open(path)  # type: ignore[no-untyped-call]
+        store, close = shared_handles.open_shared(path)
         # By itself xarray reads all texts at once, and pads them to the longest.
         texts = {
             name: store.open_store_variable(name, store.ds.variables[name])
@@ -105,15 +111,13 @@ def _netcdf(path: Path) -> xr.Dataset:
         }
         ds = xr.open_dataset(store, drop_variables=TEXTS)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:  # of a damaged attribute
-        reason = getattr(error, "strerror", None) or error
+        reason = locking_trouble(path) or getattr(error, "strerror", None) or error
         raise DatasetError(f"{path}: cannot be read as netCDF: {reason}") from error
-    if not texts:
-        return ds
     for name, text in texts.items():
         text.attrs = schema.TEXTS[name].attributes
-    both = ds.assign(texts)
-    both.set_close(ds.close)
-    return both
+    ds = ds.assign(texts)
+    ds.set_close(close)
+    return ds
 
 
 def _zarr(path: Path) -> xr.Dataset:
@@ -122,6 +126,9 @@ def _zarr(path: Path) -> xr.Dataset:
         ds = xr.open_dataset(path, engine="zarr", consolidated=False)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DatasetError(f"{path}: cannot be read as Zarr: {error}") from error
+    for variable in ds.variables.values():
+        for key in variable.encoding.keys() & OF_ITS_STORE:
+            del variable.encoding[key]
     for name in ds.variables.keys() & TEXTS:
         ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and read when asked for
     for name in schema.VARIABLES.keys() & ds.variables.keys():
