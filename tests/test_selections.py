@@ -106,6 +106,7 @@ def compare(found, expected):
         assert found == expected
 
 
+@pytest.mark.filterwarnings("ignore:.*Zarr (V3|format 3) specification")
 @pytest.mark.parametrize("suffix", ["nc", "zarr2", "zarr3"])
 @pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
 def test_a_saved_selection_opens_as_it_was(whole, selection, suffix, tmp_path):

@@ -7,6 +7,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from isoklx import schema
@@ -65,7 +66,9 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
         ds.close()
         raise DatasetError(f"{path}: {error}") from error
     if ds["run_id"].dims:
-        ds = ds.set_xindex("run_id")
+        indexed = ds.set_xindex("run_id")
+        indexed.set_close(ds.close)  # xarray does not hand it on
+        ds = indexed
     return chunked(ds, chunks)
 
 
@@ -89,7 +92,9 @@ def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
     if chunks is None:
         return ds
     there = [name for name in (*schema.MEASURED, *schema.TEXTS) if name in ds]
-    return ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
+    in_chunks = ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
+    in_chunks.set_close(ds.close)
+    return in_chunks
 
 
 def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataArray:
@@ -129,6 +134,9 @@ def _zarr(path: Path) -> xr.Dataset:
     for variable in ds.variables.values():
         for key in variable.encoding.keys() & OF_ITS_STORE:
             del variable.encoding[key]
+        if isinstance(variable.encoding.get("dtype"), np.dtype):
+            # netCDF4 warns of a byte order that is stated, even where it is that of the machine.
+            variable.encoding["dtype"] = variable.encoding["dtype"].newbyteorder("=")
     for name in ds.variables.keys() & TEXTS:
         ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and read when asked for
     for name in schema.VARIABLES.keys() & ds.variables.keys():

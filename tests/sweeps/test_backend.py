@@ -287,5 +287,5 @@ def test_where_there_is_no_temporary_folder_at_all_one_line_says_so(root, tmp_pa
     with pytest.raises(BuildError, match=message):
         isoklx.open_sweep(root)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "none"))
-    with pytest.raises(BuildError, match="cannot be made: No such file .*; set TMPDIR to another"):
+    with pytest.raises(BuildError, match=r"cannot be made: No such file .*; set TMPDIR to another"):
         isoklx.open_sweep(root)
