@@ -4,10 +4,12 @@ import signal
 import sys
 
 from isoklx.cells.termination import end_on_interrupt
+from isoklx.terminal import open_standard_streams
 
 
 def main() -> int:
     """Run the command line of this process; from the first moment on Ctrl-C is one line."""
+    open_standard_streams()
     end_on_interrupt()
     from isoklx.cli.main import main as run  # takes a while
 

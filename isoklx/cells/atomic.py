@@ -215,6 +215,38 @@ def _locked(lock: int) -> bool | None:
     return True
 
 
+def locking_trouble(path: Path) -> str | None:
+    """Explain why HDF5 cannot lock a file, if that is the reason why it cannot open it.
+
+    HDF5 locks what it opens by flock, and reports any failure as "HDF error".
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str, optional
+        The reason and the remedy; None where the file can be locked, or cannot even be opened.
+    """
+    if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() in ("FALSE", "0"):
+        return None
+    remedy = "set HDF5_USE_FILE_LOCKING=FALSE"
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (
+            "another process has it open for writing and holds its lock; "
+            f"close it there, or {remedy} if nothing is being written"
+        )
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            return f"its file system does not support locks; {remedy}"
+    return None
+
+
 def _unwritten(path: Path, error: Exception, partial: Path | None = None) -> BuildError:
     """Say why `path` was not written; libnetcdf has the wrong reason, or none, for a full disk."""
     if partial is not None:
@@ -223,5 +255,9 @@ def _unwritten(path: Path, error: Exception, partial: Path | None = None) -> Bui
                 file.write(bytes(PROBE))
         except OSError as found:
             error = found
+        else:
+            locking = None if partial.is_dir() else locking_trouble(partial)
+            if locking:
+                return BuildError(f"{path}: cannot be written: {locking}")
     reason = getattr(error, "strerror", None) or error
     return BuildError(f"{path}: cannot be written: {reason}")

@@ -28,17 +28,19 @@ def without_screen() -> Iterator[None]:
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "agg"
     log = logging.getLogger("matplotlib")
-    log.addFilter(_says_nothing_of_a_backend)
+    log.addFilter(_concerns_figures)
     try:
         if "matplotlib" in sys.modules:
             sys.modules["matplotlib"].use("agg")
         yield
     finally:
-        log.removeFilter(_says_nothing_of_a_backend)
+        log.removeFilter(_concerns_figures)
         os.environ.pop(VARIABLE)
         if before is not None:
             os.environ[VARIABLE] = before
 
 
-def _says_nothing_of_a_backend(record: logging.LogRecord) -> bool:
-    return "backend: " not in record.getMessage()
+def _concerns_figures(record: logging.LogRecord) -> bool:
+    """Drop what is said of backends, and of the folder for fonts where there is no home."""
+    text = record.getMessage()
+    return "backend: " not in text and "temporary cache directory" not in text

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from isoklx.terminal import printable
+from isoklx.terminal import on_terminal, printable
 
 
 class Meter:
@@ -45,7 +45,7 @@ class Meter:
 
     def clear(self) -> None:
         """Leave none of the line behind."""
-        if sys.stderr.isatty():
+        if on_terminal(sys.stderr):
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
 
@@ -58,7 +58,7 @@ class Meter:
         return max(self._total - self._done, 0) / speed
 
     def _draw(self) -> None:
-        if not self._total or not sys.stderr.isatty():
+        if not self._total or not on_terminal(sys.stderr):
             return
         share = min(self._done / self._total, 1)
         left = self.seconds_left

@@ -150,10 +150,10 @@ def limit(
     lowest = max(floor, min(lows, default=floor))
     bottom = _round_down(min(top / 10, lowest)) if log else -top / 60
     for ax, extent in extents.items():
-        if log:
-            ax.set_yscale("log")
+        # In this order: a logarithmic axis without positive data warns when it looks for limits.
         ax.set_ylim(bottom, top)
         if log:
+            ax.set_yscale("log")
             set_log_ticks(ax.yaxis)
         if np.isnan(extent.highest):
             say_why_empty(ax, why_empty)

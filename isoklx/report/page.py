@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -308,8 +309,10 @@ def _render(content: dict[str, Any]) -> str:
 
 def _library() -> str:
     """The plotting library, compressed, in base64."""
-    import bokeh
-
-    folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
+    # Importing bokeh reads its settings from the home directory, which a bare uid has not got.
+    found = find_spec("bokeh")
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "server" / "static" / "js"
     text = "\n;\n".join((folder / name).read_text(encoding="utf-8") for name in LIBRARY)
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")

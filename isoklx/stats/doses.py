@@ -259,6 +259,8 @@ def _each_once(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 
 def _last_asked(answers: xr.DataArray) -> xr.DataArray:
     """Of each trajectory what it answered last; NaN where it was never asked."""
+    if not answers.sizes["fork"]:  # an empty axis has no maximum
+        return answers.sum("fork", min_count=1)
     place = xr.DataArray(np.arange(1, answers.sizes["fork"] + 1), dims="fork")
     last = (answers.notnull() * place).max("fork")
     return answers.where(place == last).sum("fork", min_count=1)

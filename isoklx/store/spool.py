@@ -13,6 +13,7 @@ import numpy as np
 
 from isoklx import schema
 from isoklx.cells.cell import Cell
+from isoklx.errors import DatasetError
 from isoklx.store.alignment import texts_of
 
 
@@ -40,6 +41,15 @@ class SpooledArrays(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self.places:
             return self.held[name]
+        try:
+            return self._read(name)
+        except FileNotFoundError as error:
+            raise DatasetError(
+                f"{self.path.parent}: the temporary files of an open runs root are gone; open the "
+                "root again, or build a file and open that"
+            ) from error
+
+    def _read(self, name: str) -> Any:
         offset, shape = self.places[name]
         var, count = schema.ANY[name], math.prod(shape)
         if var.dtype == "str":

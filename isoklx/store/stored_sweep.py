@@ -6,15 +6,24 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from isoklx import schema
+from isoklx.cells.atomic import locking_trouble
 from isoklx.errors import DatasetError
+from isoklx.store import shared_handles
 from isoklx.store.extras import need
 from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
 from isoklx.store.versions import check_version, upgraded
 
 TEXTS = tuple(name for name, var in schema.TEXTS.items() if var.dtype == "str")
+
+OF_ITS_STORE = ("chunks", "shards", "compressor", "compressors", "filters", "serializer")
+"""Encodings of a Zarr array that fit another store only if its format and its chunks are the same.
+
+xarray would insist on them where a selection is saved.
+"""
 
 LARGE = 256 * 2**20
 """Bytes of ``kl`` above which a file is opened dask-backed."""
@@ -58,7 +67,9 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
         ds.close()
         raise DatasetError(f"{path}: {error}") from error
     if ds["run_id"].dims:
-        ds = ds.set_xindex("run_id")
+        indexed = ds.set_xindex("run_id")
+        indexed.set_close(ds.close)  # xarray does not hand it on
+        ds = indexed
     return chunked(ds, chunks)
 
 
@@ -82,7 +93,9 @@ def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
     if chunks is None:
         return ds
     there = [name for name in (*schema.MEASURED, *schema.TEXTS) if name in ds]
-    return ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
+    in_chunks = ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
+    in_chunks.set_close(ds.close)
+    return in_chunks
 
 
 def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataArray:
@@ -94,10 +107,8 @@ def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataAr
 
 
 def _netcdf(path: Path) -> xr.Dataset:
-    from xarray.backends import NetCDF4DataStore  # takes long, and Zarr needs it not
-
     try:
-        store = NetCDF4DataStore.open(path)  # type: ignore[no-untyped-call]
+        store, close = shared_handles.open_shared(path)
         # By itself xarray reads all texts at once, and pads them to the longest.
         texts = {
             name: store.open_store_variable(name, store.ds.variables[name])
@@ -106,15 +117,13 @@ def _netcdf(path: Path) -> xr.Dataset:
         }
         ds = xr.open_dataset(store, drop_variables=TEXTS)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:  # of a damaged attribute
-        reason = getattr(error, "strerror", None) or error
+        reason = locking_trouble(path) or getattr(error, "strerror", None) or error
         raise DatasetError(f"{path}: cannot be read as netCDF: {reason}") from error
-    if not texts:
-        return ds
     for name, text in texts.items():
         text.attrs = schema.TEXTS[name].attributes
-    both = ds.assign(texts)
-    both.set_close(ds.close)
-    return both
+    ds = ds.assign(texts)
+    ds.set_close(close)
+    return ds
 
 
 def _zarr(path: Path) -> xr.Dataset:
@@ -123,6 +132,12 @@ def _zarr(path: Path) -> xr.Dataset:
         ds = xr.open_dataset(path, engine="zarr", consolidated=False)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DatasetError(f"{path}: cannot be read as Zarr: {error}") from error
+    for variable in ds.variables.values():
+        for key in variable.encoding.keys() & OF_ITS_STORE:
+            del variable.encoding[key]
+        if isinstance(variable.encoding.get("dtype"), np.dtype):
+            # netCDF4 warns of a byte order that is stated, even where it is that of the machine.
+            variable.encoding["dtype"] = variable.encoding["dtype"].newbyteorder("=")
     for name in ds.variables.keys() & TEXTS:
         ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and read when asked for
     for name in schema.VARIABLES.keys() & ds.variables.keys():

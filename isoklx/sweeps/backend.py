@@ -129,12 +129,18 @@ class _Spool:
     """A temporary folder, gone at the latest when nothing refers to it any more."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.gettempdir(), f"isoklx-{secrets.token_hex(8)}")
+        self.folder = _temporary_folder() / f"isoklx-{secrets.token_hex(8)}"
         tidy = partial(shutil.rmtree, self.folder, ignore_errors=True)
         end = ExitStack()
         end.enter_context(owing(tidy))
         end.callback(tidy)
-        self.folder.mkdir(mode=0o700)
+        try:
+            self.folder.mkdir(mode=0o700)
+        except OSError as error:
+            end.close()
+            raise BuildError(
+                f"{self.folder}: cannot be made: {error.strerror}; set TMPDIR to another folder"
+            ) from error
         self.remove = weakref.finalize(self, end.close)
 
     def __deepcopy__(self, _: dict[int, Any]) -> _Spool:
@@ -142,6 +148,16 @@ class _Spool:
 
     def __reduce__(self) -> tuple[Callable[[Path], _Spool], tuple[Path]]:
         return _another, (self.folder,)
+
+
+def _temporary_folder() -> Path:
+    """Return the system's temporary folder, chosen again where the last choice has been removed."""
+    if tempfile.tempdir is not None and not Path(os.fsdecode(tempfile.tempdir)).is_dir():
+        tempfile.tempdir = None
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise BuildError(f"{error.strerror}; set TMPDIR to a folder that can be written") from error
 
 
 def _another(folder: Path) -> _Spool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from isoklx.cells.termination import owing
+from isoklx.terminal import on_terminal
 
 Item = TypeVar("Item")
 
@@ -28,7 +29,7 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     what : str
         Their plural, shown behind the count.
     """
-    if not sys.stderr.isatty():
+    if not on_terminal(sys.stderr):
         yield from items
         return
     drawn = 0.0

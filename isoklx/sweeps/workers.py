@@ -26,6 +26,7 @@ from isoklx.cells.cell import Cell, Choice, Unread, read_cell
 from isoklx.cells.termination import owing
 from isoklx.errors import BuildError, CellError
 from isoklx.store.spool import spooled
+from isoklx.terminal import open_standard_streams
 
 BATCH = 8 * 2**20
 """Bytes of small cells that are sent to a worker together."""
@@ -237,6 +238,7 @@ class _Worker:
 
 def serve() -> None:
     """Perform the batches that come in, until there are no more."""
+    open_standard_streams()  # standard error is as closed here as where the worker was started
     while True:
         try:
             batch = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own process

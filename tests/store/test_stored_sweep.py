@@ -1,3 +1,10 @@
+import errno
+import fcntl
+import gc
+import os
+import subprocess
+import sys
+
 import h5py
 import netCDF4
 import numpy as np
@@ -5,7 +12,9 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.errors import DatasetError
+from isoklx.cells.atomic import replacing
+from isoklx.cli import main as cli
+from isoklx.errors import BuildError, DatasetError
 from isoklx.store import stored_sweep
 from tests.handmade import kl, make_cell
 
@@ -114,3 +123,96 @@ def test_a_damaged_attribute_is_one_line(built, monkeypatch):
     monkeypatch.setattr("isoklx.store.stored_sweep.xr.open_dataset", damaged)
     with pytest.raises(DatasetError, match=r"a\.nc: cannot be read as netCDF: NetCDF: Can't open"):
         stored_sweep.read(built)
+
+
+HOLDS = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print(flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def locked(built):
+    """A file that another process has open for writing, and so keeps locked."""
+    words = [sys.executable, "-c", HOLDS, str(built)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"\n"
+        yield built
+        holder.stdin.close()
+
+
+LOCKED = "another process has it open for writing and holds its lock; close it there, or set HDF5_"
+
+
+def test_a_file_that_is_locked_is_one_line_with_the_remedy(locked):
+    with pytest.raises(DatasetError, match=rf"a\.nc: cannot be read as netCDF: {LOCKED}"):
+        isoklx.open_sweep(locked)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["info", "table", "survival", "dose", "verify", "convert {} b.nc", "compare {} root"],
+)
+def test_every_command_names_the_lock(locked, line, monkeypatch, capsys):
+    monkeypatch.chdir(locked.parent)
+    command, *words = line.replace("{}", "a.nc").split()
+    assert cli.main([command, *(words or ["a.nc"])]) == 1
+    _, err = capsys.readouterr()
+    assert LOCKED in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_build_needs_no_lock_on_the_file_that_it_replaces(locked):
+    assert not isoklx.build(locked.parent / "root", locked).written
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_with_the_remedy(built, monkeypatch, number):
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    built.write_bytes(b"what HDF5 does not open")
+    remedy = "file system does not support locks; set HDF5_USE_FILE_LOCKING=FALSE"
+    with pytest.raises(DatasetError, match=rf"a\.nc: cannot be read as netCDF: its {remedy}"):
+        isoklx.open_sweep(built)
+    with (
+        pytest.raises(BuildError, match=rf"b\.nc: cannot be written: its {remedy}"),
+        replacing(built.with_name("b.nc")),
+    ):
+        raise OSError(-101, "NetCDF: HDF error")
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    with pytest.raises(DatasetError, match="cannot be read as netCDF: NetCDF: Unknown file format"):
+        isoklx.open_sweep(built)
+
+
+def test_a_file_is_opened_again_and_again_while_selections_of_it_are_saved(sample, tmp_path):
+    """With a handle for each Dataset, the third opening was an HDF error or ended the process."""
+    path = isoklx.build(sample, tmp_path / "a.nc").out
+    for i in range(5):
+        ds = isoklx.open_sweep(path)
+        ds.to_netcdf(tmp_path / f"{i}.nc")
+        with isoklx.open_sweep(tmp_path / f"{i}.nc") as copy:
+            xr.testing.assert_identical(copy, ds)
+
+
+def test_closing_one_dataset_leaves_the_others_of_its_file_open(built):
+    """And the file is closed with the last of them, so that others may write to it."""
+    first, second = isoklx.open_sweep(built), isoklx.open_sweep(built)
+    expected = first.kl.copy(deep=True)
+    first.close()
+    isoklx.build(built.parent / "root", built, dtype="float64", force=True)
+    xr.testing.assert_identical(second.kl, expected)
+    assert isoklx.open_sweep(built).kl.dtype == "float64"
+    second.close()
+    del first, second
+    gc.collect()
+    with netCDF4.Dataset(built, "a"):
+        pass
+
+
+def test_a_closed_dataset_does_not_read_on_in_another_file(built):
+    ds = isoklx.open_sweep(built)
+    ds.close()
+    isoklx.build(built.parent / "root", built, dtype="float64", force=True)
+    with pytest.raises(
+        DatasetError, match=r"a\.nc: has changed since it was opened; open it again"
+    ):
+        ds.kl.load()

@@ -256,3 +256,36 @@ def load_elsewhere(ds, then):
         capture_output=True,
         check=True,
     )
+
+
+def test_a_root_opens_after_the_temporary_folder_has_been_removed(root, tmp_path, monkeypatch):
+    gone, other = tmp_path / "gone", tmp_path / "other"
+    for folder in (gone, other):
+        folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(gone))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with isoklx.open_sweep(root) as ds:
+        assert len(list(gone.iterdir())) == 1
+        shutil.rmtree(gone)
+        message = rf"{gone}/isoklx-\w+: the temporary files of an open runs root are gone; open the"
+        with pytest.raises(DatasetError, match=message):
+            ds.kl.load()
+    monkeypatch.setenv("TMPDIR", str(other))
+    with isoklx.open_sweep(root) as ds:
+        assert len(list(other.iterdir())) == 1
+        assert ds.kl.notnull().any()
+
+
+def test_where_there_is_no_temporary_folder_at_all_one_line_says_so(root, tmp_path, monkeypatch):
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    message = (
+        "No usable temporary directory found in .*; set TMPDIR to a folder that can be written"
+    )
+    with pytest.raises(BuildError, match=message):
+        isoklx.open_sweep(root)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "none"))
+    with pytest.raises(BuildError, match=r"cannot be made: No such file .*; set TMPDIR to another"):
+        isoklx.open_sweep(root)
