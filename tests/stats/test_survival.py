@@ -318,6 +318,19 @@ def test_the_summary_says_where_a_curve_ends_and_averages_none_that_ends_early()
         np.testing.assert_array_equal(rows[name], [48, NAN])
 
 
+def test_what_is_compared_at_the_horizon_is_missing_where_the_curve_ends_before():
+    ds = short_rollouts().assign_coords(c_star=("cell", [2.0]), target_kl=("cell", [1.0]))
+    ds = ds.assign(p_true=ds["pmass"]).assign_coords(question=[])
+    doses = isoklx.dose_response(ds).squeeze()
+    for name in ("survival", "restricted_mean", "restricted_mean_earliest"):
+        assert doses[name].isnull().values.tolist() == [False, True]
+    for name in ("survival_ci", "restricted_mean_ci"):
+        assert doses[name].isnull().all("ci_bound").values.tolist() == [False, True]
+    (row,) = isoklx.safe_dose(ds).to_dict("records")
+    assert (row["safe_dose"], row["next_dose"]) == (0, 1)
+    assert np.isnan([row["next_survival"], row["next_lower"]]).all()
+
+
 def test_rollouts_that_count_as_alive_keep_the_curve_going_to_the_horizon():
     curves = survival(short_rollouts(), ended="alive").squeeze()
     assert curves.at_risk.isel(alpha=1).values.tolist() == [30, 29, 29, 29]
