@@ -181,7 +181,7 @@ def bootstrap(rng: np.random.Generator, sets: Sets) -> Floats:
     n = sets.ended.shape[1]
     draws = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(float)
     ended, died = (np.einsum("bp,spf->sbf", draws, each[:TRIED]) for each in sets)
-    survival = km.kaplan_meier(km.at_risk(ended), died)[..., -1]
+    survival = km.carry_forward(km.kaplan_meier(km.at_risk(ended), died))[..., -1]
     return np.quantile(survival, [0.025, 0.975], axis=1).T
 
 
@@ -191,7 +191,11 @@ def area(curve: Floats) -> Floats:
 
 
 def told(bounds: Floats, truth: float) -> str:
-    """In how many of the sets the truth is within the bounds, and how far these are apart."""
+    """Say in how many sets the truth is within the bounds, and how far these are apart.
+
+    Sets whose curve ends before the horizon have no bounds there, and are left out.
+    """
+    bounds = bounds[~np.isnan(bounds).any(axis=1)]
     covered = np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1]))
     return f"{100 * covered:.1f} ({np.mean(bounds[:, 1] - bounds[:, 0]):.3g})"
 

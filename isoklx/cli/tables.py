@@ -58,6 +58,7 @@ def _survival(
     metric: Literal["pmass_eval", "pmass", "kl"] = "pmass_eval",
     threshold: tuple[float, ...] | None = None,
     by: tuple[str, ...] | None = None,
+    hue: str | None = None,
     distinct: bool = True,
     interval: Literal["auto", "beta", "prompts", "greenwood"] = "auto",
     ended: Literal["censored", "alive"] = "censored",
@@ -72,6 +73,8 @@ def _survival(
     ----------
     by : tuple of str, optional
         Labels of a cell to group by: method, model_short, seed, window, ...
+    hue : str, optional
+        One more label, whose curves share a panel of the figure, which then has one for each dose.
     distinct : bool
         Count every cell, those too that repeat another one to the byte.
     interval : {"auto", "beta", "prompts", "greenwood"}
@@ -81,6 +84,7 @@ def _survival(
     Examples
     --------
     $ isoklx survival outputs.nc --by method
+    $ isoklx survival outputs.nc --hue method --width column --out survival.pdf
     $ isoklx survival outputs.nc --threshold 0.75,0.95 --alphas 1,2 --out tables
     $ isoklx survival outputs.nc --metric kl --threshold 5 --nodistinct --out deaths.pdf
     """
@@ -95,15 +99,16 @@ def _survival(
         choice: dict[str, Any] = {
             "metric": metric,
             "threshold": threshold,
-            "by": by,
             "distinct": distinct,
             "interval": interval,
             "ended": ended,
         }
-        rows = isoklx.tables.captioned.survival(part, **choice)
+        labels = tuple(dict.fromkeys([*(by or ()), *([hue] if hue else [])])) or None
+        rows = isoklx.tables.captioned.survival(part, by=labels, **choice)
         written = write_table(rows, "survival", target)
         try:
-            written += [] if target is None else draw_survival(part, target, saving, **choice)
+            if target is not None:
+                written += draw_survival(part, target, saving, by=by, hue=hue, **choice)
         except UsageError as error:  # a table may differ in more things than a figure
             if not written:
                 raise

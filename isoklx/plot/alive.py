@@ -84,10 +84,10 @@ def alive(
         A sweep or any selection of it.
     threshold : float
         A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
-        `isoklx.survival`. Above a panel: how many trajectories are drawn, how many died, and how
-        many ended before the window without having died; how many are drawn without pmass, which
-        tells neither, and how many have KL but cannot be normalised, and are neither drawn nor
-        counted.
+        `isoklx.survival`. What comes after the last fork of a rollout that ended before its window
+        is unknown. Above a panel: how many trajectories are drawn, how many died, and how many
+        ended before the window without having died; how many are drawn without pmass, which tells
+        neither, and how many have KL but cannot be normalised, and are neither drawn nor counted.
     calib_tokens : int, optional
         Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`; by default 20.
     normalize : bool
@@ -250,11 +250,12 @@ def _of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr
     found["kl_median"] = smooth(median, roll, edges=edges)
     part = shown(cells).compute()
     fork = xr.DataArray(part["fork"].values, dims="fork")
-    death = fork.isel(fork=part["end"].clip(0)).drop_vars("fork", errors="ignore")
+    last = fork.isel(fork=part["end"].clip(0)).drop_vars("fork", errors="ignore")
     lines = xr.Dataset(
         {
             "kl": smooth(part["drawn"], roll, edges=edges),
-            "death": death.where(part["died"]),
+            "death": last.where(part["died"]),
+            "last_seen": last.where(part["censored"]),
             "known": (part["end"] >= 0).astype(float),
             "ended": (part["gen_len"] < part["window"]).astype(float),
         }
@@ -267,6 +268,8 @@ def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
     lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
     death = np.where(np.isnan(here["death"].values), np.inf, here["death"].values)
     state = np.where(tokens < death[:, np.newaxis], np.int8(ALIVE), np.int8(DEAD))
+    last_seen = np.where(np.isnan(here["last_seen"].values), np.inf, here["last_seen"].values)
+    state[tokens >= last_seen[:, np.newaxis]] = UNKNOWN
     state[here["known"].values != 1] = UNKNOWN
     there = ~np.isnan(lines).all(axis=1)
     collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)
@@ -303,6 +306,6 @@ def _legend(drawn: xr.Dataset) -> list[Artist]:
         Line2D([], [], color=palette.ink(), label="median"),
         Line2D([], [], color=palette.ink(), **EOS, label="end of rollout"),
     ]
-    if drawn["n_unknown"].any():
+    if drawn["n_unknown"].any() or drawn["n_censored"].any():
         handles.append(Line2D([], [], color=palette.UNKNOWN, label="pmass unknown"))
     return handles  # type: ignore[return-value]

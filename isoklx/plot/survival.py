@@ -17,7 +17,7 @@ from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.facets import closed_on_error
 from isoklx.plot.grids import Grid
 from isoklx.plot.page import AnyFigure, Page, Width
-from isoklx.plot.palette import dose_colours
+from isoklx.plot.palette import paper
 from isoklx.plot.scope import told_apart
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import death, described, dose, trajectories
@@ -53,6 +53,7 @@ def survival(
     interval: Interval = "auto",
     ended: Ended = "censored",
     alphas: float | Sequence[float] | None = None,
+    hue: str | None = None,
     width: Width | None = None,
     title: bool | str = True,
     subfigure: AnyFigure | None = None,
@@ -68,6 +69,10 @@ def survival(
         direction or temperature of a group by itself; a group without trajectories has none.
     alphas : float or sequence of float, optional
         Doses to draw; by default all that were run.
+    hue : str, optional
+        A label of a cell, such as ``"method"``: curves of each in one panel, in colours of their
+        own, the same for a method in every figure, and a panel for each dose. By default curves
+        are those of doses.
     width : float or {"column", "page"}, optional
         Of the figure, in inches; a column is 3.3 and a page 7. By default that of the style's
         ``figure.figsize``, or what the panels would like. Words are smaller than the style's, down
@@ -80,19 +85,19 @@ def survival(
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``threshold`` or group a panel is of, its ``data`` are the
-        curves. A curve begins at token 0
-        with S = 1, holds its value until the next fork (token for KL), and ends where nobody is at
-        risk any more, unless all are dead; a whisker there is its last interval. A stretch that
-        curves share is drawn over once more, in dashes of their colours. Not saved; close it with
-        ``matplotlib.pyplot.close(grid.fig)``.
+        Its ``name_dicts`` say which ``threshold``, group or dose a panel is of, its ``data`` are
+        the curves. A curve begins at token 0 with S = 1, holds its value until the next fork (token
+        for KL), and ends with its last trajectory at risk, unless all are dead; a whisker there is
+        its last interval. A stretch that curves share is drawn over once more, in dashes of their
+        colours. Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep, or there is nothing to draw.
     UsageError
-        When a dose, metric, group or threshold cannot be, or panels would differ in three things.
+        When a dose, metric, group or threshold cannot be, when panels would differ in three things,
+        or when `hue` is in `by`.
 
     Examples
     --------
@@ -105,17 +110,23 @@ def survival(
         ds = select_alphas(ds, np.sort(alphas, axis=None))
     whole = measured(ds, metric)
     has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)
-    cells, rows = told_apart(whole.isel(cell=has), check_labels(by, whole))
+    wanted, hues = check_labels(by, whole), [] if hue is None else [hue]
+    if hue in wanted:
+        raise UsageError(f"hue={hue}: panels differ in it already; give it once")
+    cells, rows = told_apart(whole.isel(cell=has), wanted, hues)
     curves = survival_curves.survival(
-        cells, metric, threshold, rows, distinct, interval, ended
+        cells, metric, threshold, [*rows, *hues], distinct, interval, ended
     ).compute()
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
     curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)
     if not curves.sizes["alpha"]:
         raise DatasetError(f"no trajectory of this sweep has {metric}, so there is nothing to draw")
-    facets = _facets(curves)
-    curves = curves.assign_attrs(figure="survival", title=_title(curves, cells))
-    curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
+    facets = _facets(curves, hue or "alpha")
+    curves = curves.assign_attrs(
+        figure="survival", hue=hue or "alpha", title=_title(curves, cells, hue)
+    )
+    apart = [*facets, hue or "alpha"]
+    curves = curves.isel({dim: 0 for dim in ("threshold", *groups, "alpha") if dim not in apart})
     curves = curves.rename({METRICS[metric].time: "time"})
     curves.attrs["facets"] = [str(dim) for dim in facets]
     return draw_numbers(curves, Page(width, title, subfigure))
@@ -128,7 +139,7 @@ def draw_numbers(curves: xr.Dataset, paper: Page) -> Grid:
     ----------
     curves : Dataset
         What `isoklx.survival` returns, in memory, its ``fork`` or ``token`` renamed ``time``, with
-        the attributes ``title`` and ``facets``.
+        the attributes ``title``, ``facets`` and ``hue``.
     paper : Page
 
     Returns
@@ -144,62 +155,68 @@ def draw_numbers(curves: xr.Dataset, paper: Page) -> Grid:
                 ax.set_visible(False)
                 continue
             page.set_axes(ax, name)
-            page.label_ends(ax, _draw_curves(ax, panel))
+            page.label_ends(ax, _draw_curves(ax, panel, page))
             page.count_at_risk(ax, panel)
         typeset(grid.fig)
     return grid
 
 
-def _title(curves: xr.Dataset, cells: xr.Dataset) -> str:
-    thresholds = curves["threshold"].values
+def _title(curves: xr.Dataset, cells: xr.Dataset, hue: str | None) -> str:
+    thresholds, alphas = curves["threshold"].values, curves["alpha"].values
     threshold = f"{thresholds.item():g}" if thresholds.size == 1 else "threshold"
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
-    what = f"Survival: dead once {death(curves.attrs['metric'], threshold)}"
+    at = f" at {dose(alphas.item())}" if hue is not None and alphas.size == 1 else ""
+    what = f"Survival{at}: dead once {death(curves.attrs['metric'], threshold)}"
     total = curves[["n", "n_distinct"]].sum(groups)
     return described(cells, what, size=trajectories(total))
 
 
-def _facets(curves: xr.Dataset) -> list[Hashable]:
+def _facets(curves: xr.Dataset, hue: str) -> list[Hashable]:
     """What the panels differ in: columns, then rows."""
-    dims = ["threshold", *(dim for dim in curves["n"].dims if dim != "alpha")]
+    dims = ["threshold", *(dim for dim in curves["n"].dims if dim != "alpha"), "alpha"]
+    dims.remove(hue)
     facets = [dim for dim in dims if curves.sizes[dim] > 1] or ["threshold"]
     if len(facets) > 2:
         names = ", ".join(map(str, facets))
-        raise UsageError(
-            f"panels can differ in two things, not in {names}: "
-            "give one threshold, or fewer labels in by"
-        )
+        remedy = "one threshold, or fewer labels in by" + (", or one dose" * (hue != "alpha"))
+        raise UsageError(f"panels can differ in two things, not in {names}: give {remedy}")
     return facets
 
 
-def _draw_curves(ax: Axes, panel: xr.Dataset) -> list[Line2D]:
-    # Without anybody at risk the estimate is no more than the last one carried forward.
-    known = ((panel["at_risk"] > 0) | (panel["survival"] == 0)) & (panel["n"] > 0)
-    panel = panel.where(known).transpose("alpha", "ci_bound", "time")
-    panel = panel.isel(alpha=known.any("time").values)
-    colours = dose_colours(panel["alpha"].values)
+def _draw_curves(ax: Axes, panel: xr.Dataset, page: SurvivalPage) -> list[Line2D]:
+    panel = panel.where(panel["n"] > 0).transpose(page.hue, "ci_bound", "time")
+    there = np.flatnonzero(panel["survival"].notnull().any("time").values)
+    panel, looks = panel.isel({page.hue: there}), [page.looks[i] for i in there]
     forks = panel["time"].values
     tokens = np.append(0, forks)
     curves = _from_one(panel["survival"].values)
     intervals = _from_one(panel["survival_ci"].values)
+    colours = [look["color"] for look in looks]
     lines = []
-    for i, (alpha, colour) in enumerate(colours.items()):
+    for i, look in enumerate(looks):
         low, high = intervals[i]
+        colour = look["color"]
         ax.fill_between(tokens, low, high, step="post", color=colour, alpha=0.14, linewidth=0)
+        # A step to a token without an estimate would be drawn.
+        known = np.flatnonzero(~np.isnan(curves[i]))[-1] + 1
         lines += ax.plot(
-            tokens,
-            curves[i],
-            color=colour,
+            tokens[:known],
+            curves[i, :known],
+            **look,
+            markevery=[known - 1],
+            markersize=4,
             drawstyle="steps-post",
             linewidth=WIDTH,
-            label=dose(alpha),
         )
+        if panel["observed_to"].values[i] < panel["horizon"].values[i]:
+            end = {"color": colour, "markerfacecolor": paper(), "markersize": 5}
+            ax.plot(tokens[known - 1], curves[i, known - 1], "o", **end)
         ended = panel["censored"].values[i] > 0
         ax.plot(
             forks[ended], curves[i, 1:][ended], "|", color=colour, markersize=6, markeredgewidth=0.8
         )
-    _show_coinciding(ax, tokens, curves, list(colours.values()))
-    _draw_last_intervals(ax, tokens, intervals, list(colours.values()))
+    _show_coinciding(ax, tokens, curves, colours)
+    _draw_last_intervals(ax, tokens, intervals, colours)
     return lines
 
 
@@ -236,6 +253,8 @@ def _show_coinciding(
     """Draw the stretches that curves share in dashes of all their colours, turn by turn."""
     # The interval from a token to the next has the value of the first.
     same = (np.abs(curves[:, np.newaxis, :-1] - curves[:, :-1]) < SAME) & (np.diff(tokens) > 0)
+    known = ~np.isnan(curves[:, 1:])
+    same &= known & known[:, np.newaxis]
     together = same.sum(axis=1)
     turn = np.array([same[i, :i].sum(axis=0) for i in range(len(curves))])
     for i, colour in enumerate(colours):

@@ -256,8 +256,8 @@ def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
             one = of_dose.sel(dict(zip(by, group.labels, strict=True)))
             if not int(one["n"]):
                 continue
-            forks, last = one["fork"].values, int(one["horizon"])
-            there = forks <= last
+            forks, last = one["fork"].values, int(one["observed_to"])
+            there = (forks <= last) & one["survival"].notnull().values
             bounds = one["survival_ci"].transpose("ci_bound", "fork").values[:, there]
             x, (y, low, high) = _steps(forks[there], last, [one["survival"].values[there], *bounds])
             look = {"colour": group.colours, "dash": group.dash}

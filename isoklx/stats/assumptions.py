@@ -35,9 +35,9 @@ def of_survival(
     Examples
     --------
     >>> of_survival("auto", "pmass_eval", np.array([8]), np.array([8]), "censored")
-    '95% intervals: beta product, prompts independent, rollouts that ended tell nothing.'
+    '95% intervals: beta product, prompts independent, rollouts that end early are censored.'
     >>> of_survival("auto", "pmass_eval", np.array([24]), np.array([8]), "alive")
-    '95% intervals: beta product of 8 prompts, rollouts that ended count as alive.'
+    '95% intervals: beta product of 8 prompts, rollouts that end early count as alive.'
     """
     unit = f"{METRICS[metric].unit}s"
     several = bool((np.asarray(counted) > np.asarray(n_prompts)).any())
@@ -45,12 +45,13 @@ def of_survival(
 
 
 def of_difference(metric: str, ended: Ended) -> str:
-    """Say what the interval of a difference takes for granted.
+    r"""Say what the interval of a difference takes for granted.
 
     Examples
     --------
-    >>> of_difference("pmass_eval", "censored")
-    '95% intervals: paired by prompt (beta product, Newcombe), rollouts that ended tell nothing.'
+    >>> print(of_difference("pmass", "alive").replace("), ", "),\n"))
+    95% intervals: paired by question (beta product, Newcombe),
+    rollouts that end early count as alive.
     """
     unit = METRICS[metric].unit
     return f"95% intervals: paired by {unit} (beta product, Newcombe), {_end(ended)}."
@@ -69,4 +70,4 @@ def _method(interval: Interval, unit: str, n_prompts: Counts, *, several: bool) 
 
 
 def _end(ended: Ended) -> str:
-    return "rollouts that ended " + ("count as alive" if ended == "alive" else "tell nothing")
+    return "rollouts that end early " + ("count as alive" if ended == "alive" else "are censored")

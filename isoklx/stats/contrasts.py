@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
@@ -16,11 +17,13 @@ from isoklx.stats.groups import cell_labels, check_label, occurring, split_by
 from isoklx.stats.kernels import beta_product, paired_difference, tallies
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.multiple_tests import holm
-from isoklx.stats.lifetimes import METRICS, Ended, absent, follow, measured
+from isoklx.stats.lifetimes import METRICS, Ended, Metric, absent, follow, measured
 from isoklx.stats.repeats import first_of_repeats
 from isoklx.stats.survival import LEVEL
 
 Floats = npt.NDArray[np.float64]
+
+EVENTS = ["end", "died", "censored"]
 
 
 def survival_contrast(
@@ -63,7 +66,8 @@ def survival_contrast(
             Where they are compared, in tokens: each group has a largest window among its cells that
             were observed (at that dose), and this is the smallest of them.
         end_difference, end_lower, end_upper
-            Difference in survival at `horizon`, and its 95% interval.
+            Difference in survival at `horizon`, and its 95% interval. NaN, as are the next three,
+            where the curve of either side ends before, with its last trajectory at risk.
         mean_difference, mean_lower, mean_upper
             Difference in restricted mean survival time up to `horizon`, in tokens, likewise.
         logrank, p_value
@@ -96,7 +100,7 @@ def survival_contrast(
     - Prompts of the same index are the same in all cells, and draws from those one wants to speak
       about. The cells are taken as given: how much another seed or model would change the result is
       not in the interval.
-    - That a rollout ended tells nothing about the death that it hides, unless ``ended="alive"``.
+    - A rollout that ended early is censored, unless ``ended="alive"``, as in `isoklx.survival`.
     - The log-rank test takes all trajectories as independent. It ignores the pairing, which
       makes p too large, and that the seeds of one prompt resemble each other, which makes it too
       small, as repeats do with ``distinct=False``: a rough guide. It is most powerful where
@@ -124,7 +128,7 @@ def survival_contrast(
     rows = [
         keys | row
         for keys, panel in _panels(lives, by, apart)
-        for row in _pairs(_side_by_side(panel, by, spec.unit, times.size, distinct), times)
+        for row in _pairs(_side_by_side(panel, by, spec.unit, times.size, distinct), times, spec)
     ]
     if not rows:
         there = ", ".join(map(str, np.unique(lives[by]))) or "none"
@@ -164,20 +168,21 @@ def cell_contrasts(
     whole = measured(ds, metric)
     spec = METRICS[metric]
     times, window = whole[spec.time].values, whole["window"].values
-    lives = follow(whole, metric, thresholds, ended)[["end", "died"]].compute().sortby(spec.unit)
+    lives = follow(whole, metric, thresholds, ended)[EVENTS].compute().sortby(spec.unit)
     lives = lives.transpose("threshold", "alpha", spec.unit, "cell")
     keys = list(product(lives["threshold"].values.tolist(), lives["alpha"].values.tolist()))
     shape = (len(keys), *lives["end"].shape[2:])
-    end, died = (lives[name].values.reshape(shape) for name in ("end", "died"))
+    events = [lives[name].values.reshape(shape) for name in EVENTS]
     every, order = np.ones((shape[1], 2), dtype=bool), np.arange(2)
     found = []
     for pair in pairs:
         cells = list(pair)
         rows = {}
-        for key, its_end, its_died in zip(keys, end[..., cells], died[..., cells], strict=True):
-            if (its_end >= 0).any(axis=0).all():
-                sides = (its_end, its_died, every, order, window[cells], times.size)
-                (rows[key],) = _pairs(_counted(*sides, distinct=False), times)
+        for i, key in enumerate(keys):
+            end, died, censored = (each[i][:, cells] for each in events)
+            if (end >= 0).any(axis=0).all():
+                sides = (end, died, censored, every, order, window[cells], times.size)
+                (rows[key],) = _pairs(_counted(*sides, distinct=False), times, spec)
         found.append(rows)
     return found
 
@@ -213,6 +218,8 @@ class _Sides(NamedTuple):
     n: npt.NDArray[np.int64]
     n_distinct: npt.NDArray[np.int64]
     window: npt.NDArray[np.int32]
+    complete: npt.NDArray[np.int32]
+    """Largest window to whose end a trajectory was followed alive."""
     ended: npt.NDArray[np.int64]
     died: npt.NDArray[np.int64]
 
@@ -222,18 +229,19 @@ def _side_by_side(panel: xr.Dataset, by: str, unit: str, n_times: int, distinct:
     # A member is a cell at a dose: what meets the same units as all other members.
     members = panel.stack(member=["cell", "alpha"], create_index=False).transpose(unit, "member")
     members = members.isel(member=(members["end"] >= 0).any(unit).values)
-    end, died, first = (members[name].values for name in ("end", "died", "first"))
+    end, died, censored, first = (members[name].values for name in [*EVENTS, "first"])
     window = members["window"].values
     labels = members[by].values
-    return _counted(end, died, first, labels, window, n_times, distinct=distinct)
+    return _counted(end, died, censored, first, labels, window, n_times, distinct=distinct)
 
 
 def _counted(
     end: npt.NDArray[np.integer[Any]],
     died: npt.NDArray[np.bool_],
+    censored: npt.NDArray[np.bool_],
     first: npt.NDArray[np.bool_],
     by: npt.NDArray[Any],
-    window: npt.NDArray[np.integer[Any]],
+    window: npt.NDArray[np.int32],
     n_times: int,
     *,
     distinct: bool,
@@ -250,24 +258,26 @@ def _counted(
             index, which[..., np.newaxis], group, groups=labels.shape, n_times=n_times
         )
 
-    largest = np.zeros(labels.shape, dtype=np.int32)
-    np.maximum.at(largest, group, window)
+    largest = partial(tallies.largest, window, group=group, groups=labels.shape)
     return _Sides(
         labels=labels,
         n=count(observed).sum(axis=(0, 2)),
         n_distinct=count(unrepeated).sum(axis=(0, 2)),
-        window=largest,
+        window=largest(np.ones(window.shape, dtype=bool)),
+        complete=largest(np.any(kept & ~died & ~censored, axis=0)),
         ended=count(kept),
         died=count(kept & died),
     )
 
 
-def _pairs(sides: _Sides, times: npt.NDArray[np.integer[Any]]) -> Iterator[dict[str, object]]:
+def _pairs(
+    sides: _Sides, times: npt.NDArray[np.integer[Any]], spec: Metric
+) -> Iterator[dict[str, object]]:
     """Compare every two groups, all at the same horizon."""
     if sides.labels.size < 2:
         return
     horizon = sides.window.min()
-    estimates = _estimates(sides, times, horizon)
+    estimates = _estimates(sides, times, horizon, spec.last_probe(times, horizon))
     followed = sides.ended.sum(axis=-1) > 0
     died = sides.died.sum(axis=0)
     at_risk = km.at_risk(sides.ended.sum(axis=0))
@@ -319,16 +329,25 @@ class _Estimate(NamedTuple):
 
 
 def _estimates(
-    sides: _Sides, times: npt.NDArray[np.integer[Any]], horizon: int
+    sides: _Sides,
+    times: npt.NDArray[np.integer[Any]],
+    horizon: int,
+    last_probe: npt.NDArray[Any],
 ) -> tuple[_Estimate, _Estimate]:
-    """Survival at the horizon, and the restricted mean up to it."""
+    """Survival at the horizon, and the restricted mean up to it; NaN if a curve ends before."""
     last = max(int(np.searchsorted(times, horizon, side="right")) - 1, 0)
     of_unit = sides.ended.sum(axis=-1, keepdims=True)
     sharing = km.at_risk((sides.ended * of_unit).sum(axis=0))
     at_risk, died = km.at_risk(sides.ended.sum(axis=0)), sides.died.sum(axis=0)
     survival = km.kaplan_meier(at_risk, died)
     worth = beta_product.effective_counts(at_risk, died, sharing)
-    bounds = beta_product.interval(*worth, level=LEVEL)
+    bounds = np.swapaxes(beta_product.interval(*worth, level=LEVEL), -1, -2)
+    reach = km.observed_to(
+        survival, at_risk, sides.complete, last_probe, np.asarray(horizon), times=times
+    )
+    known = np.where(reach >= horizon, 1.0, np.nan)[:, np.newaxis]
+    survival = known * km.carry_forward(survival)
+    bounds = known[..., np.newaxis] * km.carry_forward(bounds)
     influence = paired_difference.influence(
         np.swapaxes(sides.ended, 0, 1), np.swapaxes(sides.died, 0, 1)
     )
@@ -339,11 +358,11 @@ def _estimates(
     # The part before the first time is 1 in every curve, and nobody's contribution.
     before = area(np.zeros(times.size))
     return (
-        _Estimate("end", survival[:, last], bounds[:, last], influence[..., last].T, 1.0),
+        _Estimate("end", survival[:, last], bounds[..., last], influence[..., last].T, 1.0),
         _Estimate(
             "mean",
             area(survival),
-            area(np.swapaxes(bounds, -1, -2)),
+            area(bounds),
             (area(influence) - before).T,
             float(horizon),
         ),

@@ -52,6 +52,18 @@ class Metric:
         """Dimensions that a trajectory is identified by, within a dose."""
         return "cell", self.unit
 
+    def last_probe(self, times: npt.NDArray[Any], horizon: Any) -> npt.NDArray[Any]:
+        """Last time up to a horizon at which a trajectory can be observed.
+
+        KL is observed at every token, whether or not a rollout got there; the token axis ends with
+        the longest rollout.
+        """
+        if self.time == "token":
+            return np.asarray(horizon) - 1
+        last = np.searchsorted(times, np.asarray(horizon), side="right") - 1
+        found: npt.NDArray[Any] = times[np.maximum(last, 0)]
+        return found
+
 
 METRICS = {
     "pmass_eval": Metric("fork", "prompt", "gen_len", "has_pmass", np.less, (0.75,), 1),

@@ -232,11 +232,12 @@ def end_survival(
     Returns
     -------
     dict
-        Without what was not measured.
+        Without what was not measured, and without curves that end before the window.
     """
     if not cells_with(ds, metric).any():
         return {}
     table = survival_summary(ds, metric, thresholds, "run_id", ended=ended)
+    table = table[table["observed_to"] == table["horizon"]]
     keys = zip(table["run_id"], table["threshold"], table["alpha"], strict=True)
     return dict(zip(keys, table["end_survival"].tolist(), strict=True))
 

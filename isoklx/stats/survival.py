@@ -11,7 +11,7 @@ import xarray as xr
 
 from isoklx.errors import UsageError
 from isoklx.stats.groups import Groups, group_cells
-from isoklx.stats.horizon import restricted_means, up_to_horizon
+from isoklx.stats.horizon import at_end, largest_window, observed_to, restricted_means
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels import tallies
 from isoklx.stats.kernels.curves import INTERVALS, Interval, curves
@@ -35,6 +35,7 @@ LONG_NAMES = {
     "n_distinct": "trajectories of distinct cells",
     "n_prompts": "prompts that the counted trajectories are of",
     "horizon": "largest window of the cells observed at the dose, in tokens",
+    "observed_to": "token up to which survival is known: the horizon, or where the curve ends",
     "threshold": "threshold of death",
 }
 
@@ -97,10 +98,10 @@ def survival(
         recovered : int64
             Of those that died here, how many were on the living side of the threshold later.
         survival : float64
-            Kaplan-Meier estimate; carried forward where nobody is at risk any more, NaN where no
-            trajectory was observed at all.
+            Kaplan-Meier estimate. It ends with the last trajectory at risk: NaN beyond, unless all
+            have died by then, when it stays 0.
         survival_ci : float64, with ``ci_bound`` = lower, upper
-            95% interval, or that of another `level`.
+            95% interval, or that of another `level`; NaN where `survival` is.
         n, n_distinct : int64, without ``threshold`` and ``fork``
             Trajectories with at least one observation: all of them, and those that repeat no other
             of their group.
@@ -108,6 +109,10 @@ def survival(
             Prompts (questions for pmass) that the counted trajectories are of.
         horizon : int32, without ``threshold`` and ``fork``
             Largest window of the cells observed at that dose, in tokens; 0 where none was.
+        observed_to : int32, without ``fork``
+            Token up to which the curve is known. It is `horizon` where a trajectory is at risk at
+            the last fork up to it or was followed alive to the end of a window of that length, or
+            where all have died; else the last fork with a trajectory at risk, where the curve ends.
 
     Raises
     ------
@@ -118,8 +123,13 @@ def survival(
 
     Notes
     -----
-    Death is only seen at forks, so the curve falls at forks, at or after the time of death. That a
-    rollout ended is taken to tell nothing about the death that it hides, unless ``ended="alive"``.
+    Death is only seen at forks, so the curve falls at forks, at or after the time of death. A
+    rollout that ended early without having died is censored: from then on it is assumed to be at
+    the same risk as those still observed, unless ``ended="alive"``.
+
+    Survival beyond `observed_to` is not estimated. R's survival package does the same: its curves
+    end at the last observation, and ``summary(fit, times=48)`` is empty beyond. (lifelines repeats
+    the last value.) Numbers that are compared, at the horizon or up to it, are NaN there.
 
     Intervals:
 
@@ -174,6 +184,7 @@ def survival_of(
     groups = group_cells(whole, by, whole[spec.flag].values == 1)
     observed, first = lives["end"] >= 0, first_of_repeats(whole, by)
     kept = observed & first if distinct else observed
+    complete = kept & ~lives["died"] & ~lives["censored"]
 
     def count(counted: xr.DataArray, how: Tally = tallies.tally) -> xr.DataArray:
         return _count(how, lives["end"], counted, groups, spec, whole.sizes[spec.time])
@@ -192,6 +203,8 @@ def survival_of(
         output_dtypes=[np.int64, np.float64, np.float64],
         dask_gufunc_kwargs={"output_sizes": {"ci_bound": 2}},
     )
+    window = whole["window"].variable
+    horizon = largest_window(window, observed.isel(threshold=0, drop=True), groups, spec)
     found = xr.Dataset(
         {
             "at_risk": at_risk,
@@ -201,7 +214,15 @@ def survival_of(
             "n": everyone.isel(threshold=0, drop=True).sum(spec.time),
             "n_distinct": unrepeated.isel(threshold=0, drop=True).sum(spec.time),
             "n_prompts": _count_prompts(kept.isel(threshold=0, drop=True), groups, spec),
-            "horizon": _horizon(whole["window"].variable, observed, groups, spec),
+            "horizon": horizon,
+            "observed_to": observed_to(
+                estimate,
+                at_risk,
+                largest_window(window, complete, groups, spec),
+                horizon,
+                whole[spec.time].values,
+                spec,
+            ),
         },
         {
             spec.time: whole[spec.time],
@@ -246,15 +267,20 @@ def survival_summary(
         died, censored, recovered
             Counts. Who neither died nor was censored was alive at the end of its window.
         end_survival, end_lower, end_upper
-            Survival at the last fork up to `horizon`, and its 95% interval.
+            Survival where the curve ends, at `observed_to`, and its 95% interval. Only where that
+            is `horizon` can it be compared with another row of the same horizon.
+        observed_to
+            Token up to which the curve is known: `horizon`, or the last fork at which a trajectory
+            was at risk. As of `isoklx.survival`.
         half_life_after, half_life_by
             The last fork with S > 0.5 at which anybody was at risk, and the first with S <= 0.5
             (equality to 1e-9): half were dead by some time between the two. NaN where none is.
         restricted_mean, restricted_mean_earliest
-            Restricted mean survival time in tokens: the area under the step curve up to `horizon`.
-            Death is only seen at forks: if all had died where it was seen, and if they had died
-            just after the fork before (at 0 for the first fork), when those who were last seen at
-            that one were still at risk. Without censoring the truth is between the two.
+            Restricted mean survival time in tokens: the area under the step curve up to `horizon`;
+            NaN where the curve ends before. Death is only seen at forks: if all had died where it
+            was seen, and if they had died just after the fork before (at 0 for the first fork),
+            when those who were last seen at that one were still at risk. Without censoring the
+            truth is between the two.
         horizon
             Largest window of the group's cells that were observed at the dose, in tokens.
 
@@ -286,15 +312,16 @@ def survival_summary(
         input_core_dims=[[time]] * 2,
         output_core_dims=[["bound"]],
     )
-    bounds = up_to_horizon(km.at_horizon, found["survival_ci"], found)
+    bounds = at_end(found["survival_ci"], found)
     columns = {
         "n": found["n"],
         "n_distinct": found["n_distinct"],
         "n_prompts": found["n_prompts"],
         **{name: found[name].sum(time) for name in EVENTS},
-        "end_survival": up_to_horizon(km.at_horizon, found["survival"], found),
+        "end_survival": at_end(found["survival"], found),
         "end_lower": bounds.sel(ci_bound="lower", drop=True),
         "end_upper": bounds.sel(ci_bound="upper", drop=True),
+        "observed_to": found["observed_to"],
         "half_life_after": bracket.isel(bound=0),
         "half_life_by": bracket.isel(bound=1),
         **restricted_means(found),
@@ -349,25 +376,6 @@ def _count_prompts(counted: xr.DataArray, groups: Groups, spec: Metric) -> xr.Da
         },
     )
     return (counts > 0).sum(spec.unit).transpose(*groups.labels, "alpha")
-
-
-def _horizon(
-    window: xr.Variable, observed: xr.DataArray, groups: Groups, spec: Metric
-) -> xr.DataArray:
-    """Largest window, by group and dose, of the cells that have a trajectory there."""
-    horizon: xr.DataArray = xr.apply_ufunc(
-        tallies.largest,
-        window,
-        observed.isel(threshold=0, drop=True).any(spec.unit),
-        groups.code,
-        input_core_dims=[["cell"]] * 3,
-        output_core_dims=[list(groups.labels)],
-        kwargs={"groups": groups.shape},
-        dask="parallelized",
-        output_dtypes=[np.int32],
-        dask_gufunc_kwargs={"output_sizes": _sizes(groups), "allow_rechunk": True},
-    )
-    return horizon.transpose(*groups.labels, "alpha")
 
 
 def _sizes(groups: Groups) -> dict[str, int]:

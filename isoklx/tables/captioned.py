@@ -97,9 +97,13 @@ def survival(
     frame = survival_summary(ds, metric, threshold, by, distinct, interval, ended)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
     sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
+    early = int((frame["observed_to"] < frame["horizon"]).sum())
+    ends = (
+        f" {early} of {len(frame)} curves end before the horizon, at observed_to." if early else ""
+    )
     caption = (
         f"Kaplan-Meier survival by {metric}. Counts and intervals are over {_over(distinct)}; "
-        f"times are in tokens. {sure}{_pooled_windows(ds, metric, by or ())}"
+        f"times are in tokens. {sure}{ends}{_pooled_windows(ds, metric, by or ())}"
     )
     return Table(frame, _before(frame, "n"), caption)
 

@@ -123,6 +123,20 @@ def test_survival_options_choose_rows_and_groups(
     assert "all n trajectories" in output(capsys, "survival", sample, *words.split())
 
 
+def test_a_hue_groups_the_table_and_shares_a_panel_for_each_dose(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tables"
+    words = f"--by model_short --hue method --alphas 1,2 --data --out {out} --json"
+    assert cli.main(["survival", str(sample), *words.split()]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert list(rows[0])[:4] == ["threshold", "model_short", "method", "alpha"]
+    assert len(rows) == 2 * 3 * 2
+    drawn = pd.read_csv(out / "survival_data.csv")
+    assert {"model_short", "method", "alpha"} <= set(drawn)
+    assert (out / "survival.png").exists()
+
+
 def test_what_a_contrast_or_a_dose_is_of_can_be_chosen(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,7 +165,7 @@ def test_the_interval_of_survival_is_named_in_the_caption(
         text = output(capsys, "survival", sample, "--interval", interval)
         assert words in " ".join(text.split())
     alone = output(capsys, "survival", sample, "--by", "run_id", "--ended", "alive")
-    assert "prompts independent, rollouts that ended count as alive" in " ".join(alone.split())
+    assert "prompts independent, rollouts that end early count as alive" in " ".join(alone.split())
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,25 @@ def test_a_trajectory_changes_colour_at_the_fork_of_its_death(real: xr.Dataset) 
     np.testing.assert_array_equal(np.append(living[:-1, 1], dead[:, 1]), height)
 
 
+def test_what_comes_after_the_last_fork_of_a_rollout_that_ended_is_unknown(
+    real: xr.Dataset,
+) -> None:
+    once = isoklx.distinct(real)
+    lives = lifetimes(once, threshold=0.75).isel(threshold=0).sel(alpha=1)
+    cell, prompt = np.argwhere(lives["censored"].values)[0]
+    one = real.sel(run_id=[once.run_id[cell].item()]).isel(prompt=[prompt])
+    last_fork = int(one["fork"][lives["end"][cell, prompt].item()])
+    length = int(one["gen_len"].sel(alpha=1).item())
+    assert 0 < last_fork < length < 512
+
+    grid = alive(one, threshold=0.75, alphas=[1])
+    ax = panel(grid, 1.0)
+    (living,), (unknown,) = segments(ax, palette.ALIVE), segments(ax, palette.UNKNOWN)
+    assert (living[0, 0], living[-1, 0]) == (0, last_fork)
+    assert (unknown[0, 0], unknown[-1, 0]) == (last_fork, length - 1)
+    assert "pmass unknown" in labels(grid)
+
+
 def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
     grid = alive(real, threshold=0.75)
     once = isoklx.distinct(real)

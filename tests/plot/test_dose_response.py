@@ -119,7 +119,7 @@ def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(
     assert said.startswith("Safe: 95% sure that 90% survive, there and at every smaller dose.")
     assert "Dead once pmass_eval < 0.75." in said
     assert said.endswith(
-        "95% intervals: beta product, prompts independent, rollouts that ended tell nothing."
+        "95% intervals: beta product, prompts independent, rollouts that end early are censored."
     )
     assert sum("n = 24 (8 distinct)" in each for each in entries(grid)) == 3
     assert "intervals" not in note(dose_response(measured, show="effect"))

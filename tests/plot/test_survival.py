@@ -17,7 +17,7 @@ import isoklx
 from isoklx.cells.simulator import grid as cells_of
 from isoklx.cells.simulator import simulate
 from isoklx.errors import DatasetError, UsageError
-from isoklx.plot.palette import dose_colours
+from isoklx.plot.palette import dose_colours, method_styles
 from isoklx.plot.survival import survival
 from isoklx.plot.titles import dose
 from isoklx.stats import survival as survival_curves
@@ -155,8 +155,66 @@ def test_a_dose_that_a_group_was_not_run_at_has_a_dash_and_no_curve() -> None:
 def test_a_curve_ends_where_nobody_is_at_risk() -> None:
     # Both were last seen at fork 2, alive.
     ds = small_sweep([[[[1, 1, NAN], [1, 1, NAN]]]], fork=[0, 2, 8], gen_len=[[[3, 3]]])
-    (line,) = curves_in(survival(ds).axs[0, 0]).values()
-    assert_array_equal(line.get_ydata(), [1, 1, 1, NAN])
+    ax = survival(ds).axs[0, 0]
+    (line,) = curves_in(ax).values()
+    assert_array_equal(line.get_xydata(), [[0, 1], [0, 1], [2, 1]])
+    (end,) = (each for each in ax.lines if each.get_marker() == "o")
+    assert_array_equal(end.get_xydata(), [[2, 1]])
+
+
+def test_the_note_says_that_curves_end_early_where_some_do(sample_ds: xr.Dataset) -> None:
+    ended = small_sweep([[[[1, 1, NAN]]]], fork=[0, 2, 8], gen_len=[[[3]]])
+    for ds, said in ((ended, True), (sample_ds, False)):
+        (below,) = survival(ds).fig.legends
+        assert ("Circles: ends of curves" in " ".join(below.get_title().get_text().split())) is said
+
+
+def test_curves_of_a_hue_share_a_panel_for_each_dose(sample_ds: xr.Dataset) -> None:
+    expected = survival_curves.survival(sample_ds, by="method").squeeze("threshold")
+    grid = survival(sample_ds, hue="method", alphas=[1, 2, 4])
+    assert [name["alpha"] for name in grid.name_dicts.flat] == [1, 2, 4]
+    assert [ax.get_title() for ax in grid.axs.flat] == [dose(alpha) for alpha in (1, 2, 4)]
+    styles = method_styles(expected["method"].values)
+    for ax, alpha in zip(grid.axs.flat, (1, 2, 4), strict=True):
+        assert list(curves_in(ax)) == list(styles)
+        for method, line in curves_in(ax).items():
+            curve = expected.survival.sel({"method": method}).sel(alpha=alpha)
+            assert_array_equal(line.get_ydata(), [1, *curve])
+            assert (line.get_color(), line.get_marker()) == styles[method]
+        at_risk = expected.at_risk.sel(alpha=alpha)
+        assert numbers_below(ax) == {
+            (tick, method): str(at_risk.sel({"method": method}).sel(fork=tick).item())
+            for tick in ax.get_xticks()
+            for method in styles
+        }
+    (legend,) = grid.fig.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(styles)
+
+
+def test_the_title_names_the_dose_where_it_is_the_only_one(sample_ds: xr.Dataset) -> None:
+    heading = survival(sample_ds, hue="method", alphas=2).fig.get_suptitle()
+    assert heading.startswith(f"Survival at {dose(2)}: dead once pmass_eval < 0.75")
+
+
+def test_a_hue_that_panels_differ_in_is_refused(sample_ds: xr.Dataset) -> None:
+    with pytest.raises(UsageError, match="hue=method: panels differ in it already; give it once"):
+        survival(sample_ds, by=["method"], hue="method")
+    expected = "threshold, model_short, alpha: give one threshold, or fewer labels in by, or one"
+    with pytest.raises(UsageError, match=expected):
+        survival(sample_ds, by="model_short", hue="method", threshold=[0.5, 0.9])
+
+
+@pytest.mark.parametrize("width", [3.3, 5.5, 7])
+@pytest.mark.parametrize("option", ["by", "hue"])
+def test_six_groups_of_six_doses_fit_a_page_and_can_be_read(
+    tmp_path: Path, width: float, option: str
+) -> None:
+    names = ["directional_ablation", "mean_diff", "pca", "pca_centred", "probe", "vector"]
+    specs = cells_of(["org/m"], names, [0], [256], prompts=3, questions=0)
+    simulate(tmp_path, specs)
+    grid = survival(isoklx.open_sweep(tmp_path), width=width, **{option: "method"})
+    assert grid.fig.get_figheight() <= 9
+    assert_legible(grid.fig)
 
 
 def test_the_dead_stay_dead_to_the_end() -> None:
@@ -204,6 +262,9 @@ def test_a_curve_that_is_alone_is_not_dashed(real: xr.Dataset) -> None:
         {"by": "method", "threshold": [0.5, 0.9]},
         {"metric": "pmass"},
         {"metric": "kl", "threshold": [2, 4, 8]},
+        {"hue": "method"},
+        {"hue": "method", "by": "model_short", "width": "column"},
+        {"hue": "run_id", "alphas": [2]},
     ],
 )
 def test_all_text_can_be_read(sample_ds: xr.Dataset, options: dict[str, Any]) -> None:

@@ -13,11 +13,13 @@ import pytest
 import isoklx
 from isoklx.cells.simulator import grid, simulate
 from isoklx.errors import UsageError
+from isoklx.report import figures as page_figures
 from isoklx.report import page as pages
 from isoklx.report import write_report
 from isoklx.report.rollouts import pack_rollouts
 from isoklx.report.sentences import safe_dose_sentences
 from isoklx.sweeps.conversion import convert
+from tests.small_sweeps import small_sweep
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -83,6 +85,19 @@ def test_figures_are_the_numbers_of_the_statistics(sample_page, sample_ds):
         expected = curves["survival"].sel(alpha=column[0]["alpha"])
         ends = sorted(each["y"][-1] for each in lines)
         np.testing.assert_allclose(ends, np.sort(expected.isel(fork=-1).values.ravel()), rtol=1e-3)
+
+
+def test_a_survival_curve_ends_with_its_last_rollout_at_risk():
+    whole, short = [[0.9, 0.9, 0.9]] * 2, [[0.9, 0.9, np.nan]] * 2
+    lengths = [[[48, 48]], [[20, 20]]]
+    ds = small_sweep(
+        [[whole], [short]], fork=[0, 16, 48], gen_len=lengths, method=["mean_diff", "pca"]
+    )
+    curves = isoklx.survival(ds, by=["method"])
+    (panel,) = page_figures.survival(curves, page_figures.groups_of(curves, ["method"]), ["method"])
+    ends = [each["x"][-1] for each in panel["series"] if each["kind"] == "line"]
+    assert ends == [48, 16]
+    assert all(None not in each["y"] for each in panel["series"] if "y" in each)
 
 
 def test_every_figure_of_groups_says_how_many_rollouts_repeat_no_other(sample_page):

@@ -221,3 +221,28 @@ def test_nothing_observed_is_refused():
     ds = small_sweep([[[[NAN, NAN]]]] * 2, fork=[0, 8])
     with pytest.raises(DatasetError, match="no cell of this sweep has pmass_eval"):
         survival_contrast(ds)
+
+
+def test_survival_is_not_compared_beyond_the_last_trajectory_at_risk():
+    """Rollouts of the second dose end before they are asked again."""
+    whole, short = [[0.9] * 3] * 4, [[0.9, NAN, NAN]] * 3 + [[0.1, NAN, NAN]]
+    lengths = [[[48] * 4, [15] * 4]]
+    ds = small_sweep([[whole, short]], fork=[0, 16, 48], gen_len=lengths)
+    (row,) = survival_contrast(ds, by="alpha").to_dict("records")
+    assert row["horizon"] == 48
+    assert np.isfinite(row["logrank"])
+    for name in ("end", "mean"):
+        for part in ("difference", "lower", "upper"):
+            assert np.isnan(row[f"{name}_{part}"])
+    (alive,) = survival_contrast(ds, by="alpha", ended="alive").to_dict("records")
+    assert alive["end_difference"] == pytest.approx(1 / 4)
+
+
+def test_sides_are_compared_at_the_end_of_their_window_whatever_their_forks():
+    """Both ran to token 100; one was asked there, the other at 96 last."""
+    pmass = [[[[0.9, 0.1, NAN], [0.9, 0.9, NAN]]], [[[0.9, NAN, 0.9]] * 2]]
+    ds = small_sweep(pmass, fork=[0, 96, 100], window=100, method=["a", "b"])
+    (row,) = survival_contrast(ds, by="method").to_dict("records")
+    assert row["end_difference"] == pytest.approx(-1 / 2)
+    assert row["mean_difference"] == pytest.approx(-4 / 2)
+    assert row["end_lower"] < -1 / 2 < row["end_upper"]

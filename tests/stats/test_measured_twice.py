@@ -122,6 +122,14 @@ def test_repeats_are_those_of_the_sample(sample_ds):
     assert repeated_doses(*whole, pairs) == expected
 
 
+def test_a_cell_whose_curve_ends_early_has_no_survival_at_the_end():
+    whole, short = [[0.9, 0.9]] * 2, [[0.9, NAN]] * 2
+    ds = small_sweep([[whole, short]], fork=[0, 8], gen_len=[[[8, 8], [5, 5]]])
+    ds, _ = comparable(ds, ds)
+    assert end_survival(ds, "pmass_eval", [0.75], "censored") == {("cell0", 0.75, 0.0): 1.0}
+    assert len(end_survival(ds, "pmass_eval", [0.75], "alive")) == 2
+
+
 def test_survival_at_the_end_is_by_cell_and_empty_without_the_metric(sample_ds):
     ds, _ = comparable(sample_ds, sample_ds)
     found = end_survival(ds, "pmass_eval", [0.75], "censored")

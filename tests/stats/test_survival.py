@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from dask.local import get_sync
 from lifelines import KaplanMeierFitter
+from scipy.stats import binomtest
 
 import isoklx
 from isoklx.errors import DatasetError, UsageError
@@ -129,7 +130,9 @@ def test_simulated_sets_agree_with_lifelines():
             fit = KaplanMeierFitter().fit(ends, died)
         assert curve.at_risk.values.tolist() == [(ends >= fork).sum() for fork in FORKS]
         assert curve.died.values.tolist() == [(ends[died] == fork).sum() for fork in FORKS]
-        estimate = fit.survival_function_at_times(FORKS)
+        # Beyond its last observation lifelines repeats the last value.
+        estimate = fit.survival_function_at_times(FORKS).to_numpy()
+        estimate[(ends.max() < FORKS) & (estimate > 0)] = NAN
         np.testing.assert_allclose(curve.survival, estimate, rtol=0, atol=1e-9)
         bounds = fit.confidence_interval_.reindex(FORKS, method="ffill").to_numpy()
         inside = (curve.survival.values > 0) & (curve.survival.values < 1)
@@ -270,7 +273,7 @@ def test_a_group_of_short_windows_is_summed_up_where_its_windows_end():
     pmass = [[[[0.9, 0.9, NAN]] * 8], [[[0.9, 0.9, 0.9]] * 8]]
     ds = small_sweep(pmass, fork=[0, 8, 64], window=[8, 64])
     rows = survival_summary(ds, by="window")
-    # Beyond its horizon nobody is at risk, and a bound would say nothing.
+    # Each group is read off at its own horizon.
     assert rows.end_lower.tolist() == pytest.approx([0.025 ** (1 / 8)] * 2)
 
 
@@ -281,6 +284,112 @@ def test_prompts_with_more_trajectories_than_others_make_the_interval_wider():
     (lower, upper) = survival(ds).squeeze().survival_ci.values
     assert lower == pytest.approx(0.025 ** (16 / 100))
     assert upper == 1
+
+
+def short_rollouts(gen_len=15):
+    """30 rollouts per dose; those of dose 1 end after 15 tokens, before the fork at 16."""
+    whole, short = [[0.95] * 4] * 30, [[0.95, NAN, NAN, NAN]] * 29 + [[0.1, NAN, NAN, NAN]]
+    lengths = [[[48] * 30, [gen_len] * 30]]
+    return small_sweep([[whole, short]], fork=[0, 16, 32, 48], gen_len=lengths)
+
+
+def test_a_curve_ends_with_its_last_trajectory_at_risk():
+    curves = survival(short_rollouts()).squeeze()
+    assert curves.at_risk.values.tolist() == [[30] * 4, [30, 0, 0, 0]]
+    np.testing.assert_allclose(curves.survival, [[1] * 4, [29 / 30, NAN, NAN, NAN]])
+    assert curves.survival_ci.isel(alpha=1).isnull().any("ci_bound").values.tolist() == [
+        False,
+        *[True] * 3,
+    ]
+    assert curves.observed_to.values.tolist() == [48, 0]
+    assert curves.observed_to.dtype == np.int32
+
+
+def test_the_summary_says_where_a_curve_ends_and_averages_none_that_ends_early():
+    rows = survival_summary(short_rollouts())
+    assert rows.observed_to.tolist() == [48, 0]
+    assert rows.horizon.tolist() == [48, 48]
+    # Clopper and Pearson's interval of 29 of 30 at token 0.
+    exact = binomtest(29, 30).proportion_ci(0.95, method="exact")
+    assert rows.end_survival.tolist() == pytest.approx([1, 29 / 30])
+    assert rows.end_lower.tolist() == pytest.approx([0.025 ** (1 / 30), exact.low])
+    assert rows.end_upper.tolist() == pytest.approx([1, exact.high])
+    for name in ("restricted_mean", "restricted_mean_earliest"):
+        np.testing.assert_array_equal(rows[name], [48, NAN])
+
+
+def test_what_is_compared_at_the_horizon_is_missing_where_the_curve_ends_before():
+    ds = short_rollouts().assign_coords(c_star=("cell", [2.0]), target_kl=("cell", [1.0]))
+    ds = ds.assign(p_true=ds["pmass"]).assign_coords(question=[])
+    doses = isoklx.dose_response(ds).squeeze()
+    for name in ("survival", "restricted_mean", "restricted_mean_earliest"):
+        assert doses[name].isnull().values.tolist() == [False, True]
+    for name in ("survival_ci", "restricted_mean_ci"):
+        assert doses[name].isnull().all("ci_bound").values.tolist() == [False, True]
+    (row,) = isoklx.safe_dose(ds).to_dict("records")
+    assert (row["safe_dose"], row["next_dose"]) == (0, 1)
+    assert np.isnan([row["next_survival"], row["next_lower"]]).all()
+
+
+def test_rollouts_that_count_as_alive_keep_the_curve_going_to_the_horizon():
+    curves = survival(short_rollouts(), ended="alive").squeeze()
+    assert curves.at_risk.isel(alpha=1).values.tolist() == [30, 29, 29, 29]
+    assert curves.survival.isel(alpha=1).values == pytest.approx([29 / 30] * 4)
+    assert curves.observed_to.values.tolist() == [48, 48]
+
+
+def test_once_all_are_dead_survival_is_known_to_the_horizon():
+    ds = small_sweep([[[[0.9, 0.1, NAN]] * 3]], fork=[0, 4, 8], gen_len=[[[8, 5, 4]]])
+    assert survival(ds).survival.values.ravel().tolist() == [1, 0, 0]
+    (row,) = survival_summary(ds).to_dict("records")
+    assert (row["end_survival"], row["observed_to"], row["restricted_mean"]) == (0, 8, 4)
+
+
+@pytest.mark.parametrize(("gen_len", "observed_to"), [(NAN, 16), (40, 32), (15, 16)])
+def test_a_rollout_of_unknown_length_was_seen_to_its_last_answer(gen_len, observed_to):
+    pmass = [[0.9, 0.9, NAN, NAN]] * 2 + [[0.9, 0.9, 0.9 if gen_len == 40 else NAN, NAN]]
+    ds = small_sweep([[pmass]], fork=[0, 16, 32, 48], gen_len=[[[20, 20, gen_len]]])
+    assert survival(ds).observed_to.item() == observed_to
+
+
+def test_forks_of_another_cell_do_not_end_the_curve_of_one_that_ran_to_its_window():
+    """Window 100, asked every 32 tokens up to 96; the other cell at 100."""
+    every = [[0.9, 0.9, 0.1, NAN], [0.9, 0.9, 0.9, NAN]]
+    ds = small_sweep(
+        [[every], [[[0.9, NAN, NAN, 0.9]] * 2]],
+        fork=[0, 64, 96, 100],
+        window=[100, 100],
+        method=["a", "b"],
+    )
+    rows = survival_summary(ds, by="method")
+    assert rows.observed_to.tolist() == [100, 100]
+    assert rows.end_survival.tolist() == [0.5, 1]
+    assert rows.restricted_mean.tolist() == [96 + 2, 100]
+    alone = survival_summary(ds.isel(cell=[0], fork=[0, 1, 2]), by="method")
+    pd.testing.assert_frame_equal(alone, rows[:1])
+
+
+def test_a_shorter_window_that_was_completed_does_not_reach_the_horizon_of_a_longer_one():
+    whole, lost = [[0.9, 0.9, NAN]] * 3, [[0.9, NAN, NAN]] * 3
+    ds = small_sweep(
+        [[whole], [lost]], fork=[0, 8, 64], window=[8, 64], gen_len=[[[8] * 3], [[5] * 3]]
+    )
+    (row,) = survival_summary(ds).to_dict("records")
+    assert (row["observed_to"], row["horizon"]) == (8, 64)
+    assert np.isnan(row["restricted_mean"])
+
+
+def test_kl_is_known_as_far_as_the_longest_rollout():
+    kl = np.full((1, 2, 2, 20), 0.5)
+    kl[0, 1, :, 15:] = NAN
+    pmass = np.full((1, 2, 2, 1), 0.9)
+    lengths = [[[20, 20], [15, 15]]]
+    ds = small_sweep(pmass, fork=[0], kl=kl, gen_len=lengths, window=20)
+    curves = survival(ds, "kl", 1.0).squeeze()
+    assert curves.observed_to.values.tolist() == [20, 14]
+    # The token axis is no longer than the longest rollout.
+    short = survival(ds.isel(alpha=[1], token=slice(0, 15)), "kl", 1.0)
+    assert (short.observed_to.item(), short.horizon.item()) == (14, 20)
 
 
 def test_who_died_and_came_back_is_counted_where_it_died():
@@ -333,6 +442,7 @@ def test_the_summary_of_a_sweep_done_by_hand():
             "censored": 1,
             "recovered": 1,
             "end_survival": 1 / 3,
+            "observed_to": 8,
             "half_life_after": 0,
             "half_life_by": 4,
             "restricted_mean": 4 + 4 / 3,

@@ -15,6 +15,14 @@ def test_a_single_cell_may_be_selected(sample_ds):
         assert "Cells: n = 1, distinct n = 1." in table(sample_ds.isel(cell=0)).caption
 
 
+def test_curves_that_end_before_the_horizon_are_counted():
+    whole, short = [[0.9, 0.9]] * 2, [[0.9, np.nan]] * 2
+    ds = small_sweep([[whole, short, short]], fork=[0, 8], gen_len=[[[8, 8], [5, 5], [5, 5]]])
+    caption = captioned_tables.survival(ds).caption
+    assert "2 of 3 curves end before the horizon, at observed_to." in caption
+    assert "horizon" not in captioned_tables.survival(ds, ended="alive").caption
+
+
 def test_windows_that_are_pooled_are_said_to_be():
     ds = small_sweep(np.full((3, 1, 2, 2), 0.9), fork=[0, 8], window=[8, 16, 8], method=list("aab"))
     sentence = "Windows of 8, 16 tokens are pooled; horizon is the largest observed at the dose."

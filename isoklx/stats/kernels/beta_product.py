@@ -41,8 +41,8 @@ def interval(at_risk: Counts, died: Counts, *, level: float) -> Floats:
     Returns
     -------
     array (..., time, 2), float64
-        Lower and upper bound. Lower is 0 once nobody is left at risk; NaN where nobody was from the
-        start.
+        Lower and upper bound. Where nobody is at risk both are NaN, unless all have died by then:
+        they stay where the last death left them, the lower one at 0.
 
     Examples
     --------
@@ -57,7 +57,8 @@ def interval(at_risk: Counts, died: Counts, *, level: float) -> Floats:
     tail = (1 - level) / 2
     lower = np.where(alive > 0, _quantile(so_far.times(last), tail), 0.0)
     bounds = np.stack([lower, _quantile(so_far, 1 - tail)], axis=-1)
-    bounds[at_risk[..., 0] == 0] = np.nan
+    all_died = np.logical_or.accumulate((at_risk > 0) & (alive <= 0), axis=-1)
+    bounds[(at_risk == 0) & ~all_died] = np.nan
     return bounds
 
 

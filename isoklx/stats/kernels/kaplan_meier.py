@@ -48,20 +48,88 @@ def kaplan_meier(at_risk: Counts, died: Counts) -> Floats:
     Returns
     -------
     array (..., time), float64
-        Carried forward where nobody is left at risk; NaN where nobody was from the start.
+        NaN where nobody is at risk, unless all have died by then: survival stays 0.
 
     References
     ----------
-    Kaplan and Meier (1958), J. Am. Stat. Assoc. 53, 457-481.
+    Kaplan and Meier (1958), J. Am. Stat. Assoc. 53, 457-481. Undefined beyond the last observation
+    if that is censored: Klein and Moeschberger (2003), Survival Analysis, section 4.2.
 
     Examples
     --------
-    >>> kaplan_meier(np.array([4, 3, 1]), np.array([1, 0, 1]))
-    array([0.75, 0.75, 0.  ])
+    >>> kaplan_meier(np.array([4, 3, 1, 0]), np.array([1, 0, 1, 0]))
+    array([0.75, 0.75, 0.  , 0.  ])
+    >>> kaplan_meier(np.array([4, 3, 0]), np.array([1, 0, 0]))
+    array([0.75, 0.75,  nan])
     """
     survival: Floats = np.cumprod(1 - _ratio(died, at_risk), axis=-1, dtype=np.float64)
-    survival[at_risk[..., :1].squeeze(-1) == 0] = np.nan
+    survival[(at_risk == 0) & (survival > 0)] = np.nan
     return survival
+
+
+def carry_forward(curve: Floats) -> Floats:
+    """Replace NaN by the last number before it.
+
+    Parameters
+    ----------
+    curve : array (..., time), floating
+
+    Returns
+    -------
+    array (..., time), float64
+        NaN before the first number.
+
+    Examples
+    --------
+    >>> carry_forward(np.array([np.nan, 0.75, np.nan]))
+    array([ nan, 0.75, 0.75])
+    """
+    known = np.where(np.isnan(curve), 0, np.arange(curve.shape[-1]))
+    filled: Floats = np.take_along_axis(curve, np.maximum.accumulate(known, axis=-1), axis=-1)
+    return filled
+
+
+def observed_to(
+    survival: Floats,
+    at_risk: Counts,
+    complete: Counts,
+    last_probe: Counts,
+    horizon: Counts,
+    *,
+    times: Counts,
+) -> Counts:
+    """Find up to which token a survival curve is known.
+
+    Parameters
+    ----------
+    survival, at_risk : array (..., time)
+        As of `kaplan_meier`.
+    complete : array (...)
+        Largest window to whose end a trajectory was followed alive; 0 without one.
+    last_probe : array (...)
+        Last token up to `horizon` at which a trajectory can be observed.
+    horizon : array (...)
+        Where survival is to be read off.
+    times : array (time,)
+        Labels of the time axis, ascending, not negative.
+
+    Returns
+    -------
+    array (...)
+        `horizon` if all have died, if `complete` reaches it, or if somebody is at risk at
+        `last_probe`; else the last token with somebody at risk, or 0 without one.
+
+    Examples
+    --------
+    >>> curve = np.array([1, 0.5, np.nan]), np.array([4, 2, 0])
+    >>> observed_to(*curve, np.array(0), np.array(48), np.array(48), times=np.array([0, 16, 48]))
+    array(16)
+    >>> observed_to(*curve, np.array(48), np.array(48), np.array(48), times=np.array([0, 16, 48]))
+    array(48)
+    """
+    last = np.where(at_risk > 0, times, 0).max(axis=-1, initial=0)
+    all_died = (survival == 0).any(axis=-1)
+    return np.where(all_died | (complete >= horizon) | (last >= last_probe), horizon, last)
 
 
 def log_log_interval(survival: Floats, at_risk: Counts, died: Counts, level: float) -> Floats:
@@ -77,7 +145,7 @@ def log_log_interval(survival: Floats, at_risk: Counts, died: Counts, level: flo
     Returns
     -------
     array (..., time, 2), float64
-        Lower and upper bound: [1, 1] while nobody died, [0, 0] once nobody is left alive, NaN where
+        Lower and upper bound: [1, 1] while nobody died, [0, 0] once all have died, NaN where
         `survival` is.
 
     References
@@ -130,8 +198,6 @@ def half_life(survival: Floats, at_risk: Counts, times: Counts) -> Floats:
 
 def at_horizon(survival: Floats, times: Counts, horizon: Counts) -> Floats:
     """Survival, or a bound of it, at the last time up to a horizon.
-
-    Beyond the largest window of a group nobody is at risk, and a bound says nothing any more.
 
     Parameters
     ----------

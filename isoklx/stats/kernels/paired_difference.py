@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isoklx.stats.kernels.kaplan_meier import at_risk, kaplan_meier
+from isoklx.stats.kernels.kaplan_meier import at_risk, carry_forward, kaplan_meier
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]
@@ -56,7 +56,7 @@ def influence(ended: Counts, died: Counts) -> Floats:
     hazard = np.divide(all_died, everyone, out=np.zeros(everyone.shape), where=everyone > 0)
     surplus = died - own * hazard
     steps = np.divide(surplus, alive, out=np.zeros(own.shape), where=alive > 0)
-    survival = np.nan_to_num(kaplan_meier(everyone, all_died))
+    survival = np.nan_to_num(carry_forward(kaplan_meier(everyone, all_died)))
     contribution: Floats = -survival * np.cumsum(steps, axis=-1)
     return contribution
 

@@ -55,9 +55,9 @@ def test_it_contains_the_estimate_whole_numbers_or_not(numbers, worth):
     at_risk, died = counts(numbers)
     survival = km.kaplan_meier(at_risk, died)
     lower, upper = bp.interval(worth * at_risk, worth * died, level=0.95).T
-    if not at_risk[0]:
-        assert np.isnan([lower, upper, survival]).all()
-        return
+    known = (at_risk > 0) | (survival == 0)
+    assert np.isnan([lower[~known], upper[~known], survival[~known]]).all()
+    lower, upper, survival = lower[known], upper[known], survival[known]
     assert (lower <= survival + ROUNDING).all()
     assert (survival <= upper + ROUNDING).all()
     assert (lower >= 0).all()
@@ -74,10 +74,13 @@ def test_it_shrinks_as_all_counts_grow(numbers, times):
     assert (more_upper[seen] <= upper[seen] + ROUNDING).all()
 
 
-def test_nobody_left_at_risk_leaves_no_lower_bound():
+def test_nobody_at_risk_leaves_no_interval_unless_all_are_dead():
     found = bp.interval(np.array([2, 1, 0]), np.array([0, 0, 0]), level=0.95)
-    np.testing.assert_allclose(found[2], [0, 1])
+    assert np.isnan(found[2]).all()
     assert found[1, 0] > 0
+    found = bp.interval(np.array([2, 1, 0]), np.array([1, 1, 0]), level=0.95)
+    np.testing.assert_array_equal(found[2], found[1])
+    assert found[2, 0] == 0
 
 
 def test_leading_dims_are_rows_of_their_own():

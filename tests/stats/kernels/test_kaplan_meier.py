@@ -1,4 +1,5 @@
 import warnings
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -59,9 +60,10 @@ def test_survival_and_interval_are_those_of_lifelines():
     for ended, died in SETS:
         at_risk, survival, interval = greenwood(*counts(ended, died))
         fit = lifelines_fit(ended, died)
-        np.testing.assert_allclose(
-            survival, fit.survival_function_at_times(TIMES), rtol=0, atol=1e-9
-        )
+        # Beyond its last observation lifelines repeats the last value.
+        expected = fit.survival_function_at_times(TIMES).to_numpy()
+        expected[(TIMES[ended].max() < TIMES) & (expected > 0)] = np.nan
+        np.testing.assert_allclose(survival, expected, rtol=0, atol=1e-9)
         table = fit.event_table.reindex(TIMES, fill_value=0)
         seen = table["removed"] > 0
         np.testing.assert_array_equal(at_risk[seen], table["at_risk"][seen])
@@ -75,15 +77,16 @@ def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
         _, survival, interval = greenwood(*counts(ended, died))
         for certain in (0, 1):
             assert (interval[survival == certain] == certain).all()
-        outside = (survival == 0) | (survival == 1)
-        assert (interval[~outside, 0] < survival[~outside]).all()
-        assert (survival[~outside] < interval[~outside, 1]).all()
+        inside = (survival > 0) & (survival < 1)
+        assert (interval[inside, 0] < survival[inside]).all()
+        assert (survival[inside] < interval[inside, 1]).all()
+        assert np.isnan(interval[np.isnan(survival)]).all()
 
 
 @pytest.mark.slow
 def test_restricted_mean_is_that_of_lifelines():
     for (ended, died), horizon in zip(SETS, [34, 40, 10, 3, 0] * len(SETS), strict=False):
-        _, survival, _ = greenwood(*counts(ended, died))
+        survival = km.carry_forward(greenwood(*counts(ended, died))[1])
         expected = restricted_mean_survival_time(lifelines_fit(ended, died), t=horizon)
         assert km.restricted_mean(survival, TIMES, horizon) == pytest.approx(expected, abs=1e-9)
 
@@ -93,7 +96,7 @@ def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
     earlier = np.append(0, TIMES[:-1])
     for (ended, died), horizon in zip(SETS, [34, 40] * len(SETS), strict=False):
         both, deaths = counts(ended, died)
-        survival = km.earliest_survival(km.at_risk(both), deaths)
+        survival = km.carry_forward(km.earliest_survival(km.at_risk(both), deaths))
         # Who was censored was seen alive where it was.
         fit = lifelines_fit_of(np.where(died, earlier[ended], TIMES[ended]), died)
         expected = restricted_mean_survival_time(fit, t=horizon)
@@ -103,6 +106,17 @@ def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
             assert found <= km.restricted_mean(
                 km.kaplan_meier(km.at_risk(both), deaths), TIMES, horizon
             )
+
+
+def plain_curve(died, lost):
+    """Survival by a loop over exact fractions; None where it is not known."""
+    remaining, survival, found = int(died.sum() + lost.sum()), Fraction(1), []
+    for dead, gone in zip(died.tolist(), lost.tolist(), strict=True):
+        if remaining:
+            survival *= Fraction(remaining - dead, remaining)
+        found.append(survival if remaining or not survival else None)
+        remaining -= dead + gone
+    return found
 
 
 def test_logrank_is_that_of_scipy():
@@ -132,12 +146,68 @@ deaths_and_losses = hnp.arrays(int, (2, TIMES.size), elements=st.integers(0, 5))
 @given(deaths_and_losses)
 def test_survival_never_rises_and_is_one_before_the_first_death(numbers):
     died, lost = numbers
-    _, survival, _ = greenwood(died + lost, died)
-    if not numbers.any():
-        assert np.isnan(survival).all()
-        return
-    assert (np.diff(survival) <= 0).all()
-    assert (survival[np.cumsum(died) == 0] == 1).all()
+    at_risk, survival, _ = greenwood(died + lost, died)
+    known = ~np.isnan(survival)
+    assert (np.diff(survival[known]) <= 0).all()
+    assert (survival[(np.cumsum(died) == 0) & (at_risk > 0)] == 1).all()
+
+
+@pytest.mark.parametrize("interval", ["auto", "beta", "greenwood"])
+@given(numbers=deaths_and_losses)
+def test_a_curve_is_known_while_somebody_is_at_risk_and_once_all_are_dead(numbers, interval):
+    died, lost = numbers
+    ended = died + lost
+    at_risk, survival, bounds = curves(ended, died, ended, interval=interval, level=0.95)
+    expected = plain_curve(died, lost)
+    np.testing.assert_allclose(
+        survival, [np.nan if each is None else float(each) for each in expected], atol=1e-12
+    )
+    unknown = np.isnan(survival)
+    np.testing.assert_array_equal(np.isnan(bounds), np.stack([unknown] * 2, axis=-1))
+    assert not unknown[at_risk > 0].any()
+
+
+def test_a_curve_without_a_death_at_its_last_observation_is_undefined_beyond():
+    """The last observation is censored, as in R's summary(survfit(...), times = ...)."""
+    survival = km.kaplan_meier(np.array([4, 3, 1, 0]), np.array([1, 1, 0, 0]))
+    np.testing.assert_allclose(survival, [3 / 4, 1 / 2, 1 / 2, np.nan])
+    to_zero = km.kaplan_meier(np.array([4, 3, 1, 0]), np.array([1, 1, 1, 0]))
+    np.testing.assert_allclose(to_zero, [3 / 4, 1 / 2, 0, 0])
+
+
+def test_carrying_forward_repeats_the_last_number_and_invents_none():
+    found = km.carry_forward(np.array([[np.nan, 0.5, np.nan, np.nan], [1, np.nan, 0, np.nan]]))
+    np.testing.assert_array_equal(found, [[np.nan, 0.5, 0.5, 0.5], [1, 1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("died", "lost", "complete", "last_probe", "expected"),
+    [
+        ([0, 0, 0], [0, 0, 4], 48, 48, 48),
+        ([0, 0, 0], [4, 0, 0], 0, 48, 0),
+        ([0, 1, 0], [2, 1, 0], 0, 48, 16),
+        ([0, 4, 0], [0, 0, 0], 0, 48, 48),
+        ([0, 1, 0], [2, 1, 0], 0, 16, 48),
+        ([0, 1, 0], [2, 1, 0], 48, 48, 48),
+        ([0, 1, 0], [2, 1, 0], 16, 48, 16),
+        ([0, 0, 0], [0, 0, 0], 0, 48, 0),
+    ],
+)
+def test_a_curve_is_known_to_the_horizon_or_to_its_last_trajectory_at_risk(
+    died, lost, complete, last_probe, expected
+):
+    died = np.array(died)
+    at_risk = km.at_risk(died + np.array(lost))
+    survival = km.kaplan_meier(at_risk, died)
+    found = km.observed_to(
+        survival,
+        at_risk,
+        np.array(complete),
+        np.array(last_probe),
+        np.array(48),
+        times=np.array([0, 16, 48]),
+    )
+    assert found == expected
 
 
 @given(deaths_and_losses)
