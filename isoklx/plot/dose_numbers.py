@@ -82,7 +82,7 @@ def numbers(
     total = drawn[["n", "n_distinct"]].sum(keys)
     notes = [_safe(drawn, confidence), _dead(drawn, how["metric"])]
     if {"survival", "restricted_mean"} & set(shown):
-        notes.append(sure)
+        notes.append(f"{sure} Claims use the lower ends.")
     if keys:
         notes.append(_kl(kl.sel(alpha=drawn["alpha"])))
     return drawn.assign_attrs(

@@ -324,7 +324,7 @@ def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
         "pmass": f"{answers}, mean",
         "pmass_end": f"{answers}, last fork",
         "acquiescence": "change of p_true",
-        "correct": "change of p(right answer)",
+        "correct": "change of p(correct)",
         "repetition": "repetition",
     }
     return words[name["shown"]]

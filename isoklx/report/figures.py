@@ -44,7 +44,7 @@ RESPONSES = {
     "share_above": ("Above the target", "share of tokens above target", (-0.03, 1.05)),
     "pmass": ("Valid answers", "mean pmass over forks", (-0.03, 1.05)),
     "acquiescence": ("Acquiescence", "change of p(true)", (None, None)),
-    "correct": ("Right answers", "change of p(right answer)", (None, None)),
+    "correct": ("Right answers", "change of p(correct)", (None, None)),
     "repetition": ("Repetition", "worst share of repeated 3-grams", (-0.03, 1.05)),
 }
 

@@ -16,7 +16,7 @@ from isoklx.stats.kernels import clusters
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.pooled import Estimate, Pooled
+from isoklx.stats.pooled import Estimate, Pooled, without_labels
 from isoklx.stats.selection import with_absent
 from isoklx.stats.survival import LEVEL, survival_of
 from isoklx.stats.targets import above_target
@@ -187,8 +187,8 @@ def _described(
     spec = METRICS[metric]
     length = ds[spec.length]
     ended = (length < ds["window"]).where(length.notnull())
-    ran = (pooled.members > 0) & length.notnull().any(spec.unit)
-    coeff = ds["alpha"] * ds["c_star"].drop_vars(ds["c_star"].coords)
+    ran = (pooled.members > 0) & without_labels(length.notnull().any(spec.unit))
+    coeff = ds["alpha"] * without_labels(ds["c_star"])
     return {
         "at_risk": up_to_horizon(km.at_horizon, curves["at_risk"], curves),
         "mean_length": pooled.plain_mean(length),

@@ -58,8 +58,8 @@ def _of_cells(
 ) -> Estimate:
     if stat == "p95":
         return pooled.quantile_of(cells, kl, 0.95)
-    power = {"mean": 1, "rms": 2}.get(stat, np.nan)
-    part = kl.isel(cell=cells)
+    power = 2 if stat == "rms" else 1
+    part = kl.isel(cell=cells).where(stat != SEVERAL)
     if pooled.first is not None:
         part = part.where(pooled.first.isel(cell=cells))
     over = ["cell", "token"]

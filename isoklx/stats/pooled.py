@@ -100,7 +100,8 @@ class Pooled:
 
     def sum(self, da: xr.DataArray) -> xr.DataArray:
         """Sum over the cells of each group."""
-        summed: xr.DataArray = xr.dot(self.members, da.astype(np.float64), dim="cell")
+        values = without_labels(da).astype(np.float64)
+        summed: xr.DataArray = xr.dot(self.members, values, dim="cell")
         return summed
 
     def estimate(
@@ -126,6 +127,11 @@ class Pooled:
         dims = (*self.groups.labels, *da.dims[1:])
         labels = {name: da[name].variable for name in da.dims[1:] if name in da.coords}
         return xr.DataArray(data, {**self.groups.labels, **labels}, dims)
+
+
+def without_labels(da: xr.DataArray) -> xr.DataArray:
+    """Drop the labels of the cells, which have the names of the dimensions of groups."""
+    return da.drop_vars([name for name, label in da.coords.items() if "cell" in label.dims])
 
 
 def _estimate(

@@ -100,26 +100,7 @@ def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Datase
 
 
 def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
-    """Tell at which doses each cell repeats no earlier one.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep, with dimensions ``cell`` and ``alpha``.
-    by : str or sequence of str, optional
-        As for `repeats`.
-
-    Returns
-    -------
-    DataArray
-        bool, along ``cell`` and ``alpha``; lazy where ``kl`` or ``pmass_eval`` is.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-    UsageError
-        When `by` names what is no label of a cell.
+    """Mark the doses at which each cell repeats no earlier one; as `codes_of_repeats`.
 
     Examples
     --------
@@ -135,16 +116,8 @@ def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> x
 def codes_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
     """Number the cells at each dose: cells that repeat each other there share a number.
 
-    Parameters
-    ----------
-    ds, by
-        As for `first_of_repeats`.
-
-    Returns
-    -------
-    DataArray
-        Index of the first cell with the same numbers, along ``cell`` and ``alpha``; lazy where
-        ``kl`` or ``pmass_eval`` is.
+    A number is the index of the first cell of its kind. Along ``cell`` and ``alpha``; lazy where
+    ``kl`` or ``pmass_eval`` is.
 
     Examples
     --------
