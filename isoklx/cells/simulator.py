@@ -371,9 +371,17 @@ def _pmass(
         "schema": 'Simulated. Answer only with {"choice": true} or {"choice": false}.',
         # A run that skips its questions still lists them.
         "questions": [f"Is simulated statement {i} true?" for i in range(spec.questions or 8)],
-        **{"answer_key": rollout.answers for rollout in questions.values() if rollout.answers},
+        **_answer_key(questions),
         "computed": spec.lacks != "pmass",
     }
+
+
+def _answer_key(questions: dict[str, Rollouts]) -> dict[str, list[bool]]:
+    """Right answers, which are the same at each dose; nothing where no questions were asked."""
+    for rollouts in questions.values():
+        if rollouts.answers:
+            return {"answer_key": rollouts.answers}
+    return {}
 
 
 def _generations(draws: Draws, prompts: dict[str, Rollouts], c_star: float) -> str:

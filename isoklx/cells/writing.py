@@ -222,7 +222,9 @@ def _key(answer_key: Sequence[bool], questions: int) -> Json:
     """Return the entry of pmass.json with the right answers; empty where there are none."""
     key: list[bool] = plain(list(answer_key), "answer_key")
     if key and len(key) != questions:
-        raise UsageError(f"answer_key must have one answer per question ({questions}), got {len(key)}")
+        raise UsageError(
+            f"answer_key must have one answer per question ({questions}), got {len(key)}"
+        )
     for i, answer in enumerate(key):
         if not isinstance(answer, bool):
             raise UsageError(f"answer_key[{i}] must be True or False, got {answer!r}")

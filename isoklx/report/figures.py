@@ -162,8 +162,8 @@ def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
             "x": {"label": "dose alpha"},
             "y": {"label": label, "lo": limits[0], "hi": limits[1]},
             "series": series,
-            "says": f"{title}: {label}, along the dose, with {level:.3g}% intervals, a line for each "
-            "group",
+            "says": f"{title}: {label}, along the dose, with {level:.3g}% intervals, a line for "
+            "each group",
         }
 
 

@@ -190,7 +190,10 @@ def _tables(
     wanted: dict[str, tuple[str, Callable[[], Any]]] = {
         "headline": ("Calibrated coefficients", lambda: captioned.headline(ds)),
         "safe_dose": ("Safe doses", lambda: captioned.dose(ds, by, survive, confidence, **at)),
-        "dose_response": ("What each dose does", lambda: captioned.response(ds, by, level=2 * confidence - 1, **at)),
+        "dose_response": (
+            "What each dose does",
+            lambda: captioned.response(ds, by, level=2 * confidence - 1, **at),
+        ),
         "survival": ("Survival", lambda: captioned.survival(ds, by=by, **at)),
         "contrast": ("Methods against each other", lambda: captioned.contrast(ds, **at)),
         "calibration": ("Calibration of each cell", lambda: captioned.calibration(ds)),

@@ -36,7 +36,9 @@ def _sentence(
 ) -> dict[str, str]:
     group = ", ".join(str(row[name]) for name in by) or "all cells"
     share, sure = f"{survive:.0%}", f"{confidence:.0%}"
-    up_to, group = ("down to", f"{group}, negative doses") if row["toward"] == "-" else ("up to", group)
+    up_to, group = (
+        ("down to", f"{group}, negative doses") if row["toward"] == "-" else ("up to", group)
+    )
     stop, observed = row["next_dose"], row["observed_dose"]
     at_stop = "" if math.isnan(stop) else f"at alpha {stop:g}, {row['reason']}"
     if math.isnan(row["safe_dose"]):

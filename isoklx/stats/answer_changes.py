@@ -63,8 +63,10 @@ def _estimates(
             clusters.mean, [mean.where(there, 0.0), there.astype(int)], "question"
         )
     else:
-        value, bounds = pooled.estimate(clusters.macro_mean, [mean.fillna(0.0), *shared], "question")
-    questions = sum(each.sum("question") for each in shared)
+        value, bounds = pooled.estimate(
+            clusters.macro_mean, [mean.fillna(0.0), *shared], "question"
+        )
+    questions = xr.concat(shared, "class").sum(["class", "question"])
     return {
         name: value,
         f"{name}_ci": bounds,

@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from isoklx import schema
-from isoklx.stats.along import positive
 from isoklx.stats.answer_changes import answer_changes
 from isoklx.stats.heldout import heldout_kl, statistics
 from isoklx.stats.horizon import restricted_means, up_to_horizon

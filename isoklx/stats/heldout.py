@@ -53,9 +53,7 @@ def heldout_kl(ds: xr.Dataset, pooled: Pooled) -> Estimate:
     return pooled.each(lambda cells: _of_cells(ds["kl"], pooled, cells, next(by_cells)))
 
 
-def _of_cells(
-    kl: xr.DataArray, pooled: Pooled, cells: npt.NDArray[np.intp], stat: str
-) -> Estimate:
+def _of_cells(kl: xr.DataArray, pooled: Pooled, cells: npt.NDArray[np.intp], stat: str) -> Estimate:
     if stat == "p95":
         return pooled.quantile_of(cells, kl, 0.95)
     power = 2 if stat == "rms" else 1
@@ -67,7 +65,7 @@ def _of_cells(
     value, bounds = pooled.estimate(clusters.mean, [total, part.notnull().sum(over)], "prompt")
     if power == 1:
         return value, bounds.clip(min=0)
-    return np.sqrt(value), np.sqrt(bounds.clip(min=0))
+    return value**0.5, bounds.clip(min=0) ** 0.5
 
 
 def with_heldout_kl(

@@ -114,7 +114,12 @@ def safe_dose(
     _check_share("confidence", confidence, lowest=0.5)
     whole = measured(ds, metric)
     schema.require(whole, ["c_star", "gen_len"])
-    how = {"by": by, "distinct": distinct, "interval": "auto", "level": 2 * confidence - 1}
+    how: dict[str, Any] = {
+        "by": by,
+        "distinct": distinct,
+        "interval": "auto",
+        "level": 2 * confidence - 1,
+    }
     found = survival_of(whole, metric, threshold, ended=ended, **how).compute()
     time = METRICS[metric].time
     lower = found["survival_ci"].sel(ci_bound="lower", drop=True)
@@ -130,8 +135,7 @@ def safe_dose(
     doses = doses.assign(_after_token_0(known, time, ended))
     keys = ["threshold", *check_labels(by, whole)]
     rows = [
-        dict(zip(keys, labels, strict=True))
-        | _decide(of_side, survive, confidence)
+        dict(zip(keys, labels, strict=True)) | _decide(of_side, survive, confidence)
         for labels, of_group in _groups_of(doses, keys)
         for of_side in _sides(of_group.squeeze(keys))
     ]

@@ -36,7 +36,7 @@ def dose_summary(response: Table, metric: str, confidence: float) -> Table:
     >>> with isoklx.open_sweep("data/measured") as ds:
     ...     table = dose_summary(response(ds, level=0.9), "pmass_eval", 0.95)
     >>> print(table.frame[["method", "alpha", "coeff", "kl", "alive"]].iloc[4].to_list())
-    ['directional_ablation', 1.0, '12.29', '0.88 [0.61, 1.31]', '1 [0.74, 1]']
+    ['directional_ablation', 1.0, '12.29', '0.88 [0.62, 1.31]', '1 [0.74, 1]']
     """
     rows = response.frame
     thresholds = rows["threshold"].unique()
@@ -110,14 +110,16 @@ def _caption(rows: pd.DataFrame, metric: str, confidence: float) -> str:
     thresholds, statistic = rows["threshold"].unique(), rows["target_stat"].iloc[0]
     at = f", threshold {thresholds[0]:g}" if len(thresholds) == 1 else ""
     questions = rows.loc[rows["acquiescence"].notna(), "acquiescence_n_questions"]
-    over = f" Over {_from_to(questions.min(), questions.max())} questions." if len(questions) else ""
+    over = (
+        f" Over {_from_to(questions.min(), questions.max())} questions." if len(questions) else ""
+    )
     sentences = [
         "What each dose does. Coeff: coefficient, from the smallest to the largest of the cells.",
         f"Kl: held-out {statistic} of KL, in nats, with a 95% interval over prompts.",
         f"Alive: survival by {metric}{at}, at the horizon, with a "
         f"{100 * (2 * confidence - 1):.3g}% interval, whose lower end is the one-sided "
         f"{100 * confidence:.12g}% bound that a claim of safety uses.",
-        "At risk: trajectories still followed there. Length: mean tokens. Ended: before the window.",
+        "At risk: trajectories followed to it. Length: mean tokens. Ended: before the window.",
         said_of_answers(rows) + over,
     ]
     return " ".join(filter(None, sentences))

@@ -106,9 +106,22 @@ def test_doses_are_printed_with_coefficients_whether_or_not_one_is_safe(
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     (dose,) = [line for line in lines if line.startswith("pca") and "13.68  1.03" in line]
-    assert dose.split() == "pca 1 13.68 1.03 [0.57, 1.68] 1 [0.74, 1] 10 29 58%".split()
+    assert dose.split() == [
+        "pca",
+        "1",
+        "13.68",
+        "1.03",
+        "[0.57,",
+        "1.68]",
+        "1",
+        "[0.74,",
+        "1]",
+        "10",
+        "29",
+        "58%",
+    ]
     (claim,) = [line for line in lines if line.startswith("pca") and "24" in line.split()[-1:]]
-    assert claim.split() == "pca - - - 1.000 13.68 0 0.88 24".split()
+    assert claim.split() == ["pca", "-", "-", "-", "1.000", "13.68", "0", "0.88", "24"]
     # The reason states the bound that is printed beside it, and what it takes.
     assert "too few prompts: 24, some ended early, give 0.85; 37 such would do" in text
 

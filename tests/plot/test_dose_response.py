@@ -108,7 +108,9 @@ def test_marks_of_safe_doses_are_whole_and_explained(whole: Grid, measured: xr.D
     assert not any(each.get_clip_on() for each in marked)
     assert {"safe dose", "60% survive"} <= set(entries(whole))
     assert "safe dose" not in entries(dose_response(measured, survive=0.9))
-    assert not any("survive" in each for each in entries(dose_response(measured, show="acquiescence")))
+    assert not any(
+        "survive" in each for each in entries(dose_response(measured, show="acquiescence"))
+    )
 
 
 def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(

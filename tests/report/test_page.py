@@ -196,7 +196,11 @@ def test_cells_that_were_skipped_are_named(tmp_path, sample):
     ("survive", "verdict", "says"),
     [
         (0.6, "safe to alpha", "with 95% confidence at least"),
-        (0.9, "no dose shown safe", "too few prompts: 8, some ended early, give 0.65; 34 such would do."),
+        (
+            0.9,
+            "no dose shown safe",
+            "too few prompts: 8, some ended early, give 0.65; 34 such would do.",
+        ),
     ],
 )
 def test_a_group_has_its_safe_dose_in_a_sentence(sample_ds, survive, verdict, says):

@@ -180,7 +180,9 @@ class TestHeldOut:
                 np.nansum(tokens[:, i] ** power) - every_power * np.sum(~np.isnan(tokens[:, i]))
                 for i in range(6)
             ]
-            half = scipy_t.ppf(0.975, 5) * np.sqrt(6 / 5 * np.sum(np.square(residuals))) / every.size
+            half = (
+                scipy_t.ppf(0.975, 5) * np.sqrt(6 / 5 * np.sum(np.square(residuals))) / every.size
+            )
             bounds = np.clip([ratio - half, ratio + half], 0, None) ** (1 / power)
             np.testing.assert_allclose([low, high], bounds)
 

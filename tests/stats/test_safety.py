@@ -66,7 +66,9 @@ class TestSafeDose:
         gen_len = [[[16] * 2 + [8] * 38]]
         row = safe(pmass, gen_len=gen_len, fork=[0, 4, 16])
         assert np.isnan(row["safe_dose"])
-        assert row["reason"] == "too few prompts: 40, some ended early, give 0.22; 580 such would do"
+        assert (
+            row["reason"] == "too few prompts: 40, some ended early, give 0.22; 580 such would do"
+        )
         alive_at_end = safe(pmass, gen_len=gen_len, fork=[0, 4, 16], ended="alive")
         assert alive_at_end["safe_dose"] == 0
 
