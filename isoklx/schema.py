@@ -185,6 +185,18 @@ DATA: Mapping[str, Variable] = {
         comment="NaN past the rollout's end and at forks that this cell has not.",
         ancillary_variables="gen_len_qa",
     ),
+    "answer": Variable(
+        ("cell", "question"),
+        "int32",
+        "recorded answer of the yes/no question",
+        units=None,
+        fill=-1,
+        attrs={
+            "comment": "As recorded; missing: not recorded.",
+            "flag_values": np.array([0, 1], dtype="int32"),
+            "flag_meanings": "false true",
+        },
+    ),
     "gen_len": Variable(
         ("cell", "alpha", "prompt"),
         "int32",

@@ -45,6 +45,7 @@ class Contents:
     has_trajectory: bool = False
     fork: m.IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     rows: dict[str, dict[float, Any]] = field(default_factory=dict)
+    answer: m.IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     bisection: dict[str, m.FloatArray] = field(default_factory=dict)
     recorded: dict[float, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -87,6 +88,8 @@ class Contents:
         key = "repetition_eval"
         for alpha, (place, items) in m.by_alpha(content.get(key, {}), key).items():
             self.rows["repetition"][alpha] = self._held(PMASS, place, m.shares(items, place))
+        if "answer_key" in content:
+            self.answer = m.truths(content["answer_key"], "answer_key")
         self._unfinished(content)
 
     def _unfinished(self, content: Mapping[str, Any]) -> None:
@@ -162,12 +165,18 @@ class Contents:
         kl = self._stacked("kl", alphas)
         pmass = {name: self._stacked(name, alphas) for name in ("pmass_eval", "pmass", "p_true")}
         prompts = [len(self.rows["kl"].get(a, ())) for a in alphas]
+        questions = pmass["pmass"].shape[1]
+        if questions and self.answer.size not in (0, questions):
+            raise ValueError(
+                f"{PMASS}: answer_key has {self.answer.size} answers for {questions} questions"
+            )
         recorded = [self.recorded.get(a, {}) for a in alphas]
         data = {
             **settings,
             "kl": kl,
             **pmass,
             "gen_len": derived.generated(self._stacked("gen_len", alphas), kl, prompts),
+            "answer": self.answer[:questions],
             "gen_len_qa": self._stacked("gen_len_qa", alphas),
             "repetition": self._stacked("repetition", alphas),
             **derived.doses(alpha, settings["c_star"], kl, recorded),

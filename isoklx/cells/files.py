@@ -37,7 +37,7 @@ FIRST = {
     PMASS: (
         *("fork_points", "pmass", "pmass_eval", "p_true", "argmax_str", "was_thinking"),
         *("answer_label", "gen_lens_qa", "gen_lens_eval", "repetition_eval"),
-        *("prefill", "schema", "questions", "computed", COMPLETED),
+        *("prefill", "schema", "questions", "answer_key", "computed", COMPLETED),
     ),
 }
 """The order of keys, whichever batch was the first to have them."""
@@ -134,7 +134,9 @@ class CellFiles:
         pmass, done = self.content[PMASS], self.completed
         if pmass:
             there = {key: pmass[key] for key in asked if key in pmass}
-            _refuse_difference(self.folder / PMASS, there, asked)
+            # Cells of older versions have no answer key: it is added to them.
+            here = {key: asked[key] for key in asked if key in pmass or key != "answer_key"}
+            _refuse_difference(self.folder / PMASS, there, here)
         fresh = [i for i, alpha in enumerate(alphas) if not any(same_dose(alpha, a) for a in done)]
         for i in set(range(len(alphas))) - set(fresh):
             self._refuse_other_numbers(alphas[i], {at: each[i] for at, each in records.items()})

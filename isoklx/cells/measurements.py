@@ -206,6 +206,15 @@ def shares(value: object, place: str) -> FloatArray:
     return np.fromiter(numbers, dtype=np.float64, count=len(items))
 
 
+def truths(value: object, place: str) -> IntArray:
+    """Read a list of true and false as 1 and 0."""
+    items = array(value, place)
+    for i, item in enumerate(items):
+        if not isinstance(item, bool):
+            raise ValueError(f"{place}[{i}] must be true or false, got {shown(item)}")
+    return np.array(items, dtype=np.int32)
+
+
 def rising(value: object, place: str) -> IntArray:
     """A list of tokens, each one later than the one before, as int32."""
     items = array(value, place)

@@ -90,7 +90,7 @@ class Rollouts:
         self._pmass_draws = partial(draws, kind, alpha, "pmass")
         self._dose, self._window, self._target_kl = abs(coeff) / draws.unit, window, target_kl
         self._effect = draws(kind, "effect").standard_normal((count, 1))
-        self._answer = draws(kind, "answer").integers(0, 2, (count, 1))
+        self._answer = 1 - np.arange(count)[:, np.newaxis] % 2
         self._draw_fates(draws(kind, alpha, "fate"), ends_early)
 
     def _draw_fates(self, rng: np.random.Generator, ends_early: float) -> None:
@@ -116,6 +116,11 @@ class Rollouts:
     def collapsed(self) -> Bools:
         """Whether it has collapsed, (count, window); means nothing from `gen_len` on."""
         return self._collapsed(np.arange(self._window))
+
+    @property
+    def answers(self) -> list[bool]:
+        """The right answer of each question."""
+        return [bool(answer) for answer in self._answer[:, 0]]
 
     def kl(self) -> Floats:
         """KL (count, window), NaN from `gen_len` on."""

@@ -232,7 +232,7 @@ def simulate(
     *pmass.* The logit is 5.5 - 0.6 d, plus an effect per prompt (sd 0.5) and noise (sd 0.3); from
     the collapse on it goes to -3 exponentially, with a time constant of 1/32 window. It is defined
     at forks up to `gen_len`. The share of ``p_true`` in it has a logit around 2 or -2 (sd 1),
-    as the question's answer is true or false.
+    as the question's answer is true or false; every other question's is true.
 
     *Calibration.* Four further prompts, as one field of KL whose p95 (before saturation) is
     ``target_kl * d**1.5`` exactly. From 0.4 the coefficient is doubled until p95 exceeds the
@@ -376,8 +376,17 @@ def _pmass(
         "schema": 'Simulated. Answer only with {"choice": true} or {"choice": false}.',
         # A run that skips its questions still lists them.
         "questions": [f"Is simulated statement {i} true?" for i in range(spec.questions or 8)],
+        **_answer_key(questions),
         "computed": spec.lacks != "pmass",
     }
+
+
+def _answer_key(questions: dict[str, Rollouts]) -> dict[str, list[bool]]:
+    """Right answers, which are the same at each dose; nothing where no questions were asked."""
+    for rollouts in questions.values():
+        if rollouts.answers:
+            return {"answer_key": rollouts.answers}
+    return {}
 
 
 def _generations(draws: Draws, prompts: dict[str, Rollouts], c_star: float) -> str:

@@ -34,6 +34,7 @@ def write_cell(
     repetition: npt.ArrayLike | None = None,
     generations: Iterable[Mapping[str, Any]] = (),
     questions: Sequence[str] = (),
+    answer_key: Sequence[bool] = (),
     prefill: str = "",
     schema: str = "",
 ) -> list[float]:
@@ -81,6 +82,8 @@ def write_cell(
         there is to a rollout.
     questions : sequence of str
         The questions' texts.
+    answer_key : sequence of bool
+        The right answer of each question; without it no share of right answers is known.
     prefill, schema : str
         The tail that asks for an answer, and what the prompt says about it.
 
@@ -143,6 +146,7 @@ def write_cell(
         "prefill": prefill,
         "schema": schema,
         "questions": [str(question) for question in questions],
+        **_key(answer_key, len(questions)),
         "computed": doses.computed,
     }
     folder = Path(folder)
@@ -212,6 +216,19 @@ def recorded(folder: str | Path, calib: Mapping[str, Any] | None = None) -> Reco
     if calib is not None:
         files.refuse_other(plain({"target_stat": "p95", **calib}, "calib"))
     return Recorded(files.calib, files.history, files.completed)
+
+
+def _key(answer_key: Sequence[bool], questions: int) -> Json:
+    """Return the entry of pmass.json with the right answers; empty where there are none."""
+    key: list[bool] = plain(list(answer_key), "answer_key")
+    if key and len(key) != questions:
+        raise UsageError(
+            f"answer_key must have one answer per question ({questions}), got {len(key)}"
+        )
+    for i, answer in enumerate(key):
+        if not isinstance(answer, bool):
+            raise UsageError(f"answer_key[{i}] must be True or False, got {answer!r}")
+    return {"answer_key": key} if key else {}
 
 
 def _checked(calib: Mapping[str, Any], history: list[Json]) -> Json:

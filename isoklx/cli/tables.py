@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isoklx.cli.choosing import Cells, Scope, chosen
-from isoklx.cli.delivery import Delivery, print_table, say_delivered, write_table
+from isoklx.cli.delivery import Delivery, print_table, print_tables, say_delivered, write_table
 from isoklx.cli.drawing import (
     Saving,
     check,
@@ -183,12 +183,13 @@ def _dose(
     scheduler: str | None = None,
     saving: Saving,
 ) -> None:
-    """Print the largest dose that may be called safe, and why no larger one.
+    """Print what each dose does, the largest dose that may be called safe, and why no larger one.
 
-    The largest tested alpha at which, and at every smaller one, survival can be claimed with the
-    given confidence; how many prompts a claim would need where there are too few. Written to a
-    folder, it comes with the table and the figure dose_response: survival, KL, pmass and more at
-    each dose, each with its interval.
+    At each dose: coefficient, held-out KL, survival, length and changes of the answers. Then the
+    tested alpha farthest from 0 at which, and at every smaller one, survival can be claimed with
+    the given confidence; how many prompts a claim would need where there are too few; and the
+    observed dose, up to which no trajectory died. Written to a folder, it comes with the table and
+    the figure dose_response: all quantities at each dose, each with its interval.
 
     Parameters
     ----------
@@ -203,10 +204,11 @@ def _dose(
     --------
     $ isoklx dose outputs.nc
     $ isoklx dose outputs.nc --survive 0.6 --by method,model_short --out tables
-    $ isoklx dose outputs.nc --show survival,kl_p95,effect --out doses.pdf
+    $ isoklx dose outputs.nc --show survival,kl_p95,correct --out doses.pdf
     """
     import isoklx.sweeps.opening
     from isoklx.tables import captioned
+    from isoklx.tables.dose_summary import dose_summary, safe_summary
 
     target = delivery.target(BOTH)
     check(saving, target)
@@ -217,14 +219,21 @@ def _dose(
         part = chosen(ds, scope)
         rows = captioned.dose(part, by, survive, confidence, *choice, ended)
         written = write_table(rows, "dose", target)
+        level = 2 * confidence - 1
+        response = captioned.response(part, by, *choice, ended=ended, level=level)
         if target is not None and target.name is None:
-            response = captioned.response(part, by, *choice, ended=ended)
             written += write_table(response, "dose_response", target)
         if target is not None:
             claim = {"survive": survive, "confidence": confidence, "ended": ended}
             how = dict(zip(("metric", "threshold", "distinct"), choice, strict=True))
             written += draw_dose_response(part, target, saving, show=show, by=by, **how, **claim)
-    print_table(rows, json=delivery.json)
+    tables = {"doses": response, "safe_dose": rows}
+    if not delivery.json:
+        tables = {
+            "doses": dose_summary(response, metric, confidence),
+            "safe_dose": safe_summary(rows, response),
+        }
+    print_tables(tables, json=delivery.json)
     files = {"dose": TABLES} | _files("dose_response", saving)
     say_delivered(target, written, files, json=delivery.json)
 

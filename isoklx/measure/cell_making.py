@@ -233,8 +233,10 @@ def _write_doses(
     _warn_of_low_pmass(cell, held_out)
     arrays, lines = held_out.arrays(), list(held_out.generations(tokenizer))
     questions: list[str] = []
+    answer_key: list[bool] = []
     if inputs.questions is not None:
         questions = [question.prompt for question in inputs.questions.rows]
+        answer_key = [question.answer for question in inputs.questions.rows]
         asked = doses("qa", questions, given.questions)
         arrays |= asked.answers(tokenizer, given.answers)
         lines += asked.generations(tokenizer)
@@ -245,6 +247,7 @@ def _write_doses(
         forks=given.forks,
         generations=lines,
         questions=questions,
+        answer_key=answer_key,
         prefill=PREFIX,
         schema=ASK,
         **arrays,

@@ -14,6 +14,8 @@ from isoklx.plot.palette import group_styles, ink
 from isoklx.plot.reference_lines import DASHED
 from isoklx.plot.titles import ALPHA, group_name, literal, trajectories
 
+AT_MOST = "\N{LESS-THAN OR EQUAL TO}"
+
 DOTTED: dict[str, Any] = {"alpha": 0.5, "linewidth": 0.7, "linestyle": ":"}
 RING: dict[str, Any] = {
     **{"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.2},
@@ -53,14 +55,22 @@ def legend_labels(drawn: xr.Dataset, groups: Sequence[Group], letters: int) -> l
     for group in groups:
         counts = drawn[["n", "n_distinct"]].sel(group.labels)
         counts = counts.isel(alpha=(counts["n"] > 0).values)
-        safe = np.atleast_1d(drawn["safe_dose"].sel(group.labels).values)
-        texts = [
-            f"{ALPHA} \N{LESS-THAN OR EQUAL TO} {x:g}" if np.isfinite(x) else "none" for x in safe
-        ]
+        safe = drawn["safe_dose"].sel(group.labels).to_dataset("toward")
+        nothing = xr.full_like(drawn["threshold"], np.nan)
+        sides = [safe.get(side, nothing).values.tolist() for side in ("-", "+")]
+        texts = [_safe_doses(*each) for each in zip(*sides, strict=True)]
         name = literal(group.name) or "all cells"
         facts = f"{trajectories(counts)}, safe: {', '.join(texts)}"
         labels.append(f"{name},{' ' if len(name + facts) + 2 <= letters else chr(10)}{facts}")
     return labels
+
+
+def _safe_doses(lowest: float, highest: float) -> str:
+    """Name the safe doses between the ends of both sides; NaN is a side without any."""
+    low, high = f"{lowest:g}", f"{highest:g}"
+    if np.isnan(lowest):
+        return "none" if np.isnan(highest) else f"{ALPHA} {AT_MOST} {high}"
+    return f"{low} {AT_MOST} {ALPHA}" + f" {AT_MOST} {high}" * (not np.isnan(highest))
 
 
 def legend_entries(

@@ -14,6 +14,7 @@ from isoklx.errors import DatasetError
 from isoklx.plot.titles import death, described, trajectories
 from isoklx.stats import doses as dose_statistics
 from isoklx.stats.assumptions import of_survival
+from isoklx.stats.heldout import said_of_kl
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, measured
 from isoklx.stats.safety import safe_dose
@@ -46,12 +47,16 @@ def numbers(
     -------
     Dataset
         Along the labels of `by` and ``alpha``: what is shown, each with its interval, the counts,
-        ``safe_dose`` and the ``reason`` of none, ``target_kl``, and ``coeff`` where all agree. The
-        attribute ``note`` says what is safe, what is dead, and what the intervals are.
+        ``safe_dose`` and the ``reason`` of none along ``toward`` ("+" and "-", where there are
+        negative doses), ``target_kl`` where it is a p95, and ``coeff`` where all agree. The
+        attribute ``note`` says what is safe, what is dead, what the intervals are, and where groups
+        differ in held-out KL. Survival has an interval whose lower end is the bound of a claim.
     """
     counts = ["n", "n_distinct", "n_prompts", "horizon"]
-    doses = dose_statistics.dose_response(ds, by, interval=interval, **how)
+    level = 2 * confidence - 1
+    doses = dose_statistics.dose_response(ds, by, interval=interval, level=level, **how)
     wanted = [name for each in shown for name in (each, f"{each}_ci")]
+    kl = doses[["heldout_kl", "heldout_kl_ci"]]
     drawn = doses[[*wanted, *counts]].compute()
     whole = measured(ds, how["metric"])
     keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
@@ -61,7 +66,9 @@ def numbers(
         raise DatasetError(f"no trajectory of this sweep has {name}, so there is nothing to draw")
     drawn = drawn.assign(_placed(safe_dose(ds, by, survive, confidence, **how), drawn, keys))
     cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
-    targets = np.unique(cells["target_kl"].values[np.isfinite(cells["target_kl"].values)])
+    of_p95 = cells["target_stat"].values == "p95" if "target_stat" in cells else True
+    known = np.isfinite(cells["target_kl"].values) & of_p95
+    targets = np.unique(cells["target_kl"].values[known])
     drawn = drawn.assign(target_kl=("target", targets), survive=survive)
     coeff = _coefficients(cells.sel(alpha=drawn["alpha"]))
     if coeff is not None:
@@ -70,31 +77,36 @@ def numbers(
     counted = drawn["n_distinct" if how["distinct"] else "n"].values
     ran = drawn["n"].values > 0
     sure = of_survival(
-        interval, how["metric"], counted[ran], drawn["n_prompts"].values[ran], how["ended"]
+        interval, how["metric"], counted[ran], drawn["n_prompts"].values[ran], how["ended"], level
     )
     total = drawn[["n", "n_distinct"]].sum(keys)
     notes = [_safe(drawn, confidence), _dead(drawn, how["metric"])]
     if {"survival", "restricted_mean"} & set(shown):
-        notes.append(sure)
+        notes.append(f"{sure} Claims use the lower ends.")
+    if keys:
+        notes.append(_kl(kl.sel(alpha=drawn["alpha"])))
     return drawn.assign_attrs(
         doses.attrs,
         figure="dose_response",
         title=described(cells, "What each dose does", size=trajectories(total)),
-        note=" ".join(notes),
+        note=" ".join(filter(None, notes)),
     )
 
 
-def _placed(table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]) -> dict[str, Any]:
-    """The safe dose of each group, and why no larger one, at its labels."""
-    dims = ["threshold", *keys]
+def _placed(
+    table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """Return the safe dose of each group and side, and the reason of none, at their labels."""
+    labels = {dim: drawn[dim].values for dim in ("threshold", *keys)}
+    labels["toward"] = np.unique(table["toward"])
     # A label may be NaN, which an index of several levels does not tell from the others.
-    places = tuple(pd.Index(drawn[dim].values).get_indexer(table[dim]) for dim in dims)
-    found: dict[str, Any] = {}
+    places = tuple(pd.Index(each).get_indexer(table[dim]) for dim, each in labels.items())
+    found = {}
     for name, nothing in (("safe_dose", math.nan), ("reason", "")):
-        shape = [drawn.sizes[dim] for dim in dims]
+        shape = [each.size for each in labels.values()]
         values: Any = np.full(shape, nothing, dtype=None if nothing else object)
         values[places] = table[name].to_numpy()
-        found[name] = (dims, values)
+        found[name] = xr.DataArray(values, labels, [*labels])
     return found
 
 
@@ -107,6 +119,19 @@ def _safe(drawn: xr.Dataset, confidence: float) -> str:
     reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist())
     alike = reasons - {""}
     return f"{said} None: {alike.pop()}." if len(alike) == 1 else said
+
+
+def _kl(doses: xr.Dataset) -> str:
+    """Say what held-out KL is compared; empty where there is none."""
+    bounds = doses["heldout_kl_ci"]
+    frame = xr.Dataset(
+        {
+            "heldout_kl": doses["heldout_kl"],
+            "heldout_kl_lower": bounds.sel(ci_bound="lower", drop=True),
+            "heldout_kl_upper": bounds.sel(ci_bound="upper", drop=True),
+        }
+    ).to_dataframe()
+    return said_of_kl(frame.reset_index("alpha"), doses["heldout_kl"].attrs["target_stat"])
 
 
 def _dead(drawn: xr.Dataset, metric: str) -> str:

@@ -74,13 +74,14 @@ def dose_response(
         Panels, of what `isoklx.dose_response` finds: ``"survival"`` (at the horizon),
         ``"restricted_mean"`` (in tokens), ``"kl_p95"``, ``"share_above"`` (of tokens above the
         target), ``"pmass"`` (mean over forks), ``"pmass_end"`` (at the last fork of each rollout),
-        ``"effect"`` (on the answers), ``"repetition"``.
+        ``"acquiescence"`` and ``"correct"`` (changes of the answers), ``"repetition"``.
     by : str or sequence of str, optional
         Labels of a cell: a line for each group. By default each method.
     metric, threshold
         As for `isoklx.dose_response`. Survival has a panel for each threshold.
     survive, confidence
-        As for `isoklx.safe_dose`, whose doses have a large open mark, and stand in the legend.
+        As for `isoklx.safe_dose`, whose doses have a large open mark, and stand in the legend. The
+        lower end of the interval of survival is the bound that a claim uses.
     distinct, interval, ended
         As for `isoklx.dose_response`.
     alphas : float or sequence of float, optional
@@ -112,9 +113,9 @@ def dose_response(
     Examples
     --------
     >>> import isoklx
-    >>> grid = dose_response(isoklx.open_sweep("data/sample"), show=["survival", "effect"])
+    >>> grid = dose_response(isoklx.open_sweep("data/sample"), show=["survival", "correct"])
     >>> [name["shown"] for name in grid.name_dicts.flat]
-    ['survival', 'effect']
+    ['survival', 'correct']
     """
     page = Page(width, title, subfigure)
     shown = check_shown(show)
@@ -244,21 +245,20 @@ def _mark_safe(
     group: Group,
     shift: float,
 ) -> None:
-    """Put a ring around what is drawn at the safe dose."""
+    """Put a ring around what is drawn at the safe dose of each side."""
     threshold = name.get("threshold", drawn["threshold"].values[0])
-    safe = float(drawn["safe_dose"].sel(group.labels | {"threshold": threshold}))
-    if math.isnan(safe):
-        return
-    at = int(np.flatnonzero(drawn["alpha"].values == safe)[0])
-    ax.plot(
-        at + shift,
-        float(values.sel(group.labels)[at]),
-        color=group.style["color"],
-        gid="safe",
-        **RING,
-        # Where all survive it reaches beyond the axis.
-        clip_on=False,
-    )
+    safe = drawn["safe_dose"].sel(group.labels | {"threshold": threshold}).values
+    for dose in np.unique(safe[~np.isnan(safe)]):
+        at = int(np.flatnonzero(drawn["alpha"].values == dose)[0])
+        ax.plot(
+            at + shift,
+            float(values.sel(group.labels)[at]),
+            color=group.style["color"],
+            gid="safe",
+            **RING,
+            # Where all survive it reaches beyond the axis.
+            clip_on=False,
+        )
 
 
 def _set_axes(ax: Axes, drawn: xr.Dataset, name: dict[str, Any], inches: float) -> None:
@@ -300,7 +300,7 @@ def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=tick_label("%")))
     if shown == "restricted_mean":
         ax.set_ylim(0, 1.05 * float(drawn["horizon"].max()))
-    if shown == "effect" and drawn["effect"].notnull().any():
+    if shown in ("acquiescence", "correct") and drawn[shown].notnull().any():
         ax.axhline(0, color=ink(), alpha=0.5, linewidth=0.7)
     if shown == "kl_p95":
         ax.set_yscale("log")
@@ -323,7 +323,8 @@ def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
         "share_above": "tokens above target",
         "pmass": f"{answers}, mean",
         "pmass_end": f"{answers}, last fork",
-        "effect": "change in p_true",
+        "acquiescence": "change of p_true",
+        "correct": "change of p(correct)",
         "repetition": "repetition",
     }
     return words[name["shown"]]

@@ -44,7 +44,8 @@ RESPONSES = {
     "kl_p95": ("KL", "p95 of KL, nats", (0, None)),
     "share_above": ("Above the target", "share of tokens above target", (-0.03, 1.05)),
     "pmass": ("Valid answers", "mean pmass over forks", (-0.03, 1.05)),
-    "effect": ("Effect", "change in p(true)", (None, None)),
+    "acquiescence": ("Acquiescence", "change of p(true)", (None, None)),
+    "correct": ("Right answers", "change of p(correct)", (None, None)),
     "repetition": ("Repetition", "worst share of repeated 3-grams", (-0.03, 1.05)),
 }
 
@@ -123,6 +124,7 @@ def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
     """What each dose does: a panel for each thing that was measured, a line for each group."""
     for name, (title, label, limits) in RESPONSES.items():
         values = doses[name]
+        level = 100 * doses[f"{name}_ci"].attrs.get("level", 0.95)
         if "threshold" in values.dims:
             values = values.isel(threshold=0)
         if not values.notnull().any():
@@ -161,7 +163,8 @@ def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
             "x": {"label": "dose alpha"},
             "y": {"label": label, "lo": limits[0], "hi": limits[1]},
             "series": series,
-            "says": f"{title}: {label}, along the dose, with 95% intervals, a line for each group",
+            "says": f"{title}: {label}, along the dose, with {level:.3g}% intervals, a line for "
+            "each group",
         }
 
 

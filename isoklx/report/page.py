@@ -141,7 +141,9 @@ def _content(
             safe_dose(ds, by, survive, confidence, threshold=threshold), by, survive, confidence
         ),
     )
-    doses = made("doses", lambda: dose_response(ds, by, threshold=threshold).compute())
+    # An interval's lower end is then the bound that a claim uses.
+    level = 2 * confidence - 1
+    doses = made("doses", lambda: dose_response(ds, by, threshold=threshold, level=level).compute())
     curves = made("survival", lambda: survival(ds, threshold=threshold, by=by).compute())
     groups = [] if doses is None else figures.groups_of(doses, by)
     rollouts = made("rollouts", lambda: pack_rollouts(ds, threshold))
@@ -190,7 +192,10 @@ def _tables(
     wanted: dict[str, tuple[str, Callable[[], Any]]] = {
         "headline": ("Calibrated coefficients", lambda: captioned.headline(ds)),
         "safe_dose": ("Safe doses", lambda: captioned.dose(ds, by, survive, confidence, **at)),
-        "dose_response": ("What each dose does", lambda: captioned.response(ds, by, **at)),
+        "dose_response": (
+            "What each dose does",
+            lambda: captioned.response(ds, by, level=2 * confidence - 1, **at),
+        ),
         "survival": ("Survival", lambda: captioned.survival(ds, by=by, **at)),
         "contrast": ("Methods against each other", lambda: captioned.contrast(ds, **at)),
         "calibration": ("Calibration of each cell", lambda: captioned.calibration(ds)),

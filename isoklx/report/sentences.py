@@ -38,23 +38,29 @@ def _sentence(
 ) -> dict[str, str]:
     group = group_name({name: row[name] for name in by}) or "all cells"
     share, sure = f"{survive:.0%}", f"{confidence:.0%}"
+    up_to, group = (
+        ("down to", f"{group}, negative doses") if row["toward"] == "-" else ("up to", group)
+    )
+    stop, observed = row["next_dose"], row["observed_dose"]
+    at_stop = "" if math.isnan(stop) else f"at alpha {stop:g}, {row['reason']}"
     if math.isnan(row["safe_dose"]):
         verdict = "no dose shown safe"
         text = f"No dose can be called safe ({share} alive, with {sure} confidence)"
-        stop = row["next_dose"]
-        text += f": at alpha {stop:g}, {row['reason']}." if not math.isnan(stop) else "."
+        text += f": {at_stop}." if at_stop else "."
     else:
-        verdict = f"safe to alpha {row['safe_dose']:g}"
-        coeff = f" (coefficient {row['coeff']})" if row["coeff"] and "," not in row["coeff"] else ""
+        verdict = f"safe {up_to.split()[1]} alpha {row['safe_dose']:g}"
         text = (
-            f"Doses up to alpha {row['safe_dose']:g}{coeff} are safe: with {sure} confidence at "
-            f"least {row['lower']:.0%} stay alive there"
+            f"Doses {up_to} alpha {row['safe_dose']:g}{_coefficient(row['coeff'])} are safe: with "
+            f"{sure} confidence at least {row['lower']:.0%} stay alive there"
         )
-        stop = row["next_dose"]
-        text += "." if math.isnan(stop) else f"; at alpha {stop:g}, {row['reason']}."
-    observed = row["observed_dose"]
+        text += f"; {at_stop}." if at_stop else "."
     if math.isnan(observed):
         text += " Some died at the smallest dose already."
     elif observed != row["safe_dose"]:
-        text += f" Nobody died up to alpha {observed:g}, of {row['n_distinct']} at each dose."
+        text += f" Nobody died {up_to} alpha {observed:g}{_coefficient(row['observed_coeff'])}."
     return {"group": group, "verdict": verdict, "sentence": text}
+
+
+def _coefficient(text: str) -> str:
+    """Name the coefficient of a dose where all cells have the same one."""
+    return f" (coefficient {text})" if text and "," not in text else ""

@@ -9,12 +9,18 @@ import numpy.typing as npt
 
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended
+from isoklx.stats.survival import LEVEL
 
 Counts = npt.NDArray[Any]
 
 
 def of_survival(
-    interval: Interval, metric: str, counted: Counts, n_prompts: Counts, ended: Ended
+    interval: Interval,
+    metric: str,
+    counted: Counts,
+    n_prompts: Counts,
+    ended: Ended,
+    level: float = LEVEL,
 ) -> str:
     """Say which interval of survival was used, and what it and the estimate take for granted.
 
@@ -26,6 +32,8 @@ def of_survival(
         Trajectories that each interval is of.
     n_prompts : array of int
         Prompts that these are of.
+    level : float
+        Confidence of the interval.
 
     Returns
     -------
@@ -41,7 +49,8 @@ def of_survival(
     """
     unit = f"{METRICS[metric].unit}s"
     several = bool((np.asarray(counted) > np.asarray(n_prompts)).any())
-    return f"95% intervals: {_method(interval, unit, n_prompts, several=several)}, {_end(ended)}."
+    how = f"{_method(interval, unit, n_prompts, several=several)}, {_end(ended)}"
+    return f"{100 * level:.3g}% intervals: {how}."
 
 
 def of_difference(metric: str, ended: Ended) -> str:

@@ -14,6 +14,7 @@ import xarray as xr
 
 from isoklx.errors import DatasetError
 from isoklx.stats.groups import cell_labels, check_label, occurring, split_by
+from isoklx.stats.heldout import with_heldout_kl
 from isoklx.stats.kernels import beta_product, paired_difference, tallies
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.multiple_tests import holm
@@ -77,6 +78,9 @@ def survival_contrast(
         p_holm
             The p value adjusted, after Holm, for the number of rows that have one: those below 0.05
             may be believed all together.
+        first_kl, first_kl_lower, first_kl_upper, second_kl, second_kl_lower, second_kl_upper
+            Held-out KL of each side at its dose, as ``heldout_kl`` of `isoklx.dose_response`: equal
+            alpha is equal KL on the calibration's prompts, and only roughly on these.
 
     Raises
     ------
@@ -133,7 +137,8 @@ def survival_contrast(
     if not rows:
         there = ", ".join(map(str, np.unique(lives[by]))) or "none"
         raise DatasetError(f"no two groups to compare by {by!r}; this sweep has {there}")
-    return pd.DataFrame(rows).assign(p_holm=lambda table: holm(table["p_value"].to_numpy()))
+    table = pd.DataFrame(rows).assign(p_holm=lambda table: holm(table["p_value"].to_numpy()))
+    return with_heldout_kl(table, ds, by, metric, distinct=distinct)
 
 
 def cell_contrasts(

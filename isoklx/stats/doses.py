@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
-from isoklx.stats.along import positive, whole_along
-from isoklx.stats.groups import Groups, group_cells
+from isoklx.stats.answer_changes import answer_changes
+from isoklx.stats.heldout import heldout_kl, statistics
 from isoklx.stats.horizon import restricted_means, up_to_horizon
 from isoklx.stats.kernels import clusters
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.repeats import first_of_repeats
+from isoklx.stats.pooled import Estimate, Pooled, without_labels
+from isoklx.stats.selection import with_absent
 from isoklx.stats.survival import LEVEL, survival_of
 from isoklx.stats.targets import above_target
-
-Estimate = tuple[xr.DataArray, xr.DataArray]
-"""Of a number, and its interval along ``ci_bound``."""
 
 LONG_NAMES = {
     "survival": "Kaplan-Meier survival at the horizon",
     "restricted_mean": "restricted mean survival time in tokens, deaths as late as can be",
     "restricted_mean_earliest": "restricted mean survival time in tokens, deaths as early",
+    "heldout_kl": "target_stat of KL(steered || base) over all held-out tokens",
     "kl_p95": "p95 of KL(steered || base) over all tokens",
     "share_above": "share of tokens with KL above target_kl",
     "pmass": "mean probability mass on the two answers, over forks",
     "pmass_end": "mean probability mass on the two answers, at the last fork of each trajectory",
-    "effect": "mean difference in p_true to the smallest dose, over questions",
+    "acquiescence": "change of the share of true to alpha 0, mean over questions",
+    "correct": "change of the share of the recorded answer to alpha 0, macro average over true and "
+    "false",
     "repetition": "mean of the worst share of repeated 3-grams",
+    "at_risk": "trajectories at risk at the horizon",
+    "mean_length": "mean number of tokens generated",
+    "share_ended": "share of trajectories that ended before the window",
+    "coeff_min": "smallest coefficient of the group's cells",
+    "coeff_max": "largest coefficient of the group's cells",
+    "acquiescence_n_cells": "cells behind acquiescence",
+    "acquiescence_n_questions": "questions behind acquiescence",
+    "correct_n_cells": "cells behind correct",
+    "correct_n_questions": "questions behind correct",
 }
 
 
@@ -48,6 +53,8 @@ def dose_response(
     distinct: bool = True,
     interval: Interval = "auto",
     ended: Ended = "censored",
+    *,
+    level: float = LEVEL,
 ) -> xr.Dataset:
     """Sum up all that was measured along alpha, each with its interval.
 
@@ -59,13 +66,17 @@ def dose_response(
         As for `isoklx.survival`: groups are those of the cells that have the metric.
     metric, threshold, distinct, interval, ended
         As for `isoklx.survival`.
+    level : float
+        Confidence of the intervals of survival and of the restricted mean. At 0.9 each of their
+        bounds holds with 95% confidence, as in `isoklx.safe_dose`.
 
     Returns
     -------
     Dataset
         Dimensions the labels of groups and ``alpha``, and for survival ``threshold``; float64, lazy
         where `ds` is. Each variable has beside it another one with the suffix ``_ci``, its 95%
-        interval along ``ci_bound`` = lower, upper. NaN where nothing was measured.
+        interval along ``ci_bound`` = lower, upper, unless "without interval" is said. NaN where
+        nothing was measured.
 
         survival
             At the last fork up to ``horizon``, as of `isoklx.survival`.
@@ -73,6 +84,10 @@ def dose_response(
             As of `isoklx.survival_summary`, in tokens. The interval goes from the area under the
             lower bound with deaths as early as the forks allow to that under the upper bound with
             deaths as late, and allows for both.
+        heldout_kl
+            ``target_stat`` of KL over all tokens of all trajectories, in nats: what the doses of
+            two groups have in common only if it is equal. The attribute ``target_stat`` names the
+            statistic. NaN where the cells of a group aim at different ones ("several").
         kl_p95
             p95 of KL over all tokens of all trajectories, in nats.
         share_above
@@ -82,11 +97,28 @@ def dose_response(
             `metric`.
         pmass_end
             Mean over trajectories of the same at the last fork at which each was asked.
-        effect
-            Mean over questions of ``p_true`` minus that of the same question and fork at alpha 0,
-            or at the smallest dose where 0 is not among them.
+        acquiescence
+            Change of the share of "true" (``p_true``) to alpha 0, in units of probability: the
+            difference to the same question and fork at alpha 0 of the same cell, averaged over
+            forks, then over distinct cells per question, then over the questions that all these
+            cells have. NaN where alpha 0 was not run. A bias to "true" shows here.
+        correct
+            The same of the share of the recorded answer, as macro average: half the sum of the mean
+            over the questions whose answer is true and of that over those whose answer is false. A
+            bias to "true" cancels. NaN where no answers are recorded, or all are the same.
+        acquiescence_n_cells, acquiescence_n_questions, correct_n_cells, correct_n_questions
+            Distinct cells and questions behind these; without interval. A cell that was not run at
+            alpha 0 is none of them.
         repetition
             Mean over trajectories; NaN throughout where the sweep has none.
+        at_risk
+            Trajectories at risk at the last fork up to the horizon; without interval.
+        mean_length, share_ended
+            Mean number of tokens generated, and share of trajectories that ended before the window;
+            without interval.
+        coeff_min, coeff_max
+            Smallest and largest alpha * c_star of the group's cells that were run at the dose;
+            without interval.
         n, n_distinct, n_prompts, horizon
             As of `isoklx.survival`.
 
@@ -97,9 +129,10 @@ def dose_response(
 
     Notes
     -----
-    All intervals but those of survival are over prompts (questions for the effect), whose tokens
-    resemble each other: shares and means between 0 and 1 by Korn and Graubard (1998), the p95 by
-    Woodruff (1952), the effect by Student's t. They are NaN of a single prompt.
+    All intervals but those of survival are at 95% and over prompts (questions for acquiescence and
+    correct), whose tokens resemble each other: shares and means between 0 and 1 by Korn and
+    Graubard (1998), the p95 by Woodruff (1952), a mean or rms of KL and acquiescence by Student's
+    t, correct by Welch's. They are NaN for a single prompt or question.
 
     Memory: the p95 of a dose takes all KL of a group's cells at that dose at once.
 
@@ -110,123 +143,58 @@ def dose_response(
     >>> doses.share_above.dims, doses.share_above_ci.dims
     (('method', 'alpha'), ('method', 'alpha', 'ci_bound'))
     """
-    whole = measured(ds, metric)
-    curves = survival_of(whole, metric, threshold, by, distinct, interval, ended)
+    whole = with_absent(measured(ds, metric), ["answer"])
+    curves = survival_of(whole, metric, threshold, by, distinct, interval, ended, level=level)
     schema.require(whole, ["kl", "target_kl", "p_true", "token", "question"])
-    group = _Grouped.of(whole, by, metric, distinct=distinct)
+    pooled = Pooled.of(whole, by, metric, distinct=distinct)
     answers, unit = ("pmass", "question") if metric == "pmass" else ("pmass_eval", "prompt")
     above, there = above_target(whole).sum("token"), whole["kl"].notnull().sum("token")
     latest, earliest = restricted_means(curves).values()
+    kl_p95 = pooled.quantile(whole["kl"], 0.95)
+    stats = statistics(whole, pooled)
     estimates = {
         **_survival(curves, latest),
-        "kl_p95": group.quantile(whole["kl"], 0.95),
-        "share_above": group.mean(clusters.share, above, there, "prompt"),
-        "pmass": group.mean(clusters.share, *_each_once(whole[answers]), unit),
-        "pmass_end": group.mean(clusters.share, *_each_once(_last_asked(whole[answers])), unit),
-        "effect": group.effect(whole["p_true"]),
-        "repetition": group.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
+        "heldout_kl": kl_p95 if set(stats) == {"p95"} else heldout_kl(whole, pooled),
+        "kl_p95": kl_p95,
+        "share_above": pooled.mean(clusters.share, above, there, "prompt"),
+        "pmass": pooled.mean(clusters.share, *_each_once(whole[answers]), unit),
+        "pmass_end": pooled.mean(clusters.share, *_each_once(_last_asked(whole[answers])), unit),
+        "repetition": pooled.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
     }
     found: dict[str, xr.DataArray] = {}
     for name, (estimate, bounds) in estimates.items():
         found |= {name: estimate, f"{name}_ci": bounds}
         if name == "restricted_mean":
             found |= {"restricted_mean_earliest": earliest}
+    changes = answer_changes(whole["p_true"], whole["answer"], pooled)
+    found |= {str(name): da for name, da in changes.items()}
+    found |= _described(whole, curves, pooled, metric)
     for name, da in found.items():
         of = "interval of " if name.endswith("_ci") else ""
         da.attrs = {"long_name": of + LONG_NAMES[name.removesuffix("_ci")], "units": "1"}
+    for name in ("survival_ci", "restricted_mean_ci"):
+        found[name].attrs["level"] = level
+    found["heldout_kl"].attrs["target_stat"] = ", ".join(sorted(set(stats)))
     counts = curves[["n", "n_distinct", "n_prompts", "horizon"]]
     return counts.assign(found).assign_attrs(curves.attrs)
 
 
-@dataclass(frozen=True)
-class _Grouped:
-    """Sums up what was measured, group by group and dose by dose."""
-
-    groups: Groups
-    present: npt.NDArray[np.bool_]
-    first: xr.DataArray | None
-
-    @classmethod
-    def of(
-        cls, ds: xr.Dataset, by: str | Sequence[str] | None, metric: str, *, distinct: bool
-    ) -> _Grouped:
-        present = ds[METRICS[metric].flag].values == 1
-        first = first_of_repeats(ds, by) if distinct else None
-        return cls(group_cells(ds, by, present), present, first)
-
-    def mean(
-        self, kernel: Callable[..., Any], total: xr.DataArray, count: xr.DataArray, unit: str
-    ) -> Estimate:
-        """Mean and interval, from sums and numbers of values by cell, dose and unit."""
-        pooled = [self._sum(total), self._sum(count)]
-        return self._estimate(partial(kernel, level=LEVEL), pooled, [unit])
-
-    def effect(self, p_true: xr.DataArray) -> Estimate:
-        """Mean over questions of the difference to alpha 0 or the smallest dose, fork by fork."""
-        alphas = p_true["alpha"].values
-        # Which cell a rerun of a dose repeats decides nothing: the base is that of the group.
-        pooled = self._sum(p_true.fillna(0.0)) / self._sum(p_true.notnull()).pipe(positive)
-        if alphas.size:
-            nearest = int(np.abs(alphas).argmin())
-            pooled = pooled - pooled.isel(alpha=nearest if alphas[nearest] == 0 else 0, drop=True)
-        kernel = partial(clusters.mean, level=LEVEL)
-        return self._estimate(kernel, [*_each_once(pooled)], ["question"])
-
-    def _sum(self, da: xr.DataArray) -> xr.DataArray:
-        """Sum over the cells of each group, what repeats left out."""
-        once = da if self.first is None else da * self.first
-        summed: xr.DataArray = xr.dot(self._members, once.astype(np.float64), dim="cell")
-        return summed
-
-    def quantile(self, da: xr.DataArray, q: float) -> Estimate:
-        """Quantile over all tokens of the cells of each group, and its interval."""
-        kernel = partial(_pooled_quantile, q=q)
-        da = da if self.first is None else da.where(self.first)
-        along = ["prompt", "cell", "token"]
-        found = []
-        for i in range(math.prod(self.groups.shape)):
-            cells = np.flatnonzero(self.present & (self.groups.code.values == i))
-            found.append(self._estimate(kernel, [whole_along(da.isel(cell=cells), along)], along))
-        joined = (xr.concat(each, "group") for each in zip(*found, strict=True))
-        return tuple(self._by_label(each) for each in joined)  # type: ignore[return-value]
-
-    def _estimate(
-        self, kernel: Callable[..., Any], values: list[xr.DataArray], along: list[str]
-    ) -> Estimate:
-        found: xr.DataArray = xr.apply_ufunc(
-            kernel,
-            *values,
-            input_core_dims=[along] * len(values),
-            output_core_dims=[["number"]],
-            dask="parallelized",
-            output_dtypes=[np.float64],
-            dask_gufunc_kwargs={"output_sizes": {"number": 3}, "allow_rechunk": True},
-        )
-        bounds = found.isel(number=slice(1, 3)).rename(number="ci_bound")
-        return found.isel(number=0), bounds
-
-    @property
-    def _members(self) -> xr.DataArray:
-        """1 where a cell is of a group, else 0; along the labels and ``cell``."""
-        flat = np.arange(math.prod(self.groups.shape))[:, np.newaxis]
-        members = (self.groups.code.values == flat) & self.present
-        shape = (*self.groups.shape, self.present.size)
-        dims = (*self.groups.labels, "cell")
-        return xr.DataArray(members.reshape(shape).astype(float), self.groups.labels, dims)
-
-    def _by_label(self, da: xr.DataArray) -> xr.DataArray:
-        """An array along ``group``, a dimension for each label instead."""
-        da = da.transpose("group", ...)
-        data = da.data.reshape(*self.groups.shape, *da.shape[1:])
-        dims = (*self.groups.labels, *da.dims[1:])
-        labels = {name: da[name].variable for name in da.dims[1:] if name in da.coords}
-        return xr.DataArray(data, {**self.groups.labels, **labels}, dims)
-
-
-def _pooled_quantile(samples: npt.NDArray[Any], q: float) -> npt.NDArray[np.float64]:
-    """Of samples (..., prompt, cell, token)."""
-    pooled = samples.reshape(*samples.shape[:-2], samples.shape[-2] * samples.shape[-1])
-    return clusters.pooled_quantile(pooled, q, level=LEVEL)
+def _described(
+    ds: xr.Dataset, curves: xr.Dataset, pooled: Pooled, metric: str
+) -> dict[str, xr.DataArray]:
+    """What each group and dose is made of, without intervals."""
+    spec = METRICS[metric]
+    length = ds[spec.length]
+    ended = (length < ds["window"]).where(length.notnull())
+    ran = (pooled.members > 0) & without_labels(length.notnull().any(spec.unit))
+    coeff = ds["alpha"] * without_labels(ds["c_star"])
+    return {
+        "at_risk": up_to_horizon(km.at_horizon, curves["at_risk"], curves),
+        "mean_length": pooled.plain_mean(length),
+        "share_ended": pooled.plain_mean(ended),
+        "coeff_min": coeff.where(ran).min("cell").transpose(..., "alpha"),
+        "coeff_max": coeff.where(ran).max("cell").transpose(..., "alpha"),
+    }
 
 
 def _survival(curves: xr.Dataset, restricted_mean: xr.DataArray) -> dict[str, Estimate]:
@@ -258,9 +226,9 @@ def _each_once(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def _last_asked(answers: xr.DataArray) -> xr.DataArray:
-    """Of each trajectory what it answered last; NaN where it was never asked."""
-    if not answers.sizes["fork"]:  # an empty axis has no maximum
-        return answers.sum("fork", min_count=1)
+    """Select what each trajectory answered last; NaN where it was never asked."""
+    if not answers.sizes["fork"]:
+        return answers.sum("fork") * np.nan
     place = xr.DataArray(np.arange(1, answers.sizes["fork"] + 1), dims="fork")
     last = (answers.notnull() * place).max("fork")
     return answers.where(place == last).sum("fork", min_count=1)

@@ -11,7 +11,8 @@ Shown = Literal[
     "share_above",
     "pmass",
     "pmass_end",
-    "effect",
+    "acquiescence",
+    "correct",
     "repetition",
 ]
 """Quantities of `isoklx.dose_response` that the dose figure can show."""

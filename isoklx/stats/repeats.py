@@ -103,26 +103,7 @@ def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Datase
 
 
 def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
-    """Tell at which doses each cell repeats no earlier one.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep, with dimensions ``cell`` and ``alpha``.
-    by : str or sequence of str, optional
-        As for `repeats`.
-
-    Returns
-    -------
-    DataArray
-        bool, along ``cell`` and ``alpha``; lazy where ``kl`` or ``pmass_eval`` is.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-    UsageError
-        When `by` names what is no label of a cell.
+    """Mark the doses at which each cell repeats no earlier one; as `codes_of_repeats`.
 
     Examples
     --------
@@ -131,14 +112,30 @@ def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> x
     >>> first.sum("cell").values
     array([10, 10, 10, 10, 10, 10])
     """
+    code = codes_of_repeats(ds, by)
+    return code == xr.DataArray(np.arange(ds.sizes["cell"]), dims="cell")
+
+
+def codes_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
+    """Number the cells at each dose: cells that repeat each other there share a number.
+
+    A number is the index of the first cell of its kind. Along ``cell`` and ``alpha``; lazy where
+    ``kl`` or ``pmass_eval`` is.
+
+    Examples
+    --------
+    >>> import isoklx
+    >>> codes_of_repeats(isoklx.open_sweep("data/sample")).sel(alpha=1).values[:6].tolist()
+    [0, 1, 2, 3, 4, 4]
+    """
     measured = _required(ds)
-    look_up = partial(_is_first, ds, check_labels(by, ds))
+    look_up = partial(_first, ds, check_labels(by, ds))
     if any(ds[name].chunks for name in measured):
         # The comparison reads no more than it must, which only it can know as it goes: as an
         # argument, dask would read all of the sweep for it.
         shape = ds.sizes["cell"], ds.sizes["alpha"]
         first = dask.array.from_delayed(  # type: ignore[no-untyped-call]
-            delayed(look_up)(), shape, dtype=bool
+            delayed(look_up)(), shape, dtype=np.intp
         )
     else:
         first = look_up()
@@ -326,8 +323,8 @@ def _required(ds: xr.Dataset) -> list[str]:
     return measured
 
 
-def _is_first(ds: xr.Dataset, by: Sequence[str]) -> NDArray[np.bool_]:
-    return ~compare(ds, by).repeated
+def _first(ds: xr.Dataset, by: Sequence[str]) -> NDArray[np.intp]:
+    return compare(ds, by).first
 
 
 def _masked(da: xr.DataArray, where: xr.DataArray) -> xr.DataArray:

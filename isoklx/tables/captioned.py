@@ -11,11 +11,12 @@ from isoklx.stats.assumptions import of_difference, of_survival
 from isoklx.stats.contrasts import survival_contrast
 from isoklx.stats.doses import dose_response
 from isoklx.stats.groups import occurring, split_by
+from isoklx.stats.heldout import said_of_kl
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
 from isoklx.stats.repeats import count_cells
 from isoklx.stats.safety import safe_dose
-from isoklx.stats.survival import survival_summary
+from isoklx.stats.survival import LEVEL, survival_summary
 from isoklx.tables.calibration import (
     CALIBRATION_KEYS,
     HELD_OUT_RANGE,
@@ -145,7 +146,7 @@ def contrast(
         f"tokens. Over {_over(distinct)}. {of_difference(metric, ended)} The log-rank test takes "
         "trajectories as independent; p holm is adjusted for the rows of this table."
     )
-    return Table(frame, _before(frame, "n"), caption)
+    return Table(frame, _before(frame, "n"), f"{caption}{_unequal_sides(frame, by)}")
 
 
 def dose(
@@ -179,15 +180,18 @@ def dose(
     --------
     >>> import isoklx
     >>> dose(isoklx.open_sweep("data/sample")).keys
-    ('threshold', 'method')
+    ('threshold', 'method', 'toward')
     """
     frame = safe_dose(ds, by, survive, confidence, metric, threshold, distinct, ended)
     caption = (
-        f"Safe dose: the largest tested alpha such that there and at every smaller one, the lower "
-        f"{confidence:.12g} bound of survival by {metric} is at least {survive:.12g}. Over "
-        f"{_over(distinct)}. Bounds: beta product, over prompts; doses are tested upwards until "
-        "the first failure. Observed dose: the largest up to which nobody died."
+        "Safe dose: the tested alpha farthest from 0 such that there and at every smaller one, the "
+        f"one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
+        f"{survive:.12g}. Over {_over(distinct)}. Bounds: beta product, over prompts; doses are "
+        "tested outwards from 0 until the first failure. Observed dose: the farthest up to which "
+        "no trajectory died."
     )
+    if (frame["toward"] == "-").any():
+        caption += " Toward: the positive doses (+) and the negative ones (-) are tested apart."
     return Table(frame, _before(frame, "safe_dose"), caption)
 
 
@@ -199,12 +203,14 @@ def response(
     distinct: bool = True,
     interval: Interval = "auto",
     ended: Ended = "censored",
+    *,
+    level: float = LEVEL,
 ) -> Table:
     """The table of what each dose does: one row per threshold, group and dose.
 
     Parameters
     ----------
-    ds, by, metric, threshold, distinct, interval, ended
+    ds, by, metric, threshold, distinct, interval, ended, level
         As for `isoklx.dose_response`.
 
     Returns
@@ -224,7 +230,8 @@ def response(
     >>> list(table.frame.columns[:6])
     ['threshold', 'method', 'alpha', 'n', 'n_distinct', 'n_prompts']
     """
-    doses = dose_response(ds, by, metric, threshold, distinct, interval, ended).compute()
+    doses = dose_response(ds, by, metric, threshold, distinct, interval, ended, level=level)
+    doses = doses.compute()
     columns = {}
     for name, da in doses.data_vars.items():
         if "ci_bound" not in da.dims:
@@ -237,13 +244,18 @@ def response(
     frame = xr.Dataset(columns).to_dataframe(dim_order=list(keys)).sort_index().reset_index()
     frame = frame.loc[frame["n"] > 0, [*keys, *columns]].reset_index(drop=True)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
-    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
-    caption = (
+    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended, level)
+    statistic = doses["heldout_kl"].attrs["target_stat"]
+    frame = frame.assign(target_stat=statistic)
+    sentences = [
         f"What each dose does. Survival by {metric}, times in tokens, KL in nats, over "
-        f"{_over(distinct)}. {sure} All other intervals are over prompts, those of the effect over "
-        "questions."
-    )
-    return Table(frame, keys, caption)
+        f"{_over(distinct)}. {sure} All other intervals are 95% intervals over prompts, those of "
+        "acquiescence and correct over questions.",
+        f"Held-out KL: {statistic} over tokens.",
+        said_of_kl(frame, statistic),
+        said_of_answers(frame),
+    ]
+    return Table(frame, keys, " ".join(filter(None, sentences)))
 
 
 def calibration(ds: xr.Dataset) -> Table:
@@ -289,6 +301,35 @@ def calibration(ds: xr.Dataset) -> Table:
 def _before(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
     """Columns in front of one: the keys of the rows."""
     return tuple(map(str, frame.columns[: frame.columns.get_loc(column)]))
+
+
+def said_of_answers(doses: pd.DataFrame) -> str:
+    """Say what acquiescence and correct are, and why one is unknown; empty without questions."""
+    if not doses["acquiescence"].notna().any():
+        return ""
+    said = (
+        'Acquiescence: change to alpha 0, within each cell, of the share of "true" at questions. '
+        "Correct: the same of the recorded answer, macro average over true and false"
+    )
+    if doses["correct"].notna().any():
+        return f"{said}."
+    recorded = doses["correct_n_questions"].any()
+    why = "the questions' answers are all the same" if recorded else "no answer is recorded"
+    return f"{said}; unknown, as {why}."
+
+
+def _unequal_sides(frame: pd.DataFrame, by: str) -> str:
+    """Say in how many rows the two sides differ in KL; empty where doses are compared."""
+    known = int((frame["first_kl"].notna() & frame["second_kl"].notna()).sum())
+    if by == "alpha" or not known:
+        return ""
+    apart = (frame["first_kl_lower"] > frame["second_kl_upper"]) | (
+        frame["second_kl_lower"] > frame["first_kl_upper"]
+    )
+    return (
+        f" First kl, second kl: held-out KL of both sides in nats; it differs by more than both "
+        f"95% intervals in {int(apart.sum())} of {known} rows, which compare unequal KL."
+    )
 
 
 def _over(distinct: bool) -> str:

@@ -583,3 +583,40 @@ def test_a_calibration_that_could_not_be_read_is_not_written(
 def test_what_calib_needs_is_named(folder: Path) -> None:
     with pytest.raises(UsageError, match="calib: layer is missing"):
         write_cell(folder, {k: v for k, v in CALIB.items() if k != "layer"})
+
+
+def test_the_answers_of_questions_are_written_and_read(folder: Path) -> None:
+    write_cell(folder, CALIB, **arrays([0.0, 1.0]), answer_key=[True, False])
+    assert json.loads((folder / "pmass.json").read_text())["answer_key"] == [True, False]
+    ds = isoklx.open_sweep(folder.parent)
+    assert ds.answer.values.tolist() == [[1, 0]]
+
+
+def test_a_cell_without_answers_goes_on_and_gets_them(folder: Path) -> None:
+    write_cell(folder, CALIB, **arrays([0.0]))
+    assert isoklx.open_sweep(folder.parent).answer.isnull().all()
+    write_cell(folder, CALIB, **arrays([1.0]), answer_key=[True, False])
+    assert isoklx.open_sweep(folder.parent).answer.values.tolist() == [[1, 0]]
+    with pytest.raises(UsageError, match="answer_key"):
+        write_cell(folder, CALIB, **arrays([2.0]), answer_key=[True, True])
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ([True], r"answer_key must have one answer per question \(2\), got 1"),
+        ([True, "no"], r"answer_key\[1\] must be True or False, got 'no'"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(folder: Path, key: list[Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        write_cell(folder, CALIB, **arrays([0.0]), answer_key=key)
+
+
+def test_answers_in_a_file_that_are_of_no_question_are_an_error_of_the_cell(folder: Path) -> None:
+    write_cell(folder, CALIB, **arrays([0.0]), answer_key=[True, False])
+    pmass = json.loads((folder / "pmass.json").read_text())
+    for key, message in (([True], "answer_key has 1 answers for 2"), ([1, 0], "got 1")):
+        (folder / "pmass.json").write_text(json.dumps(pmass | {"answer_key": key}))
+        with pytest.raises(CellError, match=message):
+            read_cell(folder)

@@ -87,8 +87,8 @@ def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, caps
 
 def test_what_a_figure_shows_is_refused_where_there_is_none(sample, tmp_path, capsys):
     for out in ([], ["--out", str(tmp_path / "a.csv")]):
-        assert main(["dose", str(sample), "--show", "pmass,effect", *out]) == 2
-        assert "--show pmass,effect: is of the figure" in capsys.readouterr().err
+        assert main(["dose", str(sample), "--show", "pmass,correct", *out]) == 2
+        assert "--show pmass,correct: is of the figure" in capsys.readouterr().err
     assert main(["dose", str(sample), "--show", "pmass", "--out", str(tmp_path / "a.png")]) == 0
     assert names(tmp_path) == ["a.png"]
 

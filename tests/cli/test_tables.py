@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pandas as pd
@@ -60,7 +61,6 @@ def test_the_table_is_printed_to_the_width_of_the_terminal(
         ("table", headline_table),
         ("survival", survival_summary),
         ("contrast", survival_contrast),
-        ("dose", safe_dose),
         ("calibration", calibration_table),
     ],
 )
@@ -73,6 +73,57 @@ def test_json_is_the_rows_of_the_table_and_nothing_else(
     rows = json.loads(output(capsys, name, sample, "--json"))
     frame = tabulate(isoklx.open_sweep(sample)).astype(object)
     assert rows == frame.where(frame.notna(), None).to_dict("records")
+
+
+def rows_of(name: str, text: str) -> list[dict[str, Any]]:
+    """The rows that a command prints as JSON: those of the first table."""
+    parsed = json.loads(text)
+    return list(parsed["doses"] if name == "dose" else parsed)
+
+
+def test_doses_as_json_are_all_numbers_of_both_tables(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = json.loads(output(capsys, "dose", sample, "--json"))
+    ds = isoklx.open_sweep(sample)
+    claims = safe_dose(ds).astype(object)
+    assert tables["safe_dose"] == claims.where(claims.notna(), None).to_dict("records")
+    doses = isoklx.dose_response(ds, level=0.9)
+    for row in tables["doses"]:
+        at = doses.sel({name: row[name] for name in ("threshold", "method", "alpha")})
+        for name in ("heldout_kl", "survival", "correct"):
+            found = [row[name], row[f"{name}_lower"], row[f"{name}_upper"]]
+            assert found == pytest.approx([at[name].item(), *at[f"{name}_ci"].values])
+        for name in ("coeff_min", "coeff_max", "at_risk", "mean_length", "share_ended"):
+            assert row[name] == pytest.approx(at[name].item())
+
+
+def test_doses_are_printed_with_coefficients_whether_or_not_one_is_safe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measured = Path(__file__).resolve().parents[2] / "data" / "measured"
+    text = output(capsys, "dose", measured)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    (dose,) = [line for line in lines if line.startswith("pca") and "13.68  1.03" in line]
+    assert dose.split() == [
+        "pca",
+        "1",
+        "13.68",
+        "1.03",
+        "[0.57,",
+        "1.68]",
+        "1",
+        "[0.74,",
+        "1]",
+        "10",
+        "29",
+        "58%",
+    ]
+    (claim,) = [line for line in lines if line.startswith("pca") and "24" in line.split()[-1:]]
+    assert claim.split() == ["pca", "-", "-", "-", "1.000", "13.68", "0", "0.88", "24"]
+    # The reason states the bound that is printed beside it, and what it takes.
+    assert "too few prompts: 24, some ended early, give 0.85; 37 such would do" in text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,7 +196,7 @@ def test_what_a_contrast_or_a_dose_is_of_can_be_chosen(
     assert [(row["first"], row["second"]) for row in rows[:3]] == [(0, 1), (0, 2), (1, 2)]
     assert len(rows) == 2 * 3
     words = "--by method,model_short --survive 0.5 --confidence 0.8 --ended alive --json"
-    rows = json.loads(output(capsys, "dose", sample, *words.split()))
+    rows = json.loads(output(capsys, "dose", sample, *words.split()))["safe_dose"]
     expected = safe_dose(
         isoklx.open_sweep(sample), ["method", "model_short"], 0.5, 0.8, ended="alive"
     )
@@ -191,10 +242,9 @@ def test_wrong_use_of_survival_is_one_line(
 def test_the_cells_of_a_table_are_chosen_by_window_and_model(
     name: str, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = json.loads(output(capsys, name, sample, "--json"))
-    part = json.loads(
-        output(capsys, name, sample, "--json", "--window", 64, "--model_contains", "8B")
-    )
+    whole = rows_of(name, output(capsys, name, sample, "--json"))
+    words = ["--json", "--window", 64, "--model_contains", "8B"]
+    part = rows_of(name, output(capsys, name, sample, *words))
     assert 0 < len(part) <= len(whole)
     assert all("8B" in row.get("model_short", "8B") for row in part)
     error = output(capsys, name, sample, "--window", 32, status=2)

@@ -24,7 +24,7 @@ from tests.plot.legibility import assert_legible
 
 EVERYTHING = (
     *("survival", "restricted_mean", "kl_p95", "share_above", "pmass"),
-    *("pmass_end", "effect", "repetition"),
+    *("pmass_end", "acquiescence", "correct", "repetition"),
 )
 
 
@@ -108,7 +108,9 @@ def test_marks_of_safe_doses_are_whole_and_explained(whole: Grid, measured: xr.D
     assert not any(each.get_clip_on() for each in marked)
     assert {"safe dose", "60% survive"} <= set(entries(whole))
     assert "safe dose" not in entries(dose_response(measured, survive=0.9))
-    assert not any("survive" in each for each in entries(dose_response(measured, show="effect")))
+    assert not any(
+        "survive" in each for each in entries(dose_response(measured, show="acquiescence"))
+    )
 
 
 def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(
@@ -118,11 +120,30 @@ def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(
     said = note(grid)
     assert said.startswith("Safe: 95% sure that 90% survive, there and at every smaller dose.")
     assert "Dead once pmass_eval < 0.75." in said
-    assert said.endswith(
-        "95% intervals: beta product, prompts independent, rollouts that end early are censored."
-    )
+    assert (
+        "90% intervals: beta product, prompts independent, rollouts that end early are censored. "
+        "Claims use the lower ends."
+    ) in said
     assert sum("n = 24 (8 distinct)" in each for each in entries(grid)) == 3
-    assert "intervals" not in note(dose_response(measured, show="effect"))
+    assert "beta product" not in note(dose_response(measured, show="acquiescence"))
+
+
+def test_groups_of_unequal_held_out_kl_are_said_to_differ(measured: xr.Dataset) -> None:
+    said = note(dose_response(measured))
+    kl = isoklx.dose_response(measured)["heldout_kl"].sel(alpha=1)
+    assert f"Held-out p95 of KL at alpha 1: {kl.min():.3g} to {kl.max():.3g} nats." in said
+    assert "differs between groups by more than its 95% intervals at alpha 0.5, 2, 4" in said
+    assert "Held-out" not in note(dose_response(measured, by=None))
+
+
+def test_safe_doses_of_both_signs_are_marked_and_named(measured: xr.Dataset) -> None:
+    both = measured.sel(alpha=[0.0, 0.5, 1.0, 2.0]).assign_coords(alpha=[-0.5, 0.0, 1.0, 2.0])
+    table = isoklx.safe_dose(both, survive=0.6).set_index(["method", "toward"])["safe_dose"]
+    grid = dose_response(both, survive=0.6)
+    marked = [each for each in grid.axs.flat[0].lines if each.get_gid() == "safe"]
+    assert len(marked) == table.notna().sum() == 6
+    low, high = table["pca", "-"], table["pca", "+"]
+    assert f"pca, n = 24 (8 distinct), safe: {low:g} ≤ {ALPHA} ≤ {high:g}" in entries(grid)
 
 
 def test_without_a_safe_dose_the_reason_is_told(measured: xr.Dataset) -> None:
@@ -142,16 +163,16 @@ def test_kl_below_the_axis_is_marked_at_its_edge_and_the_target_drawn(whole: Gri
 
 
 def test_what_was_not_measured_says_so(whole: Grid) -> None:
-    for shown in ("effect", "repetition"):
+    for shown in ("acquiescence", "correct", "repetition"):
         assert [text.get_text() for text in panel(whole, shown).texts] == ["not measured"]
 
 
 def test_two_panels_are_shown_unless_others_are_asked_for(sample_ds: xr.Dataset) -> None:
     grid = dose_response(sample_ds)
     assert [name["shown"] for name in grid.name_dicts.flat] == ["survival", "kl_p95"]
-    one = dose_response(sample_ds, show="effect")
+    one = dose_response(sample_ds, show="acquiescence")
     assert one.axs.shape == (1, 1)
-    assert one.axs[0, 0].get_ylabel() == "change in p_true"
+    assert one.axs[0, 0].get_ylabel() == "change of p_true"
 
 
 def test_the_coefficient_stands_above_where_there_is_one(measured: xr.Dataset) -> None:

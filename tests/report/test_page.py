@@ -8,6 +8,7 @@ import sys
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import isoklx
@@ -210,7 +211,11 @@ def test_cells_that_were_skipped_are_named(tmp_path, sample):
     ("survive", "verdict", "says"),
     [
         (0.6, "safe to alpha", "with 95% confidence at least"),
-        (0.9, "no dose shown safe", "too few prompts: 8, all alive, give 0.69; 29 would do."),
+        (
+            0.9,
+            "no dose shown safe",
+            "too few prompts: 8, some ended early, give 0.65; 34 such would do.",
+        ),
     ],
 )
 def test_a_group_has_its_safe_dose_in_a_sentence(sample_ds, survive, verdict, says):
@@ -220,6 +225,16 @@ def test_a_group_has_its_safe_dose_in_a_sentence(sample_ds, survive, verdict, sa
     assert all(each["sentence"].endswith(".") for each in sentences)
     assert sentences[-1]["verdict"].startswith(verdict)
     assert says in sentences[-1]["sentence"]
+
+
+def test_negative_doses_have_a_sentence_of_their_own():
+    down = {"toward": "-", "safe_dose": -1.0, "lower": 0.93, "coeff": "-2", "next_dose": -2.0}
+    down |= {"reason": "9 of 40 died", "observed_dose": -2.0, "observed_coeff": "-4"}
+    (said,) = safe_dose_sentences(pd.DataFrame([down | {"method": "pca"}]), ["method"], 0.9, 0.95)
+    assert said["group"] == "pca, negative doses"
+    assert said["verdict"] == "safe to alpha -1"
+    assert "Doses down to alpha -1 (coefficient -2) are safe" in said["sentence"]
+    assert said["sentence"].endswith("Nobody died down to alpha -2 (coefficient -4).")
 
 
 def test_without_the_extra_it_is_one_line(monkeypatch, sample_ds, tmp_path):

@@ -5,6 +5,7 @@ from scipy.stats import CensoredData, binomtest, logrank
 
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats.contrasts import cell_contrasts, survival_contrast
+from isoklx.stats.doses import dose_response
 from isoklx.stats.survival import survival_summary
 from tests.small_sweeps import small_sweep
 
@@ -246,3 +247,25 @@ def test_sides_are_compared_at_the_end_of_their_window_whatever_their_forks():
     assert row["end_difference"] == pytest.approx(-1 / 2)
     assert row["mean_difference"] == pytest.approx(-4 / 2)
     assert row["end_lower"] < -1 / 2 < row["end_upper"]
+
+
+def test_the_held_out_kl_of_both_sides_stands_beside_their_difference(sample_ds):
+    ds = sample_ds.sel(alpha=[0.0, 1.0, 2.0])
+    doses = dose_response(ds)
+    rows = survival_contrast(ds).to_dict("records")
+    assert len(rows) == 3 * 3
+    for row in rows:
+        for side in ("first", "second"):
+            at = doses.sel({"method": row[side], "alpha": row["alpha"]})
+            found = [row[f"{side}_kl"], row[f"{side}_kl_lower"], row[f"{side}_kl_upper"]]
+            assert found == pytest.approx([at.heldout_kl.item(), *at.heldout_kl_ci.values])
+    pooled = dose_response(ds, by=None).heldout_kl
+    for row in survival_contrast(ds, by="alpha").to_dict("records"):
+        for side in ("first", "second"):
+            assert row[f"{side}_kl"] == pytest.approx(pooled.sel(alpha=row[side]).item())
+
+
+def test_without_kl_there_is_none_to_compare():
+    ds = small_sweep(np.full((2, 1, 4, 2), 0.9), fork=[0, 8], method=["a", "b"])
+    (row,) = survival_contrast(ds).to_dict("records")
+    assert np.isnan([row["first_kl"], row["second_kl_upper"]]).all()

@@ -42,7 +42,9 @@ STATISTICS: dict[str, Callable[[xr.Dataset], Any]] = {
     "contrast": lambda ds: as_rows(isoklx.survival_contrast(ds)),
     "contrast of doses": lambda ds: as_rows(isoklx.survival_contrast(ds, by="alpha")),
     "dose response": lambda ds: isoklx.dose_response(ds).drop_vars(TOTALS),
-    "safe dose": lambda ds: as_rows(isoklx.safe_dose(ds, survive=0.5)).drop(columns="coeff"),
+    "safe dose": lambda ds: as_rows(isoklx.safe_dose(ds, survive=0.5)).drop(
+        columns=["coeff", "observed_coeff"]
+    ),
     "bands": isoklx.bands,
     "trajectories": lambda ds: count_trajectories(ds).n_distinct,
     "spread of seeds": lambda ds: isoklx.headline_table(ds)[["method", "c_std", "n_distinct"]],
@@ -137,7 +139,17 @@ def test_a_sweep_in_two_parts_is_the_sweep(
         parts = [repeated(left, i, doses, f"rerun{i}") for i in range(left.sizes["cell"])]
         right = joined(right, *parts)
     statistic = STATISTICS[name]
-    assert_same(statistic(joined(left, right)), statistic(ds))
+    found, expected = statistic(joined(left, right)), statistic(ds)
+    if name == "dose response" and dose is not None:
+        # A rerun without alpha 0 has no base, and so no change of its answers.
+        found, expected = (without_changes(each) for each in (found, expected))
+    assert_same(found, expected)
+
+
+def without_changes(doses: xr.Dataset) -> xr.Dataset:
+    return doses.drop_vars(
+        [name for name in doses if str(name).startswith(("acquiescence", "correct"))]
+    )
 
 
 def test_a_sweep_and_a_denser_run_of_the_same_cell_count_it_once(real: xr.Dataset) -> None:

@@ -12,7 +12,8 @@ NAN = np.nan
 
 def safe(pmass, **options):
     """The row of a single group whose trajectories have these pmass (alpha, prompt, fork)."""
-    sweep_options = {name: options.pop(name) for name in ("gen_len", "fork") if name in options}
+    names = ("gen_len", "fork", "window")
+    sweep_options = {name: options.pop(name) for name in names if name in options}
     ds = small_sweep([pmass], **{"fork": [0, 16]} | sweep_options)
     ds = ds.assign_coords(c_star=("cell", [2.0]))
     (row,) = safe_dose(ds, by=None, **options).to_dict("records")
@@ -61,12 +62,78 @@ class TestSafeDose:
             assert row["n_prompts"] == 8
 
     def test_rollouts_that_ended_tell_nothing_unless_told_otherwise(self):
-        pmass = [[[0.9, 0.9]] * 2 + [[0.9, NAN]] * 38]
+        pmass = [[[0.9, 0.9, 0.9]] * 2 + [[0.9, 0.9, NAN]] * 38]
         gen_len = [[[16] * 2 + [8] * 38]]
-        row = safe(pmass, gen_len=gen_len)
+        row = safe(pmass, gen_len=gen_len, fork=[0, 4, 16])
         assert np.isnan(row["safe_dose"])
-        assert row["reason"] == "nobody died, but too many rollouts ended early for a bound of 0.9"
-        assert safe(pmass, gen_len=gen_len, ended="alive")["safe_dose"] == 0
+        assert (
+            row["reason"] == "too few prompts: 40, some ended early, give 0.22; 580 such would do"
+        )
+        alive_at_end = safe(pmass, gen_len=gen_len, fork=[0, 4, 16], ended="alive")
+        assert alive_at_end["safe_dose"] == 0
+
+    def test_the_reason_states_the_bound_beside_it_and_the_prompts_that_it_takes(self):
+        pmass = [[[0.9, 0.9, 0.9]] * 19 + [[0.9, 0.9, NAN]] * 5]
+        gen_len = [[[16] * 19 + [8] * 5]]
+        row = safe(pmass, gen_len=gen_len, fork=[0, 4, 16])
+        assert row["next_lower"] == pytest.approx(0.05 ** (1 / 19))
+        assert row["reason"] == "too few prompts: 24, some ended early, give 0.85; 37 such would do"
+        assert row["prompts_needed"] == 37
+        # With the same share that ends early, 29 of 37 are followed to the end, and 28 of 36.
+        assert 37 * 19 / 24 >= 29 > 36 * 19 / 24
+
+    def test_a_dose_at_which_some_died_of_few_says_both(self):
+        row = safe([alive(8, dead=1)])
+        assert row["reason"] == "1 of 8 died (too few prompts as well: 29, all alive, would do)"
+
+    @pytest.mark.parametrize("ended", ["censored", "alive"])
+    def test_no_dose_is_safe_that_was_only_asked_at_token_0(self, ended):
+        pmass = [[[0.9, NAN]] * 40] * 3
+        row = safe(pmass, gen_len=np.full((1, 3, 40), 15), fork=[0, 16], ended=ended)
+        assert np.isnan(row["safe_dose"])
+        assert np.isnan(row["observed_dose"])
+        if ended == "alive":
+            assert row["reason"] == "40 of 40 count as alive and were probed at token 0 only"
+
+    def test_a_single_rollout_that_counts_as_alive_from_token_0_alone_is_enough(self):
+        pmass = [[[0.9, NAN]] + [[0.9, 0.9]] * 39]
+        gen_len = [[[15] + [16] * 39]]
+        row = safe(pmass, gen_len=gen_len, fork=[0, 16], ended="alive")
+        assert np.isnan(row["safe_dose"])
+        assert row["reason"] == "1 of 40 count as alive and were probed at token 0 only"
+        # By default it counts as censored, and the bound is that of the others.
+        row = safe(pmass, gen_len=gen_len, fork=[0, 16])
+        assert row["safe_dose"] == 0
+        assert row["lower"] == pytest.approx(0.05 ** (1 / 39))
+
+    def test_a_window_whose_only_fork_is_token_0_shows_nothing_safe(self):
+        row = safe([[[0.9]] * 40], fork=[0], gen_len=[[[64] * 40]], window=64)
+        assert np.isnan(row["safe_dose"])
+        assert row["reason"] == "40 of 40 count as alive and were probed at token 0 only"
+
+    def test_negative_doses_are_tested_outwards_from_0(self):
+        doses = [alive(40, dead=9), alive(40), alive(40), alive(40), alive(40), alive(40, dead=30)]
+        ds = small_sweep([doses], fork=[0, 16]).assign_coords(c_star=("cell", [2.0]))
+        ds = ds.assign_coords(alpha=[-2.0, -1.0, 0.0, 1.0, 2.0, 4.0])
+        up, down = safe_dose(ds, by=None).to_dict("records")
+        assert (up["toward"], up["safe_dose"], up["next_dose"]) == ("+", 2, 4)
+        assert (up["coeff"], up["observed_dose"], up["observed_coeff"]) == ("4", 2, "4")
+        assert (down["toward"], down["safe_dose"], down["next_dose"]) == ("-", -1, -2)
+        assert (down["coeff"], down["observed_dose"]) == ("-2", -1)
+        assert down["reason"] == "9 of 40 died"
+
+    def test_a_failure_at_0_stops_both_sides(self):
+        ds = small_sweep([[alive(40), alive(40, dead=9), alive(40)]], fork=[0, 16])
+        ds = ds.assign_coords(c_star=("cell", [2.0]), alpha=[-1.0, 0.0, 1.0])
+        table = safe_dose(ds, by=None)
+        assert table["safe_dose"].isna().all()
+        assert table["next_dose"].tolist() == [0, 0]
+
+    @pytest.mark.parametrize(("alphas", "sides"), [([0, 1], "+"), ([-1, 0], "-"), ([0], "+")])
+    def test_a_side_that_was_not_run_has_no_row(self, alphas, sides):
+        ds = small_sweep([[alive(40)] * len(alphas)], fork=[0, 16])
+        ds = ds.assign_coords(c_star=("cell", [2.0]), alpha=np.array(alphas, dtype=float))
+        assert safe_dose(ds, by=None)["toward"].tolist() == list(sides)
 
     def test_doses_that_a_group_was_not_run_at_are_no_failure(self):
         row = safe([alive(40), [[NAN, NAN]] * 40, alive(40)])

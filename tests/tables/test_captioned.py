@@ -31,3 +31,21 @@ def test_windows_that_are_pooled_are_said_to_be():
     for apart in (["window"], ["method", "window"]):
         assert "pooled" not in captioned_tables.survival(ds, by=apart).caption
     assert "pooled" not in captioned_tables.survival(ds.isel(cell=[1, 2]), by=["method"]).caption
+
+
+def test_sides_of_unequal_kl_are_counted_in_the_caption_of_contrasts(sample_ds):
+    table = captioned_tables.contrast(sample_ds.sel(alpha=[1.0, 2.0]))
+    rows = table.frame
+    apart = (rows.first_kl_lower > rows.second_kl_upper) | (
+        rows.second_kl_lower > rows.first_kl_upper
+    )
+    said = f"differs by more than both 95% intervals in {apart.sum()} of 6 rows"
+    assert said in table.caption
+    assert "kl:" not in captioned_tables.contrast(sample_ds, by="alpha").caption
+
+
+def test_right_answers_that_are_unknown_are_said_to_be(sample_ds):
+    known = captioned_tables.response(sample_ds).caption
+    assert "macro average over true and false." in known
+    unknown = captioned_tables.response(sample_ds.drop_vars("answer")).caption
+    assert "unknown, as no answer is recorded." in unknown

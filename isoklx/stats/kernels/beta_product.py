@@ -121,6 +121,17 @@ def bound_while_nobody_dies(n: Counts, *, confidence: float) -> Floats:
     return bound
 
 
+def number_at_bound(bound: float, *, confidence: float) -> float:
+    """Count the independent trajectories, all alive, that have a bound: not a whole number.
+
+    Examples
+    --------
+    >>> round(number_at_bound(0.05 ** (1 / 19), confidence=0.95), 6)
+    19.0
+    """
+    return math.log(1 - confidence) / math.log(bound) if bound < 1 else math.inf
+
+
 def number_to_claim(survive: float, *, confidence: float) -> int:
     """Count how many trajectories, all alive, put the bound at what is to be claimed.
 

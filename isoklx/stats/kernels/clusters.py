@@ -91,6 +91,57 @@ def mean(total: Numbers, count: Numbers, *, level: float) -> Floats:
     return np.stack([found, found - spread, found + spread], axis=-1)
 
 
+def macro_mean(values: Numbers, first: Numbers, second: Numbers, *, level: float) -> Floats:
+    """Average the means of two classes of units, with a t interval for unequal variances.
+
+    Parameters
+    ----------
+    values : array (..., unit), floating
+        One value per unit.
+    first, second : array (..., unit), bool
+        Class of each unit; units in neither are left out.
+    level : float
+        Confidence, such as 0.95.
+
+    Returns
+    -------
+    array (..., 3), float64
+        Half the sum of the two means, its lower and its upper bound. NaN where a class is empty;
+        the bounds are NaN where a class has a single unit. They meet where the units of each class
+        do not differ.
+
+    References
+    ----------
+    Welch (1947), The generalization of Student's problem when several different population
+    variances are involved, Biometrika 34, 28-35, for the degrees of freedom.
+
+    Examples
+    --------
+    >>> values, first = np.array([1.0, 3.0, 0.0, 0.0]), np.array([True, True, False, False])
+    >>> macro_mean(values, first, ~first, level=0.95).round(2)
+    array([ 1.  , -5.35,  7.35])
+    """
+    from scipy.special import stdtrit
+
+    values = np.array(values, dtype=float, order="C")
+    means, variances, freedom = [], [], []
+    for members in (first, second):
+        n = members.sum(axis=-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(members, values, 0.0).sum(axis=-1) / n
+            off = np.where(members, values - mean[..., np.newaxis], 0.0)
+            variance = (off**2).sum(axis=-1) / (n - 1) / n
+        means.append(mean)
+        variances.append(np.where(n > 1, variance, np.nan))
+        freedom.append(n - 1)
+    found = (means[0] + means[1]) / 2
+    both = variances[0] + variances[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = both**2 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
+    spread = stdtrit(np.where(both > 0, df, 1.0), (1 + level) / 2) * np.sqrt(both) / 2
+    return np.stack([found, found - spread, found + spread], axis=-1)
+
+
 def pooled_quantile(samples: Numbers, q: float, *, level: float) -> Floats:
     """Quantile of all values, with an interval over units.
 
