@@ -18,13 +18,14 @@ from isoklx.plot.facets import closed_on_error
 from isoklx.plot.grids import Grid
 from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.palette import dose_colours
+from isoklx.plot.scope import doses_drawn, few_doses
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import death, described, dose, trajectories
 from isoklx.plot.typesetting import typeset
 from isoklx.stats import survival as survival_curves
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.selection import select_alphas
+from isoklx.stats.selection import restore_dims, select_alphas
 
 WIDTH = 1.8
 """Of a curve, in points."""
@@ -65,7 +66,8 @@ def survival(
         As for `isoklx.survival`. There is a panel for each threshold and each group; a group
         without trajectories has none.
     alphas : float or sequence of float, optional
-        Doses to draw; by default all that were run.
+        Doses to draw; by default all that were run, of more than 12 an even spread with 0, 1 and
+        the extremes, which the note says.
     width : float or {"column", "page"}, optional
         Of the figure, in inches; a column is 3.3 and a page 7. By default that of the style's
         ``figure.figsize``, or what the panels would like. Words are smaller than the style's, down
@@ -99,7 +101,9 @@ def survival(
     >>> grid.axs.shape
     (1, 2)
     """
-    if alphas is not None:
+    if alphas is None:
+        ds = few_doses(restore_dims(ds))
+    else:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
     curves = survival_curves.survival(
         ds, metric, threshold, by, distinct, interval, ended
@@ -112,6 +116,7 @@ def survival(
     whole = measured(ds, metric)
     cells = whole.isel(cell=np.flatnonzero(whole[METRICS[metric].flag].values == 1))
     curves = curves.assign_attrs(figure="survival", title=_title(curves, cells))
+    curves.attrs["doses"] = doses_drawn(ds)
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups) if dim not in facets})
     curves = curves.rename({METRICS[metric].time: "time"})
     curves.attrs["facets"] = [str(dim) for dim in facets]

@@ -265,6 +265,8 @@ class SurvivalPage:
             "Ticks: rollouts that ended before the window. Curves that coincide take turns in "
             "dashes."
         )
+        if self.curves.attrs.get("doses"):
+            note += f" {self.curves.attrs['doses']}."
         return "\n".join(textwrap.wrap(note, letters_in(self._width / 72 - 0.1, self._small)))
 
 
