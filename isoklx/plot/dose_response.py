@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
@@ -295,12 +296,14 @@ def _set_axes(ax: Axes, drawn: xr.Dataset, name: dict[str, Any], inches: float) 
     _scale(ax, drawn, shown)
 
 
-def _set_ticks(ax: Axes, alphas: Floats, texts: Sequence[str], inches: float) -> None:
+def _set_ticks(
+    ax: Axes | SecondaryAxis, alphas: Floats, texts: Sequence[str], inches: float
+) -> None:
     """Put a tick at each dose, and a label where there is room for it."""
     kept = labelled(alphas, texts, wide("0", points("tick")) / (inches - WORDS))
     others = np.delete(alphas, kept)
     ax.set_xticks(alphas[kept], [tick_label(texts[i]) for i in kept])
-    ax.xaxis.set_minor_locator(FixedLocator(others))
+    ax.xaxis.set_minor_locator(FixedLocator(others.tolist()))
 
 
 def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from isoklx.errors import DatasetError
 from isoklx.plot.grids import Grid
 from isoklx.plot.page import LINE, PAGE_HEIGHT, Page, columns_of, points
 from isoklx.plot.titles import dose, literal, trajectories
@@ -29,6 +30,9 @@ MARGIN = 0.7
 MOST_COLUMNS = 8
 """Inches: width of all panels and of one, and what is left of them; and panels beside each other,
 where no width is given."""
+
+MOST_ROWS = 48
+"""Rows of panels: two for each of 24 groups take a minute, and no page is so high."""
 
 LOWEST = 0.6
 """Of its height, what a row has at least where a width was given and the page would be too low."""
@@ -77,7 +81,17 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
     -------
     Grid
         Its ``name_dicts`` say which ``row`` and ``alpha`` a panel is of.
+
+    Raises
+    ------
+    DatasetError
+        When there are too many rows.
     """
+    if len(rows) > MOST_ROWS:
+        raise DatasetError(
+            f"{len(rows)} rows of panels by {drawn.attrs['by']}, and at most {MOST_ROWS} can be "
+            "drawn: select fewer cells, or group by another label"
+        )
     alphas = drawn["alpha"].values.tolist()
     drawn = drawn.assign_coords(row=[row.name for row in rows])
     beside = min(len(alphas), MOST_COLUMNS)

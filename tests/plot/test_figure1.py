@@ -17,6 +17,7 @@ import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot import palette
+from isoklx.plot.alive import alive
 from isoklx.plot.figure1 import figure1
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.titles import ALPHA
@@ -489,3 +490,17 @@ def test_lines_that_cannot_be_paired_with_pmass_are_grey(small: xr.Dataset) -> N
     shade = np.ma.masked_invalid(lines_of(panel(grid, 1.0)).get_array())
     assert shade.mask.all()
     assert "pmass unknown" in labels(grid)
+
+
+@pytest.mark.parametrize("draw", [figure1, alive])
+def test_more_rows_than_can_be_drawn_are_refused_in_one_line(
+    sample_ds: xr.Dataset, draw: Any
+) -> None:
+    many = sample_ds.isel(cell=[0] * 49, alpha=[4])
+    many = many.assign_coords(run_id=("cell", [f"run {i}" for i in range(49)]))
+    with pytest.raises(
+        DatasetError, match=r"^\d+ rows of panels by run_id, and at most 48"
+    ) as error:
+        draw(many, by="run_id", distinct=False)
+    assert "\n" not in str(error.value)
+    assert not plt.get_fignums()
