@@ -181,6 +181,7 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
         try:
             drawn, name = make(), stem_of(stem, target, saving)
             written = save(drawn, target.folder, name, formats, saving.dpi)
+            _say_doses(name, drawn)
             if saving.width is not None:
                 _say_if_high(getattr(drawn, "fig", drawn))
             return (
@@ -188,6 +189,15 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
             )
         finally:
             plt.close("all")
+
+
+def _say_doses(name: str, drawn: Any) -> None:
+    """Say which doses are drawn where there are too many to draw them all."""
+    data = getattr(drawn, "data", None)
+    if data is not None and data.attrs.get("doses"):
+        alphas = ", ".join(f"{alpha:g}" for alpha in data["alpha"].values)
+        said = f"{name}: {data.attrs['doses']} drawn (alpha {alphas}); --alphas chooses others"
+        print(said, file=sys.stderr)
 
 
 def _say_if_high(figure: Any) -> None:

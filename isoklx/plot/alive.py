@@ -23,13 +23,14 @@ from isoklx.plot.facets import (
     put_legend,
     put_title,
     row_name,
+    words_only,
 )
 from isoklx.plot.figure1_numbers import LINE, by_line, lines_of_groups
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import FLOOR, Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes, Values, add_lines, draw_median, in_memory_if_small, shown
 from isoklx.plot.page import AnyFigure, Page, Width
-from isoklx.plot.scope import each_once, how_smoothed, in_scope, split, told_apart
+from isoklx.plot.scope import doses_drawn, each_once, how_smoothed, in_scope, split, told_apart
 from isoklx.plot.spaghetti import note_shown
 from isoklx.plot.titles import described, label_name, trajectories
 from isoklx.plot.typesetting import typeset
@@ -93,8 +94,8 @@ def alive(
     normalize : bool
         Whether to divide by it; otherwise the axis is in nats.
     alphas : float or sequence of float, optional
-        Doses, in the order of the columns; by default all that were run, but those at which KL is 0
-        throughout and cannot be normalised.
+        Doses, in the order of the columns; by default all that were run, of more than 12 an even
+        spread, but those at which KL is 0 throughout and cannot be normalised.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
     by : str, optional
@@ -157,6 +158,7 @@ def alive(
     what = f"KL(steered || base) per token{over}{how_smoothed(roll)}"
     drawn.attrs["title"] = described(ds, what, size=trajectories(once.total))
     drawn.attrs |= {"figure": "alive", "kl_ymax": kl_ymax, "linear": int(linear)}
+    drawn.attrs["doses"] = doses_drawn(ds)
     return draw_numbers(drawn, page)
 
 
@@ -308,4 +310,6 @@ def _legend(drawn: xr.Dataset) -> list[Artist]:
     ]
     if drawn["n_unknown"].any() or drawn["n_censored"].any():
         handles.append(Line2D([], [], color=palette.UNKNOWN, label="pmass unknown"))
+    if drawn.attrs.get("doses"):
+        handles.append(words_only(drawn.attrs["doses"]))  # type: ignore[arg-type]
     return handles  # type: ignore[return-value]

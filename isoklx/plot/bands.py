@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -16,6 +18,7 @@ from isoklx.plot.lines import Strokes
 from isoklx.plot.thinning import thin_for
 
 Kind = Literal["band", "fan"]
+Floats = npt.NDArray[np.floating[Any]]
 
 OUTER, INNER = (0.1, 0.9), (0.25, 0.75)
 PAIRS: dict[Kind, list[tuple[float, float]]] = {"band": [OUTER], "fan": [OUTER, INNER]}
@@ -23,6 +26,9 @@ OPACITY = {OUTER: 0.28, INNER: 0.38}
 
 OVERLAID = 0.6
 """Of that opacity, where several bands share a panel."""
+
+MOST_BANDS = 3
+"""Bands in one panel; of more groups the medians stand upon one band of all groups together."""
 
 COLOUR = "dimgrey"
 """Of the legend, as each dose has its own."""
@@ -42,7 +48,7 @@ def draw_band(
     dashes: Any = "-",
     *,
     marker: str = "",
-    overlaid: bool = False,
+    opacity: float = 1.0,
 ) -> Extent:
     """Draw quantiles of one dose, and say how far they go.
 
@@ -59,40 +65,60 @@ def draw_band(
         Of the median.
     marker : str
         On the median.
-    overlaid : bool
-        Whether there are others in the panel, which the shades shall not hide.
+    opacity : float
+        Factor on the opacity of the shades; 0 draws the median alone.
 
     Returns
     -------
     Extent
     """
+    x, edge = _edges(ax, quantiles)
+    if opacity:
+        _shade(ax, x, edge, kind, colour, opacity)
+    style: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker}
+    ax.plot(x, edge[0.5], linewidth=strokes.median_lw, markersize=2.5, **style)
+    low, high = PAIRS[kind][0] if opacity else (0.5, 0.5)
+    return Extent.of(edge[low], edge[high], median=edge[0.5])
+
+
+def draw_pooled(ax: Axes, quantiles: xr.DataArray, kind: Kind) -> Extent:
+    """Draw the shades of all groups together, behind their medians, and say how far they go."""
+    x, edge = _edges(ax, quantiles)
+    _shade(ax, x, edge, kind, COLOUR, 1.0)
+    low, high = PAIRS[kind][0]
+    return replace(Extent.of(edge[low], edge[high], median=edge[0.5]), medians={})
+
+
+def _edges(ax: Axes, quantiles: xr.DataArray) -> tuple[Floats, dict[float, Floats]]:
+    """Positions, and the value of each quantile at them, no more than a panel can show."""
     x_name = next(dim for dim in quantiles.dims if dim != "quantile")
     quantiles = quantiles.transpose("quantile", x_name).dropna(x_name, how="all")
     kept = thin_for(ax, quantiles.values)
     if kept is not None:
         # The edges of a band share their positions.
         quantiles = quantiles.isel({x_name: np.unique(kept)})
-    x = quantiles[x_name].values
     edge = dict(zip(quantiles["quantile"].values.tolist(), quantiles.values, strict=True))
+    return quantiles[x_name].values, edge
+
+
+def _shade(
+    ax: Axes, x: Floats, edge: dict[float, Floats], kind: Kind, colour: str, opacity: float
+) -> None:
     for pair in PAIRS[kind]:
         lower, upper = (edge[level] for level in pair)
-        opacity = OPACITY[pair] * (OVERLAID if overlaid else 1)
-        ax.fill_between(x, lower, upper, color=colour, alpha=opacity, linewidth=0)
-    style: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": marker}
-    ax.plot(x, edge[0.5], linewidth=strokes.median_lw, markersize=2.5, **style)
-    outermost = PAIRS[kind][0]
-    return Extent.of(edge[outermost[0]], edge[outermost[1]], median=edge[0.5])
+        alpha = OPACITY[pair] * opacity
+        ax.fill_between(x, lower, upper, color=colour, alpha=alpha, linewidth=0)
 
 
-def band_legend(kind: Kind) -> list[Artist]:
-    """What the line and the shades stand for, in whatever colour."""
+def band_legend(kind: Kind, whose: str = "") -> list[Artist]:
+    """Explain the line and the shades, in whatever colour; the latter may be of all groups."""
     shades = dict(OPACITY)
     # The inner band lies upon the outer one.
     shades[INNER] = 1 - (1 - OPACITY[INNER]) * (1 - OPACITY[OUTER])
     return [
         Line2D([], [], color=COLOUR, label="median"),
         *(
-            Patch(color=COLOUR, alpha=shades[pair], linewidth=0, label=_name(pair))
+            Patch(color=COLOUR, alpha=shades[pair], linewidth=0, label=f"{_name(pair)}{whose}")
             for pair in PAIRS[kind]
         ),
     ]

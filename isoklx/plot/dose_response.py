@@ -9,12 +9,15 @@ from typing import Any, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from isoklx.errors import UsageError
+from isoklx.plot.dose_axis import labelled, limits, scaled, side_steps, unscaled
 from isoklx.plot.dose_legend import (
     DOTTED,
     RING,
@@ -40,11 +43,16 @@ from isoklx.stats.selection import select_alphas
 
 PAGE_WIDTH = 7.0
 
+Floats = npt.NDArray[np.floating[Any]]
+
 NARROWEST, WIDEST, HEIGHT = 2.1, 3.3, 1.9
 """Of a panel, in inches, with the words beside it and without those below."""
 
-BETWEEN_GROUPS = 0.13
-"""Between marks of one dose, where doses are 1 apart."""
+MOST_MARKS = 24
+"""Doses with a mark and a bar each; of more there is a line and a band."""
+
+WORDS = 0.65
+"""Inches of a panel's width that its y axis takes."""
 
 
 def dose_response(
@@ -98,9 +106,10 @@ def dose_response(
     -------
     FacetGrid
         Its ``name_dicts`` say which ``shown`` quantity a panel is of (and ``threshold``, where
-        there are several), its ``data`` are the numbers that were drawn. Doses are positions 0, 1,
-        2, ... in ascending order. Where all cells agree on the coefficient of each dose, to three
-        digits, it stands at the top. Not saved; close it with
+        there are several), its ``data`` are the numbers that were drawn. The axis of doses is
+        linear near 0 and logarithmic beyond (asinh(alpha / 0.25)); the marks of several groups
+        stand side by side at their dose. Where all cells agree on the coefficient of each dose, to
+        three digits, it stands at the top. Not saved; close it with
         ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
@@ -208,42 +217,46 @@ def _draw_panel(
     if "threshold" in values.dims:
         at = {"threshold": name.get("threshold", drawn["threshold"].values[0])}
         values, bounds = values.sel(at), bounds.sel(at)
-    apart = min(BETWEEN_GROUPS, 0.6 / max(len(groups), 1))
     below = xr.zeros_like(values, bool)
     if shown == "kl_p95":
         below = values <= FLOOR
         values, bounds = values.where(~below), bounds.where(~below)
-    for i, group in enumerate(groups):
-        shift = (i - (len(groups) - 1) / 2) * apart
-        _draw_group(ax, values.sel(group.labels), bounds.sel(group.labels), group, shift)
-        _mark_safe(ax, drawn, values, name, group, shift)
-        under = np.flatnonzero(below.sel(group.labels).values)
+    doses = drawn["alpha"].values
+    for group, step in zip(groups, side_steps(doses, len(groups)), strict=True):
+        x = unscaled(scaled(doses) + step)
+        _draw_group(ax, x, values.sel(group.labels), bounds.sel(group.labels), group)
+        _mark_safe(ax, drawn, x, values, name, group)
+        under = x[below.sel(group.labels).values]
         edge = ax.get_xaxis_transform()
         style = {"color": group.style["color"], "marker": "v", "markersize": 3, "linestyle": "none"}
-        ax.plot(under + shift, np.full(under.size, 0.02), transform=edge, gid="below", **style)
+        ax.plot(under, np.full(under.size, 0.02), transform=edge, gid="below", **style)
     _set_axes(ax, drawn, name, inches)
     if not (values.notnull() | below).any():
         say_why_empty(ax, "not measured")
 
 
 def _draw_group(
-    ax: Axes, values: xr.DataArray, bounds: xr.DataArray, group: Group, shift: float
+    ax: Axes, x: Floats, values: xr.DataArray, bounds: xr.DataArray, group: Group
 ) -> None:
-    there = np.flatnonzero(values.notnull().values)
-    height = values.values[there]
+    there = values.notnull().values
+    x, height = x[there], values.values[there]
     lower, upper = (bounds.sel(ci_bound=bound).values[there] for bound in ("lower", "upper"))
-    colour = group.style["color"]
-    ax.plot(there + shift, height, markersize=3.5, linewidth=1.1, label=group.name, **group.style)
-    ax.vlines(there + shift, lower, upper, color=colour, linewidth=0.9, alpha=0.8)
+    colour, few = group.style["color"], values.sizes["alpha"] <= MOST_MARKS
+    size = 3.5 if few else 0
+    ax.plot(x, height, markersize=size, linewidth=1.1, label=group.name, **group.style)
+    if few:
+        ax.vlines(x, lower, upper, color=colour, linewidth=0.9, alpha=0.8)
+    else:
+        ax.fill_between(x, lower, upper, color=colour, linewidth=0, alpha=0.2)
 
 
 def _mark_safe(
     ax: Axes,
     drawn: xr.Dataset,
+    x: Floats,
     values: xr.DataArray,
     name: dict[str, Any],
     group: Group,
-    shift: float,
 ) -> None:
     """Put a ring around what is drawn at the safe dose of each side."""
     threshold = name.get("threshold", drawn["threshold"].values[0])
@@ -251,7 +264,7 @@ def _mark_safe(
     for dose in np.unique(safe[~np.isnan(safe)]):
         at = int(np.flatnonzero(drawn["alpha"].values == dose)[0])
         ax.plot(
-            at + shift,
+            x[at],
             float(values.sel(group.labels)[at]),
             color=group.style["color"],
             gid="safe",
@@ -263,17 +276,18 @@ def _mark_safe(
 
 def _set_axes(ax: Axes, drawn: xr.Dataset, name: dict[str, Any], inches: float) -> None:
     shown, size = name["shown"], points("tick")
-    doses = [tick_label(f"{alpha:g}") for alpha in drawn["alpha"].values]
-    ax.set_xlim(-0.5, len(doses) - 0.5)
-    ax.set_xticks(range(len(doses)), doses, rotation=_rotation(doses, inches))
+    alphas = drawn["alpha"].values
+    ax.set_xscale("function", functions=(scaled, unscaled))
+    ax.set_xlim(*unscaled(limits(alphas)))
+    _set_ticks(ax, alphas, [f"{alpha:g}" for alpha in alphas], inches)
     ax.set_xlabel(ALPHA, fontsize=points("label"))
     ax.set_ylabel(_y_label(drawn, name), fontsize=points("label"))
     ax.tick_params(labelsize=size)
     ax.spines[["top", "right"]].set_visible(False)
     if "coeff" in drawn:
         top = ax.secondary_xaxis("top")
-        texts = [tick_label(f"{coeff:.3g}") for coeff in drawn["coeff"].values]
-        top.set_xticks(range(len(texts)), texts, rotation=_rotation(texts, inches))
+        top.set_xscale("function", functions=(scaled, unscaled))
+        _set_ticks(top, alphas, [f"{coeff:.3g}" for coeff in drawn["coeff"].values], inches)
         top.set_xlabel("coefficient", fontsize=points("label"))
         top.tick_params(labelsize=size)
     if "threshold" in name:
@@ -282,10 +296,14 @@ def _set_axes(ax: Axes, drawn: xr.Dataset, name: dict[str, Any], inches: float) 
     _scale(ax, drawn, shown)
 
 
-def _rotation(texts: Sequence[str], inches: float) -> float:
-    """Of the labels of a panel's ticks: upright where they would meet."""
-    widest = max(wide(f"{text} ", points("tick")) for text in texts)
-    return 90 if widest * len(texts) > 0.7 * inches else 0
+def _set_ticks(
+    ax: Axes | SecondaryAxis, alphas: Floats, texts: Sequence[str], inches: float
+) -> None:
+    """Put a tick at each dose, and a label where there is room for it."""
+    kept = labelled(alphas, texts, wide("0", points("tick")) / (inches - WORDS))
+    others = np.delete(alphas, kept)
+    ax.set_xticks(alphas[kept], [tick_label(texts[i]) for i in kept])
+    ax.xaxis.set_minor_locator(FixedLocator(others.tolist()))
 
 
 def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:

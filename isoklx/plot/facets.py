@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from isoklx.plot.fork_axis import set_fork_axis
+from isoklx.errors import DatasetError
 from isoklx.plot.grids import Grid
 from isoklx.plot.page import LINE, PAGE_HEIGHT, Page, columns_of, points
 from isoklx.plot.titles import dose, literal, trajectories
@@ -30,6 +30,9 @@ MARGIN = 0.7
 MOST_COLUMNS = 8
 """Inches: width of all panels and of one, and what is left of them; and panels beside each other,
 where no width is given."""
+
+MOST_ROWS = 48
+"""Rows of panels: two for each of 24 groups take a minute, and no page is so high."""
 
 LOWEST = 0.6
 """Of its height, what a row has at least where a width was given and the page would be too low."""
@@ -58,7 +61,7 @@ class Row:
 
     name: str
     height: float
-    axis: Literal["token", "fork"] = "token"
+    kind: str = "kl"
 
 
 def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legend: int) -> Grid:
@@ -68,8 +71,8 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
     ----------
     rows : sequence of Row
     drawn : Dataset
-        The numbers that will be drawn; of it are taken ``alpha``, ``fork``, and the attributes
-        ``window``, ``title``, and ``by``, which is empty where rows are not of groups.
+        The numbers that will be drawn; of it are taken ``alpha`` and the attributes ``window``,
+        ``title``, and ``by``, which is empty where rows are not of groups.
     page : Page
     notes, legend : int
         Lines of notes above the panels, and entries of the legend, to leave room for.
@@ -78,7 +81,17 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
     -------
     Grid
         Its ``name_dicts`` say which ``row`` and ``alpha`` a panel is of.
+
+    Raises
+    ------
+    DatasetError
+        When there are too many rows.
     """
+    if len(rows) > MOST_ROWS:
+        raise DatasetError(
+            f"{len(rows)} rows of panels by {drawn.attrs['by']}, and at most {MOST_ROWS} can be "
+            "drawn: select fewer cells, or group by another label"
+        )
     alphas = drawn["alpha"].values.tolist()
     drawn = drawn.assign_coords(row=[row.name for row in rows])
     beside = min(len(alphas), MOST_COLUMNS)
@@ -106,7 +119,7 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
             for k, alpha in enumerate(chunk):
                 names[i * len(rows) + j, k] = {"row": row.name, "alpha": alpha}
     grid = Grid(drawn, names, figure, axs)
-    _set_axes(grid, rows, (inches - MARGIN) / columns)
+    _set_axes(grid, rows)
     return grid
 
 
@@ -229,48 +242,41 @@ def say_why_empty(ax: Axes, text: str) -> None:
     )
 
 
-def _set_axes(grid: Grid, rows: Sequence[Row], width: float) -> None:
-    """Scales, limits, ticks and titles of all panels; those of a kind share their axes."""
+def _set_axes(grid: Grid, rows: Sequence[Row]) -> None:
+    """Share one token axis between all panels, and a y axis between those of a kind."""
     window = int(grid.data.attrs["window"])
     first: dict[str, Axes] = {}
+    whole = grid.axs[0, 0]
     for row in rows:
         panels = panels_of(grid, row.name)
         for alpha, ax in panels.items():
             ax.spines[["top", "right"]].set_visible(False)
-            ax.tick_params(labelsize=points("tick"), labelleft=_is_first(ax))
-            if row.axis in first:
-                ax.sharex(first[row.axis])
-                ax.sharey(first[row.axis])
-            first.setdefault(row.axis, ax)
+            last = row is rows[-1]
+            ax.tick_params(labelsize=points("tick"), labelleft=_is_first(ax), labelbottom=last)
+            if ax is not whole:
+                ax.sharex(whole)
+            if row.kind in first:
+                ax.sharey(first[row.kind])
+            first.setdefault(row.kind, ax)
             if row is rows[0]:
                 ax.set_title(dose(alpha), fontsize=points("panel"))
-        _label_tokens(list(panels.values()), row.axis)
+    _label_tokens(list(panels_of(grid, rows[-1].name).values()))
     for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True):
         ax.set_visible(name is not None)
-    # Once they share it, for a scale is of all that share an axis.
-    for axis, ax in first.items():
-        if axis == "fork":
-            set_fork_axis(ax, grid.data["fork"].values, width - 0.25)
-        else:
-            locator = MaxNLocator(nbins=3, integer=True, steps=[1, 2, 2.5, 5, 10])
-            ax.xaxis.set_major_locator(locator)
-            ax.set_xlim(-0.03 * window, 1.03 * window)
+    whole.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    whole.set_xlim(-0.03 * window, 1.03 * window)
 
 
-def _label_tokens(axes: Sequence[Axes], axis: str) -> None:
-    """Say what the x axis of each line of panels is, in its middle."""
+def _label_tokens(axes: Sequence[Axes]) -> None:
+    """Name the x axis of each line of panels, in its middle."""
     lines: dict[int, list[Axes]] = {}
     for ax in axes:
         lines.setdefault(ax.get_subplotspec().rowspan.start, []).append(ax)  # type: ignore[union-attr]
     for line in lines.values():
         # A figure's own label would not make way for a legend.
         middle, is_between = divmod(len(line) - 1, 2)
-        line[middle].set_xlabel(
-            "token" if axis == "token" else "token (log scale)",
-            fontsize=points("label"),
-            x=1.0 if is_between else 0.5,
-            labelpad=1,
-        )
+        x = 1.0 if is_between else 0.5
+        line[middle].set_xlabel("token", fontsize=points("label"), x=x, labelpad=1)
 
 
 def _is_first(ax: Axes) -> bool:

@@ -61,7 +61,8 @@ def figure1(
         at any token; above a panel stands how many were, and what share of all tokens was. Its
         median is smoothed over no fewer tokens than the default, which the legend says.
     alphas : float or sequence of float, optional
-        Doses, in the order of the columns; by default all that were run.
+        Doses, in the order of the columns; by default all that were run, of more than 12 an even
+        spread with 0, 1 and the extremes, which the legend says.
     window : int, optional
         Only cells of this window, in tokens; needed where there are several.
     by : str, optional
@@ -70,7 +71,8 @@ def figure1(
         direction, or several temperatures, have rows of their own.
     hue : str, optional
         A label of a cell: bands of each in one panel, in colours of their own, the same for a
-        method in every figure. By default colours are those of doses.
+        method in every figure. Of more than three groups the medians are drawn, upon one band of
+        all together. By default colours are those of doses.
     roll : int, optional
         Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
     edges : {"shrink", "repeat"}
@@ -86,9 +88,9 @@ def figure1(
         lowest, which the legend says. Panels say what lies below.
     kl_only : bool
         Whether to leave out pmass.
-    pmass : {"pmass", "pmass_eval"}, optional
-        Whether the lower row is of the questions (``pmass``) or of the prompts of KL
-        (``pmass_eval``); by default the first of these that any cell has. The legend says which.
+    pmass : {"pmass_eval", "pmass"}, optional
+        Whether the lower row is of the prompts of KL (``pmass_eval``) or of the questions
+        (``pmass``); by default the first of these that any cell has. The legend says which.
     mark_t : int, optional
         Token at which to draw a dotted line.
     color_by_pmass : bool

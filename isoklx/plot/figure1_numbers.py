@@ -10,14 +10,20 @@ import numpy as np
 import xarray as xr
 
 from isoklx.errors import DatasetError, UsageError
-from isoklx.plot.bands import Kind, levels
+from isoklx.plot.bands import MOST_BANDS, Kind, levels
 from isoklx.plot.lines import in_memory_if_small, shown
-from isoklx.plot.scope import each_once, ran, split
+from isoklx.plot.scope import doses_drawn, each_once, ran, split
+from isoklx.plot.titles import span
 from isoklx.stats.kernels.smoothing import Edges
 from isoklx.stats.targets import above_target, crossed
 from isoklx.stats.trajectories import bands, pmass_on_tokens, quantile, smooth
 
-UNITS = {"pmass": "question", "pmass_eval": "prompt"}
+UNITS = {"pmass_eval": "prompt", "pmass": "question"}
+"""Whose answers each pmass is of. The prompts are those of KL, and come first."""
+
+POOLED = "pooled"
+"""End of the name of quantiles of all groups that share a panel, together."""
+
 Answers = Literal["pmass", "pmass_eval"]
 
 LINE, ANSWER_LINE = "line", "answer_line"
@@ -46,7 +52,7 @@ class Choice:
 
 
 def answers_of(ds: xr.Dataset, asked: Answers | None, *, kl_only: bool) -> str | None:
-    """Name the pmass to draw: as asked, else that of the questions, else of the prompts, else none.
+    """Name the pmass to draw: as asked, else that of the prompts, else of the questions, else none.
 
     Raises
     ------
@@ -80,7 +86,8 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
     -------
     Dataset
         Of each group (along the labels of `choice.keys`) and dose ``n``, ``n_distinct``, and those
-        of pmass; ``target_kl``. Of bands ``kl`` and pmass along ``quantile``. Of spaghetti ``kl``
+        of pmass; ``target_kl``. Of bands ``kl`` and pmass along ``quantile``, and of more than
+        `MOST_BANDS` that share a panel those of all together. Of spaghetti ``kl``
         and pmass along ``line`` and ``answer_line``, their medians, and the shares of trajectories
         that crossed the target and of tokens above it.
     """
@@ -99,6 +106,8 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
             found = found.merge(_bands(cells, choice))
         groups.append(found.assign_coords(labels))
     drawn = _along(groups, choice.keys)
+    if choice.hue is not None and drawn.sizes[choice.hue] > MOST_BANDS:
+        drawn = drawn.merge(_pooled(ds, choice))
     for dim in (LINE, ANSWER_LINE):
         of_kind = [each for each in lines if dim in each.dims]
         if of_kind:
@@ -115,8 +124,29 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
         hue=choice.hue or "",
         roll=choice.roll,
         answers=choice.answers or "",
+        answers_at="" if choice.answers is None else _asked_at(ds, choice.answers),
+        doses=doses_drawn(ds),
         color_by_pmass=int(choice.color_by_pmass),
     )
+
+
+def _asked_at(ds: xr.Dataset, answers: str) -> str:
+    """Say in words where the answers were asked for, and at how many of these in each cell."""
+    asked = ds[answers].notnull().any(["alpha", "fork"]).sum(UNITS[answers]).values
+    if answers == "pmass":
+        return f"at {span('yes/no question', asked)}"
+    return f"at the {span('prompt', asked)}"
+
+
+def _pooled(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
+    """Quantiles of all groups that share a panel, together."""
+    keys = [] if choice.by is None else [choice.by]
+    once = each_once(ds, keys, distinct=choice.distinct)
+    found = [
+        _bands(cells, choice).assign_coords(labels) for labels, cells in split(once.drawn, keys)
+    ]
+    drawn = _along(found, keys)
+    return drawn.rename({name: f"{name}_{POOLED}" for name in drawn.data_vars})
 
 
 def _bands(cells: xr.Dataset, choice: Choice) -> xr.Dataset:

@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
 
 from isoklx.plot import palette
-from isoklx.plot.bands import band_legend, draw_band
+from isoklx.plot.bands import OVERLAID, band_legend, draw_band, draw_pooled
 from isoklx.plot.facets import (
     Row,
     closed_on_error,
@@ -29,7 +29,7 @@ from isoklx.plot.facets import (
     say_why_empty,
     words_only,
 )
-from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE, UNITS
+from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE, POOLED
 from isoklx.plot.grids import Grid
 from isoklx.plot.limits import LINEAR_YMAX, Extent, limit
 from isoklx.plot.lines import Strokes
@@ -106,7 +106,7 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     for part in parts:
         rows.append(Row(row_name("kl", part.label), KL_HEIGHT))
         if answers:
-            rows.append(Row(row_name("pmass", part.label), PMASS_HEIGHT, "fork"))
+            rows.append(Row(row_name("pmass", part.label), PMASS_HEIGHT, "pmass"))
     spaghetti = drawn.attrs["kind"] == "spaghetti"
     grid = facets(rows, drawn, page, notes=3 if spaghetti else 2, legend=5 + 3 * spaghetti)
     with closed_on_error(grid, page):
@@ -174,15 +174,31 @@ def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Exte
             note(ax, f"{_percent(share, 1 if 0 < share < 0.1 else 0)} of tokens above")
         return draw_lines(ax, here, strokes)
     (colour,) = dose_colours([alpha]).values()
-    extents = {}
-    for labels, style in _hues(here):
-        shown = colour if style is None else style["color"]
-        dashes = "-" if style is None else style["linestyle"]
-        quantiles = here["kl"].sel(labels)
-        kind = here.attrs["kind"]
-        overlaid = style is not None
-        name = ", ".join(label_name(*label) for label in labels.items())
-        extents[name] = draw_band(ax, quantiles, kind, shown, strokes, dashes, overlaid=overlaid)
+    return _draw_bands(ax, here, "kl", {"color": colour, "linestyle": "-"}, strokes)
+
+
+def _draw_bands(
+    ax: Axes, here: xr.Dataset, name: str, plain: dict[str, Any], strokes: Strokes
+) -> Extent:
+    """Draw the band of each group, or of many groups the medians upon one band of all."""
+    kind, extents = here.attrs["kind"], {}
+    hues = _hues(here)
+    opacity = 1.0 if len(hues) == 1 else OVERLAID
+    pooled = here.get(f"{name}_{POOLED}")
+    if pooled is not None:
+        opacity, extents[POOLED] = 0.0, draw_pooled(ax, pooled, kind)
+    for labels, style in hues:
+        own = plain if style is None else style
+        extents[", ".join(label_name(*label) for label in labels.items())] = draw_band(
+            ax,
+            here[name].sel(labels),
+            kind,
+            own["color"],
+            strokes,
+            own["linestyle"],
+            marker=own["marker"] if "marker" in plain else "",
+            opacity=opacity,
+        )
     return Extent.of_all(extents)
 
 
@@ -207,18 +223,8 @@ def _draw_answers_row(grid: Grid, part: _Part, look: Look) -> None:
         if here.attrs["kind"] == "spaghetti":
             draw_answer_lines(ax, here, colour, look.strokes)
             continue
-        for labels, style in _hues(here):
-            own = {"color": colour, "marker": "o", "linestyle": "-"} if style is None else style
-            draw_band(
-                ax,
-                here[name].sel(labels),
-                here.attrs["kind"],
-                own["color"],
-                look.strokes,
-                own["linestyle"],
-                marker=own["marker"],
-                overlaid=style is not None,
-            )
+        plain = {"color": colour, "marker": "o", "linestyle": "-"}
+        _draw_bands(ax, here, name, plain, look.strokes)
 
 
 def _put_colour_bar(grid: Grid) -> None:
@@ -232,6 +238,7 @@ def _put_colour_bar(grid: Grid) -> None:
 
 def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple[Artist, ...]]:
     kind, answers = drawn.attrs["kind"], drawn.attrs["answers"]
+    asked = f"answers {drawn.attrs['answers_at']}"
     handles: list[Artist | tuple[Artist, ...]] = []
     if kind == "spaghetti":
         coloured = bool(drawn.attrs["color_by_pmass"])
@@ -241,10 +248,9 @@ def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple
         handles.append(Line2D([], [], color=palette.ink(), label=f"median{of}"))
         if answers and not coloured:
             colours = dose_colours(drawn["alpha"].values.tolist()).values()
-            label = f"{answers} of a {UNITS[answers]}"
-            handles.append(tuple(Line2D([], [], color=each, label=label) for each in colours))
+            handles.append(tuple(Line2D([], [], color=each, label=asked) for each in colours))
         elif answers:
-            handles.append(words_only(f"below: {answers} of each {UNITS[answers]}"))
+            handles.append(words_only(asked))
         if coloured:
             handles += unknown_legend(drawn)
     else:
@@ -254,10 +260,12 @@ def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple
                 own = {each: style[each] for each in ("color", "linestyle", "marker")}
                 text = literal(label_name(name, label))
                 handles.append(Line2D([], [], markersize=3, label=text, **own))
-        handles += band_legend(kind)
+        handles += band_legend(kind, " of all together" if f"kl_{POOLED}" in drawn else "")
         if answers:
-            handles.append(words_only(f"below: {answers} of {UNITS[answers]}s"))
+            handles.append(words_only(asked))
     handles.append(draw_target([], []))
     if not look.linear:
         handles.append(words_only(f"KL axis from {bottom:g}"))
+    if drawn.attrs.get("doses"):
+        handles.append(words_only(drawn.attrs["doses"]))
     return handles

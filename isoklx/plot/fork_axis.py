@@ -10,32 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from isoklx.plot.page import LETTER, points
-
 ROUND_TOKENS = [0, *(digit * 10**power for power in range(7) for digit in (1, 2, 5))]
-
-
-def set_fork_axis(ax: Axes, forks: npt.NDArray[Any], inches: float) -> list[int]:
-    """Scale the x axis by log(1 + token), with as many ticks as fit.
-
-    Parameters
-    ----------
-    ax : Axes
-    forks : array of int
-        Ascending; the axis ends at the last.
-    inches : float
-        Width of the panel.
-
-    Returns
-    -------
-    list of int
-        The ticks.
-    """
-    last = int(forks[-1]) if forks.size else 1
-    number = LETTER * points("tick") * len(str(last)) / 72
-    ticks = fork_ticks(forks, (number + 0.7 * points("tick") / 72) / inches)
-    set_fork_scale(ax, forks, ticks)
-    return ticks
 
 
 def set_fork_scale(ax: Axes, forks: npt.NDArray[Any], ticks: Sequence[int]) -> None:

@@ -21,6 +21,9 @@ NEEDED = ("kl", "gen_len", "target_kl", "has_kl")
 OPTIONAL = ("pmass_eval", "pmass")
 """What is drawn where it is there."""
 
+MOST_DOSES = 12
+"""Doses that are drawn where none were chosen: a panel for each, on one or two pages."""
+
 LABELS = ("run_id", "model", "model_short", "method", "seed", "window")
 """What titles say, and what tells repeats."""
 
@@ -37,7 +40,8 @@ def in_scope(
     window : int, optional
         In tokens; needed where the cells have several.
     alphas : float or sequence of float, optional
-        Doses, in the order of the panels; by default all that were run.
+        Doses, in the order of the panels; by default all that were run, or of more than 12 those
+        that `few_doses` keeps.
 
     Returns
     -------
@@ -62,7 +66,39 @@ def in_scope(
     ds = _of_window(ds, window)
     if alphas is not None:
         return select_alphas(ds, alphas)
-    return _where(ds, alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values)
+    return few_doses(_where(ds, alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values))
+
+
+def few_doses(ds: xr.Dataset) -> xr.Dataset:
+    """Keep at most 12 doses, spread evenly: the smallest, the largest, 0 and 1 among them.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Along ``alpha``, ascending.
+
+    Returns
+    -------
+    Dataset
+        Where doses were left out, its attribute ``n_doses`` says how many there were.
+
+    Examples
+    --------
+    >>> few_doses(xr.Dataset(coords={"alpha": np.arange(200) / 50}))["alpha"].values.tolist()
+    [0.0, 0.44, 0.88, 1.0, 1.32, 1.76, 2.2, 2.64, 3.08, 3.52, 3.98]
+    """
+    alphas = ds["alpha"].values
+    if alphas.size <= MOST_DOSES:
+        return ds
+    named = np.flatnonzero(np.isin(alphas, [0, 1]))
+    even = np.linspace(0, alphas.size - 1, MOST_DOSES - named.size).round().astype(int)
+    return ds.isel(alpha=np.union1d(even, named)).assign_attrs(n_doses=int(alphas.size))
+
+
+def doses_drawn(ds: xr.Dataset) -> str:
+    """Say how many doses of how many are drawn; empty where all are."""
+    n = ds.attrs.get("n_doses")
+    return "" if n is None else f"{ds.sizes['alpha']} of {n} doses"
 
 
 def split(ds: xr.Dataset, by: Sequence[str]) -> list[tuple[dict[str, Any], xr.Dataset]]:

@@ -18,7 +18,7 @@ from isoklx.plot.facets import closed_on_error
 from isoklx.plot.grids import Grid
 from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.palette import paper
-from isoklx.plot.scope import told_apart
+from isoklx.plot.scope import doses_drawn, few_doses, told_apart
 from isoklx.plot.survival_page import SurvivalPage
 from isoklx.plot.titles import death, described, dose, trajectories
 from isoklx.plot.typesetting import typeset
@@ -26,7 +26,7 @@ from isoklx.stats import survival as survival_curves
 from isoklx.stats.groups import check_labels
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.selection import select_alphas
+from isoklx.stats.selection import restore_dims, select_alphas
 
 WIDTH = 1.8
 """Of a curve, in points."""
@@ -68,7 +68,8 @@ def survival(
         As for `isoklx.survival`. There is a panel for each threshold and each group, each side of a
         direction or temperature of a group by itself; a group without trajectories has none.
     alphas : float or sequence of float, optional
-        Doses to draw; by default all that were run.
+        Doses to draw; by default all that were run, of more than 12 an even spread with 0, 1 and
+        the extremes, which the note says.
     hue : str, optional
         A label of a cell, such as ``"method"``: curves of each in one panel, in colours of their
         own, the same for a method in every figure, and a panel for each dose. By default curves
@@ -106,7 +107,9 @@ def survival(
     >>> grid.axs.shape
     (1, 2)
     """
-    if alphas is not None:
+    if alphas is None:
+        ds = few_doses(restore_dims(ds))
+    else:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
     whole = measured(ds, metric)
     has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)
@@ -125,6 +128,7 @@ def survival(
     curves = curves.assign_attrs(
         figure="survival", hue=hue or "alpha", title=_title(curves, cells, hue)
     )
+    curves.attrs["doses"] = doses_drawn(ds)
     apart = [*facets, hue or "alpha"]
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups, "alpha") if dim not in apart})
     curves = curves.rename({METRICS[metric].time: "time"})

@@ -379,6 +379,8 @@ class SurvivalPage:
             note += " Circles: ends of curves, with the last rollout at risk."
         if self.hue == "alpha" and not self._labels_fit:
             note += " Colours are those of the numbers."
+        if self.curves.attrs.get("doses"):
+            note += f" {self.curves.attrs['doses']}."
         return "\n".join(textwrap.wrap(note, letters_in(self._width / 72 - 0.1, self._small)))
 
 

@@ -88,7 +88,7 @@ def described(ds: xr.Dataset, what: str, *, size: str = "") -> str:
         *(_apart(name, ds[name].values) for name in schema.SPLIT if name in ds.coords),
         _numbers("seed", ds["seed"].values),
         _numbers("window", ds["window"].values),
-        _span("prompt", prompts),
+        span("prompt", prompts),
         size or trajectories(count_trajectories(ds)),
     ]
     return f"{what}\n{BETWEEN.join(filter(None, facts))}"
@@ -248,7 +248,14 @@ def _numbers(kind: str, values: Iterable[int]) -> str:
     return f"{plural} {listed}" if numbers.size <= 4 else f"{numbers.size} {plural}"
 
 
-def _span(kind: str, counts: Iterable[int]) -> str:
+def span(kind: str, counts: Iterable[int]) -> str:
+    """Say how many there are of a kind, from the least count above 0 to the largest.
+
+    Examples
+    --------
+    >>> span("prompt", [8, 0, 8]), span("question", [1])
+    ('8 prompts', '1 question')
+    """
     counts = np.unique(np.asarray(counts))
     counts = counts[counts > 0]  # cells that were calibrated and not swept had none
     if not counts.size:

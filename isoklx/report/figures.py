@@ -12,6 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from isoklx.plot.dose_axis import labelled, limits, scaled, side_steps
+from isoklx.plot.dose_response import MOST_MARKS
+from isoklx.plot.figure1_panels import KL_FLOOR
+from isoklx.plot.limits import FLOOR
 from isoklx.plot.palette import dose_colours, method_styles, on_light_and_dark
 from isoklx.plot.scope import each_once, in_scope
 from isoklx.plot.titles import dose, from_to, group_name
@@ -29,8 +33,8 @@ POINTS = 240
 
 DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
 
-FLOOR = 1e-3
-"""Nats, where a logarithmic axis begins."""
+LETTER = 6.2 / 260
+"""Width of a letter over the length of a dose axis, in a narrow panel."""
 
 FEW = 4
 """Groups whose intervals can be told apart as bands."""
@@ -41,9 +45,10 @@ ROWS = 60
 RESPONSES = {
     "survival": ("Alive at the horizon", "share of rollouts", (-0.03, 1.05)),
     "restricted_mean": ("Tokens until death", "restricted mean, tokens", (0, None)),
-    "kl_p95": ("KL", "p95 of KL, nats", (0, None)),
+    "kl_p95": ("KL", "p95 of KL, nats", (None, None)),
     "share_above": ("Above the target", "share of tokens above target", (-0.03, 1.05)),
     "pmass": ("Valid answers", "mean pmass over forks", (-0.03, 1.05)),
+    "pmass_end": ("Valid answers at the end", "pmass at the last fork", (-0.03, 1.05)),
     "acquiescence": ("Acquiescence", "change of p(true)", (None, None)),
     "correct": ("Right answers", "change of p(correct)", (None, None)),
     "repetition": ("Repetition", "worst share of repeated 3-grams", (-0.03, 1.05)),
@@ -120,52 +125,86 @@ def method_looks(methods: Iterable[str]) -> dict[str, Series]:
     }
 
 
-def responses(doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
+def responses(
+    doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str], targets: Sequence[float]
+) -> Iterator[Figure]:
     """What each dose does: a panel for each thing that was measured, a line for each group."""
-    for name, (title, label, limits) in RESPONSES.items():
-        values = doses[name]
-        level = 100 * doses[f"{name}_ci"].attrs.get("level", 0.95)
-        if "threshold" in values.dims:
-            values = values.isel(threshold=0)
-        if not values.notnull().any():
+    if not doses.sizes["alpha"]:
+        return
+    axis = _dose_axis(doses["alpha"].values)
+    steps = side_steps(doses["alpha"].values, len(groups))
+    for name, (title, label, ends) in RESPONSES.items():
+        panel = doses[[name, f"{name}_ci"]]
+        level = 100 * panel[f"{name}_ci"].attrs.get("level", 0.95)
+        panel = panel.isel(threshold=0) if "threshold" in panel.dims else panel
+        if not panel[name].notnull().any():
             continue
+        log = name == "kl_p95"
+        low, high = _ends_of_log(panel, targets) if log else ends
+        below = log and bool((panel[name] <= FLOOR).any())
         series: list[Series] = []
-        for i, group in enumerate(groups):
-            of_group = doses.sel(dict(zip(by, group.labels, strict=True)))
-            of_group = of_group.isel(threshold=0) if "threshold" in of_group.dims else of_group
-            x, y = of_group["alpha"].values, of_group[name].values
-            there = np.isfinite(y)
-            # Apart from each other, where two would hide one.
-            at = x + (i - (len(groups) - 1) / 2) * 0.012 * max(float(np.ptp(x)), 1e-9)
+        for group, step in zip(groups, steps, strict=True):
+            of_group = panel.sel(dict(zip(by, group.labels, strict=True)))
             bounds = of_group[f"{name}_ci"].transpose("alpha", "ci_bound").values
-            look = {"colour": group.colours, "dash": group.dash}
-            known = there & np.isfinite(bounds).all(axis=1)
-            series += [
-                {"kind": "line", "x": thin(at[there]), "y": thin(y[there]), **look},
-                {
-                    "kind": "whisker",
-                    "x": thin(at[known]),
-                    "lo": thin(bounds[known, 0]),
-                    "hi": thin(bounds[known, 1]),
-                    **look,
-                },
-                {
-                    "kind": "points",
-                    "x": thin(at[there]),
-                    "y": thin(y[there]),
-                    "marker": group.marker,
-                    "name": group.name,
-                    **look,
-                },
-            ]
+            at = scaled(of_group["alpha"].values) + step
+            series += _response(group, at, of_group[name].values, bounds, low if log else None)
         yield {
-            "title": title,
-            "x": {"label": "dose alpha"},
-            "y": {"label": label, "lo": limits[0], "hi": limits[1]},
-            "series": series,
+            "title": f"{title} (triangles: below {FLOOR:g} nats)" if below else title,
+            "x": axis,
+            "y": {"label": label, "lo": low, "hi": high, "log": log},
+            "series": [*series, *({"kind": "rule", "y": each} for each in targets if log)],
             "says": f"{title}: {label}, along the dose, with {level:.3g}% intervals, a line for "
             "each group",
         }
+
+
+def _response(
+    group: Group, at: Floats, y: Floats, bounds: Floats, log_from: float | None
+) -> list[Series]:
+    """Line, marks and intervals of a group; of very many doses a line in a band.
+
+    On a logarithmic axis, which begins at `log_from`, values below the floor are at its edge.
+    """
+    look = {"colour": group.colours, "dash": group.dash}
+    under = np.zeros(y.shape, bool)
+    if log_from is not None:
+        under, bounds = y <= FLOOR, np.maximum(bounds, FLOOR)
+    there = np.isfinite(y) & ~under
+    known = there & np.isfinite(bounds).all(axis=1)
+    points = {"x": thin(at[there]), "y": thin(y[there])}
+    interval = {"x": thin(at[known]), "lo": thin(bounds[known, 0]), "hi": thin(bounds[known, 1])}
+    if y.size > MOST_MARKS:
+        series: list[Series] = [{"kind": "band", **interval}, {"kind": "line", **points}]
+    else:
+        marks = {"kind": "points", "marker": group.marker, "name": group.name, **points}
+        series = [{"kind": "line", **points}, {"kind": "whisker", **interval}, marks]
+    if log_from is not None and under.any():
+        edge = {"x": thin(at[under]), "y": [1.3 * log_from] * int(under.sum())}
+        series.append({"kind": "points", "marker": "inverted_triangle", **edge})
+    return [{**each, **look} for each in series]
+
+
+def _ends_of_log(panel: xr.Dataset, targets: Sequence[float]) -> tuple[float, float]:
+    """Ends of a logarithmic axis of KL: of all values above the floor."""
+    shown = np.concatenate([*(panel[name].values.ravel() for name in panel), targets])
+    shown = shown[shown > FLOOR]
+    if not shown.size:
+        return FLOOR, 1.0
+    return max(FLOOR, 0.6 * float(shown.min())), 1.6 * float(shown.max())
+
+
+def _dose_axis(alphas: Floats) -> dict[str, Any]:
+    """Limits and ticks of the axis of doses, as positions on the scale of the paper figures."""
+    texts = [f"{alpha:g}" for alpha in alphas.tolist()]
+    kept = labelled(alphas, texts, LETTER)
+    low, high = limits(alphas)
+    return {
+        "label": "dose alpha",
+        "lo": low,
+        "hi": high,
+        "ticks": [[float(scaled(alphas[i])), texts[i]] for i in kept],
+        "minor": thin(scaled(np.delete(alphas, kept))),
+    }
 
 
 def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
@@ -189,10 +228,10 @@ def _of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
     roll = default_roll(int(drawn["window"].max()))
     kl = bands(drawn["kl"], [0.1, 0.5, 0.9], roll).compute()
     pmass = quantile(drawn["pmass_eval"], [0.1, 0.5, 0.9]).compute()
-    target = float(drawn["target_kl"].max())
-    top = kl.sel(quantile=0.9).values
+    targets = np.unique(drawn["target_kl"].values[np.isfinite(drawn["target_kl"].values)])
+    top = np.append(kl.sel(quantile=0.9).values, targets)
     top = top[np.isfinite(top)]
-    highest = 1.1 * max(target, float(np.quantile(top, 0.98)) if top.size else target)
+    linear, log = 1.1 * max(*targets, np.quantile(top, 0.98)), 1.15 * top.max()
     columns = []
     for i, (alpha, colour) in enumerate(dose_colours(drawn["alpha"].values).items()):
         n, n_distinct = (once.total[name].values[[i]] for name in ("n", "n_distinct"))
@@ -201,11 +240,11 @@ def _of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
             "title": f"{', '.join(filter(None, (dose(alpha), side)))}, {size(n, n_distinct)}",
             "alpha": alpha,
             "x": x,
-            "y": {"label": "KL, nats", "lo": 0, "hi": round(highest, 3)},
-            "floor": FLOOR,
+            "y": {"label": "KL, nats", "lo": 0, "hi": round(linear, 3)},
+            "log": [KL_FLOOR, round(log, 3)],
             "series": [
                 *_band(drawn["token"].values, kl.isel(alpha=i).values, on_light_and_dark(colour)),
-                {"kind": "rule", "y": target},
+                *({"kind": "rule", "y": target} for target in targets.tolist()),
             ],
             "says": f"KL per token at alpha {alpha:g}: median and p10 to p90 over rollouts",
         }

@@ -19,6 +19,7 @@ import isoklx
 from isoklx.cells.atomic import replacing
 from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError, DatasetError
+from isoklx.plot.scope import doses_drawn, few_doses
 from isoklx.report import figures
 from isoklx.report.compared import compared
 from isoklx.report.html_tables import html_table
@@ -144,13 +145,17 @@ def _content(
     # An interval's lower end is then the bound that a claim uses.
     level = 2 * confidence - 1
     doses = made("doses", lambda: dose_response(ds, by, threshold=threshold, level=level).compute())
-    curves = made("survival", lambda: survival(ds, threshold=threshold, by=by).compute())
+    few = few_doses(ds)
+    curves = made("survival", lambda: survival(few, threshold=threshold, by=by).compute())
     groups = [] if doses is None else figures.groups_of(doses, by)
     rollouts = made("rollouts", lambda: pack_rollouts(ds, threshold))
     tables, calibrations = _tables(ds, by, threshold, survive, confidence, made)
+    targets = np.unique(ds["target_kl"].values[np.isfinite(ds["target_kl"].values)]).tolist()
     looks = figures.method_looks(set(map(str, ds["method"].values.tolist())))
     drawn = {
-        "dose": [] if doses is None else [[each] for each in figures.responses(doses, groups, by)],
+        "dose": []
+        if doses is None
+        else [[each] for each in figures.responses(doses, groups, by, targets)],
         "figure1": made("Figure 1", lambda: figures.figure1(ds, window)) or [],
         "survival": []
         if curves is None
@@ -170,6 +175,7 @@ def _content(
         "groups": groups,
         "few": len(groups) <= figures.FEW,
         "looks": looks,
+        "doses_drawn": doses_drawn(few),
         "window": window,
         "windows": windows,
         "tables": tables,

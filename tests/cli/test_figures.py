@@ -1,6 +1,9 @@
+import re
+
 import matplotlib.pyplot as plt
 import pytest
 
+from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.cli.main import main
 
 
@@ -137,3 +140,21 @@ def test_a_style_may_be_given_by_its_name(sample, tmp_path):
     plain = (tmp_path / "figure1_band.png").read_bytes()
     assert main(["figure", str(sample), *words, "--mplstyle", "ggplot"]) == 0
     assert (tmp_path / "figure1_band.png").read_bytes() != plain
+
+
+@pytest.fixture(scope="module")
+def many_doses(tmp_path_factory):
+    root = tmp_path_factory.mktemp("many") / "runs"
+    alphas = tuple(round(0.1 * i, 1) for i in range(41))
+    simulate(root, [CellSpec(alphas=alphas, window=8, prompts=2)])
+    return root
+
+
+@pytest.mark.parametrize("command", ["figure", "alive", "survival"])
+def test_of_many_doses_standard_error_says_which_are_drawn(many_doses, tmp_path, capsys, command):
+    out = str(tmp_path / "figs")
+    assert main([command, str(many_doses), "--out", out]) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"1[012] of 41 doses drawn \(alpha .*1, .*4\); --alphas chooses others", said)
+    assert main([command, str(many_doses), "--out", out, "--alphas", "0.5,1"]) == 0
+    assert "doses drawn" not in capsys.readouterr().err

@@ -21,6 +21,7 @@ from isoklx.plot.page import Page
 from isoklx.plot.palette import METHODS
 from isoklx.plot.titles import ALPHA
 from tests.plot.legibility import assert_legible
+from tests.plot.panels import bands_of
 
 EVERYTHING = (
     *("survival", "restricted_mean", "kl_p95", "share_above", "pmass"),
@@ -49,10 +50,16 @@ def line(ax: Axes, label: str) -> Line2D:
     return next(line for line in ax.lines if line.get_label() == label)
 
 
-def rings(ax: Axes) -> dict[str, float]:
-    """Where each method, by its colour, is marked as safe: a position."""
+def nearest(x: Any, doses: Any) -> list[float]:
+    """The dose at which each mark stands, by its place on the paper."""
+    places = np.arcsinh(4 * np.asarray(doses))
+    return [doses[int(np.argmin(np.abs(np.arcsinh(4 * each) - places)))] for each in x]
+
+
+def rings(ax: Axes, doses: Any) -> dict[str, float]:
+    """The dose at which each method, by its colour, is marked as safe."""
     marked = [each for each in ax.lines if each.get_gid() == "safe"]
-    return {to_hex(m.get_markeredgecolor()): round(m.get_xdata()[0]) for m in marked}
+    return {to_hex(m.get_markeredgecolor()): nearest(m.get_xdata(), doses)[0] for m in marked}
 
 
 def entries(grid: Grid) -> list[str]:
@@ -69,11 +76,12 @@ def test_each_line_is_the_estimate_of_a_method_at_each_dose(
     whole: Grid, measured: xr.Dataset
 ) -> None:
     doses = isoklx.dose_response(measured)
+    alphas = doses["alpha"].values
     for shown in EVERYTHING[:6]:
         for method in doses["method"].values:
             drawn = line(panel(whole, shown), method)
             expected = doses[shown].loc[{"method": method}].values.ravel()
-            at = np.round(drawn.get_xdata()).astype(int)
+            at = np.searchsorted(alphas, nearest(drawn.get_xdata(), alphas))
             np.testing.assert_array_equal(drawn.get_ydata(), expected[at])
             assert to_hex(drawn.get_color()) == METHODS[method][0]
 
@@ -85,10 +93,53 @@ def test_bars_are_the_intervals(whole: Grid, measured: xr.Dataset) -> None:
         np.testing.assert_array_equal(drawn, bounds.loc[{"method": method}])
 
 
-def test_doses_are_positions_in_order_with_their_labels(whole: Grid) -> None:
+def test_the_axis_of_doses_is_numeric_with_ticks_at_the_doses(whole: Grid) -> None:
     ax = panel(whole, "survival")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.5", "1", "2", "4"]
-    assert ax.get_xticks().tolist() == [0, 1, 2, 3, 4]
+    assert ax.get_xticks().tolist() == [0, 0.5, 1, 2, 4]
+    x = [ax.transData.transform((dose, 0))[0] for dose in (0, 0.5, 1, 2, 4)]
+    assert np.ptp(np.diff(x) / np.diff(np.arcsinh([0, 2, 4, 8, 16]))) < 1e-6
+
+
+def test_doses_without_room_for_a_label_have_a_tick(eight_doses: xr.Dataset) -> None:
+    ax = dose_response(eight_doses, width="column").axs[0, 0]
+    major, minor = ax.get_xticks(), ax.get_xticks(minor=True)
+    assert sorted([*major, *minor]) == eight_doses["alpha"].values.tolist()
+    assert {0, 1, 4} <= set(major)
+
+
+def test_marks_of_six_methods_stand_at_their_own_dose(tmp_path: Path) -> None:
+    alphas = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+    names = ["a", "b", "c", "d", "e", "f"]
+    cells = [CellSpec(method=name, alphas=alphas, window=8, prompts=2) for name in names]
+    simulate(tmp_path, cells)
+    ax = dose_response(isoklx.open_sweep(tmp_path), width="page").axs[0, 0]
+    gap = np.diff(np.arcsinh(4 * np.array(alphas))).min()
+    for name in names:
+        drawn = line(ax, name).get_xdata()
+        off = np.arcsinh(4 * drawn) - np.arcsinh(4 * np.array(alphas))
+        assert np.abs(off).max() < 0.25 * gap
+    assert len({line(ax, name).get_xdata()[3] for name in names}) == 6
+
+
+def test_negative_doses_lie_left_of_0(tmp_path: Path) -> None:
+    simulate(tmp_path, [CellSpec(method="a", alphas=(-1.0, 0.0, 1.0), window=8, prompts=2)])
+    ax = dose_response(isoklx.open_sweep(tmp_path), show="survival").axs[0, 0]
+    np.testing.assert_allclose(line(ax, "a").get_xdata(), [-1, 0, 1])
+    left, middle, right = (ax.transData.transform((dose, 0))[0] for dose in (-1, 0, 1))
+    assert middle - left == pytest.approx(right - middle)
+
+
+def test_many_doses_are_a_line_and_a_band(tmp_path: Path) -> None:
+    alphas = tuple(np.round(np.linspace(0, 4, 41), 2).tolist())
+    simulate(tmp_path, [CellSpec(method="a", alphas=alphas, window=8, prompts=2)])
+    ax = dose_response(isoklx.open_sweep(tmp_path), show="survival").axs[0, 0]
+    assert line(ax, "a").get_markersize() == 0
+    ((lower, upper),) = [(low, high) for _, low, high in bands_of(ax)]
+    bounds = isoklx.dose_response(isoklx.open_sweep(tmp_path))["survival_ci"].squeeze()
+    np.testing.assert_allclose(lower, bounds.sel(ci_bound="lower"))
+    np.testing.assert_allclose(upper, bounds.sel(ci_bound="upper"))
+    assert_legible(ax.figure)  # type: ignore[arg-type]
 
 
 def test_the_safe_dose_of_each_method_is_marked_and_named(
@@ -96,8 +147,9 @@ def test_the_safe_dose_of_each_method_is_marked_and_named(
 ) -> None:
     table = isoklx.safe_dose(measured, survive=0.6).set_index("method")["safe_dose"]
     doses = whole.data["alpha"].values.tolist()
-    expected = {METHODS[method][0]: doses.index(safe) for method, safe in table.items()}
-    assert rings(panel(whole, "survival")) == rings(panel(whole, "pmass")) == expected
+    expected = {METHODS[method][0]: safe for method, safe in table.items()}
+    for shown in ("survival", "pmass"):
+        assert rings(panel(whole, shown), doses) == expected
     for name, safe in table.items():
         assert f"{name}, n = 24 (8 distinct), safe: {ALPHA} ≤ {safe:g}" in entries(whole)
 
@@ -148,7 +200,7 @@ def test_safe_doses_of_both_signs_are_marked_and_named(measured: xr.Dataset) -> 
 
 def test_without_a_safe_dose_the_reason_is_told(measured: xr.Dataset) -> None:
     grid = dose_response(measured, survive=0.9)
-    assert not rings(grid.axs.flat[0])
+    assert not rings(grid.axs.flat[0], [0.0])
     assert "pca, n = 24 (8 distinct), safe: none" in entries(grid)
     assert "None: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
     assert "n = 72 (24 distinct)" in grid.fig.get_suptitle()

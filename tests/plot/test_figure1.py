@@ -17,6 +17,7 @@ import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot import palette
+from isoklx.plot.alive import alive
 from isoklx.plot.figure1 import figure1
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.titles import ALPHA
@@ -65,19 +66,22 @@ def test_band_edges_are_those_of_the_oracle(
         np.testing.assert_allclose(median, expected.sel(alpha=alpha, quantile=0.5), **CLOSE)
 
 
-def test_the_pmass_of_the_prompts_stands_in_and_is_named(real: xr.Dataset) -> None:
+def test_the_lower_row_is_of_the_prompts_of_kl_and_says_so(
+    real: xr.Dataset, sample_ds: xr.Dataset
+) -> None:
     grid = figure1(real)
     assert grid.axs[1, 0].get_ylabel() == "probability of\na valid answer"
-    assert "below: pmass_eval of prompts" in labels(grid)
+    for found in (grid, figure1(real, kind="spaghetti"), figure1(sample_ds)):
+        assert "answers at the 8 prompts" in labels(found)
     ax = panel(grid, 2.0, "pmass")
     expected = quantile(real["pmass_eval"].sel(alpha=2.0), 0.5)
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), real["fork"])
     np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
 
 
-def test_the_pmass_of_the_questions_comes_first(sample_ds: xr.Dataset) -> None:
-    grid = figure1(sample_ds)
-    assert "below: pmass of questions" in labels(grid)
+def test_the_pmass_of_the_questions_stands_in_and_is_named(sample_ds: xr.Dataset) -> None:
+    grid = figure1(sample_ds.assign(pmass_eval=sample_ds["pmass_eval"] * np.nan))
+    assert "answers at 4 yes/no questions" in labels(grid)
     own = isoklx.distinct(sample_ds)["pmass"]
     expected = quantile(own.sel(alpha=4.0), 0.9, ["cell", "question"])
     ((_, _, upper),) = bands_of(panel(grid, 4.0, "pmass"))
@@ -119,9 +123,10 @@ def test_a_panel_says_what_share_of_all_tokens_was_above_the_target(
 
 
 def test_which_pmass_is_drawn_can_be_chosen(sample_ds: xr.Dataset, real: xr.Dataset) -> None:
-    grid = figure1(sample_ds, pmass="pmass_eval", alphas=[2])
-    assert "below: pmass_eval of prompts" in labels(grid)
-    expected = quantile(isoklx.distinct(sample_ds)["pmass_eval"].sel(alpha=2.0), 0.5)
+    grid = figure1(sample_ds, pmass="pmass", alphas=[2])
+    assert "answers at 4 yes/no questions" in labels(grid)
+    own = isoklx.distinct(sample_ds)["pmass"].sel(alpha=2.0)
+    expected = quantile(own, 0.5, ["cell", "question"])
     np.testing.assert_allclose(panel(grid, 2.0, "pmass").lines[0].get_ydata(), expected)
     with pytest.raises(DatasetError, match="no cell of this sweep has pmass,"):
         figure1(real, pmass="pmass")
@@ -129,13 +134,17 @@ def test_which_pmass_is_drawn_can_be_chosen(sample_ds: xr.Dataset, real: xr.Data
         figure1(real, pmass="pmass", kl_only=True)
 
 
-def test_forks_lie_on_a_scale_where_each_can_be_seen(real: xr.Dataset) -> None:
-    ax = panel(figure1(real), 2.0, "pmass")
-    places = ax.transData.transform([(fork, 0.5) for fork in real["fork"].values])[:, 0]
-    assert len(places) == 14
-    assert np.diff(places).min() > 0.03 * (places[-1] - places[0])
-    assert np.diff(places).max() < 0.2 * (places[-1] - places[0])
-    assert "log scale" in figure1(real).axs[1, 2].get_xlabel()
+@pytest.mark.parametrize("kind", ["band", "spaghetti"])
+def test_a_token_stands_at_one_place_in_both_rows(real: xr.Dataset, kind: Any) -> None:
+    grid = figure1(real, kind=kind)
+    grid.fig.draw_without_rendering()
+    for alpha in (0.5, 2.0):
+        upper, lower = panel(grid, alpha), panel(grid, alpha, "pmass")
+        for token in (0, 64, 512):
+            above, below = (ax.transData.transform((token, 1))[0] for ax in (upper, lower))
+            assert above == pytest.approx(below, abs=0.1)
+        assert [lower.get_xlabel(), upper.get_xlabel()].count("token") <= 1
+    assert {ax.get_xscale() for ax in grid.axs.flat} == {"linear"}
 
 
 def test_every_panel_says_its_trajectories_and_how_many_are_distinct(
@@ -144,7 +153,7 @@ def test_every_panel_says_its_trajectories_and_how_many_are_distinct(
     kl = sample_ds["kl"].copy(data=sample_ds["kl"].values.copy())
     kl[:3, 3] = np.nan
     fewer = sample_ds.assign(kl=kl, gen_len=sample_ds["gen_len"].where(kl.notnull().any("token")))
-    grid = figure1(fewer)
+    grid = figure1(fewer, pmass="pmass")
     assert notes(panel(grid, 1.0)).startswith("n = 72 (")
     assert notes(panel(grid, 2.0)).startswith("n = 96 (80 distinct)")
     assert notes(panel(grid, 2.0, "pmass")) == "n = 48 (40 distinct)"
@@ -223,6 +232,40 @@ def test_methods_lie_upon_each_other_in_colours_of_their_own(real: xr.Dataset) -
     assert shades == [colour for colour, _ in palette.METHODS.values()]
     assert [label for label in labels(grid) if label in palette.METHODS] == list(palette.METHODS)
     assert notes(panel(grid, 2.0)) == "n = 24 (8 distinct) each"
+
+
+@pytest.mark.parametrize("by", [None, "model_short"])
+def test_more_than_three_hues_are_medians_upon_one_band_of_all(
+    sample_ds: xr.Dataset, by: str | None
+) -> None:
+    arms = sample_ds["method"].astype(str) + sample_ds["seed"].astype(str)
+    ds = sample_ds.assign_coords(arm=("cell", arms.values))
+    grid = figure1(ds, hue="arm", by=by, alphas=[0.5, 2])
+    parts = {"kl": ds} if by is None else {f"kl of {name}": one for name, one in ds.groupby(by)}
+    for row, cells in parts.items():
+        ax = panel(grid, 2.0, row)
+        ((_, lower, upper),) = bands_of(ax)
+        expected = bands(isoklx.distinct(cells), [0.1, 0.9]).sel(alpha=2.0)
+        np.testing.assert_allclose(lower, expected.sel(quantile=0.1), **CLOSE)
+        np.testing.assert_allclose(upper, expected.sel(quantile=0.9), **CLOSE)
+        medians = [one for one in ax.lines if len(one.get_xdata()) == 64]
+        assert len(medians) == 6
+    assert "p10 to p90 of all together" in labels(grid)
+    assert "p10 to p90" in labels(figure1(ds, hue="method", alphas=[2]))
+
+
+def test_of_many_doses_an_even_spread_is_drawn_and_said(tmp_path: Path) -> None:
+    alphas = tuple(np.round(np.linspace(0, 4, 41), 2).tolist())
+    simulate(tmp_path, [CellSpec(alphas=alphas, window=8, prompts=2)])
+    ds = isoklx.open_sweep(tmp_path)
+    grid = figure1(ds)
+    shown = [name["alpha"] for name in grid.name_dicts.flat if name and name["row"] == "kl"]
+    assert {0.0, 1.0, 4.0} <= set(shown)
+    assert f"{len(shown)} of 41 doses" in labels(grid)
+    assert 10 <= len(shown) <= 12
+    chosen = figure1(ds, alphas=alphas[:13])
+    assert chosen.axs.size >= 26
+    assert not [label for label in labels(chosen) if "doses" in label]
 
 
 def test_a_method_whose_median_lies_below_the_axis_is_named(real: xr.Dataset) -> None:
@@ -314,12 +357,13 @@ def test_the_thin_lines_of_pmass_are_in_the_legend_in_all_their_colours(
     real: xr.Dataset, sample_ds: xr.Dataset
 ) -> None:
     grid = figure1(real, kind="spaghetti", alphas=[1, 2])
-    assert "pmass_eval of a prompt" in labels(grid)
+    assert "answers at the 8 prompts" in labels(grid)
     shown = {line.get_color() for line in grid.figlegend.findobj(Line2D)}
     assert set(dose_colours([1, 2]).values()) <= shown
-    assert "pmass of a question" in labels(figure1(sample_ds, kind="spaghetti"))
+    questions = figure1(sample_ds, kind="spaghetti", pmass="pmass")
+    assert "answers at 4 yes/no questions" in labels(questions)
     bare = figure1(real, kind="spaghetti", kl_only=True)
-    assert not [label for label in labels(bare) if "pmass" in label]
+    assert not [label for label in labels(bare) if "answers" in label]
 
 
 def test_lines_to_compare_with_have_the_colour_of_the_text(sample_ds: xr.Dataset) -> None:
@@ -446,3 +490,17 @@ def test_lines_that_cannot_be_paired_with_pmass_are_grey(small: xr.Dataset) -> N
     shade = np.ma.masked_invalid(lines_of(panel(grid, 1.0)).get_array())
     assert shade.mask.all()
     assert "pmass unknown" in labels(grid)
+
+
+@pytest.mark.parametrize("draw", [figure1, alive])
+def test_more_rows_than_can_be_drawn_are_refused_in_one_line(
+    sample_ds: xr.Dataset, draw: Any
+) -> None:
+    many = sample_ds.isel(cell=[0] * 49, alpha=[4])
+    many = many.assign_coords(run_id=("cell", [f"run {i}" for i in range(49)]))
+    with pytest.raises(
+        DatasetError, match=r"^\d+ rows of panels by run_id, and at most 48"
+    ) as error:
+        draw(many, by="run_id", distinct=False)
+    assert "\n" not in str(error.value)
+    assert not plt.get_fignums()

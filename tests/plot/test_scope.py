@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
 import isoklx
 from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
-from isoklx.plot.scope import in_scope, split
+from isoklx.plot.scope import doses_drawn, few_doses, in_scope, split
 
 
 @pytest.fixture
@@ -108,3 +109,19 @@ def test_rows_and_groups_differ_in_any_label_of_a_cell(sample_ds: xr.Dataset, by
         assert isoklx.plot.survival(ds, by=by, alphas=1).axs.size == 2
     rows = isoklx.plot.figure1(ds, by=by, alphas=1, kl_only=True).axs[:, 0]
     assert [ax.get_ylabel().split("\n")[0] for ax in rows] == expected[by]
+
+
+def test_of_many_doses_the_extremes_0_and_1_are_kept_and_the_rest_is_spread() -> None:
+    alphas = np.round(np.arange(-10, 190) / 25, 2)
+    ds = few_doses(xr.Dataset(coords={"alpha": alphas}))
+    kept = ds["alpha"].values
+    assert kept.size <= 12
+    assert {alphas[0], 0, 1, alphas[-1]} <= set(kept)
+    assert np.diff(kept).max() < 3 * np.ptp(alphas) / 12
+    assert doses_drawn(ds) == f"{kept.size} of 200 doses"
+
+
+def test_twelve_doses_are_all_drawn() -> None:
+    ds = xr.Dataset(coords={"alpha": np.arange(12.0)})
+    assert few_doses(ds).identical(ds)
+    assert doses_drawn(ds) == ""

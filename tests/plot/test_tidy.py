@@ -26,7 +26,7 @@ def test_bands_are_columns_beside_their_tokens_and_counts(sample_ds: xr.Dataset)
         np.testing.assert_array_equal(rows[column], drawn)
     assert set(rows["n"]) == {96}
     assert set(rows["n_distinct"]) == {80}
-    answers = table[table["panel"] == "pmass"]
+    answers = table[table["panel"] == "pmass_eval"]
     assert set(answers["token"]) == set(sample_ds["fork"].values)
 
 
@@ -38,7 +38,7 @@ def said_above(grid: Any, alpha: float, row: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["band", "spaghetti"])
 def test_counts_are_those_that_stand_above_the_panel(sample_ds: xr.Dataset, kind: Any) -> None:
-    grid = plot.figure1(sample_ds, kind=kind, alphas=[1])
+    grid = plot.figure1(sample_ds, kind=kind, alphas=[1], pmass="pmass")
     table = tidy(grid.data)
     for row, panels in (("kl", ["kl", "kl_median"]), ("pmass", ["pmass", "pmass_median"])):
         rows = table[table["panel"].isin(panels)]
@@ -49,7 +49,7 @@ def test_counts_are_those_that_stand_above_the_panel(sample_ds: xr.Dataset, kind
 
 
 def test_counts_of_hues_are_those_of_each(sample_ds: xr.Dataset) -> None:
-    table = tidy(plot.figure1(sample_ds, hue="method", alphas=[1]).data)
+    table = tidy(plot.figure1(sample_ds, hue="method", alphas=[1], pmass="pmass").data)
     pca = sample_ds.isel(cell=(sample_ds["method"] == "pca").values).sel(alpha=1)
     for name, unit in (("kl", "token"), ("pmass", "fork")):
         rows = table[(table["panel"] == name) & (table["method"] == "pca")]

@@ -2,6 +2,9 @@
 
 import csv
 import io
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -263,6 +266,66 @@ def test_on_paper_no_column_of_a_table_is_cut_off(sample_page, visit):
         assert needed <= there, name
 
 
+PORTRAIT, LANDSCAPE = 688, 1015
+"""Pixels of CSS between the margins of A4."""
+
+
+def test_on_paper_nothing_is_wider_than_the_page(sample_page, visit):
+    page = visit(sample_page).page
+    page.evaluate("tables(); dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    for width, those in (
+        (PORTRAIT, "main > section:not(#tables):not(#compared) *"),
+        (LANDSCAPE, "#tables *"),
+    ):
+        page.set_viewport_size({"width": width, "height": 700})
+        beyond = page.locator(those).evaluate_all(
+            "all => all.filter((each) => each.getBoundingClientRect().right > innerWidth + 1)"
+            ".map((each) => each.outerHTML.slice(0, 80))"
+        )
+        assert beyond == []
+    pictures = page.locator(".plot .paper")
+    assert pictures.count() == page.locator(".plot").count()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert pictures.count() == 0
+
+
+def test_on_paper_no_heading_is_left_by_what_it_is_of(sample_page, visit):
+    page = visit(sample_page).page
+    page.emulate_media(media="print")
+    heads = page.locator("h2, summary, .lead, .legend, .axis, .caption, thead")
+    styles = heads.evaluate_all("all => all.map((each) => getComputedStyle(each))")
+    assert {(each["breakAfter"], each["breakInside"]) for each in styles} == {("avoid", "avoid")}
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed")
+def test_on_paper_figures_stay_with_their_headings_and_tables_repeat_theirs(
+    sample_page, visit, tmp_path
+):
+    file = tmp_path / "page.pdf"
+    visit(sample_page).page.pdf(path=file, format="A4", prefer_css_page_size=True)
+    said = subprocess.run(
+        ["pdftotext", "-bbox", str(file), "-"], capture_output=True, text=True, check=True
+    )
+    sizes = re.compile(r'<page width="([0-9.]+)" height="([0-9.]+)">')
+    word = re.compile(r'<word xMin="[0-9.]+" yMin="([0-9.]+)" .*>(.*)</word>')
+    found, repeated = [], 0
+    for page in said.stdout.split("</page>")[:-1]:
+        width, height = map(float, sizes.search(page).groups())
+        tops, words = zip(*((float(top), text) for top, text in word.findall(page)), strict=True)
+        repeated += width > height and bool({"method", "first"} & set(words))
+        for title in () if width > height else SECTIONS:
+            if title in (line := " ".join(words)):
+                first = line[: line.index(title)].count(" ")
+                found.append(title)
+                assert max(tops) - tops[first] > 0.2 * height, title
+    assert sorted(found) == sorted(SECTIONS)
+    assert repeated >= 8
+
+
+SECTIONS = ("What a dose does", "KL token by token", "Survival", "Calibration", "Read the rollouts")
+
+
 def test_a_long_cell_of_a_table_is_shown_whole(sample_page, visit):
     page = visit(sample_page).page
     reason = page.locator("#t-safe_dose td.long").first
@@ -283,10 +346,11 @@ def test_rollouts_that_died_are_told_apart_by_more_than_colour(sample_page, visi
 def test_the_logarithmic_axis_is_one_choice_for_all_doses(sample_page, visit):
     opened = visit(sample_page)
     logarithmic = "[...figures.drawn.values()].filter(scale => scale === 'log').length"
-    assert opened.say(logarithmic) == 7  # a panel for each dose, and what the calibration tried
+    # a panel for each dose, KL along the dose, and what the calibration tried
+    assert opened.say(logarithmic) == 8
     opened.page.locator("#log").uncheck()
     opened.settled()
-    assert opened.say(logarithmic) == 1
+    assert opened.say(logarithmic) == 2
     opened.faultless()
 
 

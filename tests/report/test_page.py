@@ -280,3 +280,42 @@ def test_what_was_there_stays_where_the_page_cannot_be_made(sample_ds, tmp_path,
         write_report(sample_ds, tmp_path / "page.html")
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
     assert (tmp_path / "page.html").read_text() == "before"
+
+
+def test_the_doses_of_the_page_lie_as_in_the_figure_of_a_paper(sample, tmp_path):
+    with isoklx.open_sweep(sample) as ds:
+        page = write_report(ds, tmp_path / "page.html")
+        doses = ds["alpha"].values
+    for (panel,) in data_of(page)["figures"]["dose"]:
+        ticks = {text: at for at, text in panel["x"]["ticks"]}
+        assert ticks == pytest.approx({f"{dose:g}": np.arcsinh(4 * dose) for dose in doses})
+        for series in panel["series"]:
+            if series["kind"] == "points" and series["marker"] != "inverted_triangle":
+                near = np.abs(np.subtract.outer(series["x"], np.arcsinh(4 * doses))).min(axis=1)
+                assert near.max() < 0.25 * np.diff(np.arcsinh(4 * doses)).min()
+
+
+def test_kl_along_the_dose_is_logarithmic_and_what_is_below_it_is_marked(sample, tmp_path):
+    with isoklx.open_sweep(sample) as ds:
+        page = write_report(ds, tmp_path / "page.html")
+    (kl,) = (each for (each,) in data_of(page)["figures"]["dose"] if "p95" in each["y"]["label"])
+    assert kl["y"]["log"]
+    assert kl["y"]["lo"] >= 1e-4
+    assert {"kind": "rule", "y": 1.0} in kl["series"]
+    below = [each for each in kl["series"] if each.get("marker") == "inverted_triangle"]
+    assert len(below) == 6
+    assert all(x == pytest.approx(0, abs=0.2) for each in below for x in each["x"])
+    assert "below 0.0001 nats" in kl["title"]
+
+
+def test_of_many_doses_the_page_draws_an_even_spread_and_says_so(tmp_path):
+    alphas = tuple(round(0.1 * i, 1) for i in range(41))
+    simulate(tmp_path / "runs", grid(["m"], ["pca"], [0], [8], prompts=2, alphas=alphas))
+    with isoklx.open_sweep(tmp_path / "runs") as ds:
+        page = write_report(ds, tmp_path / "page.html")
+    drawn = data_of(page)["figures"]
+    shown = [stack[0]["alpha"] for stack in drawn["figure1"]]
+    assert shown == [stack[0]["alpha"] for stack in drawn["survival"]]
+    assert {0, 1, 4} <= set(shown)
+    assert len(shown) <= 12
+    assert page.read_text().count(f"{len(shown)} of 41 doses are drawn") == 2

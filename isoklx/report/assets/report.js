@@ -72,11 +72,11 @@ const figures = {
 
   // KL spans decades: a reader may want each of them as tall as the next.
   scaled(spec) {
-    const log = $("log")?.checked && spec.floor !== undefined;
-    if (!log) return spec;
-    const raised = (list) => list && list.map((value) => value === null ? null : Math.max(value, spec.floor));
+    if (!$("log")?.checked || !spec.log) return spec;
+    const [lo, hi] = spec.log;
+    const raised = (list) => list && list.map((value) => value === null ? null : Math.max(value, lo));
     const kept = spec.series.map((each) => Array.isArray(each.x) ? { ...each, y: raised(each.y), lo: raised(each.lo), hi: raised(each.hi) } : each);
-    return { ...spec, series: kept, y: { ...spec.y, log: true, lo: spec.floor } };
+    return { ...spec, series: kept, y: { ...spec.y, log: true, lo, hi } };
   },
 
   again(which = () => true) {
@@ -92,9 +92,25 @@ const figures = {
     const plot = figure(scaled, spec.low ? 140 : name === "figure1" ? 190 : name === "survival" ? 220 : 260, node.clientWidth < 500);
     scaled.series.forEach((each) => series(plot, each));
     this.drawn.set(node, scaled.y.log ? "log" : "linear");
-    Bokeh.Plotting.show(plot, node).then(() => { node.firstElementChild.inert = true; });  // a picture, no stop of the keyboard
+    show(plot, node).then(() => { node.firstElementChild.inert = true; });  // a picture, no stop of the keyboard
   },
 };
+
+const views = new Map();
+
+const show = (plot, node) => Bokeh.Plotting.show(plot, node).then((view) => { views.set(node, view); });
+
+// A plot takes the width of the paper too late for the printer; a picture of it takes it at once.
+function putOnPaper() {
+  for (const [node, view] of views) {
+    node.querySelector(".paper")?.remove();
+    if (!node.childElementCount) continue;
+    const { canvas } = view.export("png", true);
+    canvas.removeAttribute("style");
+    canvas.className = "paper";
+    node.append(canvas);
+  }
+}
 
 // The keyboard chooses by the lists above a figure, and need not stop in it.
 function passBy(node) {
@@ -135,6 +151,13 @@ function figure(spec, height, narrow = false) {
     axis.major_label_text_color = quiet; axis.major_label_text_font_size = "11px";
     axis.axis_line_color = line; axis.major_tick_line_color = line; axis.minor_tick_line_color = null;
   }
+  if (spec.x.ticks) {
+    const ticker = new Bokeh.FixedTicker({ ticks: spec.x.ticks.map(([at]) => at), minor_ticks: spec.x.minor });
+    plot.xaxis.ticker = ticker;
+    plot.xgrid.ticker = ticker;
+    plot.xaxis.major_label_overrides = new Map(spec.x.ticks);
+    plot.xaxis.minor_tick_line_color = line;
+  }
   plot.grid.grid_line_color = line;
   plot.grid.grid_line_alpha = 0.6;
   return plot;
@@ -174,6 +197,8 @@ function tables() {
   for (const link of document.querySelectorAll('a[href^="#t-"]'))
     link.addEventListener("click", () => { $(link.hash.slice(1)).open = true; });
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
+  addEventListener("beforeprint", putOnPaper);
+  addEventListener("afterprint", () => document.querySelectorAll(".paper").forEach((each) => each.remove()));
 }
 
 function sort(button) {
@@ -440,7 +465,7 @@ const reader = {
     });
     this.plot = plot;
     $("lines").replaceChildren();
-    Bokeh.Plotting.show(plot, $("lines")).then(() => passBy($("lines")));
+    show(plot, $("lines")).then(() => passBy($("lines")));
     this.highlight();
   },
 
