@@ -64,6 +64,7 @@ def numbers(
     if not drawn.sizes["alpha"]:
         name = how["metric"]
         raise DatasetError(f"no trajectory of this sweep has {name}, so there is nothing to draw")
+    drawn = drawn.assign_coords(threshold=doses["threshold"])
     drawn = drawn.assign(_placed(safe_dose(ds, by, survive, confidence, **how), drawn, keys))
     cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
     of_p95 = cells["target_stat"].values == "p95" if "target_stat" in cells else True

@@ -116,7 +116,10 @@ def split(ds: xr.Dataset, by: Sequence[str]) -> list[tuple[dict[str, Any], xr.Da
     [{'seed': 0}, {'seed': 1}]
     """
     check_labels(by, ds)
-    return [(labels, ds.isel(cell=cells)) for labels, cells in occurring(ds, by)]
+    groups = list(occurring(ds, by))
+    if len(groups) == 1:  # without a copy
+        return [(groups[0][0], ds)]
+    return [(labels, ds.isel(cell=cells)) for labels, cells in groups]
 
 
 def told_apart(

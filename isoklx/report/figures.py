@@ -17,9 +17,9 @@ from isoklx.plot.dose_response import MOST_MARKS
 from isoklx.plot.figure1_panels import KL_FLOOR
 from isoklx.plot.limits import FLOOR
 from isoklx.plot.palette import dose_colours, method_styles, on_light_and_dark
-from isoklx.plot.scope import each_once, in_scope
+from isoklx.plot.scope import each_once, in_scope, split
 from isoklx.plot.titles import dose, from_to, group_name
-from isoklx.stats.groups import occurring, split_by
+from isoklx.stats.groups import split_by
 from isoklx.stats.trajectories import bands, default_roll, quantile
 from isoklx.tables.calibration import HELD_OUT_RANGE
 
@@ -215,8 +215,8 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
     ds = in_scope(ds, window=window)
     columns = [
         column
-        for labels, cells in occurring(ds, split_by(ds))
-        for column in _of_side(ds.isel(cell=cells), group_name(labels))
+        for labels, cells in split(ds, split_by(ds))
+        for column in _of_side(cells, group_name(labels))
     ]
     return sorted(columns, key=lambda column: column[0]["alpha"])
 
