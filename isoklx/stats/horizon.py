@@ -170,27 +170,7 @@ def up_to_horizon(
 
 
 def at_end(values: xr.DataArray, curves: xr.Dataset) -> xr.DataArray:
-    """Read survival, or a bound of it, off where the curve ends: at ``observed_to``.
-
-    Parameters
-    ----------
-    values : DataArray
-        Along the time of the curves, and whatever else.
-    curves : Dataset
-        As of `isoklx.survival`.
-
-    Returns
-    -------
-    DataArray
-        float64, without the dimension of time; lazy where `values` is.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> curves = isoklx.survival(isoklx.open_sweep("data/sample"))
-    >>> at_end(curves["survival"], curves).sel(alpha=0).item()
-    1.0
-    """
+    """Read survival, or a bound of it, off where the curve ends: at ``observed_to``."""
     return _reduced(km.at_horizon, values, curves)
 
 

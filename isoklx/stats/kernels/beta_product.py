@@ -41,7 +41,7 @@ def interval(at_risk: Counts, died: Counts, *, level: float) -> Floats:
     Returns
     -------
     array (..., time, 2), float64
-        Lower and upper bound. Where nobody is at risk both are NaN, unless all have died by then:
+        Lower and upper bound. With none at risk both are NaN, unless all have died by then:
         they stay where the last death left them, the lower one at 0.
 
     Examples

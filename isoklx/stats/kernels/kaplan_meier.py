@@ -48,7 +48,7 @@ def kaplan_meier(at_risk: Counts, died: Counts) -> Floats:
     Returns
     -------
     array (..., time), float64
-        NaN where nobody is at risk, unless all have died by then: survival stays 0.
+        NaN with none at risk, unless all have died by then: survival stays 0.
 
     References
     ----------
@@ -116,8 +116,8 @@ def observed_to(
     Returns
     -------
     array (...)
-        `horizon` if all have died, if `complete` reaches it, or if somebody is at risk at
-        `last_probe`; else the last token with somebody at risk, or 0 without one.
+        `horizon` if all have died, if `complete` reaches it, or if any is at risk at
+        `last_probe`; else the last token with a trajectory at risk, or 0 without one.
 
     Examples
     --------
