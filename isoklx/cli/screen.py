@@ -1,4 +1,4 @@
-"""Commands save figures and show none: what is said of a backend is not meant for them."""
+"""Commands save figures and show none: hide what matplotlib says of backends and its cache."""
 
 from __future__ import annotations
 

@@ -48,11 +48,11 @@ def open_sweep(
     Raises
     ------
     DatasetError
-        When the file is absent, damaged, not a sweep, or written by a newer isoklx.
+        When the file is absent, damaged, locked, not a sweep, or written by a newer isoklx.
     UsageError
         When the sequence is empty.
     BuildError
-        When the folder holds no cell, or none that can be read.
+        When the folder holds no cell, or none that can be read, or there is no temporary folder.
 
     Warns
     -----
