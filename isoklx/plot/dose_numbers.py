@@ -94,9 +94,7 @@ def numbers(
     )
 
 
-def _placed(
-    table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]
-) -> dict[str, xr.DataArray]:
+def _placed(table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]) -> dict[str, xr.DataArray]:
     """Return the safe dose of each group and side, and the reason of none, at their labels."""
     labels = {dim: drawn[dim].values for dim in ("threshold", *keys)}
     labels["toward"] = np.unique(table["toward"])
