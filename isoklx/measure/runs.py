@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from isoklx.cells.claim import claimed
-from isoklx.cells.termination import owing
+from isoklx.cells.termination import explaining_stops, owing
 from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
 from isoklx.measure.choices import Dtype, Forks, Method, Statistic, Token
+from isoklx.measure.completed import is_complete
 from isoklx.measure.inputs import Inputs, expected_tokens, read_inputs
 from isoklx.measure.meter import Meter
 from isoklx.measure.plans import KEPT, CellPlan, cell_plans
@@ -34,6 +36,10 @@ _LAST: dict[tuple[str, str, str], LoadedModel] = {}
 
 Made = tuple[CellPlan, IsoklxError | None]
 """A cell, and why it is not complete."""
+
+
+class MadeElsewhereError(BuildError):
+    """Raised for a cell that another run is making."""
 
 
 def run(
@@ -211,32 +217,52 @@ def make_planned(
     IsoklxError or None
         None where the cell is complete.
     """
-    from isoklx.measure.cell_making import make_cell
-    from isoklx.measure.cell_parts import prepared
-    from isoklx.measure.loading import quiet
-
-    folder, settings = plan.folder(out), plan.settings
+    meter = meter or Meter(0)
+    folder = plan.folder(out)
     try:
-        with _ONE, quiet(), claimed(folder) as mine:
+        with claimed(folder) as mine:
             if not mine:
-                return BuildError(f"{folder}: another run is making this cell")
-            loaded = _loaded(plan.model, settings.device, settings.dtype)
-            cell = prepared(plan, loaded, inputs, out)
-            make_cell(cell, folder, plan.kept_in(out), meter or Meter(0))
+                return MadeElsewhereError(f"{folder}: another run is making this cell")
+            if is_complete(plan, inputs, out):  # since another run has made it
+                return None
+            with _ONE:
+                _make(plan, inputs, out, meter)
     except IsoklxError as error:
         return error
     return None
 
 
-def _loaded(name: str, device: str, dtype: str) -> LoadedModel:
+def _make(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter) -> None:
+    """Make a cell that this run has claimed."""
+
+    def begin(what: str) -> None:
+        meter.begin(f"{plan.run_id}: {what}")
+
+    if _asked(plan) not in _LAST:
+        begin(f"loading {plan.model}")  # before torch is imported, which takes seconds
+    from isoklx.measure.cell_making import make_cell
+    from isoklx.measure.cell_parts import prepared, refuse_other_inputs
+    from isoklx.measure.loading import quiet
+
+    refuse_other_inputs(plan, inputs, out)
+    with quiet():
+        cell = prepared(plan, _loaded(plan), inputs, out, begin)
+        make_cell(cell, plan.folder(out), plan.kept_in(out), meter)
+
+
+def _loaded(plan: CellPlan) -> LoadedModel:
     """The model that was loaded last, or another one in its place."""
     from isoklx.measure.loading import load_model
 
-    asked = (name, device, dtype)
+    asked = name, device, dtype = _asked(plan)
     if asked not in _LAST:
         _LAST.clear()  # first, as there may not be memory for two
         _LAST[asked] = load_model(name, device=device, dtype=dtype)
     return _LAST[asked]
+
+
+def _asked(plan: CellPlan) -> tuple[str, str, str]:
+    return plan.model, plan.settings.device, plan.settings.dtype
 
 
 def _made(
@@ -244,20 +270,59 @@ def _made(
 ) -> list[Path]:
     """Make all cells that can be made, and then raise for those that could not."""
     make = _here if scheduler is None else partial(_at_workers, scheduler)
-    errors = {}
+    errors: dict[CellPlan, IsoklxError] = {}
     with _runs_root(out):
-        for plan, error in make(plans, inputs, out):
-            if error is None:
-                log.info("%s: complete", plan.run_id)
-                continue
-            if len(plans) == 1:
-                raise error
-            log.warning("%s", error)
-            errors[plan] = error
+        left = []
+        for plan, error in _incomplete(plans, inputs, out):
+            left += [plan] if error is None else []
+            errors |= {} if error is None else {plan: error}
+        try:
+            for again in (False, True):  # a cell of another run may be complete, or given up, later
+                elsewhere = []
+                for plan, error in make(left, inputs, out) if left else ():
+                    if error is None:
+                        log.info("%s: complete", plan.run_id)
+                    elif isinstance(error, MadeElsewhereError) and len(plans) > 1 and not again:
+                        log.info("%s: another run is making it; trying the others", plan.run_id)
+                        elsewhere.append(plan)
+                    else:
+                        errors[plan] = error
+                left = elsewhere
+        finally:
+            _LAST.clear()
     if errors:
-        names = ", ".join(plan.run_id for plan in errors)
-        raise MeasureError(f"{len(errors)} of {len(plans)} cells are not complete: {names}")
+        _raise(errors, len(plans))
     return [plan.folder(out) for plan in plans]
+
+
+def _incomplete(
+    plans: Sequence[CellPlan], inputs: Inputs, out: Path
+) -> Iterator[tuple[CellPlan, IsoklxError | None]]:
+    """Cells that are not complete, without loading a model; and why one cannot become so."""
+    for plan in plans:
+        try:
+            if not is_complete(plan, inputs, out):
+                yield plan, None
+                continue
+        except IsoklxError as error:
+            yield plan, error
+            continue
+        rmtree(plan.kept_in(out), ignore_errors=True)  # by a run that was killed at its end
+        log.info("%s: complete", plan.run_id)
+
+
+def _raise(errors: Mapping[CellPlan, IsoklxError], cells: int) -> NoReturn:
+    """Raise the error of a single cell, or say each and name the cells."""
+    if cells == 1:
+        raise next(iter(errors.values()))
+    for error in errors.values():
+        log.warning("%s", error)
+    names = ", ".join(
+        f"{plan.run_id}{' (another run is making it)' * isinstance(error, MadeElsewhereError)}"
+        for plan, error in errors.items()
+    )
+    are = "is" if len(errors) == 1 else "are"
+    raise MeasureError(f"{len(errors)} of {cells} cells {are} not complete: {names}")
 
 
 @contextmanager
@@ -285,13 +350,12 @@ def _runs_root(out: Path) -> Iterator[None]:
 
 def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Made]:
     meter = Meter(sum(expected_tokens(inputs, plan.settings) for plan in plans))
-    with owing(meter.clear):
+    with owing(meter.clear), explaining_stops(lambda: meter.stopped):
         try:
             for plan in plans:
                 yield plan, make_planned(plan, inputs, out, meter)
         finally:
             meter.clear()
-            _LAST.clear()
 
 
 def _at_workers(
