@@ -274,8 +274,10 @@ def _made(
     with _runs_root(out):
         left = []
         for plan, error in _incomplete(plans, inputs, out):
-            left += [plan] if error is None else []
-            errors |= {} if error is None else {plan: error}
+            if error is None:
+                left.append(plan)
+            else:
+                errors[plan] = _said(error, len(plans))
         try:
             for again in (False, True):  # a cell of another run may be complete, or given up, later
                 elsewhere = []
@@ -286,7 +288,7 @@ def _made(
                         log.info("%s: another run is making it; trying the others", plan.run_id)
                         elsewhere.append(plan)
                     else:
-                        errors[plan] = error
+                        errors[plan] = _said(error, len(plans))
                 left = elsewhere
         finally:
             _LAST.clear()
@@ -311,12 +313,17 @@ def _incomplete(
         log.info("%s: complete", plan.run_id)
 
 
+def _said(error: IsoklxError, cells: int) -> IsoklxError:
+    """Log the error of one of several cells at once; that of a single one is raised."""
+    if cells > 1:
+        log.warning("%s", error)
+    return error
+
+
 def _raise(errors: Mapping[CellPlan, IsoklxError], cells: int) -> NoReturn:
-    """Raise the error of a single cell, or say each and name the cells."""
+    """Raise the error of a single cell, or one that names the cells."""
     if cells == 1:
         raise next(iter(errors.values()))
-    for error in errors.values():
-        log.warning("%s", error)
     names = ", ".join(
         f"{plan.run_id}{' (another run is making it)' * isinstance(error, MadeElsewhereError)}"
         for plan, error in errors.items()

@@ -288,10 +288,16 @@ def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
     caplog.set_level("INFO", "isoklx.measure")
     run(str(TINY), **small(tmp_path, alphas=(1.0,)))
     starts = [
+        f"loading {TINY}",
+        "finding the direction in 8 pairs",
+        "estimating the first coefficient",
+        "self-tests",
         "rows of a batch equal single ones to",
         "forks equal every token read anew to",
         "KL at a coefficient of 0 is",
-        "c_star",
+        "calibration, try 1: coefficient ",
+        "calibrated: c_star is ",
+        "alpha 1",
         "complete",
     ]
     for line, start in zip(caplog.messages, starts, strict=True):
@@ -468,7 +474,7 @@ def test_a_model_that_cannot_be_had_does_not_keep_the_others_from_being_made(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = small(tmp_path, alphas=(1.0,))
-    with pytest.raises(MeasureError, match="1 of 2 cells are not complete: absent_mean_diff_s0_w8"):
+    with pytest.raises(MeasureError, match="1 of 2 cells is not complete: absent_mean_diff_s0_w8"):
         run(str(tmp_path / "absent"), str(TINY), **options)
     assert caplog.messages == [f"{tmp_path / 'absent'}: there is no such folder"]
     assert [path.name for path in options["out"].iterdir()] == [CELL]
@@ -682,7 +688,7 @@ def test_a_cell_that_somebody_else_makes_is_left_to_them(
     thread.start()
     has.wait()
     try:
-        with pytest.raises(MeasureError, match=f"1 of 2 cells are not complete: {CELL}"):
+        with pytest.raises(MeasureError, match=f"1 of 2 cells is not complete: {CELL}"):
             run(str(TINY), **options)
     finally:
         done.set()
