@@ -25,9 +25,9 @@ NAMES = ("table", "survival", "contrast", "dose", "calibration")
 
 def files_of(name: str) -> list[str]:
     """What a command writes into a folder."""
-    response = [f"dose_response.{ending}" for ending in ("csv", "md", "png")]
+    response = [f"dose_response.{ending}" for ending in ("csv", "md", "png", "tex")]
     beside = {"table": [], "contrast": [], "dose": response}
-    return [f"{name}.csv", f"{name}.md", *beside.get(name, [f"{name}.png"])]
+    return [f"{name}.csv", f"{name}.md", f"{name}.tex", *beside.get(name, [f"{name}.png"])]
 
 
 @pytest.fixture(autouse=True)
