@@ -61,7 +61,7 @@ def build(
 
 @explained_by("isoklx.sweeps.opening.opened")
 def info(file: Path, *, json: bool = False) -> None:
-    """Say in a screenful what a file, or a runs root, holds.
+    """Summarise a file, or a runs root, in one screen.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def info(file: Path, *, json: bool = False) -> None:
 
 
 def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
-    """Check a built file: its form, its numbers, and that they are those of the runs roots.
+    """Check a built file: its format, its numbers, and that they match the runs roots.
 
     One line for each finding, and exit status 1 if there is any. Without --root the file is
     checked by itself: schema, labels, ranges, lengths, flags. With it, also that it has the cells

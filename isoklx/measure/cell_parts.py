@@ -143,10 +143,16 @@ def prepared(
         )
     except torch.OutOfMemoryError as error:
         raise MeasureError(f"{plan.model}: memory runs out before anything is measured") from error
-    log.info("%s: rows of a batch equal single ones to %.1e", plan.run_id, tests.batch)
-    log.info("%s: forks equal every token read anew to %.1e", plan.run_id, tests.fork)
+    log.info(
+        "%s: self-test passed: rows of a batch agree with single rows to %.1e",
+        plan.run_id,
+        tests.batch,
+    )
+    log.info(
+        "%s: self-test passed: forks agree with a recomputation to %.1e", plan.run_id, tests.fork
+    )
     if tests.zero is not None:
-        log.info("%s: KL at a coefficient of 0 is %.1e", plan.run_id, tests.zero)
+        log.info("%s: self-test passed: KL at coefficient 0 is %.1e", plan.run_id, tests.zero)
     batch = batch_of(plan, loaded, tokenised, before)
     asked = before["measured_with"].get(REQUESTED) if before else requested(plan)
     return Cell(plan, loaded, inputs, tokenised, direction, tests, batch, asked)

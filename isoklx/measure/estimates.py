@@ -47,7 +47,7 @@ class Estimate:
         if not self.tokens:
             return f"{self.plan.run_id}: is complete"
         there = f", {self.doses_there} of its doses are there" if self.doses_there else ""
-        memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} beside it"
+        memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} for a batch"
         return (
             f"{self.plan.run_id}: at most {self.tokens} tokens{there}; "
             f"{self.rows} rollouts at a time; {memory}; about {duration(self.seconds)}"

@@ -69,7 +69,7 @@ def run(
     scheduler: str | None = None,
     dry: bool = False,
 ) -> list[Path] | list[Estimate]:
-    """Calibrate models, sweep doses around what was found, and write one cell for each.
+    """Calibrate models, sweep doses around each c_star, and write one cell for each.
 
     A cell is one model, method, seed, window and side of the direction. Its coefficient ``c_star``
     brings the statistic of KL(steered || base) over all tokens of the calibration prompts to the

@@ -258,7 +258,8 @@ def _decimals(frame: pd.DataFrame) -> dict[str, list[int | None]]:
             widths = (frame[upper] - frame[lower]).astype(float).abs()
             three = (names[place - 1], lower, upper)
             if not all(_all_whole(frame[name]) for name in three):
-                found |= dict.fromkeys(three, [_decimals_of(width) for width in widths])
+                decimals = [_decimals_of(width) for width in widths]
+                found |= dict.fromkeys(three, decimals)
     return found
 
 

@@ -36,7 +36,12 @@ def test_a_cell_is_made_checked_and_read(
     # Standard error is no terminal: each phase is a line, and nothing is drawn over.
     starts = [
         *(f"loading {TINY}", "finding the direction in 8 pairs", "estimating the first coeff"),
-        *("self-tests", "rows of a batch equal", "forks equal", "KL at a coefficient of 0 is"),
+        *(
+            "self-tests",
+            "self-test passed: rows",
+            "self-test passed: forks",
+            "self-test passed: KL at coefficient 0 is",
+        ),
         *("calibration, try 1: coefficient ", "calibrated: c_star is "),
         *("alpha 0", "alpha 1", "complete"),
     ]

@@ -51,7 +51,9 @@ def test_each_cell_is_told_of_and_nothing_is_written(tmp_path: Path) -> None:
     line = str(first)
     assert line.startswith(f"tiny_mean_diff_s0_w8: at most {first.tokens} tokens; 3 rollouts at a")
     assert "; 3 MB for the model, " in line
-    assert str(replace(first, working=2_340_000_000)).split("; ")[2].endswith(", 2.3 GB beside it")
+    assert (
+        str(replace(first, working=2_340_000_000)).split("; ")[2].endswith(", 2.3 GB for a batch")
+    )
 
 
 def test_what_is_there_already_is_not_counted(

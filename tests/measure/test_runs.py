@@ -292,9 +292,9 @@ def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
         "finding the direction in 8 pairs",
         "estimating the first coefficient",
         "self-tests",
-        "rows of a batch equal single ones to",
-        "forks equal every token read anew to",
-        "KL at a coefficient of 0 is",
+        "self-test passed: rows of a batch agree with single rows to",
+        "self-test passed: forks agree with a recomputation to",
+        "self-test passed: KL at coefficient 0 is",
         "calibration, try 1: coefficient ",
         "calibrated: c_star is ",
         "alpha 1",
@@ -705,6 +705,8 @@ def test_a_hybrid_whose_cache_were_cropped_is_not_measured(
 
     monkeypatch.setattr(Contexts, "branch", cropping)
     monkeypatch.setattr(cell_parts, "self_test", self_test)
-    with pytest.raises(MeasureError, match="the loop differs from every token read anew"):
+    with pytest.raises(
+        MeasureError, match="rollouts with a cache differ from a recomputation without one"
+    ):
         run(str(saved_model("qwen3_5", tmp_path)), **small(tmp_path, target_kl=0.01))
     assert not (tmp_path / "out").exists()

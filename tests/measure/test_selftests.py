@@ -56,7 +56,8 @@ def test_a_hybrid_whose_cache_is_cropped_is_caught(
 ) -> None:
     monkeypatch.setattr(Contexts, "branch", cropping)
     with pytest.raises(
-        MeasureError, match="self-test: the loop differs from every token read anew"
+        MeasureError,
+        match="self-test: rollouts with a cache differ from a recomputation without one",
     ):
         found_on(name)
 
@@ -77,7 +78,7 @@ def test_steering_that_does_not_reach_the_model_is_caught(monkeypatch: pytest.Mo
 def test_twins_that_are_steered_too_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Steered.rows
     monkeypatch.setattr(Steered, "rows", lambda self, c: rows(self, [2.0] * len(c)))
-    with pytest.raises(MeasureError, match="read anew"):
+    with pytest.raises(MeasureError, match="differ from a recomputation without one"):
         found_on("llama")
 
 
