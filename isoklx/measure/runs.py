@@ -15,7 +15,6 @@ from isoklx.cells.claim import claimed
 from isoklx.cells.termination import explaining_stops, owing
 from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
 from isoklx.measure.choices import Dtype, Forks, Method, Statistic, Token
-from isoklx.measure.completed import is_complete
 from isoklx.measure.inputs import Inputs, expected_tokens, read_inputs
 from isoklx.measure.meter import Meter
 from isoklx.measure.plans import KEPT, CellPlan, cell_plans
@@ -217,6 +216,8 @@ def make_planned(
     IsoklxError or None
         None where the cell is complete.
     """
+    from isoklx.measure.completed import is_complete
+
     meter = meter or Meter(0)
     folder = plan.folder(out)
     try:
@@ -301,6 +302,8 @@ def _incomplete(
     plans: Sequence[CellPlan], inputs: Inputs, out: Path
 ) -> Iterator[tuple[CellPlan, IsoklxError | None]]:
     """Cells that are not complete, without loading a model; and why one cannot become so."""
+    from isoklx.measure.completed import is_complete
+
     for plan in plans:
         try:
             if not is_complete(plan, inputs, out):
