@@ -25,7 +25,7 @@ def test_every_file_of_aggregate_that_is_a_link_stays_one_and_leads_to_the_new_c
     ]
     assert main(words) == 0
     made = sorted((tmp_path / "figs").iterdir())
-    assert {path.suffix for path in made} == {".nc", ".png", ".csv", ".md"}
+    assert {path.suffix for path in made} == {".nc", ".png", ".csv", ".md", ".tex"}
     (tmp_path / "elsewhere").mkdir()
     expected = {}
     for path in made:

@@ -171,7 +171,7 @@ class _Rollouts:
 
 
 def digest(content: object) -> str:
-    """Hash token ids as ``identity`` in ``measured_with`` records them."""
+    """Hash whatever JSON can hold, such as token ids, as ``identity`` of ``measured_with`` does."""
     return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}"
 
 

@@ -23,13 +23,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Those that end a process at once, unless somebody handles them. Ctrl-C raises by itself."""
 
 _owed: list[Callable[[], object]] = []
+_stopped: list[Callable[[], str]] = []
 
 
 def end_on_interrupt() -> None:
     """From now on, have Ctrl-C do what is owed, say so in one line, and end this process.
 
-    SIGTERM and SIGHUP do what is owed too, and then end it as they end any other. A signal that is
-    ignored, as Ctrl-C is in what a script runs in the background, stays ignored.
+    SIGTERM and SIGHUP do what is owed too, and then end it as they end any other; they say a line
+    within `explaining_stops`. A signal that is ignored, as Ctrl-C is in what a script runs in the
+    background, stays ignored.
     """
     here = os.getpid()
 
@@ -38,9 +40,10 @@ def end_on_interrupt() -> None:
             signal.signal(each, signal.SIG_IGN)  # the tidying is not interrupted
         if os.getpid() == here:  # what a forked process has inherited, it does not owe
             _tidy()
-        if number == signal.SIGINT:
+        if line := _line_on(number):
             with suppress(OSError):
-                os.write(2, b"isoklx: interrupted\n")
+                os.write(2, line.encode("utf-8", "backslashreplace"))
+        if number == signal.SIGINT:
             os._exit(INTERRUPTED)  # and not by an exception, which anybody on the way could catch
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -67,6 +70,34 @@ def owing(tidy: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         _owed.remove(tidy)
+
+
+@contextmanager
+def explaining_stops(explanation: Callable[[], str]) -> Iterator[None]:
+    """Add an explanation to the line that is printed if a signal ends the process in the block.
+
+    Parameters
+    ----------
+    explanation : callable
+        Returns a phrase: what was stopped, and what is left of it. Called as `owing` calls.
+    """
+    _stopped.append(explanation)
+    try:
+        yield
+    finally:
+        _stopped.remove(explanation)
+
+
+def _line_on(number: int) -> str:
+    """The line that is printed on a signal; none on SIGTERM where nothing explains it."""
+    explanation = ""
+    if _stopped:
+        with suppress(Exception):
+            explanation = _stopped[-1]()
+    if number != signal.SIGINT and not explanation:
+        return ""
+    what = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    return f"isoklx: {what}{': ' * bool(explanation)}{explanation}\n"
 
 
 def _tidy() -> None:

@@ -55,7 +55,7 @@ class Usage:
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
-    """Print the script by which a shell completes commands, flags and what they take.
+    """Print a shell script that completes commands, flags and their values.
 
     The script is of this version's commands, and starts no Python when a key is pressed. Its first
     lines say where to keep it.

@@ -61,7 +61,7 @@ def build(
 
 @explained_by("isoklx.sweeps.opening.opened")
 def info(file: Path, *, json: bool = False) -> None:
-    """Say in a screenful what a file, or a runs root, holds.
+    """Summarise a file, or a runs root, in one screen.
 
     Parameters
     ----------

@@ -22,10 +22,10 @@ AGREES = {"float32": 1e-3, "float64": 1e-3}
 def recheck(
     cell: Path, *, samples: int = 3, model: str | None = None, device: str = "auto"
 ) -> None:
-    """Compute numbers of a cell again, by a plain loop, and print the largest differences.
+    """Recompute numbers of a cell by a plain loop, and print the largest differences.
 
-    Each KL and pmass of some rollouts is found by reading all tokens anew: no cache, a batch of
-    one. The exit status is 1 where one is further off than the model's precision explains.
+    Each KL and pmass of some rollouts is recomputed without a cache, in a batch of one. The exit
+    status is 1 if a difference is larger than the model's precision explains.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def recheck(
     other = found.attrs["other"]
     if not largest <= AGREES.get(found.attrs["dtype"], 0.1):
         cause = f": it was computed with {other}" if other else ""
-        raise MeasureError(f"{cell}: does not agree with what was computed again{cause}")
+        raise MeasureError(f"{cell}: does not agree with its recomputation{cause}")
     if other:
         print(f"the numbers agree, though computed with {other}")
 

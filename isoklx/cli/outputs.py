@@ -13,7 +13,7 @@ from isoklx.cells.paths import as_path
 from isoklx.errors import UsageError
 from isoklx.terminal import printable
 
-TABLES = ("csv", "md")
+TABLES = ("csv", "md", "tex")
 FIGURES = ("png", "pdf", "svg")
 BOTH = (*TABLES, *FIGURES)
 """Endings of what commands write, in the order in which they write it."""

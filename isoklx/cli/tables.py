@@ -67,7 +67,7 @@ def _survival(
     scheduler: str | None = None,
     saving: Saving,
 ) -> None:
-    """Print how many trajectories lived, by dose: Kaplan-Meier survival in one row per dose.
+    """Print the share of trajectories that stay alive: Kaplan-Meier survival by dose.
 
     Parameters
     ----------

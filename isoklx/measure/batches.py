@@ -13,8 +13,12 @@ from transformers import PreTrainedModel
 
 from isoklx.errors import MeasureError
 from isoklx.measure.contexts import Contexts, at_rest, reads_together
+from isoklx.measure.growing import ROOM
 
 Result = TypeVar("Result")
+
+SHORT = 16
+"""Tokens that are read to find how much memory one takes."""
 
 
 def batches_of(lengths: Sequence[int], size: int, *, padded: bool = True) -> list[list[int]]:
@@ -102,8 +106,7 @@ def memory_of(
 ) -> int:
     """Memory that a batch takes beyond the model itself, at its largest.
 
-    Found with one row of that length, which is read once: what a model keeps of it depends on the
-    architecture.
+    Found from the cache of a few tokens: what a model keeps of each depends on the architecture.
 
     Parameters
     ----------
@@ -124,17 +127,13 @@ def memory_of(
     """
     config = model.config.get_text_config()
     together = rows * (2 if twins else 1)
-    ids = np.random.default_rng(0).integers(0, config.vocab_size, prompt + window + tail)
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, SHORT)
     contexts = Contexts(model, together=reads_together(model))
     with at_rest(model):
-        contexts.start([ids[: prompt + window - 1].tolist()])
-        # One token by itself, as a rollout goes: it makes room for more.
-        contexts.read(ids[None, prompt + window - 1 : prompt + window])
-        caches = contexts.nbytes() * together
-        if tail:
-            branch = contexts.branch(np.arange(1))
-            branch.read(ids[None, prompt + window :])
-            caches += branch.nbytes() * rows
+        contexts.start([ids.tolist()])
+    caches = contexts.nbytes(prompt + window, ROOM) * together
+    if tail:
+        caches += contexts.nbytes(prompt + window + tail) * rows
     logits = 4 * config.vocab_size * together * 3
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     of_token = model.dtype.itemsize * (3 * wide + 4 * config.hidden_size)

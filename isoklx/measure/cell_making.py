@@ -97,10 +97,9 @@ def doses_at_once(alphas: Sequence[float], prompts: int, batch: int) -> list[tup
     return [tuple(alphas[begin : begin + size]) for begin in range(0, len(alphas), size)]
 
 
-def tried_at_once(cell: Cell) -> int:
+def tried_at_once(device: str, batch: int, prompts: int) -> int:
     """Coefficients that are tried in one round of the calibration: as many as a batch holds."""
-    at_once = AT_ONCE.get(cell.loaded.model.device.type, 1)
-    return max(1, min(at_once, cell.batch // len(cell.tokenised.calib_prompts)))
+    return max(1, min(AT_ONCE.get(device, 1), batch // prompts))
 
 
 class _Work:
@@ -112,7 +111,7 @@ class _Work:
 
     def begin(self, what: str) -> None:
         """Say what is rolled out next."""
-        self._meter.working_on(f"{self._cell.plan.run_id}: {what}")
+        self._meter.begin(f"{self._cell.plan.run_id}: {what}")
 
     def forget(self) -> None:
         """Remove what was kept of doses that are in the cell."""
@@ -123,12 +122,17 @@ class _Work:
         """The coefficient that meets the target, and the way to it."""
         cell, settings = self._cell, self._cell.plan.settings
         prompts = cell.tokenised.calib_prompts
-        at_once, rounds = tried_at_once(cell), 0
+        at_once = tried_at_once(cell.loaded.model.device.type, cell.batch, len(prompts))
+        rounds = 0
 
         def measure(coefficients: Any) -> Any:
             nonlocal rounds
             several = [coefficients] if at_once == 1 else list(coefficients)
-            self.begin(f"calibration, coeff {several[0]:.4g}")
+            tries = f"try {rounds * at_once + 1}"
+            if at_once > 1:
+                tries = f"tries {rounds * at_once + 1} to {rounds * at_once + len(several)}"
+            coefficients = ", ".join(f"{each:.4g}" for each in several)
+            self.begin(f"calibration, {tries}: coefficient {coefficients}")
             rollouts = self.rolled(f"calib-{rounds:02d}", prompts, several, ask=False)
             rounds += 1
             assert rollouts.kl is not None
@@ -147,7 +151,14 @@ class _Work:
         if not found.converged:
             self._kept.remove()  # other settings may do better
             raise MeasureError(f"{cell.plan.run_id}: no coefficient was found: {found.reason}")
-        log.info("%s: c_star %.4g in %d tries", cell.plan.run_id, found.c_star, len(found.history))
+        tries = len(found.history)
+        log.info(
+            "%s: calibrated: c_star is %.4g, found in %d %s",
+            cell.plan.run_id,
+            found.c_star,
+            tries,
+            "try" if tries == 1 else "tries",
+        )
         return found.c_star, found.history
 
     def rolled(
@@ -183,6 +194,7 @@ class _Work:
                 [prompts[rows[row][0]] for row in batch],
                 [rows[row][1] for row in batch],
                 seeds=self._seeds(name, [rows[row][0] for row in batch]),
+                progress=lambda step: self._meter.within(len(batch) * step),
             )
             tokens = len(batch) * cell.plan.settings.window
             place = f"{name}-{batch[0]:05d}-{len(batch)}"

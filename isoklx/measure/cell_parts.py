@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, takewhile
 from pathlib import Path
@@ -17,6 +17,7 @@ import isoklx
 from isoklx.cells.sources import CALIBRATION, GENERATIONS
 from isoklx.errors import MeasureError, UsageError
 from isoklx.measure import chat
+from isoklx.measure.completed import REQUESTED, begun_with, requested
 from isoklx.measure.directions import Direction, direction_of
 from isoklx.measure.identity import difference, recorded_identity, shown_identity
 from isoklx.measure.inputs import Inputs
@@ -54,6 +55,8 @@ class Cell:
         What the self-tests found.
     batch : int
         Rollouts at a time.
+    requested : mapping, optional
+        Options as they were given when the cell was begun; None if it does not record them.
     """
 
     plan: CellPlan
@@ -64,6 +67,7 @@ class Cell:
     direction: Direction
     tests: SelfTests
     batch: int
+    requested: Mapping[str, Any] | None
 
     @property
     def calib(self) -> dict[str, Any]:
@@ -97,11 +101,18 @@ class Cell:
                 "false_ids": list(self.tokenised.answers.false_ids),
                 **self.identity,
                 "sha256": {**self.inputs.sha256, **self.direction.sha256},
+                **({} if self.requested is None else {REQUESTED: self.requested}),
             },
         }
 
 
-def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> Cell:
+def prepared(
+    plan: CellPlan,
+    loaded: LoadedModel,
+    inputs: Inputs,
+    out: Path,
+    begin: Callable[[str], object] = lambda _: None,
+) -> Cell:
     """Put together what a cell is made of, and test that the model can be measured.
 
     Parameters
@@ -115,6 +126,8 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
     out : Path
         The runs root, where the cell, or batches of it, may be already: a batch is as large as it
         was then, and the model is called as it was.
+    begin : callable
+        Is given the name of each phase before it begins.
 
     Returns
     -------
@@ -127,7 +140,7 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
     MeasureError
         When a self-test fails.
     """
-    before = _begun_with(plan, out)
+    before = begun_in(plan, out)
     if _same_model(before, loaded):
         # A model has more than one name, and a hub more than one commit of it.
         loaded = replace(loaded, name=before["model"], commit=before.get("commit"))
@@ -145,36 +158,50 @@ def prepared(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> 
     if before:
         identity = {name: now for name, now in identity.items() if name in before["measured_with"]}
     try:
-        direction = direction_of(plan, loaded, inputs, tokenised)
+        direction = direction_of(plan, loaded, inputs, tokenised, begin)
         if before and "vector_rows" not in before["measured_with"]:  # begun before it was recorded
             direction = replace(direction, steering=replace(direction.steering, vector_rows=None))
+        begin("self-tests")
         tests = self_test(
             loaded.model, direction.steering, tokenised.prompts, direction.start, tokenised.tail
         )
     except torch.OutOfMemoryError as error:
         raise MeasureError(f"{plan.model}: memory runs out before anything is measured") from error
-    log.info("%s: rows of a batch equal single ones to %.1e", plan.run_id, tests.batch)
-    log.info("%s: forks equal every token read anew to %.1e", plan.run_id, tests.fork)
+    log.info(
+        "%s: self-test passed: rows of a batch agree with single rows to %.1e",
+        plan.run_id,
+        tests.batch,
+    )
+    log.info(
+        "%s: self-test passed: forks agree with a recomputation to %.1e", plan.run_id, tests.fork
+    )
     if tests.zero is not None:
-        log.info("%s: KL at a coefficient of 0 is %.1e", plan.run_id, tests.zero)
-    batch = (
+        log.info("%s: self-test passed: KL at coefficient 0 is %.1e", plan.run_id, tests.zero)
+    batch = batch_of(plan, loaded, tokenised, before)
+    asked = before["measured_with"].get(REQUESTED) if before else requested(plan)
+    return Cell(plan, loaded, inputs, tokenised, identity, direction, tests, batch, asked)
+
+
+def batch_of(
+    plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised, before: Mapping[str, Any]
+) -> int:
+    """Rollouts at a time: as asked for, as the cell was begun with, or as many as fit."""
+    return (
         plan.settings.batch
         or (int(before["measured_with"]["batch"]) if before else None)
         or rows_that_fit(loaded.model, tokenised, plan.settings.window)
     )
-    return Cell(plan, loaded, inputs, tokenised, identity, direction, tests, batch)
 
 
-def _begun_with(plan: CellPlan, out: Path) -> dict[str, Any]:
+def begun_in(plan: CellPlan, out: Path) -> dict[str, Any]:
     """``calib.json`` of the cell as it was begun; empty where it was not, or says no batch."""
-    for path in (plan.folder(out) / CALIBRATION, plan.kept_in(out) / MADE_WITH):
-        try:
-            found: dict[str, Any] = json.loads(path.read_text())
-            int(found["measured_with"]["batch"])
-        except (OSError, ValueError, LookupError, TypeError):
-            continue  # whoever reads the file for its content says what is wrong with it
-        return found
-    return {}
+    places = (plan.folder(out) / CALIBRATION, plan.kept_in(out) / MADE_WITH)
+    return next(filter(None, map(begun_with, places)), {})
+
+
+def refuse_other_inputs(plan: CellPlan, inputs: Inputs, out: Path) -> None:
+    """Raise UsageError if a cell was begun with other files of prompts, or other forks."""
+    _refuse_other_inputs(plan, inputs, begun_in(plan, out), out)
 
 
 def _same_model(before: Mapping[str, Any], loaded: LoadedModel) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from isoklx.errors import MeasureError
-from isoklx.measure.growing import large, let_grow
+from isoklx.measure.growing import bytes_of, large, let_grow
 
 Rows = NDArray[np.intp]
 _READS_TOGETHER: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
@@ -130,13 +130,12 @@ class Contexts:
         other.select(rows)
         return other
 
-    def nbytes(self) -> int:
-        """Bytes of what is kept of all that was read, and of the room for what will be."""
-        kept = [value for layer in self._cache.layers for value in vars(layer).values()]
-        kept += [state for value in kept if isinstance(value, dict) for state in value.values()]
-        stored = [value.untyped_storage() for value in kept if isinstance(value, Tensor)]
-        # Keys are views of where they have room, and may share it.
-        return sum({each.data_ptr(): each.nbytes() for each in stored}.values())
+    def nbytes(self, tokens: int, room: int = 0) -> int:
+        """Bytes that the cache takes after so many tokens, found from those that it has read.
+
+        `room` is for how many more tokens a layer that grows keeps space.
+        """
+        return sum(bytes_of(layer, tokens, room) for layer in self._cache.layers)
 
     def _forward(self, ids: Tensor) -> Tensor:
         more: dict[str, Any] = dict(self._last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from isoklx.measure.extraction import extract
 from isoklx.measure.inputs import Inputs
 from isoklx.measure.loading import LoadedModel
 from isoklx.measure.plans import CellPlan
+from isoklx.measure.settings import Settings
 from isoklx.measure.steering import Steering
 from isoklx.measure.tokenised import Tokenised
 from isoklx.measure.vectors import read_steering, steering_bytes
@@ -57,7 +59,11 @@ class Direction:
 
 
 def direction_of(
-    plan: CellPlan, loaded: LoadedModel, inputs: Inputs, tokenised: Tokenised
+    plan: CellPlan,
+    loaded: LoadedModel,
+    inputs: Inputs,
+    tokenised: Tokenised,
+    begin: Callable[[str], object] = lambda _: None,
 ) -> Direction:
     """Find or read the direction of a cell.
 
@@ -71,6 +77,8 @@ def direction_of(
         The pairs.
     tokenised : Tokenised
         Its calibration prompts tell how large its states are.
+    begin : callable
+        Is given the name of each phase before it begins.
 
     Returns
     -------
@@ -86,16 +94,10 @@ def direction_of(
     settings = plan.settings
     sha256 = {}
     if inputs.pairs is None:
-        assert settings.vector is not None
-        blocks = decoder_blocks(loaded.model)
-        steering = read_steering(
-            settings.vector,
-            hidden=loaded.model.config.get_text_config().hidden_size,
-            depth=len(blocks),
-            layers=None if settings.layer is None else layer_numbers(loaded.model, settings.layer),
-        )
+        steering = steering_in_file(loaded, settings)
     else:
         sha256["pairs"] = inputs.pairs.sha256
+        begin(f"finding the direction in {len(inputs.pairs.rows)} pairs")
         layers = layer_numbers(loaded.model, settings.layer or (LAYER,))
         try:
             steering = extract(
@@ -109,6 +111,7 @@ def direction_of(
         except UsageError as error:
             raise UsageError(f"{inputs.pairs.path}: {error}") from error
     sha256["vector"] = vectors_sha256(steering.vectors)
+    begin("estimating the first coefficient")
     start = calibration_start(
         loaded,
         steering,
@@ -118,3 +121,14 @@ def direction_of(
         statistic=settings.statistic,
     )
     return Direction(steering, start, sha256, loaded.name)
+
+
+def steering_in_file(loaded: LoadedModel, settings: Settings) -> Steering:
+    """Read the vectors of a run's file, for a model."""
+    assert settings.vector is not None
+    return read_steering(
+        settings.vector,
+        hidden=loaded.model.config.get_text_config().hidden_size,
+        depth=len(decoder_blocks(loaded.model)),
+        layers=None if settings.layer is None else layer_numbers(loaded.model, settings.layer),
+    )

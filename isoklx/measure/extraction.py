@@ -116,6 +116,17 @@ def activations(
         raise UsageError(f"token {token!r} is none of {', '.join(TOKENS)}")
     if not pairs:
         raise UsageError("there are no pairs to find a direction from")
+    states = last_states(model, answers(model, tokenizer, pairs, token), layers, batch=batch)
+    return Activations(
+        positive={layer: rows[0::2] for layer, rows in states.items()},
+        negative={layer: rows[1::2] for layer, rows in states.items()},
+    )
+
+
+def answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], token: str
+) -> list[list[int]]:
+    """Token ids of both answers of each pair; raise UsageError for one beyond the context."""
     sequences = pair_ids(tokenizer, pairs, token)
     context = context_length(model)
     longest = max(range(len(sequences)), key=lambda row: len(sequences[row]))
@@ -124,11 +135,7 @@ def activations(
             f"pair {longest // 2 + 1}: an answer with its prompt is of {len(sequences[longest])}"
             f" tokens, and the model's context is {context}"
         )
-    states = last_states(model, sequences, layers, batch=batch)
-    return Activations(
-        positive={layer: rows[0::2] for layer, rows in states.items()},
-        negative={layer: rows[1::2] for layer, rows in states.items()},
-    )
+    return sequences
 
 
 def pair_ids(

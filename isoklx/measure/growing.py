@@ -61,6 +61,24 @@ def let_grow(cache: Cache) -> None:
     ]
 
 
+def bytes_of(layer: Any, tokens: int, room: int) -> int:
+    """Bytes of a cache's layer after so many tokens; states that do not grow stay as they are."""
+    kept = [*vars(layer).values()]
+    kept += [state for value in kept if isinstance(value, dict) for state in value.values()]
+    stored = [value.untyped_storage() for value in kept if isinstance(value, Tensor)]
+    # Keys are views of where they have room, and may share it.
+    found = {each.data_ptr(): each.nbytes() for each in stored}
+    keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+    if keys is None or values is None or not keys.numel():
+        return sum(found.values())
+    for each in (keys, values, *(getattr(layer, "room", None) or ())):
+        found.pop(each.untyped_storage().data_ptr(), None)
+    window = getattr(layer, "sliding_window", None)
+    length = tokens + room if isinstance(layer, GrowingLayer) else min(tokens, window or tokens)
+    each = int(keys.nbytes + values.nbytes) // int(keys.shape[-2])
+    return sum(found.values()) + each * length
+
+
 def large(cache: Cache) -> list[object]:
     """What a layer that grows keeps, and writes nothing into once rows are selected."""
     growing = [layer for layer in cache.layers if isinstance(layer, GrowingLayer)]

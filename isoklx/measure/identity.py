@@ -13,14 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import (
-    CONFIG_NAME,
-    SAFE_WEIGHTS_INDEX_NAME,
-    SAFE_WEIGHTS_NAME,
-    WEIGHTS_INDEX_NAME,
-    WEIGHTS_NAME,
-)
-from transformers.utils.hub import cached_file
+from isoklx.cells.rollout_checks import digest
 
 WHOLE = 10**9
 """Bytes of weights up to which all of them are hashed, which takes seconds."""
@@ -31,8 +24,16 @@ STRIDE, BLOCK = 2**20, 2**12
 DIGITS = 16
 """Hexadecimal digits of a hash that are kept."""
 
-WEIGHTS = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_NAME, WEIGHTS_INDEX_NAME)
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 """Files in the order in which transformers looks for weights."""
+
+CONFIG = "config.json"
+"""What every model has but those in GGUF files."""
 
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 """Files of what is added to the weights, where there is any."""
@@ -59,7 +60,9 @@ def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[st
         "weights" and "config", as far as their files are there.
     """
     if gguf is not None:
-        return {"weights": weights_identity([Path(source) / gguf])}
+        return {"weights": files_identity([Path(source) / gguf])}
+
+    from transformers.utils.hub import cached_file  # late: a complete cell needs no model
 
     def file(name: str) -> Path | None:
         found = cached_file(
@@ -72,7 +75,7 @@ def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[st
         return None if found is None else Path(found)
 
     identity = {}
-    config = file(CONFIG_NAME)
+    config = file(CONFIG)
     content = {} if config is None else json.loads(config.read_text(encoding="utf-8"))
     named = content.get("transformers_weights")
     first = next(filter(None, map(file, WEIGHTS if named is None else (named,))), None)
@@ -81,13 +84,13 @@ def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[st
         if first.name.endswith(".index.json"):
             shards = json.loads(first.read_text(encoding="utf-8"))["weight_map"].values()
             files[:1] = map(file, sorted(set(shards)))
-        identity["weights"] = weights_identity([each for each in files if each is not None])
+        identity["weights"] = files_identity([each for each in files if each is not None])
     if config is not None:
         identity["config"] = digest({k: v for k, v in content.items() if k not in INERT})
     return identity
 
 
-def weights_identity(files: Sequence[Path]) -> str:
+def files_identity(files: Sequence[Path]) -> str:
     """Hash the content of weight files, one after the other.
 
     Parameters
@@ -115,18 +118,6 @@ def weights_identity(files: Sequence[Path]) -> str:
                 opened.seek(place)
                 found.update(opened.read(BLOCK))
     return f"{'sha256' if whole else 'sampled'}:{found.hexdigest()[:DIGITS]}"
-
-
-def digest(content: object) -> str:
-    """Hash a text, or whatever else JSON can hold, such as lists of token ids.
-
-    Examples
-    --------
-    >>> digest([[1, 2], [3]])
-    'sha256:...'
-    """
-    text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
-    return f"sha256:{sha256(text.encode()).hexdigest()[:DIGITS]}"
 
 
 def files_now(name: str) -> tuple[tuple[str, int, int], ...]:

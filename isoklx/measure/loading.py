@@ -27,10 +27,7 @@ from transformers.utils import logging
 
 from isoklx.errors import MeasureError, UsageError
 from isoklx.measure.blocks import refuse_other_outputs
-from isoklx.measure.identity import model_identity
-
-CONFIG = "config.json"
-"""What every model has but those in GGUF files."""
+from isoklx.measure.identity import CONFIG, model_identity
 
 PATIENCE = 10
 """Seconds in which a hub answers."""

@@ -1,42 +1,63 @@
-"""How far a run has come and how long it still takes: a line on a terminal, nothing in a pipe."""
+"""Progress of a run: a line that is redrawn on a terminal, and one line a phase elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import time
 
 from isoklx.terminal import on_terminal, printable
 
+log = logging.getLogger("isoklx.measure")
+
+OFTEN = 0.2
+"""Seconds between two drawings within a batch, at least."""
+
 
 class Meter:
-    """Counts tokens of rollouts against those that are expected.
+    """Counts tokens of rollouts against those that are expected, and names the phase of the run.
 
     Parameters
     ----------
     total : int
-        Tokens that the whole run is expected to decode; where none are, nothing is shown.
+        Tokens that the whole run is expected to decode; where it is 0, nothing is drawn.
     """
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._done = self._decoded = 0
-        self._started = time.monotonic()
+        self._done = self._decoded = self._within = 0
+        self._seconds = 0.0
+        self._since = self._drawn = time.monotonic()
         self._what = ""
 
-    def working_on(self, what: str) -> None:
-        """Say what comes next."""
+    def begin(self, what: str) -> None:
+        """Begin a phase: name it on the terminal, or in a line of the log where there is none."""
         self._what = what
+        self._since = time.monotonic()
+        self._within = 0
+        if not sys.stderr.isatty():
+            log.info("%s", what)
         self._draw()
 
+    def within(self, tokens: int) -> None:
+        """Show that so many tokens of the batch in hand are decoded."""
+        self._within = tokens
+        if time.monotonic() - self._drawn > OFTEN:
+            self._draw()
+
     def decoded(self, tokens: int) -> None:
-        """Count tokens that took time."""
+        """Count tokens of a batch, which took the time since the last batch or the phase began."""
+        now = time.monotonic()
+        self._seconds += now - self._since
+        self._since = now
         self._decoded += tokens
         self.passed(tokens)
 
     def passed(self, tokens: int) -> None:
-        """Count tokens that were there already, and took none."""
+        """Count tokens that were there already, and took no time."""
         self._done += tokens
+        self._within = 0
         self._draw()
 
     def expect(self, tokens: int) -> None:
@@ -50,17 +71,27 @@ class Meter:
             sys.stderr.flush()
 
     @property
+    def stopped(self) -> str:
+        """What a signal stops now, and how much of the run is kept."""
+        share = min(self._done / self._total, 1) if self._total else 0
+        what = f"{printable(self._what)}; " if self._what else ""
+        return f"{what}{share:.0%} of the run is done, and the same command continues it"
+
+    @property
     def seconds_left(self) -> float | None:
         """At the speed so far; None before there is one."""
-        if not self._decoded:
+        seconds, decoded = self._seconds, self._decoded
+        if self._within:
+            seconds, decoded = seconds + time.monotonic() - self._since, decoded + self._within
+        if not decoded or not seconds:
             return None
-        speed = self._decoded / (time.monotonic() - self._started)
-        return max(self._total - self._done, 0) / speed
+        return max(self._total - self._done - self._within, 0) * seconds / decoded
 
     def _draw(self) -> None:
         if not self._total or not on_terminal(sys.stderr):
             return
-        share = min(self._done / self._total, 1)
+        self._drawn = time.monotonic()
+        share = min((self._done + self._within) / self._total, 1)
         left = self.seconds_left
         rest = "" if left is None else f", {duration(left)} left"
         line = f"{share:4.0%} {printable(self._what)}{rest}"

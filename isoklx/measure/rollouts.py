@@ -7,7 +7,7 @@ lies the tail is read by a copy of the steered rows, as they are at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,7 @@ def roll_out(
     twins: bool = True,
     temperature: float = 0.0,
     seeds: Sequence[int] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Rollouts:
     """Roll out one batch: a row per prompt and coefficient.
 
@@ -94,6 +95,8 @@ def roll_out(
     seeds : list of int, optional
         Of each row where tokens are drawn. What a row draws depends on its seed alone, not on
         the batch it is in.
+    progress : callable
+        Is given the number of tokens that every row has been decoded to, after each.
 
     Returns
     -------
@@ -128,6 +131,7 @@ def roll_out(
             # What has ended is read once more where it is asked, and then dropped.
             goes_on = ~np.isin(tokens, eos) & (step + 1 < window)
             batch.read(tokens, goes_on, goes_on | (step + 1 in forks))
+            progress(step + 1)
     return record.rollouts()
 
 

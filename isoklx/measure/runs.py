@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from isoklx.cells.claim import claimed
-from isoklx.cells.termination import owing
+from isoklx.cells.termination import explaining_stops, owing
 from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
 from isoklx.measure.choices import Dtype, Forks, Method, Statistic, Token
+from isoklx.measure.identity import files_now
 from isoklx.measure.inputs import Inputs, expected_tokens, read_inputs
 from isoklx.measure.meter import Meter
 from isoklx.measure.plans import KEPT, CellPlan, cell_plans
@@ -29,11 +31,15 @@ log = logging.getLogger("isoklx.measure")
 _ONE = threading.Lock()
 """Held while a cell is made: two of them at once in a process would steer the same model."""
 
-_LAST: dict[tuple[object, ...], LoadedModel] = {}
+_LAST: dict[tuple[Hashable, ...], LoadedModel] = {}
 """The model that was loaded last, by what was asked for and the state of its files."""
 
 Made = tuple[CellPlan, IsoklxError | None]
 """A cell, and why it is not complete."""
+
+
+class MadeElsewhereError(BuildError):
+    """Raised for a cell that another run is making."""
 
 
 def run(
@@ -63,7 +69,7 @@ def run(
     scheduler: str | None = None,
     dry: bool = False,
 ) -> list[Path] | list[Estimate]:
-    """Calibrate models, sweep doses around what was found, and write one cell for each.
+    """Calibrate models, sweep doses around each c_star, and write one cell for each.
 
     A cell is one model, method, seed, window and side of the direction. Its coefficient ``c_star``
     brings the statistic of KL(steered || base) over all tokens of the calibration prompts to the
@@ -211,35 +217,57 @@ def make_planned(
     IsoklxError or None
         None where the cell is complete.
     """
-    from isoklx.measure.cell_making import make_cell
-    from isoklx.measure.cell_parts import prepared
-    from isoklx.measure.loading import quiet
+    from isoklx.measure.completed import is_complete
 
-    folder, settings = plan.folder(out), plan.settings
+    meter = meter or Meter(0)
+    folder = plan.folder(out)
     try:
-        with _ONE, quiet(), claimed(folder) as mine:
+        with claimed(folder) as mine:
             if not mine:
-                return BuildError(f"{folder}: another run is making this cell")
-            loaded = _loaded(plan.model, settings.device, settings.dtype)
-            cell = prepared(plan, loaded, inputs, out)
-            make_cell(cell, folder, plan.kept_in(out), meter or Meter(0))
+                return MadeElsewhereError(f"{folder}: another run is making this cell")
+            if is_complete(plan, inputs, out):  # since another run has made it
+                return None
+            with _ONE:
+                _make(plan, inputs, out, meter)
     except IsoklxError as error:
         return error
     return None
 
 
-def _loaded(name: str, device: str, dtype: str) -> LoadedModel:
+def _make(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter) -> None:
+    """Make a cell that this run has claimed."""
+
+    def begin(what: str) -> None:
+        meter.begin(f"{plan.run_id}: {what}")
+
+    if _asked(plan) not in _LAST:
+        begin(f"loading {plan.model}")  # before torch is imported, which takes seconds
+    from isoklx.measure.cell_making import make_cell
+    from isoklx.measure.cell_parts import prepared, refuse_other_inputs
+    from isoklx.measure.loading import quiet
+
+    refuse_other_inputs(plan, inputs, out)
+    with quiet():
+        cell = prepared(plan, _loaded(plan), inputs, out, begin)
+        make_cell(cell, plan.folder(out), plan.kept_in(out), meter)
+
+
+def _loaded(plan: CellPlan) -> LoadedModel:
     """The model that was loaded last, or another one in its place."""
-    from isoklx.measure.identity import files_now
     from isoklx.measure.loading import load_model
     from isoklx.measure.tokenised import say_conventions
 
-    asked = (name, device, dtype, files_now(name))
+    asked, settings = _asked(plan), plan.settings
     if asked not in _LAST:
         _LAST.clear()  # first, as there may not be memory for two
-        _LAST[asked] = load_model(name, device=device, dtype=dtype)
+        _LAST[asked] = load_model(plan.model, device=settings.device, dtype=settings.dtype)
         say_conventions(_LAST[asked])
     return _LAST[asked]
+
+
+def _asked(plan: CellPlan) -> tuple[Hashable, ...]:
+    """Return what tells a model apart: name, device, precision and the state of its files."""
+    return plan.model, plan.settings.device, plan.settings.dtype, files_now(plan.model)
 
 
 def _made(
@@ -247,20 +275,68 @@ def _made(
 ) -> list[Path]:
     """Make all cells that can be made, and then raise for those that could not."""
     make = _here if scheduler is None else partial(_at_workers, scheduler)
-    errors = {}
+    errors: dict[CellPlan, IsoklxError] = {}
     with _runs_root(out):
-        for plan, error in make(plans, inputs, out):
+        left = []
+        for plan, error in _incomplete(plans, inputs, out):
             if error is None:
-                log.info("%s: complete", plan.run_id)
-                continue
-            if len(plans) == 1:
-                raise error
-            log.warning("%s", error)
-            errors[plan] = error
+                left.append(plan)
+            else:
+                errors[plan] = _said(error, len(plans))
+        try:
+            for again in (False, True):  # a cell of another run may be complete, or given up, later
+                elsewhere = []
+                for plan, error in make(left, inputs, out) if left else ():
+                    if error is None:
+                        log.info("%s: complete", plan.run_id)
+                    elif isinstance(error, MadeElsewhereError) and len(plans) > 1 and not again:
+                        log.info("%s: another run is making it; trying the others", plan.run_id)
+                        elsewhere.append(plan)
+                    else:
+                        errors[plan] = _said(error, len(plans))
+                left = elsewhere
+        finally:
+            _LAST.clear()
     if errors:
-        names = ", ".join(plan.run_id for plan in errors)
-        raise MeasureError(f"{len(errors)} of {len(plans)} cells are not complete: {names}")
+        _raise(errors, len(plans))
     return [plan.folder(out) for plan in plans]
+
+
+def _incomplete(
+    plans: Sequence[CellPlan], inputs: Inputs, out: Path
+) -> Iterator[tuple[CellPlan, IsoklxError | None]]:
+    """Cells that are not complete, without loading a model; and why one cannot become so."""
+    from isoklx.measure.completed import is_complete
+
+    for plan in plans:
+        try:
+            if not is_complete(plan, inputs, out):
+                yield plan, None
+                continue
+        except IsoklxError as error:
+            yield plan, error
+            continue
+        rmtree(plan.kept_in(out), ignore_errors=True)  # by a run that was killed at its end
+        log.info("%s: complete", plan.run_id)
+
+
+def _said(error: IsoklxError, cells: int) -> IsoklxError:
+    """Log the error of one of several cells at once; that of a single one is raised."""
+    if cells > 1:
+        log.warning("%s", error)
+    return error
+
+
+def _raise(errors: Mapping[CellPlan, IsoklxError], cells: int) -> NoReturn:
+    """Raise the error of a single cell, or one that names the cells."""
+    if cells == 1:
+        raise next(iter(errors.values()))
+    names = ", ".join(
+        f"{plan.run_id}{' (another run is making it)' * isinstance(error, MadeElsewhereError)}"
+        for plan, error in errors.items()
+    )
+    are = "is" if len(errors) == 1 else "are"
+    raise MeasureError(f"{len(errors)} of {cells} cells {are} not complete: {names}")
 
 
 @contextmanager
@@ -288,13 +364,12 @@ def _runs_root(out: Path) -> Iterator[None]:
 
 def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Made]:
     meter = Meter(sum(expected_tokens(inputs, plan.settings) for plan in plans))
-    with owing(meter.clear):
+    with owing(meter.clear), explaining_stops(lambda: meter.stopped):
         try:
             for plan in plans:
                 yield plan, make_planned(plan, inputs, out, meter)
         finally:
             meter.clear()
-            _LAST.clear()
 
 
 def _at_workers(

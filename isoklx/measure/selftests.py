@@ -102,11 +102,12 @@ def self_test(
     cut = long[-len(short) :]
     alone = rolled([short], [coefficient])
     fork = _against_reading_anew(model, steering, short, coefficient, tail, alone, halves)
-    _refuse(fork, tolerance, "the loop differs from every token read anew")
+    _refuse(fork, tolerance, "rollouts with a cache differ from a recomputation without one")
     moved = float(_kl(alone).max())
     if moved <= NOTHING:
         raise MeasureError(
-            f"self-test: steering changes nothing: at {coefficient:g} the largest KL is {moved:.2g}"
+            f"self-test failed: steering changes nothing: the largest KL at coefficient "
+            f"{coefficient:g} is {moved:.2g}"
         )
     together = rolled([short, cut, short], [coefficient, -coefficient, 0.0])
     batch = _difference(alone, together)
@@ -181,4 +182,7 @@ def _kl(rollouts: Rollouts) -> NDArray[np.float32]:
 def _refuse(found: float, tolerance: float, what: str) -> None:
     # Written so that a difference of NaN is refused too.
     if not found <= tolerance:
-        raise MeasureError(f"self-test: {what}: by {found:.2g}, where {tolerance:.0e} is rounding")
+        raise MeasureError(
+            f"self-test failed: {what}: the largest difference is {found:.2g}, and rounding "
+            f"explains {tolerance:.0e} at most"
+        )

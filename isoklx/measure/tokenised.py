@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from isoklx.cells.rollout_checks import digest
 from isoklx.errors import MeasureError
 from isoklx.measure import chat
 from isoklx.measure.answers import AnswerIds
 from isoklx.measure.extraction import pair_ids
-from isoklx.measure.identity import digest
 from isoklx.measure.inputs import Inputs
 from isoklx.measure.loading import LoadedModel
 from isoklx.measure.prompts import InputFile, Question

@@ -7,8 +7,33 @@ from dataclasses import dataclass
 
 from isoklx.measure.batches import batches_of
 from isoklx.measure.cell_making import doses_at_once, tried_at_once
-from isoklx.measure.cell_parts import Cell
 from isoklx.measure.inputs import TRIES
+from isoklx.measure.tokenised import Tokenised
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What decides the batches of a cell.
+
+    Parameters
+    ----------
+    alphas : sequence of float
+        All doses that are asked for.
+    tokenised : Tokenised
+        What the model is given.
+    device : str
+        Kind of device that it runs on.
+    batch : int
+        Rollouts at a time.
+    padded : bool
+        Whether prompts of different length may be in one batch.
+    """
+
+    alphas: Sequence[float]
+    tokenised: Tokenised
+    device: str
+    batch: int
+    padded: bool
 
 
 @dataclass(frozen=True)
@@ -31,13 +56,13 @@ class Stage:
     asks: bool
 
 
-def stages_ahead(cell: Cell, doses: Sequence[float], tries: int = TRIES) -> list[Stage]:
+def stages_ahead(cell: Outline, doses: Sequence[float], tries: int = TRIES) -> list[Stage]:
     """The stages of a cell, in their order.
 
     Parameters
     ----------
-    cell : Cell
-        What it is made of.
+    cell : Outline
+        What decides its batches.
     doses : sequence of float
         Those that are missing.
     tries : int
@@ -48,10 +73,10 @@ def stages_ahead(cell: Cell, doses: Sequence[float], tries: int = TRIES) -> list
     list of Stage
         Without those that have no rollout.
     """
-    given, alphas = cell.tokenised, cell.plan.settings.alphas
+    given, alphas = cell.tokenised, cell.alphas
     groups = doses_at_once(alphas, len(given.prompts), cell.batch)
     left = [sum(alpha in doses for alpha in group) for group in groups]
-    tried = [min(tried_at_once(cell), tries)]
+    tried = [min(tried_at_once(cell.device, cell.batch, len(given.calib_prompts)), tries)]
     calibration = _stage(cell, given.calib_prompts, tried, tries, twins=True, asks=False)
     held_out = _stage(cell, given.prompts, left, len(doses), twins=True, asks=True)
     asked = _stage(cell, given.questions, left, len(doses), twins=False, asks=True)
@@ -59,7 +84,7 @@ def stages_ahead(cell: Cell, doses: Sequence[float], tries: int = TRIES) -> list
 
 
 def _stage(
-    cell: Cell,
+    cell: Outline,
     prompts: Sequence[Sequence[int]],
     side_by_side: Sequence[int],
     coefficients: int,
@@ -71,9 +96,7 @@ def _stage(
     batches = [
         [prompts[row % len(prompts)] for row in batch]
         for several in set(side_by_side)
-        for batch in batches_of(
-            [*map(len, prompts)] * several, cell.batch, padded=cell.tests.padded
-        )
+        for batch in batches_of([*map(len, prompts)] * several, cell.batch, padded=cell.padded)
     ]
     largest = max(batches, key=_tokens, default=[])
     return Stage(len(prompts) * coefficients, largest, twins, asks)

@@ -381,4 +381,5 @@ def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ax.set_xlabel(f"held-out p95 / target, {titles.dose(1)}")
     unclear = (in_range == "unclear").sum()
     inside = f"{(in_range == 'yes').sum()} of {len(ran)}"
-    return f"{inside} in range" if not unclear else f"{inside} in, {unclear} unclear"
+    # The number stays with its word where the title is broken into lines.
+    return f"{inside} in range" + f", {unclear}\N{NO-BREAK SPACE}unclear" * bool(unclear)

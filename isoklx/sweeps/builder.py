@@ -105,8 +105,8 @@ def build(
     jobs : int, optional
         Processes that parse; by default one per core.
     force : bool
-        Let what is at `out` not matter: parse every cell, whatever it holds, and replace it,
-        whoever wrote it. Otherwise only what a build or a conversion wrote is replaced.
+        Ignore the contents of `out`: parse every cell again, and replace `out` whatever program
+        wrote it. Otherwise only the output of a build or a conversion is replaced.
     scheduler : str, optional
         Address of a dask.distributed scheduler, as ``tcp://HOST:PORT``, whose workers parse the
         cells and write a Zarr store (a netCDF file is written here). Roots and `out` are on

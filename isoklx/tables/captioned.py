@@ -288,8 +288,8 @@ def calibration(ds: xr.Dataset) -> Table:
     caption = (
         f"Calibration of each cell. {_count_of_cells(len(frame), n_distinct)} KL is in nats. "
         f"Converged: the last p95 of the bisection is within {TOLERANCE} of the target. "
-        "Pinned: it is not, and c_star is at an end of what was tried. In range: the held-out p95 "
-        f"at alpha 1 is {lowest} to {highest} times the target with all of its 95% interval "
+        "Pinned: not converged, and c_star is at an end of the range tried. In range: the held-out "
+        f"p95 at alpha 1 is {lowest} to {highest} times the target with all of its 95% interval "
         "(Woodruff's, over prompts); no: with none of it. Mismatches are relative: of recorded and "
         "recomputed p95 of KL, and of coeff and alpha * c_star; 0 or rounding if all is well. "
         "c_star tried: a step of the bisection tried it. Calib newer: calib.json is younger than "

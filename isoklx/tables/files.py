@@ -1,4 +1,4 @@
-"""A table's files, for a spreadsheet and for a document."""
+"""A table's files: for a spreadsheet, a document and a paper."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from isoklx.cells.atomic import replacing
 from isoklx.cells.paths import as_path
 from isoklx.errors import BuildError
 from isoklx.tables.formats import Table, as_csv, as_markdown
+from isoklx.tables.latex import as_latex
 
-WRITERS = {"csv": as_csv, "md": as_markdown}
+WRITERS = {"csv": as_csv, "md": as_markdown, "tex": as_latex}
 
 
 def write_table(
     table: Table,
     folder: str | Path,
     name: str,
-    formats: Sequence[str] = ("csv", "md"),
+    formats: Sequence[str] = ("csv", "md", "tex"),
 ) -> list[Path]:
-    """Write a table as comma-separated values and as Markdown.
+    """Write a table as comma-separated values, as Markdown and as LaTeX.
 
     Each file is replaced as a whole or left as it was.
 
@@ -31,13 +32,13 @@ def write_table(
         Where to; it is made if there is none.
     name : str
         Name of the files without their suffix.
-    formats : sequence of {"csv", "md"}
+    formats : sequence of {"csv", "md", "tex"}
         Suffixes of those to write.
 
     Returns
     -------
     list of Path
-        ``name.csv`` and ``name.md`` in `folder`, in UTF-8, in the order of `formats`.
+        ``name.csv``, ``name.md`` and ``name.tex`` in `folder`, in UTF-8, in the order of `formats`.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def write_table(
     >>> table = Table(pd.DataFrame({"method": ["pca"], "n": [3]}), ("method",), "n = 3.")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     [path.name for path in write_table(table, Path(folder) / "tables", "table")]
-    ['table.csv', 'table.md']
+    ['table.csv', 'table.md', 'table.tex']
     """
     folder = as_path(folder)
     if not formats:

@@ -6,8 +6,10 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import pandas as pd
@@ -130,7 +132,7 @@ def as_markdown(table: Table) -> str:
     Returns
     -------
     str
-        Numbers to four significant digits, nothing where there is none. What Markdown would take
+        Numbers as `readable` rounds them, nothing where there is none. What Markdown would take
         for markup in a text is escaped.
 
     Examples
@@ -144,11 +146,11 @@ def as_markdown(table: Table) -> str:
     | mean_diff |    1.235 |
     | a\|b      |          |
     """
-    shown = _shown(table, text=_without_markup, missing="")
+    values = shown(table, text=_without_markup, missing="")
     numeric = [is_numeric_dtype(table.frame[name]) for name in table.frame]
     align = ["right" if each else "left" for each in numeric]
     # tabulate would take apart text that looks like a number.
-    markdown = shown.to_markdown(index=False, disable_numparse=True, colalign=align)
+    markdown = values.to_markdown(index=False, disable_numparse=True, colalign=align)
     return f"{table.caption}\n\n{markdown}\n"
 
 
@@ -166,7 +168,7 @@ def as_text(table: Table, width: int) -> str:
     Returns
     -------
     str
-        The caption, then all columns of all rows; numbers to four significant digits, a hyphen
+        The caption, then all columns of all rows; numbers as `readable` rounds them, a hyphen
         where there is none.
 
     Examples
@@ -179,8 +181,8 @@ def as_text(table: Table, width: int) -> str:
     ------  ------  -----
     pca      1.235      -
     """
-    shown = _shown(table, text=printable, missing="-")
-    columns = [_column(shown[name], right=is_numeric_dtype(table.frame[name])) for name in shown]
+    values = shown(table, text=printable, missing="-")
+    columns = [_column(values[name], right=is_numeric_dtype(table.frame[name])) for name in values]
     blocks = _fitted(columns[: len(table.keys)], columns[len(table.keys) :], width)
     return "\n\n".join([caption_text(table, width), *map(_laid_out, blocks)])
 
@@ -208,15 +210,19 @@ def readable(table: Table) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Text: numbers to four significant digits, keys and whole numbers exact, nothing where there
-        is none; other people's text without control characters.
+        Text: a number with a 95% interval beside it, and both bounds, to two significant digits of
+        half the interval's width; others to four significant digits; keys and whole numbers exact;
+        nothing where there is none; other people's text without control characters.
 
     Examples
     --------
     >>> readable(Table(pd.DataFrame({"c_mean": [1.23456, None]}), (), ""))["c_mean"].tolist()
     ['1.235', '']
+    >>> effect = {"effect": [-0.14812], "effect_lower": [-0.18731], "effect_upper": [-0.10903]}
+    >>> readable(Table(pd.DataFrame(effect), (), "")).iloc[0].tolist()
+    ['-0.148', '-0.187', '-0.109']
     """
-    return _shown(table, text=printable, missing="")
+    return shown(table, text=printable, missing="")
 
 
 def _rows(table: Table) -> list[dict[str, Any]]:
@@ -226,16 +232,47 @@ def _rows(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:
-    """Every value as a person reads it."""
-    shown = pd.DataFrame(index=table.frame.index)
+def shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:
+    """Every value as text; `text` escapes other people's, `missing` stands where there is none."""
+    found = pd.DataFrame(index=table.frame.index)
+    decimals = _decimals(table.frame)
     for name, column in table.frame.items():
-        number = _exact if name in table.keys or _all_whole(column) else _rounded
-        shown[name] = [
+        exact = name in table.keys or (_all_whole(column) and name not in decimals)
+        numbers: Iterable[Callable[[float], str]] = repeat(_exact if exact else _rounded)
+        if not exact and name in decimals:
+            numbers = [_rounded if d is None else partial(_fixed, d) for d in decimals[str(name)]]
+        found[name] = [
             _readable(value, text, number) if _there(value) else missing
-            for value in column.astype(object)
+            for value, number in zip(column.astype(object), numbers, strict=False)
         ]
-    return shown
+    return found
+
+
+def _decimals(frame: pd.DataFrame) -> dict[str, list[int | None]]:
+    """Decimals of each row of an estimate and its bounds, of which it is the column before."""
+    found: dict[str, list[int | None]] = {}
+    names = [str(name) for name in frame]
+    for place, lower in enumerate(names):
+        upper = f"{lower.removesuffix('lower')}upper"
+        if place and lower.endswith("_lower") and upper in names:
+            widths = (frame[upper] - frame[lower]).astype(float).abs()
+            three = (names[place - 1], lower, upper)
+            if not all(_all_whole(frame[name]) for name in three):
+                decimals = [_decimals_of(width) for width in widths]
+                found |= dict.fromkeys(three, decimals)
+    return found
+
+
+def _decimals_of(width: float) -> int | None:
+    """Decimals that show half a width to two significant digits; None where it has no size."""
+    if not math.isfinite(width) or width == 0:
+        return None
+    return max(1 - math.floor(math.log10(width / 2)), 0)
+
+
+def _fixed(decimals: int, number: float) -> str:
+    text = f"{number:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _readable(value: object, text: Callable[[object], str], number: Callable[[float], str]) -> str:

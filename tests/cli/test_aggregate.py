@@ -12,7 +12,7 @@ from tests.handmade import kl, make_cell
 TABLES = [
     f"{name}.{suffix}"
     for name in ("table", "calibration", "survival", "contrast", "dose", "dose_response")
-    for suffix in ("csv", "md")
+    for suffix in ("csv", "md", "tex")
 ]
 FIGURES = [
     f"{name}.png" for name in ("figure1_band", "survival", "dose_response", "alive", "calibration")

@@ -65,7 +65,7 @@ def test_each_table_is_written_and_named(
     sample: Path, again: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = output(capsys, sample, again, "--out", tmp_path / "tables")
-    names = [f"{name}.{ending}" for name in NAMES for ending in ("csv", "md")]
+    names = [f"{name}.{ending}" for name in NAMES for ending in ("csv", "md", "tex")]
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == names
     assert all(f"wrote {tmp_path / 'tables' / name}\n" in text for name in names)
     assert "Differences are B minus A." in (tmp_path / "tables" / "compare_doses.md").read_text()

@@ -85,7 +85,7 @@ def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, caps
         assert capsys.readouterr().out == f"wrote {tmp_path}/mine.png\n"
     assert main(["survival", str(sample), *words, "--width=3.3", "--name=s"]) == 0
     assert plt.imread(tmp_path / "s.png").shape[1] == 330
-    assert names(tmp_path) == ["mine.png", "s.png", "survival.csv", "survival.md"]
+    assert names(tmp_path) == ["mine.png", "s.png", "survival.csv", "survival.md", "survival.tex"]
 
 
 def test_what_a_figure_shows_is_refused_where_there_is_none(sample, tmp_path, capsys):

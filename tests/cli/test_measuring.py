@@ -33,8 +33,21 @@ def test_a_cell_is_made_checked_and_read(
     cell = options["out"] / CELL
     said = capsys.readouterr()
     assert said.out == f"{cell}\n"
-    assert len(said.err.splitlines()) == 5
-    assert all(line.startswith(f"{CELL}: ") for line in said.err.splitlines())
+    # Standard error is no terminal: each phase is a line, and nothing is drawn over.
+    starts = [
+        *(f"loading {TINY}", "finding the direction in 8 pairs", "estimating the first coeff"),
+        *(
+            "self-tests",
+            "self-test passed: rows",
+            "self-test passed: forks",
+            "self-test passed: KL at coefficient 0 is",
+        ),
+        *("calibration, try 1: coefficient ", "calibrated: c_star is "),
+        *("alpha 0", "alpha 1", "complete"),
+    ]
+    assert "\r" not in said.err
+    for line, start in zip(said.err.splitlines(), starts, strict=True):
+        assert line.startswith(f"{CELL}: {start}")
     assert main(["recheck", str(cell)]) == 0
     header, *rows, last = capsys.readouterr().out.splitlines()
     assert header.split() == ["kind", "alpha", "prompt", "tokens", "kl", "pmass", "p_true"]
@@ -77,8 +90,9 @@ def test_wrong_use_is_one_line_and_leaves_nothing(
     options.pop(flags[0].removeprefix("--"), None)
     assert main(["run", str(TINY), *words(options), *flags]) == 2
     said = capsys.readouterr()
-    (line,) = said.err.splitlines()
+    *phases, line = said.err.splitlines()
     assert line.startswith(f"isoklx run: {message}")
+    assert all(phase.startswith(f"{CELL}: ") for phase in phases)
     assert said.out == ""
     assert not options["out"].exists()
 

@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
 
-from isoklx.measure import cell_making, cell_parts, estimates, run
+from isoklx.measure import cell_making, cell_parts, directions, run, trials
 from isoklx.measure.batches import memory_of
 from isoklx.measure.estimates import Estimate
 from isoklx.measure.inputs import TRIES
-from isoklx.measure.work_ahead import Stage
+from tests.measure.prepared_cells import parts
 from tests.measure.small_runs import ROWS, contents, small
 from tests.models.tiny_model import TINY, tiny_model
 
@@ -51,7 +51,9 @@ def test_each_cell_is_told_of_and_nothing_is_written(tmp_path: Path) -> None:
     line = str(first)
     assert line.startswith(f"tiny_mean_diff_s0_w8: at most {first.tokens} tokens; 3 rollouts at a")
     assert "; 3 MB for the model, " in line
-    assert str(replace(first, working=2_340_000_000)).split("; ")[2].endswith(", 2.3 GB beside it")
+    assert (
+        str(replace(first, working=2_340_000_000)).split("; ")[2].endswith(", 2.3 GB for a batch")
+    )
 
 
 def test_what_is_there_already_is_not_counted(
@@ -122,56 +124,73 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("padded", [True, False])
-def test_what_is_told_of_is_what_the_run_then_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, padded: bool
-) -> None:
+def test_what_is_told_of_is_what_the_run_then_takes(tmp_path: Path, case: str) -> None:
     options = small(tmp_path, **CASES[case])
     if "noquestions" in options:
         del options["questions"]
         options["prompts"].write_text('{"prompt": "Is it?"}')
-    if not padded:
-        tested = cell_parts.self_test
-        monkeypatch.setattr(
-            cell_parts, "self_test", lambda *given: replace(tested(*given), padded=False)
-        )
-    with noted(estimates) as tried:
+    with noted(trials) as tried:
         (estimate,) = estimated(options)
     with noted(cell_making) as made:
         run(str(TINY), **options)
     assert estimate.rows == max(len(batch["prompts"]) for batch in made)
     assert estimate.working == memory_of_largest(made)
-    # The speed is tried with the largest batch of each kind.
-    assert max(len(batch["prompts"]) for batch in tried) == estimate.rows
     assert {batch["twins"] for batch in tried} == {batch["twins"] for batch in made}
+
+
+def test_an_estimate_reads_and_decodes_a_few_tokens_once_for_each_shape_of_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("self_test", "prepared"):
+        monkeypatch.setattr(cell_parts, name, None)
+    monkeypatch.setattr(directions, "extract", None)
+    monkeypatch.setattr(directions, "calibration_start", None)
+    with noted(trials) as tried:
+        estimated(small(tmp_path, batch=3, window=512, method=("mean_diff", "pca")))
+    # Those with a base twin of three prompts each, and questions: two tries of each.
+    assert [(len(each["prompts"]), each["twins"]) for each in tried] == (
+        [(3, True)] * 3 + [(2, False)] * 3
+    )
+    assert max(each["window"] for each in tried) == 1 + trials.STEPS
+    assert max(len(prompt) for each in tried for prompt in each["prompts"]) == trials.LEAST
 
 
 @pytest.mark.parametrize("patience", [0.0, 1e9])
 def test_the_time_is_of_each_kind_of_batch_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
-    # A clock on which reading a prompt takes 3 s, a token 1 s, a base twin as long again, and a
-    # fork 10 s: a batch of questions is read by the steered model alone.
+    # A clock on which a row reads a token in 3 s and decodes one in 10 s, and so does its twin.
     seen = []
 
     def tried(
-        _: object,
-        stage: Stage,
-        prompts: Sequence[object],
+        _model: object,
+        _steering: object,
+        prompts: Sequence[Sequence[int]],
+        _answers: object,
         *,
         window: int,
-        forks: Sequence[int] = (),
+        twins: bool,
     ) -> float:
         seen.append(len(prompts))
-        return len(prompts) * ((2.0 + window) * (1 + stage.twins) + 10.0 * len(forks))
+        twin = sum(map(len, {*map(tuple, prompts)})) if twins else 0
+        read = 3.0 * (sum(map(len, prompts)) + twin)
+        return read + len(prompts) * 10.0 * (window - 1) * (1 + twins)
 
-    monkeypatch.setattr(estimates, "_tried", tried)
-    monkeypatch.setattr(estimates, "PATIENCE", patience)
-    (estimate,) = estimated(small(tmp_path, batch=64))
-    assert max(seen) == (9 if patience else estimates.FEW)
-    read_and_decoded, asked = 2.0 + 8, 10.0 * 3
+    monkeypatch.setattr(trials, "_tried", tried)
+    monkeypatch.setattr(trials, "PATIENCE", patience)
+    options = small(tmp_path, batch=64, alphas=(1.0,))
+    (estimate,) = estimated(options)
+    plan, _, given = parts(tmp_path, batch=64, alphas=(1.0,))
+    assert max(seen) == ROWS["prompts"]
+
+    def prompts(rows: Sequence[Sequence[int]], twins: int) -> float:
+        return sum(3.0 * len(row) * (1 + twins) + 10.0 * 7 * (1 + twins) for row in rows)
+
+    asked = 3.0 * len(given.tail) * len(given.forks)
+    assert plan.settings.window == 8
     assert estimate.seconds == pytest.approx(
-        TRIES * ROWS["calib_prompts"] * 2 * read_and_decoded
-        + 3 * ROWS["prompts"] * (2 * read_and_decoded + asked)
-        + 3 * ROWS["questions"] * (read_and_decoded + asked)
+        TRIES * prompts(given.calib_prompts, 1)
+        + prompts(given.prompts, 1)
+        + prompts(given.questions, 0)
+        + asked * (ROWS["prompts"] + ROWS["questions"])
     )

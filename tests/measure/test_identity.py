@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("transformers", reason="needs the extra run")
 
 from isoklx.measure import identity
-from isoklx.measure.identity import difference, files_now, model_identity, weights_identity
+from isoklx.measure.identity import difference, files_identity, files_now, model_identity
 from tests.models.random_models import random_model
 from tests.models.tiny_model import TINY
 
@@ -99,23 +99,23 @@ def test_large_weights_are_sampled_and_say_so(
     file, size = tmp_path / "w", 3 * 2**20 + 5000
     file.write_bytes(bytes(size))
     monkeypatch.setattr(identity, "WHOLE", size)
-    assert weights_identity([file]).startswith("sha256:")
+    assert files_identity([file]).startswith("sha256:")
     monkeypatch.setattr(identity, "WHOLE", size - 1)
-    sampled = weights_identity([file])
+    sampled = files_identity([file])
     assert sampled.startswith("sampled:")
     for place in (0, 2**20, 3 * 2**20 + 4095, size - 1):
         changed_byte(file, place)
-        assert weights_identity([file]) != sampled
+        assert files_identity([file]) != sampled
         changed_byte(file, place)
     os.utime(file, (0, 0))
-    assert weights_identity([file]) == sampled
+    assert files_identity([file]) == sampled
     # A matrix that was trained differs everywhere, and any MiB of it has a sample.
     content = bytearray(file.read_bytes())
     content[5000 : 5000 + 2**20] = bytes([1]) * 2**20
     file.write_bytes(content)
-    assert weights_identity([file]) != sampled
+    assert files_identity([file]) != sampled
     file.write_bytes(bytes(size + 1))
-    assert weights_identity([file]) != sampled
+    assert files_identity([file]) != sampled
 
 
 def test_files_that_were_replaced_are_noticed_and_a_name_on_a_hub_has_none(model: Path) -> None:

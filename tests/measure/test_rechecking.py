@@ -128,7 +128,7 @@ def test_a_wrong_number_is_caught(
     assert main(["recheck", str(cell)]) == 1
     said = capsys.readouterr()
     assert "largest difference: " in said.out
-    assert said.err == f"isoklx recheck: {cell}: does not agree with what was computed again\n"
+    assert said.err == f"isoklx recheck: {cell}: does not agree with its recomputation\n"
 
 
 def test_another_vector_is_caught_and_named(

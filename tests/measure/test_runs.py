@@ -289,10 +289,16 @@ def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
     caplog.set_level("INFO", "isoklx.measure")
     run(str(TINY), **small(tmp_path, alphas=(1.0,)))
     starts = [
-        "rows of a batch equal single ones to",
-        "forks equal every token read anew to",
-        "KL at a coefficient of 0 is",
-        "c_star",
+        f"loading {TINY}",
+        "finding the direction in 8 pairs",
+        "estimating the first coefficient",
+        "self-tests",
+        "self-test passed: rows of a batch agree with single rows to",
+        "self-test passed: forks agree with a recomputation to",
+        "self-test passed: KL at coefficient 0 is",
+        "calibration, try 1: coefficient ",
+        "calibrated: c_star is ",
+        "alpha 1",
         "complete",
     ]
     first, *others = caplog.messages
@@ -486,7 +492,7 @@ def test_a_model_that_cannot_be_had_does_not_keep_the_others_from_being_made(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = small(tmp_path, alphas=(1.0,))
-    with pytest.raises(MeasureError, match="1 of 2 cells are not complete: absent_mean_diff_s0_w8"):
+    with pytest.raises(MeasureError, match="1 of 2 cells is not complete: absent_mean_diff_s0_w8"):
         run(str(tmp_path / "absent"), str(TINY), **options)
     assert caplog.messages == [f"{tmp_path / 'absent'}: there is no such folder"]
     assert [path.name for path in options["out"].iterdir()] == [CELL]
@@ -831,7 +837,7 @@ def test_a_cell_that_somebody_else_makes_is_left_to_them(
     thread.start()
     has.wait()
     try:
-        with pytest.raises(MeasureError, match=f"1 of 2 cells are not complete: {CELL}"):
+        with pytest.raises(MeasureError, match=f"1 of 2 cells is not complete: {CELL}"):
             run(str(TINY), **options)
     finally:
         done.set()
@@ -848,6 +854,8 @@ def test_a_hybrid_whose_cache_were_cropped_is_not_measured(
 
     monkeypatch.setattr(Contexts, "branch", cropping)
     monkeypatch.setattr(cell_parts, "self_test", self_test)
-    with pytest.raises(MeasureError, match="the loop differs from every token read anew"):
+    with pytest.raises(
+        MeasureError, match="rollouts with a cache differ from a recomputation without one"
+    ):
         run(str(saved_model("qwen3_5", tmp_path)), **small(tmp_path, target_kl=0.01))
     assert not (tmp_path / "out").exists()

@@ -84,7 +84,7 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_being_made(
 
     monkeypatch.setattr(cell_making, "make_cell", failing)
     options = small(tmp_path, method=METHODS, scheduler=threads.scheduler_address, alphas=(1.0,))
-    with pytest.raises(MeasureError, match="1 of 2 cells are not complete: tiny_pca_s0_w8"):
+    with pytest.raises(MeasureError, match="1 of 2 cells is not complete: tiny_pca_s0_w8"):
         run(str(TINY), **options)
     assert "tiny_pca_s0_w8: its worker failed: a worker's own" in caplog.messages
     assert [path.name for path in options["out"].iterdir()] == ["tiny_mean_diff_s0_w8"]

@@ -56,7 +56,8 @@ def test_a_hybrid_whose_cache_is_cropped_is_caught(
 ) -> None:
     monkeypatch.setattr(Contexts, "branch", cropping)
     with pytest.raises(
-        MeasureError, match="self-test: the loop differs from every token read anew"
+        MeasureError,
+        match="self-test failed: rollouts with a cache differ from a recomputation without one",
     ):
         found_on(name)
 
@@ -70,14 +71,16 @@ def test_where_all_blocks_attend_a_crop_takes_everything_back(
 
 def test_steering_that_does_not_reach_the_model_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Steered, "__call__", lambda _self, _layer, hidden: hidden)
-    with pytest.raises(MeasureError, match="steering changes nothing: at 2 the largest KL is"):
+    with pytest.raises(
+        MeasureError, match="steering changes nothing: the largest KL at coefficient 2 is"
+    ):
         found_on("llama")
 
 
 def test_twins_that_are_steered_too_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Steered.rows
     monkeypatch.setattr(Steered, "rows", lambda self, c: rows(self, [2.0] * len(c)))
-    with pytest.raises(MeasureError, match="read anew"):
+    with pytest.raises(MeasureError, match="differ from a recomputation without one"):
         found_on("llama")
 
 
@@ -118,5 +121,5 @@ def test_a_batch_that_mixes_its_rows_is_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_numbers_that_are_none_do_not_pass() -> None:
-    with pytest.raises(MeasureError, match="by nan"):
+    with pytest.raises(MeasureError, match="difference is nan"):
         selftests._refuse(float("nan"), 1e-4, "it differs")

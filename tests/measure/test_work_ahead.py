@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
 
 from isoklx.measure import cell_making
-from isoklx.measure.work_ahead import stages_ahead
-from tests.measure.prepared_cells import cell
+from isoklx.measure.work_ahead import Outline, stages_ahead
+from tests.measure.prepared_cells import parts
 
 ALPHAS = (0.0, 0.5, 1.0, 2.0)
 
@@ -24,10 +23,11 @@ Sizes = Callable[..., list[tuple[int, int]]]
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory: pytest.TempPathFactory) -> Sizes:
     """Rollouts of each stage, and rows of its largest batch."""
-    whole = cell(tmp_path_factory.mktemp("cell"), alphas=ALPHAS)
+    _, _, tokenised = parts(tmp_path_factory.mktemp("cell"), alphas=ALPHAS)
 
     def found(doses: Sequence[float] = ALPHAS, tries: int = 5, batch: int = 4) -> Any:
-        stages = stages_ahead(replace(whole, batch=batch), doses, tries)
+        outline = Outline(ALPHAS, tokenised, "cpu", batch, padded=True)
+        stages = stages_ahead(outline, doses, tries)
         return [(stage.rollouts, len(stage.batch)) for stage in stages]
 
     return found

@@ -8,16 +8,18 @@ import pytest
 from isoklx.errors import BuildError
 from isoklx.tables.files import write_table
 from isoklx.tables.formats import Table, as_csv, as_markdown
+from isoklx.tables.latex import as_latex
 
 TABLE = Table(pd.DataFrame({"method": ["pca", "größe"], "n": [1, 2]}), ("method",), "Two.")
 
 
 def test_both_files_are_written_into_a_folder_that_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    assert write_table(TABLE, folder, "t") == [folder / "t.csv", folder / "t.md"]
+    assert write_table(TABLE, folder, "t") == [folder / f"t.{end}" for end in ("csv", "md", "tex")]
     assert (folder / "t.csv").read_bytes() == as_csv(TABLE).encode("utf-8")
     assert (folder / "t.md").read_bytes() == as_markdown(TABLE).encode("utf-8")
-    assert len(list(folder.iterdir())) == 2
+    assert (folder / "t.tex").read_bytes() == as_latex(TABLE).encode("utf-8")
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_writing_again_replaces_the_files(tmp_path: Path) -> None:

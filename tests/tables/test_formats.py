@@ -187,3 +187,45 @@ def test_minus_zero_is_zero_and_tiny_values_are_not() -> None:
     table = Table(pd.DataFrame({"kl": [-0.0, 1.25e-7, -1e-7, 0.5]}), (), "KL.")
     shown = [line.strip() for line in as_text(table, 80).splitlines()[4:]]
     assert shown == ["0", "1.250e-07", "-1.000e-07", "0.5000"]
+
+
+INTERVALS = Table(
+    pd.DataFrame(
+        {
+            "alpha": [0.123456, 1.0, 2.0, 4.0, 8.0],
+            "effect": [-0.148123, 0.0201, 482.345, 1.0, -0.0001],
+            "effect_lower": [-0.187345, -0.1234, 310.2, 1.0, -0.03],
+            "effect_upper": [-0.109456, 0.1634, 600.7, 1.0, 0.02],
+            "kl_max": [1.23456] * 5,
+        }
+    ),
+    ("alpha",),
+    "Effects.",
+)
+
+
+def test_a_number_and_its_bounds_are_rounded_to_two_digits_of_half_the_interval() -> None:
+    # Half the widths are 0.039, 0.14, 145, 0 and 0.025.
+    rows = cells(as_markdown(INTERVALS))[2:]
+    assert [row[1:4] for row in rows] == [
+        ["-0.148", "-0.187", "-0.109"],
+        ["0.02", "-0.12", "0.16"],
+        ["482", "310", "601"],
+        ["1.000", "1.000", "1.000"],
+        ["0.000", "-0.030", "0.020"],
+    ]
+    assert {row[4] for row in rows} == {"1.235"}
+    assert rows[0][0] == "0.123456"
+    shown = [line.split()[1:4] for line in as_text(INTERVALS, 100).splitlines()[-5:]]
+    assert shown == [row[1:4] for row in rows]
+
+
+def test_csv_and_json_keep_all_digits_of_a_number_with_an_interval() -> None:
+    assert read_csv(as_csv(INTERVALS))[1][1:4] == ["-0.148123", "-0.187345", "-0.109456"]
+    assert json.loads(as_json(INTERVALS))[0]["effect"] == -0.148123
+
+
+def test_bounds_without_an_interval_are_rounded_as_other_numbers() -> None:
+    frame = pd.DataFrame({"n": [3, 3], "x": [0.12345, 2], "x_lower": [NAN, 1], "x_upper": [NAN, 9]})
+    rows = cells(as_markdown(Table(frame, ("n",), "")))[2:]
+    assert [row[1:] for row in rows] == [["0.1235", "", ""], ["2.0", "1.0", "9.0"]]
