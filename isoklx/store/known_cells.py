@@ -170,12 +170,16 @@ def _holds_cells(file: _File) -> bool:
 def _cells(file: _File) -> dict[str, Cell]:
     small = [name for name in schema.VARIABLES if name not in schema.MEASURED]
     held = {name: file.arrays[name][:] for name in small if name in file.names}
-    if not held.keys() >= versions.SINCE_VERSION_3:
+    older = not held.keys() >= versions.SINCE_VERSION_3
+    if older:
         held |= versions.later_labels(held["c_star"], held["measured_with"])
+        held["answer"] = np.full((len(held["c_star"]), 0), schema.DATA["answer"].fill)
     found: dict[str, Cell] = {}
     for index, line in enumerate(file.arrays[manifest.GROUP][manifest.VARIABLE][:]):
         entry = json.loads(line)
         shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
+        if older:
+            shapes["answer"] = (0,)
         alpha, fork = np.array(entry["alpha"]), np.array(entry["fork"], dtype=np.int32)
         places = {
             "alpha": positions(held["alpha"], alpha),

@@ -16,7 +16,7 @@ from isoklx.errors import DatasetError
 if TYPE_CHECKING:
     import xarray as xr
 
-SINCE_VERSION_3 = frozenset(schema.SPLIT)
+SINCE_VERSION_3 = frozenset({*schema.SPLIT, "answer"})
 """Variables that files of version 2 lack."""
 
 
@@ -91,7 +91,8 @@ def upgraded(ds: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Dataset
-        With the labels that version 3 brought, where they can be told. Any other Dataset as it is.
+        With the labels that version 3 brought, where they can be told, and without answers to
+        questions. Any other Dataset as it is.
     """
     if ds.attrs.get("schema_version") != 2 or "c_star" not in ds.variables:
         return ds
@@ -102,6 +103,13 @@ def upgraded(ds: xr.Dataset) -> xr.Dataset:
         name: (c_star.dims, labels[name], schema.COORDINATES[name].attributes)
         for name in labels.keys() - ds.variables.keys()
     }
+    if "question" in ds.dims and "answer" not in ds.variables:
+        var = schema.DATA["answer"]
+        dims = tuple(dim for dim in var.dims if dim in ds.dims)
+        decoded = "gen_len" not in ds or ds["gen_len"].dtype.kind == "f"
+        shape = [ds.sizes[dim] for dim in dims]
+        values = np.full(shape, np.nan) if decoded else np.full(shape, var.fill, var.dtype)
+        ds = ds.assign(answer=(dims, values, var.attributes, {"_FillValue": var.fill}))
     version = {"schema_version": np.int32(schema.SCHEMA_VERSION)}
     out = ds.assign_coords(added).assign_attrs(version)
     out.set_close(ds.close)
