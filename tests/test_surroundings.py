@@ -70,6 +70,11 @@ def test_a_build_with_closed_streams_writes_its_file_and_nothing_into_it(root, t
         assert found.drop_vars("source_hash").equals(expected.drop_vars("source_hash"))
 
 
+def test_a_message_for_a_closed_standard_error_is_not_printed_elsewhere(root, tmp_path):
+    found = process(command_lines(root, tmp_path)["refused"], redirected=CLOSED["standard error"])
+    assert (found.returncode, found.stdout) == (1, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("closed", CLOSED.values(), ids=CLOSED)
