@@ -73,9 +73,9 @@ def test_sigterm_is_one_line_that_says_what_was_stopped_and_that_it_goes_on(
 ) -> None:
     texts = [text for chain in seen["SIGTERM"] for text in chain["said"]]
     # One that comes before the run begins, or when it is complete, stops nothing of it.
-    told = [line for text in texts for line in text.splitlines() if "SIGTERM" in line]
+    told = [line for text in texts for line in text.splitlines() if "by SIGTERM" in line]
     assert told
-    assert len(told) == sum("SIGTERM" in text.splitlines()[-1] for text in texts if text)
+    assert len(told) == sum("by SIGTERM" in text.splitlines()[-1] for text in texts if text)
     for line in told:
         assert line.startswith("isoklx: stopped by SIGTERM: ")
         assert line.endswith("the same command continues it")
