@@ -276,7 +276,7 @@ def _made(
     """Make all cells that can be made, and then raise for those that could not."""
     make = _here if scheduler is None else partial(_at_workers, scheduler)
     errors: dict[CellPlan, IsoklxError] = {}
-    with _runs_root(out):
+    with explaining_stops(lambda: "the same command continues it"), _runs_root(out):
         left = []
         for plan, error in _incomplete(plans, inputs, out):
             if error is None:

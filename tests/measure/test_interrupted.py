@@ -63,20 +63,29 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_hidden(seen: dict[str, Any]) -> N
         assert set(chain["statuses"][:-1]) <= {INTERRUPTED}
         for text in chain["said"][:-1]:
             last = text.splitlines()[-1]
-            assert last.startswith("isoklx: interrupted: ")
-            assert last.endswith("% of the run is done, and the same command continues it")
+            assert last.startswith("isoklx: interrupted")
             assert "Traceback" not in text
         assert chain["litter"] == []
+
+
+def test_sigterm_is_one_line_that_says_what_was_stopped_and_that_it_goes_on(
+    seen: dict[str, Any],
+) -> None:
+    texts = [text for chain in seen["SIGTERM"] for text in chain["said"]]
+    # One that comes before the run begins, or when it is complete, stops nothing of it.
+    told = [line for text in texts for line in text.splitlines() if "by SIGTERM" in line]
+    assert told
+    assert len(told) == sum("by SIGTERM" in text.splitlines()[-1] for text in texts if text)
+    for line in told:
+        assert line.startswith("isoklx: stopped by SIGTERM: ")
+        assert line.endswith("the same command continues it")
+    assert any(f"{CELL}: " in line and "% of the run is done" in line for line in told)
 
 
 def test_sigterm_ends_it_as_the_signal_does(seen: dict[str, Any]) -> None:
     for chain in seen["SIGTERM"]:
         assert set(chain["statuses"][:-1]) <= {-signal.SIGTERM}
         assert not any("Traceback" in text for text in chain["said"])
-        for text in chain["said"][:-1]:
-            last = text.splitlines()[-1]
-            assert last.startswith("isoklx: stopped by SIGTERM: ")
-            assert last.endswith("% of the run is done, and the same command continues it")
         assert chain["litter"] == []
 
 
