@@ -38,6 +38,7 @@ def root(sample, tmp_path_factory):
         del content["answer_key"]
         pmass.write_text(json.dumps(content))
     for cell in (pca, other):
+        (cell / "gens.jsonl").unlink()
         (cell / "history.json").unlink()
         (cell / "results.csv").unlink()
         for file in cell.iterdir():
