@@ -308,13 +308,12 @@ class TestBothSides:
         name, *options = command
         assert main([name, str(tmp_path), *options]) == 0
         rows = json.loads(capsys.readouterr().out)
-        rows = rows["rows"] if isinstance(rows, dict) else rows
+        rows = rows["safe_dose"] if isinstance(rows, dict) else rows
         assert sorted(row["sign"] for row in rows) == ["+", "-"]
 
     def test_a_command_takes_one_side(self, ds, tmp_path, capsys):
         assert main(["survival", str(tmp_path), "--sign", "-", "--alphas", "1", "--json"]) == 0
-        rows = json.loads(capsys.readouterr().out)
-        (row,) = rows["rows"] if isinstance(rows, dict) else rows
+        (row,) = json.loads(capsys.readouterr().out)
         assert (row["died"], row["n"]) == (DEAD, N)
 
 

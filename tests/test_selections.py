@@ -182,9 +182,8 @@ def test_what_fits_no_sweep_is_told_what_it_lacks(sample_ds, spoil, lacks, name)
 
 def test_a_function_asks_for_no_more_than_it_needs(sample_ds):
     grid = isoklx.plot.figure1(sample_ds.drop_vars("pmass"))
-    assert "below: pmass_eval of prompts" in [
-        each.get_text() for each in grid.figlegend.get_texts()
-    ]
+    words = [each.get_text() for each in grid.figlegend.get_texts()]
+    assert "answers at the 8 prompts" in words
     bare = sample_ds.drop_vars(["pmass", "pmass_eval", "fork", "layer", "p_true", "c_star"])
     assert isoklx.plot.figure1(bare).axs.shape[0] == 1
     assert len(isoklx.headline_table(sample_ds.mean("prompt"))) == 6

@@ -106,6 +106,56 @@ class Cell:
         }
 
 
+@dataclass(frozen=True)
+class Identified:
+    """Model and token ids of a cell, the same that it was begun with.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        Under the name that the cell was begun with.
+    tokenised : Tokenised
+        The inputs as token ids.
+    identity : mapping
+        ``identity`` and ``end_ids`` of ``measured_with``; empty for a cell that was begun without.
+    before : mapping
+        ``calib.json`` of the cell as it was begun; empty if it was not.
+    """
+
+    loaded: LoadedModel
+    tokenised: Tokenised
+    identity: Mapping[str, Any]
+    before: Mapping[str, Any]
+
+
+def identified(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> Identified:
+    """Write the inputs of a cell as token ids; raise if it was begun with another model or inputs.
+
+    Raises
+    ------
+    UsageError
+        Naming what differs from what the cell was begun with, or an input that does not fit.
+    """
+    before = begun_in(plan, out)
+    if _same_model(before, loaded):
+        # A model has more than one name, and a hub more than one commit of it.
+        loaded = replace(loaded, name=before["model"], commit=before.get("commit"))
+    _refuse_other_inputs(plan, inputs, before, out)
+    tokenised = tokenise(loaded, inputs, plan.settings)
+    if before and "end_ids" not in before["measured_with"]:
+        tokenised = replace(tokenised, eos_ids=_ends_before(plan, loaded, tokenised))
+    identity = {
+        "end_ids": sorted(tokenised.eos_ids),
+        "identity": {**loaded.identity, **tokenised.identity},
+    }
+    if found := difference(_identity_before(plan, before, out), recorded_identity(identity)):
+        ways_out = "give that, or write elsewhere"
+        raise UsageError(f"{plan.folder(out)}: was begun with {found}: {ways_out}")
+    if before:
+        identity = {name: now for name, now in identity.items() if name in before["measured_with"]}
+    return Identified(loaded, tokenised, identity, before)
+
+
 def prepared(
     plan: CellPlan,
     loaded: LoadedModel,
@@ -140,23 +190,8 @@ def prepared(
     MeasureError
         When a self-test fails.
     """
-    before = begun_in(plan, out)
-    if _same_model(before, loaded):
-        # A model has more than one name, and a hub more than one commit of it.
-        loaded = replace(loaded, name=before["model"], commit=before.get("commit"))
-    _refuse_other_inputs(plan, inputs, before, out)
-    tokenised = tokenise(loaded, inputs, plan.settings)
-    if before and "end_ids" not in before["measured_with"]:
-        tokenised = replace(tokenised, eos_ids=_ends_before(plan, loaded, tokenised))
-    identity = {
-        "end_ids": sorted(tokenised.eos_ids),
-        "identity": {**loaded.identity, **tokenised.identity},
-    }
-    if found := difference(_identity_before(plan, before, out), recorded_identity(identity)):
-        ways_out = "give that, or write elsewhere"
-        raise UsageError(f"{plan.folder(out)}: was begun with {found}: {ways_out}")
-    if before:
-        identity = {name: now for name, now in identity.items() if name in before["measured_with"]}
+    given = identified(plan, loaded, inputs, out)
+    loaded, tokenised, before = given.loaded, given.tokenised, given.before
     try:
         direction = direction_of(plan, loaded, inputs, tokenised, begin)
         if before and "vector_rows" not in before["measured_with"]:  # begun before it was recorded
@@ -179,7 +214,7 @@ def prepared(
         log.info("%s: self-test passed: KL at coefficient 0 is %.1e", plan.run_id, tests.zero)
     batch = batch_of(plan, loaded, tokenised, before)
     asked = before["measured_with"].get(REQUESTED) if before else requested(plan)
-    return Cell(plan, loaded, inputs, tokenised, identity, direction, tests, batch, asked)
+    return Cell(plan, loaded, inputs, tokenised, given.identity, direction, tests, batch, asked)
 
 
 def batch_of(

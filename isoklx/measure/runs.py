@@ -15,7 +15,6 @@ from isoklx.cells.claim import claimed
 from isoklx.cells.termination import explaining_stops, owing
 from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
 from isoklx.measure.choices import Dtype, Forks, Method, Statistic, Token
-from isoklx.measure.identity import files_now
 from isoklx.measure.inputs import Inputs, expected_tokens, read_inputs
 from isoklx.measure.meter import Meter
 from isoklx.measure.plans import KEPT, CellPlan, cell_plans
@@ -267,6 +266,8 @@ def _loaded(plan: CellPlan) -> LoadedModel:
 
 def _asked(plan: CellPlan) -> tuple[Hashable, ...]:
     """Return what tells a model apart: name, device, precision and the state of its files."""
+    from isoklx.measure.identity import files_now
+
     return plan.model, plan.settings.device, plan.settings.dtype, files_now(plan.model)
 
 

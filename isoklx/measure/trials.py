@@ -17,7 +17,7 @@ from isoklx.measure.answers import AnswerIds
 from isoklx.measure.batches import memory_of
 from isoklx.measure.blocks import layer_numbers
 from isoklx.measure.cell_making import missing
-from isoklx.measure.cell_parts import batch_of, begun_in, refuse_other_inputs
+from isoklx.measure.cell_parts import batch_of, identified
 from isoklx.measure.directions import LAYER, steering_in_file
 from isoklx.measure.estimates import Estimate
 from isoklx.measure.extraction import answers as answers_of
@@ -26,7 +26,7 @@ from isoklx.measure.loading import LoadedModel
 from isoklx.measure.plans import CellPlan
 from isoklx.measure.rollouts import roll_out
 from isoklx.measure.steering import Steering
-from isoklx.measure.tokenised import Tokenised, tokenise
+from isoklx.measure.tokenised import Tokenised
 from isoklx.measure.work_ahead import Outline, Stage, stages_ahead
 
 log = logging.getLogger("isoklx.measure")
@@ -67,9 +67,9 @@ def estimate(
     UsageError, MeasureError
         As making the cell would, as far as that needs no rollout.
     """
-    refuse_other_inputs(plan, inputs, out)
-    tokenised, steering = tokenise(loaded, inputs, plan.settings), _steering(plan, loaded, inputs)
-    before, there = begun_in(plan, out), recorded(plan.folder(out))
+    given = identified(plan, loaded, inputs, out)
+    loaded, tokenised, before = given.loaded, given.tokenised, given.before
+    steering, there = _steering(plan, loaded, inputs), recorded(plan.folder(out))
     left = missing(plan.settings.alphas, () if there is None else there.alphas)
     tries = TRIES if there is None else 0
     outline = Outline(

@@ -90,7 +90,7 @@ def labelled(alphas: npt.ArrayLike, texts: Sequence[str], letter: float) -> list
     --------
     >>> doses = [0, 0.25, 0.5, 0.75, 1, 2, 4]
     >>> [doses[i] for i in labelled(doses, [f"{dose:g}" for dose in doses], 0.04)]
-    [0, 0.25, 0.5, 1, 2, 4]
+    [0, 0.5, 1, 2, 4]
     """
     doses, places = np.asarray(alphas, dtype=float), scaled(alphas)
     low, high = limits(alphas)

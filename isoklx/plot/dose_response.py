@@ -349,7 +349,8 @@ def _y_label(drawn: xr.Dataset, name: dict[str, Any]) -> str:
 
 
 def _wrapped(note: str, inches: float) -> str:
-    return "\n".join(textwrap.wrap(note, letters_in(inches - 0.1, points("note"))))
+    letters = letters_in(inches - 0.1, points("note"))
+    return "\n".join(textwrap.wrap(note, letters, break_on_hyphens=False))
 
 
 def _put_legend(grid: Grid, entries: Sequence[Line2D], note: str, columns: int) -> None:

@@ -85,7 +85,7 @@ def few_doses(ds: xr.Dataset) -> xr.Dataset:
     Examples
     --------
     >>> few_doses(xr.Dataset(coords={"alpha": np.arange(200) / 50}))["alpha"].values.tolist()
-    [0.0, 0.44, 0.88, 1.0, 1.32, 1.76, 2.2, 2.64, 3.08, 3.52, 3.98]
+    [0.0, 0.44, 0.88, 1.0, 1.32, 1.76, 2.22, 2.66, 3.1, 3.54, 3.98]
     """
     alphas = ds["alpha"].values
     if alphas.size <= MOST_DOSES:

@@ -26,7 +26,7 @@ from isoklx.stats import survival as survival_curves
 from isoklx.stats.groups import check_labels
 from isoklx.stats.kernels.curves import Interval
 from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.selection import restore_dims, select_alphas
+from isoklx.stats.selection import select_alphas
 
 WIDTH = 1.8
 """Of a curve, in points."""
@@ -107,11 +107,11 @@ def survival(
     >>> grid.axs.shape
     (1, 2)
     """
-    if alphas is None:
-        ds = few_doses(restore_dims(ds))
-    else:
+    if alphas is not None:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
     whole = measured(ds, metric)
+    if alphas is None:
+        whole = few_doses(whole)
     has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)
     wanted, hues = check_labels(by, whole), [] if hue is None else [hue]
     if hue in wanted:
@@ -128,7 +128,7 @@ def survival(
     curves = curves.assign_attrs(
         figure="survival", hue=hue or "alpha", title=_title(curves, cells, hue)
     )
-    curves.attrs["doses"] = doses_drawn(ds)
+    curves.attrs["doses"] = doses_drawn(whole)
     apart = [*facets, hue or "alpha"]
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups, "alpha") if dim not in apart})
     curves = curves.rename({METRICS[metric].time: "time"})

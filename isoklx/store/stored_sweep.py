@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from isoklx import schema
@@ -135,7 +134,7 @@ def _zarr(path: Path) -> xr.Dataset:
     for variable in ds.variables.values():
         for key in variable.encoding.keys() & OF_ITS_STORE:
             del variable.encoding[key]
-        if isinstance(variable.encoding.get("dtype"), np.dtype):
+        if getattr(variable.encoding.get("dtype"), "kind", "") in tuple("iuf"):
             # netCDF4 warns of a byte order that is stated, even where it is that of the machine.
             variable.encoding["dtype"] = variable.encoding["dtype"].newbyteorder("=")
     for name in ds.variables.keys() & TEXTS:

@@ -46,7 +46,9 @@ def test_a_cell_is_made_checked_and_read(
         *("alpha 0", "alpha 1", "complete"),
     ]
     assert "\r" not in said.err
-    for line, start in zip(said.err.splitlines(), starts, strict=True):
+    first, template, *others = said.err.splitlines()
+    assert template == f"{TINY}: no chat template: prompts are written as User:/Assistant:"
+    for line, start in zip([first, *others], starts, strict=True):
         assert line.startswith(f"{CELL}: {start}")
     assert main(["recheck", str(cell)]) == 0
     header, *rows, last = capsys.readouterr().out.splitlines()
@@ -92,7 +94,7 @@ def test_wrong_use_is_one_line_and_leaves_nothing(
     said = capsys.readouterr()
     *phases, line = said.err.splitlines()
     assert line.startswith(f"isoklx run: {message}")
-    assert all(phase.startswith(f"{CELL}: ") for phase in phases)
+    assert all(phase.startswith((f"{CELL}: ", f"{TINY}: no chat template")) for phase in phases)
     assert said.out == ""
     assert not options["out"].exists()
 
@@ -145,5 +147,6 @@ def test_on_a_terminal_a_run_shows_its_own_lines_alone_and_takes_its_progress_ba
     assert f"% {name}: alpha 1" in text
     assert " left" in text
     lines = shown(text)
-    assert len(lines) == 5
-    assert all(line.startswith(f"{name}: ") and "% " not in line for line in lines)
+    assert len(lines) == 6
+    assert lines[0].startswith(f"{model}: <|im_end|> ends a turn")
+    assert all(line.startswith(f"{name}: ") and "% " not in line for line in lines[1:])

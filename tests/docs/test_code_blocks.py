@@ -30,7 +30,7 @@ SHOWN = {"text", "json", "csv"}
 
 NOT_RUN = {
     "design.md": {"needs a checkout"},
-    "howto/cluster.md": {"a cluster with GPUs and a model", "SLURM"},
+    "howto/cluster.md": {"a cluster with GPUs and a model", "a network file system", "SLURM"},
     "howto/other_tools.md": {"Julia"},
     "howto/own_model.md": {"installs", "a model from a hub"},
     "howto/paper_figure.md": {"LaTeX"},

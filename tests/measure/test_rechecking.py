@@ -138,7 +138,7 @@ def test_another_vector_is_caught_and_named(
     shutil.copyfile(root / "mixtral_mean_diff_s0_w6" / name, cell / name)
     assert recheck(cell).kl.max() > 1e-3
     assert main(["recheck", str(cell)]) == 1
-    cause = r"computed again: it was computed with another vector \(then \w{12}, now \w{12}\)\n$"
+    cause = r"recomputation: it was computed with another vector \(then \w{12}, now \w{12}\)\n$"
     assert re.search(cause, capsys.readouterr().err)
 
 
@@ -158,7 +158,7 @@ def test_other_weights_are_named_as_the_cause_where_numbers_differ(
     save_file({name: 2 * each for name, each in weights.items()}, path, {"format": "pt"})
     assert main(words) == 1
     assert re.search(
-        r"does not agree with what was computed again: it was computed with other weights "
+        r"does not agree with its recomputation: it was computed with other weights "
         r"\(then sha256:\w{16}, now sha256:\w{16}\)\n$",
         capsys.readouterr().err,
     )

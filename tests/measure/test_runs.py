@@ -24,7 +24,9 @@ import isoklx
 from isoklx.cells.claim import claimed
 from isoklx.errors import BuildError, IsoklxError, MeasureError, UsageError
 from isoklx.measure import cell_making, cell_parts, recheck, run, runs
+from isoklx.measure.plans import CellPlan
 from isoklx.measure.selftests import SelfTests, self_test
+from isoklx.measure.settings import Settings
 from tests.measure.small_runs import contents, small
 from tests.models.saved_models import saved_model
 from tests.models.tiny_model import TINY, tiny_model
@@ -301,9 +303,9 @@ def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
         "alpha 1",
         "complete",
     ]
-    first, *others = caplog.messages
-    assert first == f"{TINY}: no chat template: prompts are written as User:/Assistant:"
-    for line, start in zip(others, starts, strict=True):
+    first, said, *others = caplog.messages
+    assert said == f"{TINY}: no chat template: prompts are written as User:/Assistant:"
+    for line, start in zip([first, *others], starts, strict=True):
         assert line.startswith(f"{CELL}: {start}")
 
 
@@ -721,10 +723,11 @@ def test_a_process_that_lives_on_loads_a_model_again_when_its_files_have_changed
     tmp_path: Path,
 ) -> None:
     model = shutil.copytree(TINY, tmp_path / "tiny")
-    loaded = runs._loaded(str(model), "auto", "auto")
-    assert runs._loaded(str(model), "auto", "auto") is loaded
+    plan = CellPlan(str(model), "mean_diff", 0, "+", Settings())
+    loaded = runs._loaded(plan)
+    assert runs._loaded(plan) is loaded
     with_other_weights(model)
-    assert runs._loaded(str(model), "auto", "auto").identity != loaded.identity
+    assert runs._loaded(plan).identity != loaded.identity
 
 
 @contextmanager
