@@ -13,6 +13,7 @@ import pytest
 import isoklx
 from isoklx.cells.simulator import grid, simulate
 from isoklx.cli import main as cli
+from isoklx.sweeps.conversion import convert
 
 Change = Callable[[Path], object]
 
@@ -219,7 +220,7 @@ def test_every_table_works_or_says_what_is_missing(sources, sweep, capsys):
 def test_every_format_works_or_says_what_is_missing(sources, sweep, capsys, tmp_path):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     files = sources(sweep)
-    zarr = isoklx.convert(files["nc"], tmp_path / "sweep.zarr")
+    zarr = convert(files["nc"], tmp_path / "sweep.zarr")
     for file in (files["root"], zarr):
         for line in (*NUMBERS, *STORED):
             check(line, capsys, FILE=file, WHOLE=sources("whole")["root"])

@@ -101,7 +101,8 @@ def compare(found, expected):
     if isinstance(expected, pd.DataFrame):
         pd.testing.assert_frame_equal(found, expected)
     elif isinstance(expected, xr.Dataset | xr.DataArray):
-        xr.testing.assert_equal(found, expected)
+        # Sums over other chunks may differ in the last bit.
+        xr.testing.assert_allclose(found, expected, rtol=1e-12)
     else:
         assert found == expected
 

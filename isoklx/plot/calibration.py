@@ -156,7 +156,7 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> AnyFigure:
         ax = figure.add_subplot(places[name], label=name)
         ax.tick_params(labelsize=points("tick"))
         letters = letters_in(_inches(page, name, list(panels), len(rows)), points("panel"))
-        said = textwrap.fill(f"({letter}) {draw(ax)}", letters)
+        said = textwrap.fill(f"({letter}) {draw(ax)}", letters - 2)
         ax.set_title(said, fontsize=points("panel"), loc="left")
         ax.set_xlabel(textwrap.fill(ax.get_xlabel(), letters), fontsize=points("label"))
         ax.yaxis.label.set_fontsize(points("label"))
@@ -382,4 +382,4 @@ def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     unclear = (in_range == "unclear").sum()
     inside = f"{(in_range == 'yes').sum()} of {len(ran)}"
     # The number stays with its word where the title is broken into lines.
-    return f"{inside} in range" + f", {unclear}\N{NO-BREAK SPACE}unclear" * bool(unclear)
+    return f"{inside} in range" + f", {unclear} unclear" * bool(unclear)
