@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
-__version__ = "0.1.0"
+from isoklx._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from isoklx import errors as errors
-    from isoklx import measure as measure
     from isoklx import plot as plot
-    from isoklx.cells.simulator import simulate as simulate
     from isoklx.cells.writing import write_cell as write_cell
+    from isoklx.engine.calibration import Calibration as Calibration
+    from isoklx.engine.calibration import calibrate as calibrate
+    from isoklx.engine.recheck import recheck as recheck
+    from isoklx.engine.run import run as run
     from isoklx.errors import BuildError as BuildError
     from isoklx.errors import CellError as CellError
     from isoklx.errors import DatasetError as DatasetError
     from isoklx.errors import IsoklxError as IsoklxError
     from isoklx.errors import MeasureError as MeasureError
     from isoklx.errors import UsageError as UsageError
-    from isoklx.measure.calibration import Calibration as Calibration
-    from isoklx.measure.calibration import calibrate as calibrate
+    from isoklx.simulation.sweep import simulate as simulate
     from isoklx.stats.contrasts import survival_contrast as survival_contrast
-    from isoklx.stats.doses import dose_response as dose_response
-    from isoklx.stats.repeats import distinct as distinct
-    from isoklx.stats.repeats import repeats as repeats
+    from isoklx.stats.deduplication import distinct as distinct
+    from isoklx.stats.deduplication import repeats as repeats
+    from isoklx.stats.dose_response import dose_response as dose_response
     from isoklx.stats.safety import safe_dose as safe_dose
     from isoklx.stats.selection import select as select
     from isoklx.stats.survival import survival as survival
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from isoklx.stats.trajectories import pmass_on_tokens as pmass_on_tokens
     from isoklx.stats.trajectories import quantile as quantile
     from isoklx.stats.trajectories import smooth as smooth
-    from isoklx.sweeps.builder import build as build
+    from isoklx.sweeps.build import build as build
     from isoklx.sweeps.opening import open_sweep as open_sweep
     from isoklx.tables.calibration import calibration_table as calibration_table
     from isoklx.tables.comparison import Comparison as Comparison
@@ -51,9 +52,9 @@ if TYPE_CHECKING:
 # No room has the name of a public function: importing the room would hide the function.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["errors", "measure", "plot"],
+    submodules=["errors", "plot"],
     submod_attrs={
-        "cells.simulator": ["simulate"],
+        "simulation.sweep": ["simulate"],
         "cells.writing": ["write_cell"],
         "errors": [
             "BuildError",
@@ -63,10 +64,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "MeasureError",
             "UsageError",
         ],
-        "measure.calibration": ["Calibration", "calibrate"],
+        "engine.calibration": ["Calibration", "calibrate"],
+        "engine.recheck": ["recheck"],
+        "engine.run": ["run"],
         "stats.contrasts": ["survival_contrast"],
-        "stats.doses": ["dose_response"],
-        "stats.repeats": ["distinct", "repeats"],
+        "stats.dose_response": ["dose_response"],
+        "stats.deduplication": ["distinct", "repeats"],
         "stats.selection": ["select"],
         "stats.safety": ["safe_dose"],
         "stats.survival": ["survival", "survival_summary"],
@@ -78,7 +81,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "quantile",
             "smooth",
         ],
-        "sweeps.builder": ["build"],
+        "sweeps.build": ["build"],
         "sweeps.opening": ["open_sweep"],
         "tables.calibration": ["calibration_table"],
         "tables.comparison": ["Comparison", "compare"],

@@ -3,8 +3,8 @@
 import signal
 import sys
 
-from isoklx.cells.termination import end_on_interrupt
-from isoklx.terminal import open_standard_streams
+from isoklx.system.signals import end_on_interrupt
+from isoklx.system.terminal import open_standard_streams
 
 
 def main() -> int:

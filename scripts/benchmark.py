@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
+from isoklx.simulation.sweep import grid, simulate
 
 MODELS = [f"example/simulated-{size}B" for size in (1, 2, 4, 8, 16)]
 METHODS = ("directional_ablation", "mean_diff", "pca")
@@ -195,7 +195,7 @@ def benchmark_run(
     import torch
     from engine_costs import HEADINGS, case_of, rows
 
-    from isoklx.measure.prompts import PROMPTS, read_prompts
+    from isoklx.engine.inputs import PROMPTS, read_prompts
 
     own = model / "prompts.jsonl"
     read = read_prompts(prompts or (own if own.is_file() else PROMPTS))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isoklx.cells.simulator import grid, simulate
+from isoklx.simulation.sweep import grid, simulate
 
 METHODS = ("directional_ablation", "mean_diff", "pca")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isoklx.stats.kernels import clusters, paired_difference
+from isoklx.stats.kernels import clusters, comparisons
 from isoklx.stats.kernels import kaplan_meier as km
-from isoklx.stats.kernels.curves import Interval, curves
+from isoklx.stats.kernels.kaplan_meier import Interval, curves
 
 FORKS = np.array([0, 1, 2, 4, 8, 16, 32, 64])
 HORIZON = 64
@@ -105,17 +105,15 @@ def contrast_row(
     counts = [(side.ended.sum(axis=1), side.died.sum(axis=1)) for side in sides]
     estimates = [km.kaplan_meier(km.at_risk(ended), died) for ended, died in counts]
     bounds = [interval(*each, m, "prompts") for each in counts]
-    influence = [paired_difference.influence(*side) for side in sides]
-    paired = paired_difference.correlation(
-        influence[0][..., -1], influence[1][..., -1], largest=1.0
-    )
+    influence = [comparisons.influence(*side) for side in sides]
+    paired = comparisons.correlation(influence[0][..., -1], influence[1][..., -1], largest=1.0)
     ends = (estimates[0][:, -1], bounds[0][:, -1], estimates[1][:, -1], bounds[1][:, -1])
     for rho in (paired, np.zeros_like(paired)):
-        yield told(paired_difference.difference_interval(*ends, rho), first - second)
+        yield told(comparisons.difference_interval(*ends, rho), first - second)
     means = [area(curve) for curve in estimates]
     areas = [area(np.swapaxes(each, -1, -2)) for each in bounds]
-    rho = paired_difference.correlation(*map(area, influence), largest=float(HORIZON))
-    found = paired_difference.difference_interval(means[0], areas[0], means[1], areas[1], rho)
+    rho = comparisons.correlation(*map(area, influence), largest=float(HORIZON))
+    found = comparisons.difference_interval(means[0], areas[0], means[1], areas[1], rho)
     truths = [area(survival ** (FORKS / HORIZON)) for survival in (first, second)]
     yield told(found, float(truths[0] - truths[1]))
 

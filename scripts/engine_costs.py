@@ -21,16 +21,15 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from isoklx.measure.answers import AnswerIds
-from isoklx.measure.batches import memory_of
-from isoklx.measure.blocks import layer_numbers
-from isoklx.measure.rollouts import Rollouts, roll_out
-from isoklx.measure.settings import fork_points
-from isoklx.measure.steering import Steering
+from isoklx.engine.batches import memory_of
+from isoklx.engine.chat import AnswerIds
+from isoklx.engine.rollouts import Rollouts, roll_out
+from isoklx.engine.settings import fork_points
+from isoklx.engine.steering import Steering, layer_numbers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.measure.plain_loop import plain
+from tests.engine.plain_loop import plain
 
 Result = TypeVar("Result")
 
@@ -93,7 +92,7 @@ def case_of(
     window : int
         Tokens of a rollout.
     """
-    from isoklx.measure.chat import answer_ids, prompt_ids, tail_ids
+    from isoklx.engine.chat import answer_ids, prompt_ids, tail_ids
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     # No way of rolling out ends before the window, so that all make as many tokens.

@@ -10,7 +10,7 @@ from pathlib import Path
 import xarray as xr
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
+from isoklx.simulation.sweep import grid, simulate
 
 METHODS = ("directional_ablation", "mean_diff", "pca")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from isoklx.cells.simulator import sample, simulate
+from isoklx.simulation.sweep import sample, simulate
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 

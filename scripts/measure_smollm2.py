@@ -23,8 +23,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 import isoklx
-from isoklx.measure import run
-from isoklx.measure.prompts import PROMPTS
+from isoklx import run
+from isoklx.engine.inputs import PROMPTS
 
 WINDOW, HELD_OUT = 48, 8
 

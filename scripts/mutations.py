@@ -33,31 +33,31 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "rows of a vector file numbered from 0 although the first is the embeddings",
-        "isoklx/measure/vectors.py",
+        "isoklx/engine/vectors.py",
         'dict(enumerate(rows[1:])), "depth + 1"',
         'dict(enumerate(rows)), "depth + 1"',
-        ("tests/measure/test_vectors.py",),
+        ("tests/engine/test_vectors.py",),
     ),
     Mutation(
         "digits at the end of an array's name taken for a layer",
-        "isoklx/measure/vector_files.py",
+        "isoklx/engine/vector_files.py",
         r're.search(r"layer|block|[-+.]\d|^\d+$", first, re.IGNORECASE)',
         r're.search(r"\d$", first)',
-        ("tests/measure/test_vectors.py",),
+        ("tests/engine/test_vectors.py",),
     ),
     Mutation(
         "any number of unnamed arrays taken for layers",
-        "isoklx/measure/vectors.py",
+        "isoklx/engine/vectors.py",
         "if found.one_per_block and len(found.vectors) != depth:",
         "if False:",
-        ("tests/measure/test_vectors.py",),
+        ("tests/engine/test_vectors.py",),
     ),
     Mutation(
         "a cell continued with other weights, templates or token ids",
-        "isoklx/measure/identity.py",
+        "isoklx/engine/identity.py",
         "if key in before and key in now and before[key] != now[key]:",
         "if False:",
-        ("tests/measure/test_runs.py", "-k", "changed_under_its_name"),
+        ("tests/engine/test_runs.py", "-k", "changed_under_its_name"),
     ),
     Mutation(
         "doses of one cell given different prompts",
@@ -68,10 +68,10 @@ MUTATIONS = (
     ),
     Mutation(
         "the end of an answer searched for in the rendered text",
-        "isoklx/measure/chat.py",
+        "isoklx/engine/chat.py",
         "text if closed else around[0] + content",
         "text if closed else text[: text.rfind(content) + len(content)]",
-        ("tests/measure/test_chat.py",),
+        ("tests/engine/test_chat.py",),
     ),
     Mutation(
         "both sides of a direction pooled",
@@ -82,7 +82,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cells of different sides taken for duplicates",
-        "isoklx/stats/repeats.py",
+        "isoklx/stats/deduplication.py",
         "APART = (*LABELS, *schema.SPLIT)",
         "APART = LABELS",
         ("tests/test_pooling.py",),
@@ -131,7 +131,7 @@ MUTATIONS = (
     ),
     Mutation(
         "survival read off at a horizon that was not observed",
-        "isoklx/stats/horizon.py",
+        "isoklx/stats/endpoint.py",
         'return found.where(curves["observed_to"] >= curves["horizon"])',
         "return found",
         ("tests/stats/test_survival.py",),

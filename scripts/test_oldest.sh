@@ -35,4 +35,4 @@ tested tests "$@"
 
 # The oldest torch brings gigabytes of CUDA.
 "$oldest/venv/bin/pip" install --quiet --constraint "$oldest/constraints.txt" -e '.[test,run]'
-OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 tested tests/measure tests/models tests/cli/test_measuring.py "$@"
+OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 tested tests/engine tests/models tests/cli/test_measuring.py "$@"

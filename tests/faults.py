@@ -18,8 +18,8 @@ from random import Random
 import netCDF4
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import BuildError
+from isoklx.simulation.sweep import CellSpec, simulate
 
 SHAPE = {"window": 64, "prompts": 4, "questions": 2}
 
@@ -27,8 +27,8 @@ SHAPE = {"window": 64, "prompts": 4, "questions": 2}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
-        *("tests.faults", "tests.damage", "isoklx.sweeps.builder", "isoklx.store.netcdf_writer"),
-        *("isoklx.tables.describe", "isoklx.tables.captioned", "isoklx.tables.formats"),
+        *("tests.faults", "tests.damage", "isoklx.sweeps.build", "isoklx.store.netcdf"),
+        *("isoklx.tables.describe", "isoklx.tables.captioned", "isoklx.tables.table"),
         "isoklx.sweeps.verification",
     ]
 )

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from isoklx.cells.termination import INTERRUPTED
+from isoklx.system.signals import INTERRUPTED
 from tests.handmade import kl, make_cell
 
 LINE = "isoklx: interrupted\n"
@@ -23,7 +23,7 @@ import os, signal, sys
 
 class Watch:
     def find_spec(self, name, *_):
-        if "isoklx.cells.termination" in sys.modules:
+        if "isoklx.system.signals" in sys.modules:
             if os.environ["AT"] == "nothing":
                 sys.stderr.write(name + chr(10))
             elif name == os.environ["AT"]:

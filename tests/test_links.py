@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.cli.main import main
+from isoklx.simulation.sweep import CellSpec, simulate
 
 
 @pytest.mark.slow

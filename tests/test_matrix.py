@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
 from isoklx.cli import main as cli
-from isoklx.sweeps.conversion import convert
+from isoklx.simulation.sweep import grid, simulate
+from isoklx.sweeps.build import convert
 
 Change = Callable[[Path], object]
 

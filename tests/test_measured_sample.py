@@ -40,7 +40,7 @@ def test_it_is_small() -> None:
 def test_its_numbers_are_found_again_by_a_plain_loop(method: str) -> None:
     pytest.importorskip("torch", reason="models run in torch")
     pytest.importorskip("transformers", reason="models are those of transformers")
-    from isoklx.measure import recheck
+    from isoklx import recheck
 
     tiny = str(MEASURED.parents[1] / "tests" / "models" / "tiny")
     found = recheck(MEASURED / f"tiny_{method}_s0_w48", samples=2, model=tiny)

@@ -24,8 +24,8 @@ from isoklx.cli.main import main
 from isoklx.errors import UsageError
 from isoklx.plot.survival import survival as survival_figure
 from isoklx.report.page import write_report
-from isoklx.report.sentences import safe_dose_sentences
-from isoklx.stats.repeats import count_cells
+from isoklx.report.parts import safe_dose_sentences
+from isoklx.stats.deduplication import count_cells
 from isoklx.tables import captioned
 from isoklx.tables.describe import describe
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
-from isoklx.terminal import on_terminal
+from isoklx.simulation.sweep import grid, simulate
+from isoklx.system.terminal import on_terminal
 from tests.conftest import PROJECT
 
 CLOSED = {"standard error": "2>&-", "output": ">&-", "input": "<&-", "all": "<&- >&- 2>&-"}
@@ -90,7 +90,7 @@ def test_every_command_works_with_closed_streams(root, tmp_path, name, closed):
 def test_what_is_written_to_a_closed_stream_goes_into_no_file(tmp_path):
     code = """if True:
         import os, sys
-        from isoklx.terminal import open_standard_streams
+        from isoklx.system.terminal import open_standard_streams
         open_standard_streams()
         with open(sys.argv[1], "wb") as file:
             assert file.fileno() > 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoklx.terminal import never_fail_to_encode, printable
+from isoklx.system.terminal import never_fail_to_encode, printable
 
 
 @pytest.mark.parametrize("text", ["größe λ→∞", "模型/セル", "a 'b' \\c", "🙂"])

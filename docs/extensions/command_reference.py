@@ -9,10 +9,9 @@ from textwrap import dedent
 
 from extensions.markdown import code, plain, table
 from isoklx.cli import main
-from isoklx.cli.arguments import Command, Parameter, parameters
 from isoklx.cli.commands import COMMANDS
-from isoklx.cli.explanations import SOURCES, explanation
-from isoklx.cli.help_text import command_help, default, spelling
+from isoklx.cli.help import SOURCES, command_help, default, explanation, spelling
+from isoklx.cli.parsing import Command, Parameter, parameters
 
 OWN = "Options"
 """Heading of the options that a command shares with no other."""

@@ -12,10 +12,46 @@ from typing import Any
 import numpy as np
 
 from isoklx import schema
-from isoklx.cells import contradictions, derived, pairing
-from isoklx.cells import measurements as m
-from isoklx.cells.dose_labels import Alphas, positions, twice, union
-from isoklx.cells.sources import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY
+from isoklx.cells import consistency, summaries
+from isoklx.cells import parsing as m
+from isoklx.cells.layout import CALIBRATION, HISTORY, PMASS, RESULTS, TRAJECTORY
+from isoklx.cells.parsing import (
+    Alphas,
+    FloatArray,
+    IntArray,
+    find_duplicate,
+    positions,
+    refuse_padding,
+    union,
+)
+
+
+def on_prompts(kl: FloatArray, lengths: IntArray) -> FloatArray:
+    """Put a dose's rows of KL (row, token) where their prompts are.
+
+    A rollout that generated nothing has no row in some runs. If as many of the recorded lengths are
+    0 as rows are missing, the rows belong to the others.
+
+    Examples
+    --------
+    >>> on_prompts(np.array([[0.5], [0.25]]), np.array([1, 0, 1]))
+    array([[0.5 ],
+           [ nan],
+           [0.25]])
+    """
+    if not 0 < len(kl) < lengths.size or np.count_nonzero(lengths) != len(kl):
+        return kl
+    some = lengths != 0
+    refuse_padding((some.size, *kl.shape[1:]), kl.size, "kl")
+    out = np.full((some.size, *kl.shape[1:]), np.nan, dtype=kl.dtype)
+    out[some] = kl
+    return out
+
+
+def unpaired(n_kl: int, n_pmass: int) -> bool:
+    """Whether a dose has as many rows of both as leaves open which belong together."""
+    return n_kl != n_pmass and min(n_kl, n_pmass) > 0
+
 
 _KL = "per_prompt_per_t_kl"
 _BISECTION = {
@@ -75,10 +111,10 @@ class Contents:
             self.notes.append(f"{PMASS}: there is no {TRAJECTORY} beside it, and so no KL")
         computed = content.get("computed", True)
         if not isinstance(computed, bool):
-            raise ValueError(f"computed is {m.shown(computed)}, not true or false")
+            raise ValueError(f"computed is {m.shorten(computed)}, not true or false")
         if not computed:
             return
-        self.fork = m.rising(content.get("fork_points", []), "fork_points")
+        self.fork = m.increasing(content.get("fork_points", []), "fork_points")
         for name in at_forks:
             for alpha, (place, rows) in m.by_alpha(content.get(name, {}), name).items():
                 self.rows[name][alpha] = self._measured(PMASS, place, rows, self.fork.size)
@@ -118,7 +154,7 @@ class Contents:
                 place, value = f'[{i}]["{key}"]', m.named(step, key)
                 tried = math.nan if value is None else m.number(value, place)
                 if not math.isfinite(tried):
-                    missing.append(f"{place} is {m.shown(value)}")
+                    missing.append(f"{place} is {m.shorten(value)}")
                     tried = math.nan
                 column.append(tried)
             self.bisection[name] = np.array(column, dtype=np.float64)
@@ -147,11 +183,11 @@ class Contents:
             alpha = m.alpha_of(line["alpha"], f"{place}, alpha")
             row = {
                 name: m.alpha_of(line[name], f"{place}, {name}")
-                for name in derived.DOSE
+                for name in summaries.DOSE
                 if line.get(name, "").lower() not in ("", "nan")
             }
             recorded.append((alpha, place, row))
-        again = twice([alpha for alpha, _, _ in recorded])
+        again = find_duplicate([alpha for alpha, _, _ in recorded])
         if again is not None:
             alpha, place, _ = recorded[again[1]]
             raise ValueError(f"{place} repeats alpha {alpha:g}")
@@ -175,11 +211,11 @@ class Contents:
             **settings,
             "kl": kl,
             **pmass,
-            "gen_len": derived.generated(self._stacked("gen_len", alphas), kl, prompts),
+            "gen_len": summaries.generated(self._stacked("gen_len", alphas), kl, prompts),
             "answer": self.answer[:questions],
             "gen_len_qa": self._stacked("gen_len_qa", alphas),
             "repetition": self._stacked("repetition", alphas),
-            **derived.doses(alpha, settings["c_star"], kl, recorded),
+            **summaries.doses(alpha, settings["c_star"], kl, recorded),
             **self.bisection,
             "has_kl": np.isfinite(kl).any(),
             "has_pmass": any(np.isfinite(pmass[name]).any() for name in ("pmass_eval", "pmass")),
@@ -202,35 +238,35 @@ class Contents:
     def _pair(self, alphas: list[float]) -> Any:
         """Put KL at its prompts; the doses (int8 flags) of which that cannot be told."""
         kl, pmass, lengths = (self.rows[name] for name in ("kl", "pmass_eval", "gen_len"))
-        unpaired = np.zeros(len(alphas), dtype=np.int8)
+        flags = np.zeros(len(alphas), dtype=np.int8)
         counts: list[tuple[int, int]] = []
         for i, alpha in enumerate(alphas):
             n_pmass = len(pmass.get(alpha, ()))
             if alpha in kl and alpha in lengths and n_pmass in (0, lengths[alpha].size):
-                kl[alpha] = pairing.on_prompts(kl[alpha], lengths[alpha])
+                kl[alpha] = on_prompts(kl[alpha], lengths[alpha])
             n_kl = len(kl.get(alpha, ()))
-            if pairing.unpaired(n_kl, n_pmass):
-                unpaired[i] = 1
+            if unpaired(n_kl, n_pmass):
+                flags[i] = 1
                 counts.append((n_kl, n_pmass))
         if counts:
-            at = _listed([alpha for alpha, flag in zip(alphas, unpaired, strict=True) if flag])
+            at = _listed([alpha for alpha, flag in zip(alphas, flags, strict=True) if flag])
             self.notes.append(
                 f"{PMASS}: KL and pmass cannot be paired at alpha {at}: "
                 f"{counts[0][0]} rows of KL, {counts[0][1]} of pmass_eval"
             )
-        return unpaired
+        return flags
 
     def _contradictions(self, alpha: Alphas, data: Mapping[str, Any]) -> None:
         """Note what says that the files are of two runs."""
         c_star, tried = data["c_star"], data["calib_coeff"]
-        off = contradictions.coeff_mismatch(data["coeff"], alpha, c_star)
-        if (off > contradictions.SAME_COEFFICIENT).any():
-            i = int(np.argmax(off > contradictions.SAME_COEFFICIENT))
+        off = consistency.coeff_mismatch(data["coeff"], alpha, c_star)
+        if (off > consistency.SAME_COEFFICIENT).any():
+            i = int(np.argmax(off > consistency.SAME_COEFFICIENT))
             self.notes.append(
                 f"{RESULTS}: coeff is {data['coeff'][i]:g} at alpha {alpha[i]:g}, where alpha x "
                 f"c_star is {alpha[i] * c_star:g}: of another run than {CALIBRATION}"
             )
-        if np.isfinite(tried).any() and not contradictions.was_tried(c_star, tried):
+        if np.isfinite(tried).any() and not consistency.was_tried(c_star, tried):
             self.notes.append(
                 f"{HISTORY}: no step tried c_star = {c_star:g}: of another run than {CALIBRATION}"
             )
@@ -249,7 +285,7 @@ class Contents:
     ) -> m.FloatArray:
         """Values as they are stored, with a note of the first that is another number there."""
         values = m.stored(exact, dtype)
-        lost = m.not_held(exact, values)
+        lost = m.lossy(exact, values)
         if lost.any():
             first = tuple(np.argwhere(lost)[0])
             at = "".join(f"[{i}]" for i in first)

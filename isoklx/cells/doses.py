@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isoklx.cells import measurements as m
+from isoklx.cells import parsing as m
 from isoklx.cells.json_text import plain
-from isoklx.cells.sources import GENERATIONS, PMASS, RESULTS, TRAJECTORY
+from isoklx.cells.layout import GENERATIONS, PMASS, RESULTS, TRAJECTORY
 from isoklx.cells.summaries import Floats, float32, p95_over_prompts, results_line
 from isoklx.errors import UsageError
 from isoklx.schema import same_dose
@@ -68,7 +68,7 @@ class Doses:
     def fork_points(self, window: int) -> list[int]:
         """The forks, as whole numbers that rise."""
         try:
-            forks: list[int] = m.rising([int(fork) for fork in self.forks], "forks").tolist()
+            forks: list[int] = m.increasing([int(fork) for fork in self.forks], "forks").tolist()
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
         if forks and forks[-1] > window:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoklx.cells import measurements as m
-from isoklx.cells.atomic import replacing, workspace
+from isoklx.cells import parsing as m
 from isoklx.cells.doses import Records
 from isoklx.cells.json_text import Json, pretty
-from isoklx.cells.lines import LINES
-from isoklx.cells.sources import (
+from isoklx.cells.layout import (
     CALIBRATION,
     GENERATIONS,
     HISTORY,
@@ -24,8 +22,60 @@ from isoklx.cells.sources import (
     TRAJECTORY,
     Sources,
 )
+from isoklx.cells.summaries import RESULTS_HEADER
 from isoklx.errors import BuildError, CellError, UsageError
 from isoklx.schema import same_dose
+from isoklx.system.atomic import replacing, workspace
+
+ByAlpha = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How a file's text is taken apart, and put together again.
+
+    Parameters
+    ----------
+    by_alpha : callable
+        Lines of a text by alpha, as it is spelt there; ValueError at one that has none.
+    text : callable
+        The text of lines.
+    """
+
+    by_alpha: Callable[[str], ByAlpha]
+    text: Callable[[Sequence[str]], str]
+
+
+def _results(text: str) -> ByAlpha:
+    header, *lines = text.splitlines() or [""]
+    if header != RESULTS_HEADER:
+        raise ValueError(f"line 1 is {m.shorten(header)}, not {RESULTS_HEADER}")
+    found: ByAlpha = {}
+    for i, line in enumerate(lines, start=2):
+        alpha = line.partition(",")[0]
+        m.alpha_of(alpha, f"line {i}, alpha")
+        found[alpha] = [line]
+    return found
+
+
+def _generations(text: str) -> ByAlpha:
+    found: ByAlpha = {}
+    # Not splitlines: characters that it takes for the end of a line may stand in a text.
+    for i, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        try:
+            alpha = m.named(m.mapping(json.loads(line), "it"), "alpha")
+            found.setdefault(repr(m.finite(alpha, "alpha")), []).append(line)
+        except ValueError as error:
+            raise ValueError(f"line {i} is no generation: {error}") from error
+    return found
+
+
+LINES = {
+    RESULTS: Lines(_results, lambda lines: "\r\n".join([RESULTS_HEADER, *lines, ""])),
+    GENERATIONS: Lines(_generations, lambda lines: "\n".join([*lines, ""])),
+}
+"""Of results.csv, whose lines end as csv's do, and gens.jsonl."""
+
 
 SWEEP = (TRAJECTORY, RESULTS, GENERATIONS, PMASS)
 """What a dose is written to, in this order: with the last one it is complete."""
@@ -233,7 +283,7 @@ def _refuse_difference(path: Path, there: Json, here: Json, place: str = "") -> 
 
 
 def _said(value: object) -> str:
-    return "not given" if value is MISSING else m.shown(value)
+    return "not given" if value is MISSING else m.shorten(value)
 
 
 def _make(folder: Path, texts: Mapping[str, str]) -> None:

@@ -12,11 +12,11 @@ import jiter
 import numpy as np
 
 from isoklx import schema
-from isoklx.cells import contradictions
-from isoklx.cells import measurements as m
-from isoklx.cells.cell import Cell
-from isoklx.cells.dose_labels import positions
-from isoklx.cells.sources import GENERATIONS
+from isoklx.cells import consistency
+from isoklx.cells import parsing as m
+from isoklx.cells.layout import GENERATIONS
+from isoklx.cells.parsing import positions
+from isoklx.cells.reading import Cell
 
 KINDS = {"eval": ("gen_len", "prompt"), "qa": ("gen_len_qa", "question")}
 """The variable that has a rollout's length, and what the rollout starts from, by kind."""
@@ -85,7 +85,7 @@ class _Rollouts:
         line = m.mapping(parsed, "it")
         kind = m.text(m.named(line, "kind"), "kind")
         if kind not in KINDS:
-            raise ValueError(f"kind is {m.shown(kind)}, not {' or '.join(KINDS)}")
+            raise ValueError(f"kind is {m.shorten(kind)}, not {' or '.join(KINDS)}")
         alpha = m.finite(m.named(line, "alpha"), "alpha")
         index = m.whole(m.named(line, "prompt_idx"), "prompt_idx", least=0)
         place = f"alpha {alpha:g}, {KINDS[kind][1]} {index}"
@@ -155,7 +155,7 @@ class _Rollouts:
                 if found != length:
                     self.fault(
                         "length",
-                        f"{place} has {m.shown(found)} tokens by its {key}, and {length} by the "
+                        f"{place} has {m.shorten(found)} tokens by its {key}, and {length} by the "
                         "cell's other files",
                     )
 
@@ -163,8 +163,8 @@ class _Rollouts:
         if "coeff" in line:
             c_star = float(self.cell.data["c_star"])
             coeff = m.number(line["coeff"], "coeff")
-            off = contradictions.coeff_mismatch(coeff, alpha, c_star)
-            if not off <= contradictions.SAME_COEFFICIENT:
+            off = consistency.coeff_mismatch(coeff, alpha, c_star)
+            if not off <= consistency.SAME_COEFFICIENT:
                 self.fault(
                     "coeff", f"{place} has the coefficient {coeff:g}, and c_star is {c_star:g}"
                 )

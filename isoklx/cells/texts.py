@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isoklx import schema
-from isoklx.cells import measurements as m
-from isoklx.cells.dose_labels import Alphas, positions
-from isoklx.cells.sources import GENERATIONS
+from isoklx.cells import parsing as m
+from isoklx.cells.layout import GENERATIONS
+from isoklx.cells.parsing import Alphas, positions
 
 NUL, FOR_NUL = "\0", "\N{SYMBOL FOR NULL}"
 """A text in a netCDF file ends at its first NUL, so that another character stands for it."""
@@ -83,7 +83,7 @@ class _Texts:
         if kind == "qa":
             return
         if kind != "eval":
-            raise ValueError(f"kind is {m.shown(kind)}, not eval or qa")
+            raise ValueError(f"kind is {m.shorten(kind)}, not eval or qa")
         dose = m.finite(m.named(line, "alpha"), "alpha")
         prompt = m.whole(m.named(line, "prompt_idx"), "prompt_idx", least=0)
         text = _string(line, "gen_text")
@@ -226,7 +226,7 @@ def divided(text: str, tokens: Sequence[str]) -> list[int] | None:
 def _string(line: Mapping[str, Any], key: str) -> str:
     value = m.named(line, key)
     if not isinstance(value, str):
-        raise ValueError(f"{key} is {m.shown(value)}, not a text")
+        raise ValueError(f"{key} is {m.shorten(value)}, not a text")
     return value
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isoklx.cells import measurements as m
-from isoklx.cells.sources import VECTOR
+from isoklx.cells import parsing as m
+from isoklx.cells.layout import VECTOR
 
 Vectors = dict[int, npt.NDArray[np.float32]]
 
@@ -82,6 +82,6 @@ def _parsed(content: bytes) -> tuple[Vectors, dict[str, Any]]:
             raise ValueError(f"{name!r} is no layer")
         begin, end = m.array(m.named(m.mapping(tensor, name), "data_offsets"), name)
         if tensor.get("dtype") != "F32":
-            raise ValueError(f"{name} is {m.shown(tensor.get('dtype'))}, not 'F32'")
+            raise ValueError(f"{name} is {m.shorten(tensor.get('dtype'))}, not 'F32'")
         vectors[int(layer[1])] = np.frombuffer(content[8 + size + begin : 8 + size + end], "<f4")
     return vectors, metadata

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from isoklx.cells.cell import calibration
-from isoklx.cells.claim import claimed
 from isoklx.cells.doses import Doses
 from isoklx.cells.files import CellFiles, make_parent
 from isoklx.cells.json_text import Json, plain
+from isoklx.cells.reading import calibration
 from isoklx.errors import BuildError, UsageError
+from isoklx.system.locks import claimed
 
 
 def write_cell(

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoklx.cli.choosing import Scope, of_model_and_side, of_window
 from isoklx.cli.drawing import (
     Panels,
     Saving,
@@ -20,11 +19,11 @@ from isoklx.cli.drawing import (
     draw_survival,
     files_of,
 )
-from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, say_written
-from isoklx.cli.reporting import PAGES, draw_report
+from isoklx.cli.options import Scope, grouped, of_model_and_side, of_window
+from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, report_written
+from isoklx.cli.pages import PAGES, draw_report
 from isoklx.errors import BuildError, DatasetError, UsageError
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,9 +105,9 @@ def _aggregate(
         raise UsageError(f"--name {saving.name}: is of one figure, and several are written")
     check(saving, target, panels)
     if report:
-        from isoklx.report.page import require_extra
+        from isoklx.report.page import require_report_extra
 
-        require_extra()
+        require_report_extra()
     said: list[str] = []
     try:
         file = _file(runs_roots, target.folder, scheduler, said, texts=report)
@@ -122,7 +121,7 @@ def _aggregate(
     finally:
         # At the end, for whoever reads may go away at any line of it.
         print(*said, sep="\n", end="\n" * bool(said))
-    say_written(target, written, FILES | files_of(panels.stem))
+    report_written(target, written, FILES | files_of(panels.stem))
 
 
 def _file(
@@ -134,7 +133,7 @@ def _file(
     texts: bool,
 ) -> Path:
     """The file to open: the one that was given, or what is built of the roots."""
-    import isoklx.sweeps.builder
+    import isoklx.sweeps.build
     from isoklx.store.formats import is_zarr
 
     built = [path for path in runs_roots if path.is_file() or is_zarr(path)]
@@ -143,7 +142,7 @@ def _file(
     if built:
         return built[0]
     out = _target(runs_roots, folder)
-    report = isoklx.sweeps.builder.build(runs_roots, out, scheduler=scheduler, texts=texts)
+    report = isoklx.sweeps.build.build(runs_roots, out, scheduler=scheduler, texts=texts)
     said.append(str(report))
     return report.out
 
@@ -171,7 +170,7 @@ def _parts(
     """What is written, in this order."""
     import isoklx.plot
     from isoklx.tables import captioned
-    from isoklx.tables.files import write_table
+    from isoklx.tables.saving import write_table
 
     by = None if panels.by is None else (panels.by,)
     choice: dict[str, Any] = {"threshold": threshold, "distinct": panels.distinct}
@@ -245,9 +244,9 @@ def _chosen(
     ds: xr.Dataset, scope: Scope, panels: Panels, threshold: Sequence[float] | None
 ) -> xr.Dataset:
     """What is drawn; a mistake in choosing it is found before anything but the file is written."""
-    from isoklx.plot.reference_lines import check_mark
+    from isoklx.plot.axes import check_mark
     from isoklx.plot.scope import in_scope, split
-    from isoklx.stats.lifetimes import checked_thresholds
+    from isoklx.stats.endpoint import checked_thresholds
     from isoklx.stats.selection import select_alphas
 
     checked_thresholds("pmass_eval", threshold)

@@ -37,14 +37,14 @@ COMMANDS = Commands(
     contrast="tables",
     dose="tables",
     calibration="tables",
-    compare="comparing",
-    report="reporting",
-    watch="watching",
+    compare="pages",
+    report="pages",
+    watch="pages",
     aggregate="aggregate",
     verify="files",
     convert="files",
     recheck="measuring",
-    simulate="simulating",
+    simulate="files",
     completion="completion",
 )
 """The commands by name, in the order of the help, each by the module that it is in."""

@@ -3,55 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
-from isoklx.cli.arguments import Command, Parameter, parameters
-from isoklx.cli.explanations import explanation
+from isoklx.cli.completion_scripts import Flag, Usage, Value
+from isoklx.cli.help import explanation
+from isoklx.cli.parsing import Command, Parameter, parameters
 
 HELP = "Explain the command"
-
-
-@dataclass(frozen=True)
-class Value:
-    """What stands after a flag, or in a place.
-
-    Parameters
-    ----------
-    name : str
-        For people.
-    words : tuple of str
-        What it may be, as far as that is a few words.
-    several : bool
-        Whether several are written with commas between them.
-    files : bool
-        Whether a file may be meant.
-    """
-
-    name: str
-    words: tuple[str, ...] = ()
-    several: bool = False
-    files: bool = False
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A flag as it is written, what it does, and its value unless it is a switch."""
-
-    written: str
-    about: str
-    value: Value | None = None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """A command: what it does, its flags, and its places, the last of which may take many words."""
-
-    name: str
-    about: str
-    flags: tuple[Flag, ...]
-    places: tuple[Value, ...]
-    variadic: bool = False
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:

@@ -4,12 +4,52 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-import isoklx
+from isoklx._version import __version__
 
-if TYPE_CHECKING:
-    from isoklx.cli.completion import Flag, Usage, Value
+
+@dataclass(frozen=True)
+class Value:
+    """What stands after a flag, or in a place.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    words : tuple of str
+        What it may be, as far as that is a few words.
+    several : bool
+        Whether several are written with commas between them.
+    files : bool
+        Whether a file may be meant.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    several: bool = False
+    files: bool = False
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag as it is written, what it does, and its value unless it is a switch."""
+
+    written: str
+    about: str
+    value: Value | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A command: what it does, its flags, and its places, the last of which may take many words."""
+
+    name: str
+    about: str
+    flags: tuple[Flag, ...]
+    places: tuple[Value, ...]
+    variadic: bool = False
+
 
 BASH = r"""# What bash completes of isoklx @version@. Kept as
 #   ~/.local/share/bash-completion/completions/isoklx
@@ -187,7 +227,7 @@ def fish(usages: Sequence[Usage]) -> str:
 
 
 def _filled(script: str, **parts: str) -> str:
-    for name, text in {"version": isoklx.__version__, **parts}.items():
+    for name, text in {"version": __version__, **parts}.items():
         script = script.replace(f"@{name}@", text)
     return script
 

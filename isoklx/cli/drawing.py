@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from isoklx.cli.choosing import Scope, of_model_and_side
-from isoklx.cli.explanations import explained_by
+from isoklx.cli.help import explained_by
+from isoklx.cli.options import Scope, of_model_and_side
 from isoklx.cli.outputs import FIGURES, Target
 from isoklx.errors import UsageError
 
@@ -174,8 +174,7 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
         return []
     import matplotlib.pyplot as plt
 
-    from isoklx.plot.saving import save, style
-    from isoklx.plot.tidy import write_data
+    from isoklx.plot.saving import save, style, write_data
 
     with style(saving.mplstyle):
         try:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from isoklx.cli.choosing import Scope, of_model_and_side
 from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1, files_of, stem_of
-from isoklx.cli.explanations import explained_by
-from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import FIGS, FIGURES, Files, Out, Target, say_written
+from isoklx.cli.help import explained_by
+from isoklx.cli.options import Scope, grouped, of_model_and_side
+from isoklx.cli.outputs import FIGS, FIGURES, Files, Out, Target, report_written
 
 
 @explained_by("isoklx.plot.figure1.figure1", "isoklx.sweeps.opening.opened", Files)
@@ -45,7 +44,7 @@ def _figure(
     check(saving, target, panels)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         written = draw_figure1(ds, target, scope, panels, saving)
-    say_written(target, written, files_of(stem_of(panels.stem, target, saving)))
+    report_written(target, written, files_of(stem_of(panels.stem, target, saving)))
 
 
 @explained_by("isoklx.plot.alive.alive", "isoklx.sweeps.opening.opened", Files)
@@ -104,7 +103,7 @@ def _alive(
                 **saving.page,
             ),
         )
-    say_written(target, written, files_of(stem_of("alive", target, saving)))
+    report_written(target, written, files_of(stem_of("alive", target, saving)))
 
 
 figure: Callable[..., None] = grouped(_figure)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from isoklx.cli.explanations import explained_by
+from isoklx.cli.help import explained_by
 from isoklx.errors import DatasetError, UsageError
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
 
 
-@explained_by("isoklx.sweeps.builder.build")
+@explained_by("isoklx.sweeps.build.build")
 def build(
     *roots: Path,
     out: Path | None = None,
@@ -42,9 +42,9 @@ def build(
     $ isoklx build outputs --texts
     $ isoklx build outputs --out sweep.zarr --scheduler tcp://node01:8786
     """
-    import isoklx.sweeps.builder
+    import isoklx.sweeps.build
 
-    report = isoklx.sweeps.builder.build(
+    report = isoklx.sweeps.build.build(
         roots,
         out,
         window=window,
@@ -110,7 +110,7 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
     $ isoklx verify both.nc --root runs_a,runs_b
     """
     import isoklx.sweeps.verification
-    from isoklx.cells.sources import CALIBRATION
+    from isoklx.cells.layout import CALIBRATION
     from isoklx.store.formats import is_zarr
 
     in_folder = file.is_dir() and not is_zarr(file)
@@ -132,7 +132,7 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
     print(printable(f"{file}: no finding, {compared}"))
 
 
-@explained_by("isoklx.sweeps.conversion.convert")
+@explained_by("isoklx.sweeps.build.convert")
 def convert(source: Path, target: Path, force: bool = False) -> None:
     """Convert what build wrote: netCDF to Zarr, or back.
 
@@ -144,7 +144,53 @@ def convert(source: Path, target: Path, force: bool = False) -> None:
     $ isoklx convert sweep.nc sweep.zarr
     """
     import isoklx.store.formats
-    import isoklx.sweeps.conversion
+    import isoklx.sweeps.build
 
-    written = isoklx.sweeps.conversion.convert(source, target, force=force)
+    written = isoklx.sweeps.build.convert(source, target, force=force)
     print(f"wrote {printable(written)} ({isoklx.store.formats.size(written) / 1e6:.1f} MB)")
+
+
+def simulate(root: Path, *, window: int = 64, prompts: int = 8, seed: int = 0) -> None:
+    """Write a simulated sweep to look at the other commands with: two models, three methods.
+
+    Twelve cells, of two seeds, in the format of measured ones, texts included. Seed 1 of method
+    pca repeats seed 0 to the byte, as greedy decoding does. Nothing in it was measured, and the
+    models' names say so.
+
+    Parameters
+    ----------
+    root : Path
+        Folder for the cells, made when absent; nothing but simulated cells may be in it.
+    window : int
+        Tokens of a rollout.
+    prompts : int
+        Held-out prompts of a cell.
+    seed : int
+        Another seed gives another sweep; the same one gives the same bytes.
+
+    Examples
+    --------
+    $ isoklx simulate outputs
+    $ isoklx simulate large --window 512 --prompts 32
+    """
+    import isoklx.simulation.sweep
+
+    _refuse_others(root)
+    cells = isoklx.simulation.sweep.sample(window=window, prompts=prompts)
+    folders = isoklx.simulation.sweep.simulate(root, cells, seed=seed)
+    print(printable(f"{len(folders)} simulated cells in {root}"))
+
+
+def _refuse_others(root: Path) -> None:
+    """Simulated cells among measured ones would be counted as measured."""
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root}: is a file, not a folder")
+    others = [
+        entry.name
+        for entry in root.glob("*")
+        if entry.name[0] != "." and not entry.name.startswith("simulated-")
+    ]
+    if others:
+        raise UsageError(
+            f"{root}: has {min(others)} in it; give a folder for simulated cells alone"
+        )

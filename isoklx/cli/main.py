@@ -8,20 +8,60 @@ because the words it receives leave nothing open and its reading of values is re
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
-import isoklx
+from isoklx._version import __version__
 from isoklx.cli import commands
-from isoklx.cli.arguments import canonical_words, nearest, parameters
 from isoklx.cli.commands import COMMANDS
-from isoklx.cli.help_text import command_help, overview
+from isoklx.cli.help import command_help, overview
+from isoklx.cli.parsing import canonical_words, nearest, parameters
 from isoklx.errors import IsoklxError, UsageError
-from isoklx.terminal import never_fail_to_encode, printable
+from isoklx.system.terminal import never_fail_to_encode, printable
+
+VARIABLE = "MPLBACKEND"
+
+
+@contextmanager
+def without_screen() -> Iterator[None]:
+    """Have figures drawn without a screen, whatever the environment or a matplotlibrc says.
+
+    A notebook gives what it starts a backend of its own, which matplotlib refuses elsewhere at its
+    import. Afterwards the environment is as it was.
+
+    Examples
+    --------
+    >>> import os
+    >>> with without_screen():
+    ...     os.environ["MPLBACKEND"]
+    'agg'
+    """
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "agg"
+    log = logging.getLogger("matplotlib")
+    log.addFilter(_concerns_figures)
+    try:
+        if "matplotlib" in sys.modules:
+            sys.modules["matplotlib"].use("agg")
+        yield
+    finally:
+        log.removeFilter(_concerns_figures)
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def _concerns_figures(record: logging.LogRecord) -> bool:
+    """Drop what is said of backends, and of the folder for fonts where there is no home."""
+    text = record.getMessage()
+    return "backend: " not in text and "temporary cache directory" not in text
+
 
 DONE, FAILED, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit status; the last two are what a shell reports for a program stopped by the signal."""
@@ -81,7 +121,7 @@ def _run(words: Sequence[str]) -> None:
     elif first == "--version":
         if rest:
             raise UsageError(f"unexpected argument '{rest[0]}'")
-        print(f"isoklx {isoklx.__version__}")
+        print(f"isoklx {__version__}")
     else:
         _call(_known(first), rest)
 
@@ -108,7 +148,7 @@ def _call(name: str, words: Sequence[str]) -> None:
     import fire
     from fire.decorators import SetParseFn
 
-    from isoklx.cli.screen import without_screen
+    from isoklx.cli.main import without_screen
 
     for each in parameters(command):
         # Without a name it is the reader of what *roots takes.

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_type_hints
 
+from isoklx.engine import run as runs
 from isoklx.errors import MeasureError
-from isoklx.measure import runs
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
 
 AGREES = {"float32": 1e-3, "float64": 1e-3}
 """Differences up to which a cell agrees with what is computed again; else 0.1."""
@@ -42,7 +42,7 @@ def recheck(
     --------
     $ isoklx recheck outputs/tiny_mean_diff_s0_w64 --samples 10
     """
-    from isoklx.measure.rechecking import LARGEST, recheck
+    from isoklx.engine.recheck import LARGEST, recheck
 
     found = recheck(cell, samples=samples, model=model, device=device)
     shown = dict.fromkeys(LARGEST, "{:.1e}".format) | {"alpha": "{:g}".format}
@@ -58,11 +58,11 @@ def recheck(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def log_to_stderr() -> Iterator[None]:
     """Show what the run says of itself, one line each, above its progress."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line())
-    log = logging.getLogger("isoklx.measure")
+    log = logging.getLogger("isoklx.engine")
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -84,7 +84,7 @@ def _command(function: Callable[..., Sequence[object]]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(*models: str, **options: object) -> None:
-        with _told():
+        with log_to_stderr():
             made = function(*models, **options)
         for each in made:
             print(printable(each))

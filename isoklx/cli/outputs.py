@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from isoklx.cells.paths import as_path
 from isoklx.errors import UsageError
-from isoklx.terminal import printable
+from isoklx.system.paths import as_path
+from isoklx.system.terminal import printable
+
+if TYPE_CHECKING:
+    from isoklx.tables.table import Table
+
 
 TABLES = ("csv", "md", "tex")
 FIGURES = ("png", "pdf", "svg")
@@ -144,7 +150,7 @@ class Target:
             yield from (path for path in paths if path not in made and path.exists())
 
 
-def say_written(
+def report_written(
     target: Target,
     written: Sequence[Path],
     files: Mapping[str, Sequence[str]],
@@ -164,3 +170,77 @@ def _refuse_file(folder: Path) -> None:
             if not each.is_dir():
                 raise UsageError(f"--out {folder}: {each} is a file, not a folder")
             return
+
+
+WIDTH = 100
+"""Columns, where the output is no terminal."""
+
+
+@dataclass(frozen=True)
+class Delivery(Files):
+    """How a table reaches its reader.
+
+    Parameters
+    ----------
+    json : bool
+        Print the rows as JSON, with all digits, instead.
+    """
+
+    json: bool = False
+
+    def target(self, endings: Sequence[str]) -> Target | None:
+        """Where files with these endings are written, if they are."""
+        return None if self.out is None else Target.of(self.out, endings)
+
+
+def write_table(table: Table, name: str, target: Target | None) -> list[Path]:
+    """Write a table, if it is asked for."""
+    from isoklx.tables import saving
+
+    if target is None:
+        return []
+    return saving.write_table(table, target.folder, target.name or name, target.among(TABLES))
+
+
+def print_table(table: Table, *, json: bool) -> None:
+    """Print a table: last of all, for whoever reads may go away at any line of it."""
+    from isoklx.tables.table import as_json
+
+    print(as_json(table) if json else _text(table))
+
+
+def print_tables(tables: Mapping[str, Table], *, json: bool) -> None:
+    """Print several tables, as JSON in one object that has each by its name."""
+    from isoklx.tables.table import as_json_object, caption_text
+
+    if json:
+        print(as_json_object(tables))
+        return
+    # Of a table without rows the caption says so.
+    texts = [
+        caption_text(table, _width()) if table.frame.empty else _text(table)
+        for table in tables.values()
+    ]
+    print("\n\n".join(texts))
+
+
+def report_delivered(
+    target: Target | None, written: list[Path], files: dict[str, Sequence[str]], *, json: bool
+) -> None:
+    """Say what was written, if anything was to be."""
+    if target is None:
+        return
+    if not json:
+        print()
+    # With --json, standard output is for a program to read.
+    report_written(target, written, files, sys.stderr if json else sys.stdout)
+
+
+def _text(table: Table) -> str:
+    from isoklx.tables.table import as_text
+
+    return as_text(table, _width())
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((WIDTH, 0)).columns

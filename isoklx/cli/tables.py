@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from isoklx.cli.choosing import Cells, Scope, chosen
-from isoklx.cli.delivery import Delivery, print_table, print_tables, say_delivered, write_table
 from isoklx.cli.drawing import (
     Saving,
     check,
@@ -17,12 +15,20 @@ from isoklx.cli.drawing import (
     draw_survival,
     files_of,
 )
-from isoklx.cli.explanations import explained_by
-from isoklx.cli.option_groups import grouped
-from isoklx.cli.outputs import BOTH, TABLES
+from isoklx.cli.help import explained_by
+from isoklx.cli.options import Cells, Scope, chosen, grouped
+from isoklx.cli.outputs import (
+    BOTH,
+    TABLES,
+    Delivery,
+    print_table,
+    print_tables,
+    report_delivered,
+    write_table,
+)
 from isoklx.errors import UsageError
 from isoklx.stats.quantities import Shown
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
 
 SHOWN: tuple[Shown, ...] = ("survival", "kl_p95")
 
@@ -48,7 +54,7 @@ def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
         rows = headline(chosen(ds, cells))
         written = write_table(rows, "table", target)
     print_table(rows, json=delivery.json)
-    say_delivered(target, written, {"table": TABLES}, json=delivery.json)
+    report_delivered(target, written, {"table": TABLES}, json=delivery.json)
 
 
 @explained_by("isoklx.stats.survival.survival", "isoklx.sweeps.opening.opened")
@@ -114,7 +120,7 @@ def _survival(
                 raise
             no_figure = f"no figure: {printable(error)}"
     print_table(rows, json=delivery.json)
-    say_delivered(target, written, _files("survival", saving), json=delivery.json)
+    report_delivered(target, written, _files("survival", saving), json=delivery.json)
     if no_figure:
         print(no_figure, file=sys.stderr if delivery.json else None)
 
@@ -158,7 +164,7 @@ def _contrast(
         rows = isoklx.tables.captioned.contrast(part, by, metric, threshold, distinct, ended)
         written = write_table(rows, "contrast", target)
     print_table(rows, json=delivery.json)
-    say_delivered(target, written, {"contrast": TABLES}, json=delivery.json)
+    report_delivered(target, written, {"contrast": TABLES}, json=delivery.json)
 
 
 @explained_by(
@@ -235,7 +241,7 @@ def _dose(
         }
     print_tables(tables, json=delivery.json)
     files = {"dose": TABLES} | _files("dose_response", saving)
-    say_delivered(target, written, files, json=delivery.json)
+    report_delivered(target, written, files, json=delivery.json)
 
 
 @explained_by("isoklx.sweeps.opening.opened")
@@ -261,7 +267,7 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
         written = write_table(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
     print_table(rows, json=delivery.json)
-    say_delivered(target, written, _files("calibration", saving), json=delivery.json)
+    report_delivered(target, written, _files("calibration", saving), json=delivery.json)
 
 
 def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:

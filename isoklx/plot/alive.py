@@ -13,7 +13,10 @@ from matplotlib.lines import Line2D
 
 from isoklx.errors import UsageError
 from isoklx.plot import palette
-from isoklx.plot.facets import (
+from isoklx.plot.axes import FLOOR, Extent, check_ymax, limit
+from isoklx.plot.figure1_numbers import LINE, by_line, lines_of_groups
+from isoklx.plot.layout import (
+    Grid,
     Row,
     closed_on_error,
     facets,
@@ -25,19 +28,15 @@ from isoklx.plot.facets import (
     row_name,
     words_only,
 )
-from isoklx.plot.figure1_numbers import LINE, by_line, lines_of_groups
-from isoklx.plot.grids import Grid
-from isoklx.plot.limits import FLOOR, Extent, check_ymax, limit
 from isoklx.plot.lines import Strokes, Values, add_lines, draw_median, in_memory_if_small, shown
 from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.scope import doses_drawn, each_once, how_smoothed, in_scope, split, told_apart
 from isoklx.plot.spaghetti import note_shown
-from isoklx.plot.titles import described, label_name, trajectories
-from isoklx.plot.typesetting import typeset
+from isoklx.plot.titles import described, label_name, trajectories, typeset
 from isoklx.stats.along import check_count
+from isoklx.stats.endpoint import lifetimes
 from isoklx.stats.groups import has_label
 from isoklx.stats.kernels.smoothing import Edges
-from isoklx.stats.lifetimes import lifetimes
 from isoklx.stats.trajectories import (
     CALIB_TOKENS,
     default_roll,

@@ -13,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from isoklx.plot.limits import Extent
-from isoklx.plot.lines import Strokes
-from isoklx.plot.thinning import thin_for
+from isoklx.plot.axes import Extent
+from isoklx.plot.lines import Strokes, thin_for
 
 Kind = Literal["band", "fan"]
 Floats = npt.NDArray[np.floating[Any]]

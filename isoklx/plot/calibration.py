@@ -20,12 +20,20 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from isoklx import schema
 from isoklx.errors import DatasetError
 from isoklx.plot import titles
+from isoklx.plot.axes import set_log_ticks
 from isoklx.plot.calibration_marks import ROW_KEYS, draw_cells
-from isoklx.plot.log_ticks import set_log_ticks
-from isoklx.plot.notebook import ShownOnce
-from isoklx.plot.page import LETTER, AnyFigure, Page, Width, columns_of, letters_in, points
+from isoklx.plot.page import (
+    LETTER,
+    AnyFigure,
+    Page,
+    ShownOnce,
+    Width,
+    columns_of,
+    letters_in,
+    points,
+)
 from isoklx.plot.palette import DASHES, ink, method_styles, paper, small_print
-from isoklx.plot.typesetting import tick_label, typeset
+from isoklx.plot.titles import tick_label, typeset
 from isoklx.stats.groups import occurring, split_by
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table

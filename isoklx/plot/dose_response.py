@@ -17,27 +17,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from isoklx.errors import UsageError
+from isoklx.plot.axes import DASHED, FLOOR, set_log_ticks
 from isoklx.plot.dose_axis import labelled, limits, scaled, side_steps, unscaled
-from isoklx.plot.dose_legend import (
+from isoklx.plot.dose_numbers import (
     DOTTED,
     RING,
     Group,
     groups_of,
     legend_entries,
     legend_labels,
+    numbers,
 )
-from isoklx.plot.dose_numbers import numbers
-from isoklx.plot.facets import say_why_empty
-from isoklx.plot.grids import Grid
-from isoklx.plot.limits import FLOOR
-from isoklx.plot.log_ticks import set_log_ticks
+from isoklx.plot.layout import Grid, say_why_empty
 from isoklx.plot.page import LINE, AnyFigure, Page, Width, columns_of, letters_in, points, wide
 from isoklx.plot.palette import ink
-from isoklx.plot.reference_lines import DASHED
-from isoklx.plot.titles import ALPHA, death
-from isoklx.plot.typesetting import tick_label, typeset
-from isoklx.stats.kernels.curves import Interval
-from isoklx.stats.lifetimes import Ended
+from isoklx.plot.titles import ALPHA, death, tick_label, typeset
+from isoklx.stats.endpoint import Ended
+from isoklx.stats.kernels.kaplan_meier import Interval
 from isoklx.stats.quantities import Shown
 from isoklx.stats.selection import select_alphas
 

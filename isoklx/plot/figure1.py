@@ -8,13 +8,12 @@ from typing import Literal, get_args
 import xarray as xr
 
 from isoklx.errors import DatasetError, UsageError
+from isoklx.plot.axes import check_mark, check_ymax
 from isoklx.plot.figure1_numbers import Answers, Choice, answers_of, numbers
 from isoklx.plot.figure1_panels import Look, draw_numbers
-from isoklx.plot.grids import Grid
-from isoklx.plot.limits import check_ymax
+from isoklx.plot.layout import Grid
 from isoklx.plot.lines import Strokes
 from isoklx.plot.page import AnyFigure, Page, Width
-from isoklx.plot.reference_lines import check_mark
 from isoklx.plot.scope import how_smoothed, in_scope, told_apart
 from isoklx.plot.titles import described, trajectories
 from isoklx.stats.along import check_count

@@ -14,8 +14,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.lines import Line2D
 
 from isoklx.plot import palette
+from isoklx.plot.axes import LINEAR_YMAX, Extent, draw_mark, draw_target, limit
 from isoklx.plot.bands import OVERLAID, band_legend, draw_band, draw_pooled
-from isoklx.plot.facets import (
+from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE, POOLED
+from isoklx.plot.layout import (
+    Grid,
     Row,
     closed_on_error,
     facets,
@@ -29,16 +32,11 @@ from isoklx.plot.facets import (
     say_why_empty,
     words_only,
 )
-from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE, POOLED
-from isoklx.plot.grids import Grid
-from isoklx.plot.limits import LINEAR_YMAX, Extent, limit
 from isoklx.plot.lines import Strokes
 from isoklx.plot.page import Page, points
 from isoklx.plot.palette import dose_colours, group_styles
-from isoklx.plot.reference_lines import draw_mark, draw_target
 from isoklx.plot.spaghetti import draw_answer_lines, draw_lines, spaghetti_legend, unknown_legend
-from isoklx.plot.titles import label_name, literal
-from isoklx.plot.typesetting import typeset
+from isoklx.plot.titles import label_name, literal, typeset
 from isoklx.stats.groups import has_label
 from isoklx.stats.trajectories import default_roll
 

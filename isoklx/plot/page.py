@@ -201,3 +201,17 @@ def _figsize_of_style() -> tuple[float, float] | None:
     if size == list(mpl.rcParamsDefault["figure.figsize"]):
         return None
     return float(size[0]), float(size[1])
+
+
+class ShownOnce(Figure):
+    """A figure that a notebook shows once, though it is the last expression of its cell.
+
+    The notebook shows the value of the last expression, and the inline backend all that pyplot
+    still holds at the end of the cell: the same figure again. Who shows this one takes it from
+    pyplot.
+    """
+
+    def _ipython_display_(self) -> None:
+        if "inline" in mpl.get_backend():
+            plt.close(self)
+        raise NotImplementedError  # it is shown as any other figure

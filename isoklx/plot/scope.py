@@ -13,8 +13,8 @@ import xarray as xr
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.titles import group_name
+from isoklx.stats.deduplication import APART, compare
 from isoklx.stats.groups import check_labels, occurring, split_by
-from isoklx.stats.repeats import APART, compare
 from isoklx.stats.selection import restore_dims, select_alphas, with_absent
 
 NEEDED = ("kl", "gen_len", "target_kl", "has_kl")

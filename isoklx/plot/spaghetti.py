@@ -13,9 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from isoklx.plot import palette
-from isoklx.plot.facets import note
+from isoklx.plot.axes import Extent
 from isoklx.plot.figure1_numbers import ANSWER_LINE, LINE
-from isoklx.plot.limits import Extent
+from isoklx.plot.layout import note
 from isoklx.plot.lines import Strokes, add_lines, draw_median
 from isoklx.stats.trajectories import default_roll
 

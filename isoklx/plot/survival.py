@@ -14,18 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from isoklx.errors import DatasetError, UsageError
-from isoklx.plot.facets import closed_on_error
-from isoklx.plot.grids import Grid
+from isoklx.plot.layout import Grid, closed_on_error
 from isoklx.plot.page import AnyFigure, Page, Width
 from isoklx.plot.palette import paper
 from isoklx.plot.scope import doses_drawn, few_doses, told_apart
 from isoklx.plot.survival_page import SurvivalPage
-from isoklx.plot.titles import death, described, dose, trajectories
-from isoklx.plot.typesetting import typeset
+from isoklx.plot.titles import death, described, dose, trajectories, typeset
 from isoklx.stats import survival as survival_curves
+from isoklx.stats.endpoint import METRICS, Ended, validated
 from isoklx.stats.groups import check_labels
-from isoklx.stats.kernels.curves import Interval
-from isoklx.stats.lifetimes import METRICS, Ended, measured
+from isoklx.stats.kernels.kaplan_meier import Interval
 from isoklx.stats.selection import select_alphas
 
 WIDTH = 1.8
@@ -109,7 +107,7 @@ def survival(
     """
     if alphas is not None:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
-    whole = measured(ds, metric)
+    whole = validated(ds, metric)
     if alphas is None:
         whole = few_doses(whole)
     has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from isoklx.plot.fork_axis import fork_ticks, set_fork_scale
-from isoklx.plot.grids import Grid
+from isoklx.plot.axes import fork_ticks, set_fork_scale
+from isoklx.plot.layout import Grid
 from isoklx.plot.page import (
     PAGE_HEIGHT,
     SMALLEST,

@@ -14,11 +14,11 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import DatasetError
-from isoklx.stats.lifetimes import lifetimes
+from isoklx.stats.endpoint import lifetimes
 from isoklx.stats.selection import restore_dims, select
 from isoklx.stats.trajectories import paired_pmass
 from isoklx.sweeps.opening import open_sweep
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
 
 DARKEST = 0.6
 """Opacity of the darkest shade, through which a text can be read on white and on black."""

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from isoklx.plot.axes import FLOOR
 from isoklx.plot.dose_axis import labelled, limits, scaled, side_steps
 from isoklx.plot.dose_response import MOST_MARKS
 from isoklx.plot.figure1_panels import KL_FLOOR
-from isoklx.plot.limits import FLOOR
 from isoklx.plot.palette import dose_colours, method_styles, on_light_and_dark
 from isoklx.plot.scope import each_once, in_scope, split
 from isoklx.plot.titles import dose, from_to, group_name

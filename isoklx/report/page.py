@@ -15,26 +15,24 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-import isoklx
-from isoklx.cells.atomic import replacing
-from isoklx.cells.paths import as_path
+from isoklx._version import __version__
 from isoklx.errors import BuildError, DatasetError
 from isoklx.plot.scope import doses_drawn, few_doses
 from isoklx.report import figures
-from isoklx.report.compared import compared
-from isoklx.report.html_tables import html_table
+from isoklx.report.parts import compared, html_table, safe_dose_sentences
 from isoklx.report.rollouts import Rollouts, pack_rollouts
-from isoklx.report.sentences import safe_dose_sentences
-from isoklx.stats.doses import dose_response
+from isoklx.stats.deduplication import count_cells
+from isoklx.stats.dose_response import dose_response
 from isoklx.stats.groups import split_by
-from isoklx.stats.repeats import count_cells
 from isoklx.stats.safety import safe_dose
 from isoklx.stats.selection import restore_dims
 from isoklx.stats.survival import survival
-from isoklx.store.extras import need
 from isoklx.store.provenance import SKIPPED
+from isoklx.system.atomic import replacing
+from isoklx.system.extras import require_extra
+from isoklx.system.paths import as_path
+from isoklx.system.terminal import printable
 from isoklx.tables import captioned
-from isoklx.terminal import printable
 
 LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
 """What draws: a quarter of plotly.js, and ready in a fifth of its time."""
@@ -100,7 +98,7 @@ def write_report(
     ('page.html', '<!doctype html>')
     >>> folder.cleanup()
     """
-    require_extra()
+    require_report_extra()
     out = as_path(out)
     # First, for it may be refused.
     other = None if against is None else compared(ds, against, against_name, threshold)
@@ -115,10 +113,10 @@ def write_report(
     return out
 
 
-def require_extra() -> None:
+def require_report_extra() -> None:
     """Raise UsageError unless what makes a page is installed."""
     for package in ("jinja2", "bokeh"):
-        need(package, "the page of a report", "report")
+        require_extra(package, "the page of a report", "report")
 
 
 def _content(
@@ -180,7 +178,7 @@ def _content(
         "windows": windows,
         "tables": tables,
         "rollouts": rollouts,
-        "version": isoklx.__version__,
+        "version": __version__,
         "date": str(ds.attrs.get("date_created", "")),
     }
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isoklx.stats.kernels.curves import Interval
-from isoklx.stats.lifetimes import METRICS, Ended
+from isoklx.stats.endpoint import METRICS, Ended
+from isoklx.stats.kernels.kaplan_meier import Interval
 from isoklx.stats.survival import LEVEL
 
 Counts = npt.NDArray[Any]

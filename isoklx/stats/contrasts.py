@@ -13,13 +13,13 @@ import pandas as pd
 import xarray as xr
 
 from isoklx.errors import DatasetError
+from isoklx.stats.deduplication import first_of_repeats
+from isoklx.stats.endpoint import METRICS, Ended, Metric, absent, event_times, validated
 from isoklx.stats.groups import cell_labels, check_label, occurring, split_by
 from isoklx.stats.heldout import with_heldout_kl
-from isoklx.stats.kernels import beta_product, paired_difference, tallies
+from isoklx.stats.kernels import beta_product, comparisons, tallies
 from isoklx.stats.kernels import kaplan_meier as km
-from isoklx.stats.kernels.multiple_tests import holm
-from isoklx.stats.lifetimes import METRICS, Ended, Metric, absent, follow, measured
-from isoklx.stats.repeats import first_of_repeats
+from isoklx.stats.kernels.comparisons import holm
 from isoklx.stats.survival import LEVEL
 
 Floats = npt.NDArray[np.float64]
@@ -117,12 +117,12 @@ def survival_contrast(
     >>> survival_contrast(ds, by="method").columns[:4].tolist()
     ['threshold', 'alpha', 'first', 'second']
     """
-    whole = measured(ds, metric)
+    whole = validated(ds, metric)
     check_label(by, ["alpha", *cell_labels(whole)])
     spec = METRICS[metric]
     # Doses never repeat each other: repeats are told within each side.
     first = first_of_repeats(whole, None if by == "alpha" else by)
-    lives = follow(whole, metric, threshold, ended).assign(first=first).compute()
+    lives = event_times(whole, metric, threshold, ended).assign(first=first).compute()
     lives = _observed(lives, spec.unit)
     if not lives["end"].size:
         raise absent(metric)
@@ -170,10 +170,10 @@ def cell_contrasts(
     DatasetError, UsageError
         As `isoklx.survival_contrast` does.
     """
-    whole = measured(ds, metric)
+    whole = validated(ds, metric)
     spec = METRICS[metric]
     times, window = whole[spec.time].values, whole["window"].values
-    lives = follow(whole, metric, thresholds, ended)[EVENTS].compute().sortby(spec.unit)
+    lives = event_times(whole, metric, thresholds, ended)[EVENTS].compute().sortby(spec.unit)
     lives = lives.transpose("threshold", "alpha", spec.unit, "cell")
     keys = list(product(lives["threshold"].values.tolist(), lives["alpha"].values.tolist()))
     shape = (len(keys), *lives["end"].shape[2:])
@@ -320,10 +320,10 @@ class _Estimate(NamedTuple):
     def difference(self, first: int, second: int, units: npt.NDArray[np.bool_]) -> dict[str, float]:
         """First minus second, and its interval, of the units that either has."""
         influence = self.influence[units]
-        rho = paired_difference.correlation(
+        rho = comparisons.correlation(
             influence[:, first], influence[:, second], largest=self.largest
         )
-        lower, upper = paired_difference.difference_interval(
+        lower, upper = comparisons.difference_interval(
             self.value[first], self.bounds[first], self.value[second], self.bounds[second], rho
         )
         return {
@@ -353,9 +353,7 @@ def _estimates(
     known = np.where(reach >= horizon, 1.0, np.nan)[:, np.newaxis]
     survival = known * km.carry_forward(survival)
     bounds = known[..., np.newaxis] * km.carry_forward(bounds)
-    influence = paired_difference.influence(
-        np.swapaxes(sides.ended, 0, 1), np.swapaxes(sides.died, 0, 1)
-    )
+    influence = comparisons.influence(np.swapaxes(sides.ended, 0, 1), np.swapaxes(sides.died, 0, 1))
 
     def area(curve: Floats) -> Floats:
         return km.restricted_mean(curve, times, np.asarray(horizon))

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from isoklx.stats.endpoint import validated
 from isoklx.stats.groups import cell_labels
 from isoklx.stats.kernels import clusters
-from isoklx.stats.lifetimes import measured
 from isoklx.stats.pooled import Estimate, Pooled
 
 SEVERAL = "several"
@@ -38,7 +38,7 @@ def heldout_kl(ds: xr.Dataset, pooled: Pooled) -> Estimate:
     Parameters
     ----------
     ds : Dataset
-        A sweep that `measured` has returned, with ``kl``.
+        A sweep that `validated` has returned, with ``kl``.
     pooled : Pooled
         Its groups.
 
@@ -88,7 +88,7 @@ def with_heldout_kl(
         With the columns ``first_kl``, ``first_kl_lower``, ``first_kl_upper``, and those of
         ``second``; NaN throughout where the sweep has no KL.
     """
-    whole = measured(ds, metric)
+    whole = validated(ds, metric)
     labels = [name for name in cell_labels(whole) if name == by or name in table]
     values: Mapping[tuple[Any, ...], tuple[float, ...]] = {}
     if "kl" in whole and whole["kl"].size:

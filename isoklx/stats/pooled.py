@@ -13,10 +13,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx.stats.along import whole_along
+from isoklx.stats.deduplication import codes_of_repeats
+from isoklx.stats.endpoint import METRICS
 from isoklx.stats.groups import Groups, group_cells
 from isoklx.stats.kernels import clusters
-from isoklx.stats.lifetimes import METRICS
-from isoklx.stats.repeats import codes_of_repeats
 from isoklx.stats.survival import LEVEL
 
 Estimate = tuple[xr.DataArray, xr.DataArray]

@@ -12,12 +12,11 @@ import xarray as xr
 
 from isoklx import schema
 from isoklx.errors import UsageError
+from isoklx.stats.endpoint import METRICS, Ended, up_to_horizon, validated
 from isoklx.stats.groups import has_label
-from isoklx.stats.horizon import up_to_horizon
 from isoklx.stats.kernels import beta_product
 from isoklx.stats.kernels import kaplan_meier as km
-from isoklx.stats.kernels.multiple_tests import first_failure, last_of_sequence
-from isoklx.stats.lifetimes import METRICS, Ended, measured
+from isoklx.stats.kernels.comparisons import first_failure, last_of_sequence
 from isoklx.stats.survival import survival_of
 
 EQUAL = 1e-9
@@ -112,7 +111,7 @@ def safe_dose(
     """
     _check_share("survive", survive, lowest=0)
     _check_share("confidence", confidence, lowest=0.5)
-    whole = measured(ds, metric)
+    whole = validated(ds, metric)
     schema.require(whole, ["c_star", "gen_len"])
     how: dict[str, Any] = {
         "by": by,

@@ -10,13 +10,23 @@ import pandas as pd
 import xarray as xr
 
 from isoklx.errors import UsageError
+from isoklx.stats.deduplication import first_of_repeats
+from isoklx.stats.endpoint import (
+    METRICS,
+    Ended,
+    Metric,
+    absent,
+    at_end,
+    event_times,
+    largest_window,
+    observed_to,
+    restricted_means,
+    validated,
+)
 from isoklx.stats.groups import Groups, group_cells
-from isoklx.stats.horizon import at_end, largest_window, observed_to, restricted_means
 from isoklx.stats.kernels import kaplan_meier as km
 from isoklx.stats.kernels import tallies
-from isoklx.stats.kernels.curves import INTERVALS, Interval, curves
-from isoklx.stats.lifetimes import METRICS, Ended, Metric, absent, follow, measured
-from isoklx.stats.repeats import first_of_repeats
+from isoklx.stats.kernels.kaplan_meier import INTERVALS, Interval, curves
 
 LEVEL = 0.95
 
@@ -155,7 +165,7 @@ def survival(
     np.float64(1.0)
     """
     return survival_of(
-        measured(ds, metric), metric, threshold, by, distinct, interval, ended, level=level
+        validated(ds, metric), metric, threshold, by, distinct, interval, ended, level=level
     )
 
 
@@ -170,7 +180,7 @@ def survival_of(
     *,
     level: float = LEVEL,
 ) -> xr.Dataset:
-    """As `survival`, of a sweep that `measured` has given: it looks at pmass but once.
+    """As `survival`, of a sweep that `validated` has given: it looks at pmass but once.
 
     Raises
     ------
@@ -179,7 +189,7 @@ def survival_of(
     """
     if interval not in INTERVALS:
         raise UsageError(f"interval {interval!r}: give one of {', '.join(INTERVALS)}")
-    lives = follow(whole, metric, threshold, ended)
+    lives = event_times(whole, metric, threshold, ended)
     spec = METRICS[metric]
     groups = group_cells(whole, by, whole[spec.flag].values == 1)
     observed, first = lives["end"] >= 0, first_of_repeats(whole, by)

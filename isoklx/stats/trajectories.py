@@ -18,11 +18,10 @@ from isoklx.stats.along import (
     require_array,
     whole_along,
 )
+from isoklx.stats.deduplication import first_of_repeats
 from isoklx.stats.groups import occurring, split_by
-from isoklx.stats.kernels.interpolation import interpolate
 from isoklx.stats.kernels.quantiles import nan_quantiles
-from isoklx.stats.kernels.smoothing import EDGES, Edges, moving_mean
-from isoklx.stats.repeats import first_of_repeats
+from isoklx.stats.kernels.smoothing import EDGES, Edges, interpolate, moving_mean
 from isoklx.stats.selection import restore_dims
 
 ROLL = 65

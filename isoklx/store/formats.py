@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoklx.cells.atomic import destination
-from isoklx.cells.cell import Cell
+from isoklx.cells.reading import Cell
 from isoklx.errors import UsageError
-from isoklx.store import manifest
-from isoklx.store.extras import need
-from isoklx.store.netcdf_image import opened_apart
+from isoklx.store import dataset
+from isoklx.store.netcdf import open_in_memory
+from isoklx.system.atomic import destination
+from isoklx.system.extras import require_extra
 
 if TYPE_CHECKING:
-    from isoklx.store.zarr_writer import WriteBlocks
+    from isoklx.store.zarr import WriteBlocks
 
 NETCDF, ZARR = ".nc", ".zarr"
 
 
-def require_target(path: Path, *, force: bool = False) -> None:
+def check_target(path: Path, *, force: bool = False) -> None:
     """Raise UsageError unless a sweep may be stored there: a mistake is found before any work.
 
     Parameters
@@ -35,7 +35,7 @@ def require_target(path: Path, *, force: bool = False) -> None:
     if path.suffix not in (NETCDF, ZARR):
         raise UsageError(f"{path}: the file's name must end in {NETCDF} or {ZARR}")
     if path.suffix == ZARR:
-        need("zarr", f"{path}: Zarr")
+        require_extra("zarr", f"{path}: Zarr")
     if path.is_dir() and not (path.suffix == ZARR and is_zarr(path)):
         raise UsageError(f"{path}: is a folder; the file needs a name of its own")
     if path.suffix == ZARR and path.is_file():
@@ -43,14 +43,14 @@ def require_target(path: Path, *, force: bool = False) -> None:
     folder = (destination(path) if path.is_symlink() else path).parent
     if not folder.is_dir():
         raise UsageError(f"{path}: there is no folder {folder}")
-    if not force and path.exists() and not may_go(path):
+    if not force and path.exists() and not is_replaceable(path):
         raise UsageError(
             f"{path}: is there, and not known to be written by isoklx build; "
             "move it, or --force replaces it"
         )
 
 
-def may_go(path: Path) -> bool:
+def is_replaceable(path: Path) -> bool:
     """Whether what is there may be replaced unasked.
 
     Parameters
@@ -64,16 +64,16 @@ def may_go(path: Path) -> bool:
         True for what a build or a conversion wrote, which has a manifest, and for an empty file.
     """
     if path.is_dir():
-        arrays = path / manifest.GROUP / manifest.VARIABLE
+        arrays = path / dataset.GROUP / dataset.VARIABLE
         return any((arrays / file).is_file() for file in (".zarray", "zarr.json"))
     if not path.is_file():
         return False
     if path.stat().st_size == 0:
         return True
     try:
-        with opened_apart(path) as file:
-            group = file.groups.get(manifest.GROUP)
-            return group is not None and manifest.VARIABLE in group.variables
+        with open_in_memory(path) as file:
+            group = file.groups.get(dataset.GROUP)
+            return group is not None and dataset.VARIABLE in group.variables
     except (OSError, RuntimeError):  # whatever it is
         return False
 
@@ -105,13 +105,13 @@ def write(
     """
     # Each needs what takes long to import.
     if path.suffix == NETCDF:
-        from isoklx.store import netcdf_writer
+        from isoklx.store import netcdf
 
-        netcdf_writer.write_cells(cells, path, attributes)
+        netcdf.write_cells(cells, path, attributes)
     else:
-        from isoklx.store import zarr_writer
+        from isoklx.store import zarr as zarr_store
 
-        zarr_writer.write_cells(cells, path, attributes, write_blocks or zarr_writer.write_here)
+        zarr_store.write_cells(cells, path, attributes, write_blocks or zarr_store.write_here)
 
 
 def is_zarr(path: Path) -> bool:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-import isoklx
 from isoklx import schema
-from isoklx.cells.cell import Cell
-from isoklx.cells.dose_labels import positions
+from isoklx._version import __version__
+from isoklx.cells.parsing import positions
+from isoklx.cells.reading import Cell
 from isoklx.errors import BuildError, DatasetError
-from isoklx.store import manifest, versions
+from isoklx.store import dataset, versions
 from isoklx.store.formats import zarr_attributes
-from isoklx.store.netcdf_image import opened_apart
+from isoklx.store.netcdf import open_in_memory
 
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError)
 """What libnetcdf and zarr raise, one or the other, at a file that is absent or damaged."""
@@ -78,7 +78,7 @@ def stored_cells(path: Path) -> Iterator[tuple[list[Cell], Attributes]]:
     """
     with _opened(path) as file:
         if not _holds_cells(file):
-            raise DatasetError(f"{path}: not as isoklx build wrote it: it has no {manifest.GROUP}")
+            raise DatasetError(f"{path}: not as isoklx build wrote it: it has no {dataset.GROUP}")
         version = {"schema_version": np.int32(schema.SCHEMA_VERSION)}
         yield list(_cells(file).values()), {**file.attributes, **version}
 
@@ -101,7 +101,7 @@ def _opened(path: Path) -> Iterator[_File]:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         yield _File(path, group, set(group), zarr_attributes(group.attrs))
         return
-    with opened_apart(path) as file:
+    with open_in_memory(path) as file:
         file.set_auto_maskandscale(False)
         attributes = {name: file.getncattr(name) for name in file.ncattrs()}
         yield _File(path, file, {*file.variables, *file.groups}, attributes)
@@ -156,14 +156,14 @@ def _reusable(file: _File, dtype: str, texts: bool) -> bool:
     return (
         _holds_cells(file)
         and file.attributes["schema_version"] == schema.SCHEMA_VERSION
-        and file.attributes.get("creation_library_version") == isoklx.__version__
+        and file.attributes.get("creation_library_version") == __version__
         and file.arrays["kl"].dtype == dtype
         and (not schema.TEXTS.keys().isdisjoint(file.names)) == texts
     )
 
 
 def _holds_cells(file: _File) -> bool:
-    needed = versions.variables(file.attributes.get("schema_version")) | {manifest.GROUP}
+    needed = versions.variables(file.attributes.get("schema_version")) | {dataset.GROUP}
     return len(needed) > 1 and needed.issubset(file.names)
 
 
@@ -175,7 +175,7 @@ def _cells(file: _File) -> dict[str, Cell]:
         held |= versions.later_labels(held["c_star"], held["measured_with"])
         held["answer"] = np.full((len(held["c_star"]), 0), schema.DATA["answer"].fill)
     found: dict[str, Cell] = {}
-    for index, line in enumerate(file.arrays[manifest.GROUP][manifest.VARIABLE][:]):
+    for index, line in enumerate(file.arrays[dataset.GROUP][dataset.VARIABLE][:]):
         entry = json.loads(line)
         shapes = {name: tuple(shape) for name, shape in entry["shapes"].items()}
         if older:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-import isoklx
 from isoklx import schema
-from isoklx.cells.cell import Cell
+from isoklx._version import __version__
+from isoklx.cells.reading import Cell
 from isoklx.errors import CellError
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
 
 SUMMARY = (
     "Per-token KL(steered || base) and probability mass on valid answers (pmass) of language-model "
@@ -58,10 +58,10 @@ def global_attributes(
         "summary": SUMMARY,
         "keywords": "language models, activation steering, iso-KL calibration, KL divergence",
         "source": f"JSON of {len(cells)} runs under {names}",
-        "history": f"{now} isoklx {isoklx.__version__}: build {names}",
+        "history": f"{now} isoklx {__version__}: build {names}",
         "date_created": now,
         "creation_library": "isoklx",
-        "creation_library_version": isoklx.__version__,
+        "creation_library_version": __version__,
         "schema_version": np.int32(schema.SCHEMA_VERSION),
         **({SKIPPED: "\n".join(map(printable, unread))} if unread else {}),
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoklx import schema
-from isoklx.cells.cell import split_labels
+from isoklx.cells.reading import split_labels
 from isoklx.errors import DatasetError
 
 if TYPE_CHECKING:

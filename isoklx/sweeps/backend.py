@@ -29,17 +29,15 @@ import xarray as xr
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
-from isoklx.cells.cell import Cell
-from isoklx.cells.paths import as_path
-from isoklx.cells.roots import cell_folders
-from isoklx.cells.sources import CALIBRATION
-from isoklx.cells.termination import owing
+from isoklx.cells.layout import CALIBRATION, cell_folders
+from isoklx.cells.reading import Cell
 from isoklx.errors import BuildError, DatasetError
-from isoklx.store.alignment import Alignment, storage_dtype
-from isoklx.store.assembly import assemble
+from isoklx.store.arrays_on_disk import drop_in_memory
+from isoklx.store.dataset import Alignment, assemble, storage_dtype
 from isoklx.store.provenance import global_attributes
-from isoklx.store.spool import without_held
 from isoklx.sweeps.reading import read_roots
+from isoklx.system.paths import as_path
+from isoklx.system.signals import cleanup_on_signal
 
 CHUNK = 2**20
 """Bytes of ``kl`` that a chunk has at least, if there are cells enough."""
@@ -132,7 +130,7 @@ class _Spool:
         self.folder = _temporary_folder() / f"isoklx-{secrets.token_hex(8)}"
         tidy = partial(shutil.rmtree, self.folder, ignore_errors=True)
         end = ExitStack()
-        end.enter_context(owing(tidy))
+        end.enter_context(cleanup_on_signal(tidy))
         end.callback(tidy)
         try:
             self.folder.mkdir(mode=0o700)
@@ -190,7 +188,7 @@ class _MeasuredArray(BackendArray):
         self, spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]
     ) -> None:
         self.spool, self.alignment, self.name = spool, alignment, name
-        self.cells = [without_held(cell) for cell in cells]
+        self.cells = [drop_in_memory(cell) for cell in cells]
         self.shape = (len(cells), *alignment.shape(name))
         self.dtype = np.dtype(storage_dtype(name, cells))
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
-from isoklx.cells.dose_labels import positions, union
+from isoklx.cells.parsing import positions, union
 from isoklx.errors import DatasetError
 from isoklx.stats.selection import restore_dims
+from isoklx.store.opening import TEXTS
 from isoklx.store.provenance import title
-from isoklx.store.stored_sweep import TEXTS
 
 Key = tuple[str, str]
 """What makes a cell: its ``run_id``, and the hash of its files."""

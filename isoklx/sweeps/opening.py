@@ -8,18 +8,18 @@ from pathlib import Path
 
 import xarray as xr
 
-from isoklx.cells.paths import as_path, as_paths
 from isoklx.errors import UsageError
-from isoklx.store import stored_sweep
+from isoklx.store import opening
 from isoklx.store.formats import is_zarr
 from isoklx.sweeps.backend import SweepBackend
-from isoklx.sweeps.scheduler import connected
+from isoklx.system.paths import as_path, as_paths
+from isoklx.system.scheduler import connected
 
 
 def open_sweep(
     path: str | Path | Sequence[str | Path],
     *,
-    chunks: stored_sweep.Chunks = "auto",
+    chunks: opening.Chunks = "auto",
     texts: bool = False,
 ) -> xr.Dataset:
     """Open a built file or a runs root, or several of them as one sweep.
@@ -72,11 +72,11 @@ def open_sweep(
         return _open_all(as_paths(path), chunks, texts)
     path = as_path(path)
     if path.is_dir() and not is_zarr(path):
-        return stored_sweep.chunked(xr.open_dataset(path, engine=SweepBackend, texts=texts), chunks)
-    return stored_sweep.read(path, chunks)
+        return opening.chunked(xr.open_dataset(path, engine=SweepBackend, texts=texts), chunks)
+    return opening.read(path, chunks)
 
 
-def _open_all(paths: list[Path], chunks: stored_sweep.Chunks, texts: bool) -> xr.Dataset:
+def _open_all(paths: list[Path], chunks: opening.Chunks, texts: bool) -> xr.Dataset:
     if not paths:
         raise UsageError("nothing to open: give at least one file or runs root")
     if len(paths) == 1:
@@ -88,11 +88,11 @@ def _open_all(paths: list[Path], chunks: stored_sweep.Chunks, texts: bool) -> xr
             path: stack.enter_context(open_sweep(path, chunks={}, texts=texts)) for path in paths
         }
         ds = combine(sweeps)
-        large = "kl" in ds and ds["kl"].nbytes > stored_sweep.LARGE
+        large = "kl" in ds and ds["kl"].nbytes > opening.LARGE
         if chunks is None or (chunks == "auto" and not large):
             return ds.load()
         ds.set_close(stack.pop_all().close)
-    return ds if chunks == "auto" else stored_sweep.chunked(ds, chunks)
+    return ds if chunks == "auto" else opening.chunked(ds, chunks)
 
 
 @contextmanager

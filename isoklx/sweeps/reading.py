@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoklx.cells.cell import EVERY, Cell, Choice, Labels
-from isoklx.cells.roots import cell_folders
-from isoklx.cells.sources import Stamp, fingerprint, stamps
+from isoklx.cells.layout import Stamp, cell_folders, fingerprint, stamps
+from isoklx.cells.reading import EVERY, Cell, Choice, Labels
 from isoklx.errors import BuildError, CellError
-from isoklx.sweeps.progress import progress
 from isoklx.sweeps.workers import Outcome, Task, perform_all
+from isoklx.system.progress import progress
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -86,7 +85,7 @@ def read_roots(
     Raises
     ------
     BuildError
-        When no cell is left, `isoklx.cells.roots.cell_folders` finds none, or the spool is full.
+        When no cell is left, `isoklx.cells.layout.cell_folders` finds none, or the spool is full.
     """
     folders = cell_folders(roots)
     found = {folder: stamps(folder, texts=texts) for folder in folders}
@@ -100,7 +99,7 @@ def read_roots(
     if client is None:
         outcomes = perform_all(tasks, _processes(jobs, len(tasks), size), size)
     else:
-        from isoklx.sweeps.distributed_build import perform_on
+        from isoklx.sweeps.distributed import perform_on
 
         outcomes = perform_on(client, tasks)
     reading, passed_over = Reading(), list[Labels]()

@@ -13,20 +13,18 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
-from isoklx.cells import contradictions
-from isoklx.cells.cell import Cell, read_cell
-from isoklx.cells.dose_labels import positions
-from isoklx.cells.paths import as_path, as_paths
+from isoklx.cells import consistency
+from isoklx.cells.layout import CALIBRATION, GENERATIONS, VECTOR, Sources, cell_folders
+from isoklx.cells.parsing import positions
+from isoklx.cells.reading import Cell, read_cell
 from isoklx.cells.rollout_checks import rollout_findings
-from isoklx.cells.roots import cell_folders
-from isoklx.cells.sources import CALIBRATION, GENERATIONS, VECTOR, Sources
 from isoklx.cells.vector_file import vector_findings
 from isoklx.errors import CellError, UsageError
-from isoklx.store import stored_sweep
-from isoklx.store.alignment import Alignment, texts_of
-from isoklx.store.assembly import assemble
+from isoklx.store import opening
+from isoklx.store.dataset import Alignment, assemble, texts_of
 from isoklx.store.formats import is_zarr
 from isoklx.store.versions import upgraded
+from isoklx.system.paths import as_path, as_paths
 
 ROUNDING = 1e-6
 """How far beyond 1 a probability may be, that was summed in float32."""
@@ -45,7 +43,7 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
     ``c_star``, the bisection tried ``c_star``, the calibration is older than the results).
 
     With roots, also: the same cells; the hash of each cell's files; and every value, NaN included,
-    equal to what `isoklx.cells.cell.read_cell`, the reader of a build, makes of the JSON now.
+    equal to what `isoklx.cells.reading.read_cell`, the reader of a build, makes of the JSON now.
 
     Of cells in folders, with or without a file: each can be read; its numbers, lengths and flags
     are possible; its files are of one run; every line of ``gens.jsonl`` is a rollout of the cell,
@@ -92,7 +90,7 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
         here = [path] if (path / CALIBRATION).exists() else cell_folders([path])
         return [line for folder in here for line in _of_folder(folder)]
     folders = cell_folders(given) if given else None
-    stored_sweep.read(path, chunks=None).close()
+    opening.read(path, chunks=None).close()
     # Of a store what it holds, and not the copy of its metadata.
     engine: dict[str, Any] = {"engine": "zarr", "consolidated": False} if is_zarr(path) else {}
     with xr.open_dataset(path, decode_cf=False, **({"engine": "netcdf4"} | engine)) as opened:
@@ -172,11 +170,11 @@ def _contradictions(cell: xr.Dataset) -> Iterator[str]:
     """What says that a cell's files are of two runs."""
     run_id, c_star = cell["run_id"].item(), cell["c_star"].item()
     expected = f"is {{value:g}}, which is not alpha * c_star, of c_star = {c_star:g}"
-    off = contradictions.coeff_mismatch(cell["coeff"].values, cell["alpha"].values, c_star)
-    yield from _first(cell, "coeff", off > contradictions.SAME_COEFFICIENT, expected)
+    off = consistency.coeff_mismatch(cell["coeff"].values, cell["alpha"].values, c_star)
+    yield from _first(cell, "coeff", off > consistency.SAME_COEFFICIENT, expected)
     tried = cell["calib_coeff"].values
     known = np.isfinite(tried).any() and np.isfinite(c_star)
-    if known and not contradictions.was_tried(c_star, tried):
+    if known and not consistency.was_tried(c_star, tried):
         yield f"{run_id}: c_star is {c_star:g}, which no step of the bisection tried"
     if cell["calib_newer"].item() == 1:
         yield f"{run_id}: its calibration is newer than its results, which may be of an earlier run"

@@ -22,11 +22,11 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from isoklx.cells.cell import Cell, Choice, Unread, read_cell
-from isoklx.cells.termination import owing
+from isoklx.cells.reading import Cell, Choice, Unread, read_cell
 from isoklx.errors import BuildError, CellError
-from isoklx.store.spool import spooled
-from isoklx.terminal import open_standard_streams
+from isoklx.store.arrays_on_disk import spooled
+from isoklx.system.signals import cleanup_on_signal
+from isoklx.system.terminal import open_standard_streams
 
 BATCH = 8 * 2**20
 """Bytes of small cells that are sent to a worker together."""
@@ -51,11 +51,11 @@ class Task:
     Parameters
     ----------
     folder, dtype, choice, known_hash
-        As for `isoklx.cells.cell.read_cell`.
+        As for `isoklx.cells.reading.read_cell`.
     spool : Path
         Folder in which measured arrays wait.
     texts : bool
-        As for `isoklx.cells.cell.read_cell`.
+        As for `isoklx.cells.reading.read_cell`.
     """
 
     folder: Path
@@ -114,7 +114,7 @@ def perform_all(tasks: Sequence[Task], jobs: int, size: int) -> Generator[Outcom
     futures = [future for _, future in waiting]
     workers: list[_Worker] = []
     threads: list[Thread] = []
-    with owing(partial(_kill, workers)):
+    with cleanup_on_signal(partial(_kill, workers)):
         try:
             for _ in range(jobs - 1 if small else jobs):
                 workers.append(_Worker())

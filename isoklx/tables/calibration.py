@@ -10,10 +10,10 @@ import pandas as pd
 import xarray as xr
 
 from isoklx import schema
-from isoklx.cells import contradictions
+from isoklx.cells import consistency
 from isoklx.stats.along import whole_along
+from isoklx.stats.deduplication import compare
 from isoklx.stats.kernels.clusters import pooled_quantile
-from isoklx.stats.repeats import compare
 from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.survival import LEVEL
 from isoklx.stats.trajectories import quantile
@@ -154,11 +154,11 @@ def calibration_table(ds: xr.Dataset) -> pd.DataFrame:
 def _add_contradictions(table: pd.DataFrame, found: xr.Dataset) -> None:
     """What says that a cell's files are of two runs."""
     c_star, tried = found["c_star"].values, found["calib_coeff"].values
-    off = contradictions.coeff_mismatch(
+    off = consistency.coeff_mismatch(
         found["coeff"].values, found["alpha"].values, c_star[:, np.newaxis]
     )
     table["coeff_mismatch"] = np.fmax.reduce(off, axis=-1, initial=np.nan)
-    was_tried = contradictions.was_tried(c_star, tried)
+    was_tried = consistency.was_tried(c_star, tried)
     table["c_star_tried"] = _nullable(was_tried, known=np.isfinite(tried).any(axis=1))
     results = np.isfinite(found["coeff"].values).any(axis=1)
     table["calib_newer"] = _nullable(found["calib_newer"].values == 1, known=results)

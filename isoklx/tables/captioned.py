@@ -9,12 +9,12 @@ import xarray as xr
 
 from isoklx.stats.assumptions import of_difference, of_survival
 from isoklx.stats.contrasts import survival_contrast
-from isoklx.stats.doses import dose_response
+from isoklx.stats.deduplication import count_cells
+from isoklx.stats.dose_response import dose_response
+from isoklx.stats.endpoint import METRICS, Ended, validated
 from isoklx.stats.groups import occurring, split_by
 from isoklx.stats.heldout import said_of_kl
-from isoklx.stats.kernels.curves import Interval
-from isoklx.stats.lifetimes import METRICS, Ended, measured
-from isoklx.stats.repeats import count_cells
+from isoklx.stats.kernels.kaplan_meier import Interval
 from isoklx.stats.safety import safe_dose
 from isoklx.stats.survival import LEVEL, survival_summary
 from isoklx.tables.calibration import (
@@ -23,8 +23,8 @@ from isoklx.tables.calibration import (
     TOLERANCE,
     calibration_table,
 )
-from isoklx.tables.formats import Table
 from isoklx.tables.headline import headline_table
+from isoklx.tables.table import Table
 
 
 def headline(ds: xr.Dataset) -> Table:
@@ -338,7 +338,7 @@ def _over(distinct: bool) -> str:
 
 def _pooled_windows(ds: xr.Dataset, metric: str, by: Sequence[str]) -> str:
     """A sentence where cells of several windows share a group, else nothing."""
-    whole = measured(ds, metric)
+    whole = validated(ds, metric)
     cells = whole.isel(cell=whole[METRICS[metric].flag].values == 1)
     windows = [
         set(cells["window"].values[places].tolist())

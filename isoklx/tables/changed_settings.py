@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
-from isoklx.stats.lifetimes import METRICS
+from isoklx.stats.endpoint import METRICS
 
 MOST = 24
 """Doses or forks that are all listed."""

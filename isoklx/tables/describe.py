@@ -13,13 +13,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from isoklx import schema
-from isoklx.cells.paths import as_path
+from isoklx.stats.deduplication import compare
 from isoklx.stats.groups import split_by
-from isoklx.stats.repeats import compare
 from isoklx.stats.selection import restore_dims
 from isoklx.store import formats
 from isoklx.sweeps.opening import open_sweep
-from isoklx.terminal import printable
+from isoklx.system.paths import as_path
+from isoklx.system.terminal import printable
 
 WIDTH = 100
 MOST_ROWS = 12

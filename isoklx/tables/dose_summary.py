@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from isoklx.tables.captioned import said_of_answers
-from isoklx.tables.formats import Table
+from isoklx.tables.table import Table
 
 
 def dose_summary(response: Table, metric: str, confidence: float) -> Table:

@@ -8,8 +8,8 @@ import unicodedata
 from pandas.api.types import is_numeric_dtype
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
-from isoklx.tables.formats import Table, shown
-from isoklx.terminal import printable
+from isoklx.system.terminal import printable
+from isoklx.tables.table import Table, shown
 
 POWER, END = "\ue000", "\ue001"
 """Around the exponent of a power of ten; `printable` leaves neither in other people's text."""
@@ -36,7 +36,7 @@ def as_latex(table: Table) -> str:
     -------
     str
         A ``table`` environment, which needs ``\usepackage{booktabs}``. Numbers are rounded as by
-        `isoklx.tables.formats.readable`; nothing stands where there is none. What LaTeX would take
+        `isoklx.tables.table.readable`; nothing stands where there is none. What LaTeX would take
         for a command is escaped; letters of other scripts than Greek may need XeLaTeX or LuaLaTeX.
 
     Examples

@@ -1,17 +1,208 @@
-"""Showing what a watch sees: a screen that is drawn anew, or lines where there is no terminal."""
+"""What a watch says: how far the sweep has come, and a table of its cells."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
-from isoklx.terminal import printable
-from isoklx.watch import table
-from isoklx.watch.states import CellState
+from isoklx.system.progress import duration
+from isoklx.system.terminal import printable
+from isoklx.watch.states import STATES, CellState, Headway
 from isoklx.watch.watching import View
+
+BAR = 24
+LONGEST_NAME, SHORTEST_NAME = 48, 12
+"""Columns of a cell's name, of which the end tells it from others; and in a narrow terminal."""
+
+BETWEEN = 2
+"""Columns between those of the table."""
+
+
+def summary(view: View) -> str:
+    """How far the sweep has come, in one line.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> from pathlib import Path
+    >>> states = (CellState("a", "broken"), CellState("b", "done", 5, 5, True))
+    >>> view = View(
+    ...     Path("outputs"), Path("report.html"), datetime(2026, 1, 2, 12), states,
+    ...     Headway(1, 2, 0.5, None), None, (),
+    ... )
+    >>> summary(view)
+    'outputs: 1 of 2 cells done, 1 broken; 50% of the work, time left unknown'
+    """
+    far = view.headway
+    if not far.cells:
+        return f"{printable(view.root)}: no cells yet"
+    begun = _counted([each for each in view.states if each.state != "done"])
+    absent = far.cells - len(view.states)
+    begun += [f"{absent} not begun"] if absent else []
+    parts = [f"{far.done} of {far.cells} {'cell' if far.cells == 1 else 'cells'} done", *begun]
+    return f"{printable(view.root)}: {', '.join(parts)}{_rest(far)}"
+
+
+def page_line(view: View) -> str:
+    """Which page there is, and as of when."""
+    if view.read is None:
+        return "no page yet: it is written when a cell can be read"
+    return f"page: {printable(view.page)}, of the cells at {view.read:%H:%M:%S}"
+
+
+def cells_table(
+    states: Sequence[CellState], *, rows: int | None = None, columns: int | None = None
+) -> list[str]:
+    """A line for each cell, under a heading.
+
+    Parameters
+    ----------
+    states : sequence of CellState
+        In the order that they are shown in.
+    rows, columns : int, optional
+        What there is room for: the last line then counts the cells that have none; names are
+        shortened first, then lines are cut. By default there is room for all.
+
+    Returns
+    -------
+    list of str
+        Empty where there is no cell.
+
+    Examples
+    --------
+    >>> for line in cells_table([CellState("gpt2_pca_s0_w64", "sweeping", 2, 5, True, 130.0)]):
+    ...     print(line)
+    cell             state     doses   written
+    gpt2_pca_s0_w64  sweeping  2 of 5  2 min ago
+    """
+    if not states:
+        return []
+    fit = list(states)
+    if rows is not None and len(states) + 1 > rows:
+        fit = fit[: max(rows - 2, 0)]
+    table = [("cell", "state", "doses", "written", ""), *map(_row, fit)]
+    widths = [max(map(width, column)) for column in zip(*table, strict=True)]
+    widths[0] = min(widths[0], _room_for_names(widths, columns))
+    short = [[_shortened(name, widths[0]), *rest] for name, *rest in table]
+    lines = [(" " * BETWEEN).join(map(_padded, row, widths)).rstrip() for row in short]
+    if len(fit) < len(states):
+        lines.append(f"and {', '.join(_counted(states[len(fit) :]))}")
+    return lines if columns is None else [cut(line, columns) for line in lines]
+
+
+def change(cell: CellState) -> str:
+    """A cell in one line, to be read by itself."""
+    _, state, doses, _, detail = _row(cell)
+    said = "" if doses == "-" else f", {doses} {'dose' if doses == '1' else 'doses'}"
+    return f"{printable(cell.run_id)}: {state}{said}{f' ({detail})' if detail else ''}"
+
+
+def bar(share: float | None) -> str:
+    """A share of the work as a bar.
+
+    Examples
+    --------
+    >>> bar(0.5)
+    '[############            ]'
+    """
+    return f"[{'#' * int(BAR * (share or 0)):<{BAR}}]"
+
+
+def width(text: str) -> int:
+    """Columns of a terminal that a text takes.
+
+    Examples
+    --------
+    >>> width("pca"), width("\N{CJK UNIFIED IDEOGRAPH-6E2C}"), width("e\N{COMBINING ACUTE ACCENT}")
+    (3, 2, 1)
+    """
+    return sum(map(_width, text))
+
+
+def cut(line: str, columns: int) -> str:
+    """A line that is no wider than so many columns.
+
+    Examples
+    --------
+    >>> cut("simulated-1B_pca_s0_w64", 12)
+    'simulated...'
+    """
+    if width(line) <= columns:
+        return line
+    while line and width(line) > columns - 3:
+        line = line[:-1]
+    return f"{line}..."
+
+
+def _width(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _counted(states: Sequence[CellState]) -> list[str]:
+    counts = Counter(each.state for each in states)
+    return [f"{counts[state]} {state}" for state in STATES if counts[state]]
+
+
+def _rest(far: Headway) -> str:
+    if far.done == far.cells:
+        return ""
+    share = "" if far.share is None else f"; {math.floor(100 * far.share)}% of the work"
+    left = "time left unknown" if far.seconds_left is None else f"{duration(far.seconds_left)} left"
+    return f"{share}{', ' if share else '; '}{left}"
+
+
+def _row(cell: CellState) -> tuple[str, str, str, str, str]:
+    doses = "-"
+    if cell.calibrated and (cell.doses or cell.state in ("sweeping", "stale")):
+        doses = f"{cell.doses}" + (f" of {cell.expected}" if cell.expected is not None else "")
+    if cell.state == "done":
+        doses = f"{cell.doses}"
+    idle = "" if math.isnan(cell.idle) else _age(cell.idle)
+    state = f"stale for {idle}" if cell.state == "stale" else cell.state
+    return (
+        printable(cell.run_id),
+        state,
+        doses,
+        f"{idle} ago" * bool(idle),
+        printable(cell.detail),
+    )
+
+
+def _age(seconds: float) -> str:
+    for unit, of in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 120 * of:
+            return f"{seconds // of:.0f} {unit}"
+    return f"{seconds // 86400:.0f} days"
+
+
+def _room_for_names(widths: Sequence[int], columns: int | None) -> int:
+    """So many columns that state, doses and age stay in sight, whatever becomes of the detail."""
+    if columns is None:
+        return LONGEST_NAME
+    left = columns - sum(widths[1:4]) - 3 * BETWEEN
+    return min(LONGEST_NAME, max(SHORTEST_NAME, left))
+
+
+def _shortened(name: str, to: int) -> str:
+    if width(name) <= to:
+        return name
+    while width(name) > to - 3:
+        name = name[1:]
+    return f"...{name}"
+
+
+def _padded(text: str, to: int) -> str:
+    return text + " " * (to - width(text))
+
 
 ENTER, LEAVE = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 """A screen of its own without a cursor, and back to what was there before."""
@@ -44,10 +235,10 @@ def display(every: float) -> Display:
 def whole(view: View, columns: int | None = None) -> list[str]:
     """All lines of a view, whatever the height of the terminal."""
     far = view.headway
-    head = [table.summary(view)]
+    head = [summary(view)]
     if far.share is not None and far.done < far.cells:
-        head.append(table.bar(far.share))
-    lines = [*head, *table.cells_table(view.states, columns=columns), table.page_line(view)]
+        head.append(bar(far.share))
+    lines = [*head, *cells_table(view.states, columns=columns), page_line(view)]
     return [*lines, *(printable(problem) for problem in view.problems)]
 
 
@@ -72,11 +263,11 @@ class Lines:
         if before is None:
             return whole(view)
         known = {each.run_id: _key(each) for each in before.states}
-        lines = [table.change(each) for each in view.states if known.get(each.run_id) != _key(each)]
+        lines = [change(each) for each in view.states if known.get(each.run_id) != _key(each)]
         gone = known.keys() - {each.run_id for each in view.states}
         lines += [f"{printable(name)}: gone" for name in sorted(gone)]
-        lines += [table.summary(view)] if lines else []
-        lines += [table.page_line(view)] if view.read != before.read else []
+        lines += [summary(view)] if lines else []
+        lines += [page_line(view)] if view.read != before.read else []
         lines += [printable(each) for each in view.problems if each not in before.problems]
         return [f"{view.time:%H:%M:%S} {line}" for line in lines]
 
@@ -120,17 +311,15 @@ class Screen:
 
     def _lines(self, view: View, rows: int, columns: int) -> list[str]:
         far = view.headway
-        head = [table.summary(view), table.bar(far.share) if far.cells else "", ""]
+        head = [summary(view), bar(far.share) if far.cells else "", ""]
         foot = [
             "",
-            table.page_line(view),
+            page_line(view),
             *(printable(problem) for problem in view.problems),
             f"seen at {view.time:%H:%M:%S}, and again every {self._every:g} s; Ctrl-C ends it",
         ]
-        cells = table.cells_table(
-            view.states, rows=max(rows - len(head) - len(foot), 2), columns=columns
-        )
-        return [table.cut(line, columns) for line in [*head, *cells, *foot]][:rows]
+        cells = cells_table(view.states, rows=max(rows - len(head) - len(foot), 2), columns=columns)
+        return [cut(line, columns) for line in [*head, *cells, *foot]][:rows]
 
 
 def _encoded(text: str) -> bytes:

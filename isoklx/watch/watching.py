@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from isoklx.cells.atomic import destination, replacing, workspace
-from isoklx.cells.cell import read_cell
-from isoklx.cells.sources import BEING_WRITTEN, CALIBRATION, UNREADABLE, Stamp
+from isoklx.cells.layout import BEING_WRITTEN, CALIBRATION, UNREADABLE, Stamp
+from isoklx.cells.reading import read_cell
 from isoklx.errors import BuildError, CellError, IsoklxError, UsageError
-from isoklx.report.page import require_extra, write_report
-from isoklx.report.refreshing import refreshing
+from isoklx.report.page import require_report_extra, write_report
+from isoklx.report.parts import refreshing
 from isoklx.store import formats
-from isoklx.sweeps.builder import build
+from isoklx.sweeps.build import build
 from isoklx.sweeps.opening import open_sweep
-from isoklx.watch.headway import Headway, headway
-from isoklx.watch.readings import Reading, reading_of
-from isoklx.watch.states import CellState, cell_states
-from isoklx.watch.traces import Traces, require_root, traces_in
+from isoklx.system.atomic import destination, replacing, workspace
+from isoklx.watch.disk import Reading, Traces, reading_of, require_root, traces_in
+from isoklx.watch.states import CellState, Headway, cell_states, headway
 
 OFTENEST = 10.0
 """Seconds between two readings of the page by a browser, at least: each takes it a moment."""
@@ -107,7 +105,7 @@ class Watch:
         cells: int | None = None,
         every: float | None = None,
     ) -> None:
-        require_extra()
+        require_report_extra()
         require_root(root)
         self.root, self.page, self.file = root, page, page.with_suffix(".nc")
         self._stale, self._cells, self._every = stale, cells, every
@@ -115,12 +113,12 @@ class Watch:
             page.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BuildError(f"{page.parent}: cannot be made: {error.strerror}") from error
-        if self.file.exists() and not formats.may_go(self.file):
+        if self.file.exists() and not formats.is_replaceable(self.file):
             raise UsageError(
                 f"{self.file}: is there, and not known to be written by isoklx build; "
                 "move it, or name another page"
             )
-        formats.require_target(self.file)
+        formats.check_target(self.file)
         self._traces: dict[str, Traces] = {}
         self._built: dict[str, dict[str, Stamp]] = {}
         self._reading = Reading()

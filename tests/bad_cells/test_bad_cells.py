@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import isoklx
-from isoklx.cells.cell import read_cell
+from isoklx.cells.reading import read_cell
 from isoklx.errors import CellError
 from tests.bad_cells.corpus import JSON_FILES, READ, SKIPPED, Read, Skipped
 from tests.bad_cells.good_cell import VALUES, good_cell
@@ -158,7 +158,7 @@ BOUND = 4
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_a_string_of_100_megabytes_takes_memory_in_proportion(root: Path) -> None:
     script = (
-        "import re, sys, isoklx, isoklx.sweeps.builder\n"
+        "import re, sys, isoklx, isoklx.sweeps.build\n"
         "def peak():\n"
         "    return int(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
         "before = peak()\n"

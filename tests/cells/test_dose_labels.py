@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoklx.cells.dose_labels import positions, twice, union
+from isoklx.cells.parsing import find_duplicate, positions, union
 
 alphas = st.floats(-1e6, 1e6, allow_nan=False).map(lambda alpha: alpha + 0.0)
 near = st.sampled_from([1.0, 1 + 2**-52, 1 - 2**-53, 1 + 4e-10, 1 - 9e-10, 1 + 3e-9])
@@ -38,7 +38,7 @@ def test_the_order_of_doses_does_not_matter(found):
 @given(doses)
 def test_the_first_doses_that_are_the_same_are_found(found):
     expected = any(same(a, b) for a, b in pairwise(sorted(found)))
-    again = twice(found)
+    again = find_duplicate(found)
     assert (again is not None) == expected
     if again is not None:
         first, second = again
@@ -54,7 +54,7 @@ def test_a_dose_one_bit_off_is_shown_in_its_short_spelling(step):
 
 def test_nothing_but_zero_is_zero():
     assert union([0, 1e-300, 1e-12]).tolist() == [0, 1e-300, 1e-12]
-    assert twice([0, 1e-300]) is None
+    assert find_duplicate([0, 1e-300]) is None
 
 
 def test_no_dose_is_at_no_place():

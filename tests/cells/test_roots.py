@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from isoklx.cells.roots import cell_folders
+from isoklx.cells.layout import cell_folders
 from isoklx.errors import BuildError
 from tests.handmade import make_cell
 

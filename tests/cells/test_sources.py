@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isoklx.cells.sources import Sources, stamps
+from isoklx.cells.layout import Sources, stamps
 from isoklx.errors import CellError
 
 
@@ -78,6 +78,6 @@ def test_a_file_that_shrinks_while_it_is_read_is_being_written(sources, monkeypa
         status[6] += 1
         return os.stat_result(status)
 
-    monkeypatch.setattr("isoklx.cells.sources.os.fstat", larger)
+    monkeypatch.setattr("isoklx.cells.layout.os.fstat", larger)
     with pytest.raises(CellError, match=r"calib\.json: being written"):
         sources.read("calib.json")

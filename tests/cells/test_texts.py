@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoklx.cells.cell import read_cell
+from isoklx.cells.reading import read_cell
 from isoklx.cells.texts import divided, read_texts
 from tests.handmade import kl, make_cell, write
 

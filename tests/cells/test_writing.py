@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isoklx
-from isoklx.cells.cell import Cell, read_cell
-from isoklx.cells.claim import claimed
+from isoklx.cells.reading import Cell, read_cell
 from isoklx.cells.writing import recorded, write_cell
 from isoklx.errors import BuildError, CellError, UsageError
+from isoklx.system.locks import claimed
 from tests.cells.measured import ALPHAS, CALIB, FORKS, HISTORY, WINDOW, arrays, contents, written
 
 NAME = "toy-1B_mean_diff_s0_w12"

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
 from isoklx.cli.main import main
+from isoklx.simulation.sweep import grid, simulate
 from tests.handmade import kl, make_cell
 
 TABLES = [

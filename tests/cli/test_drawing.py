@@ -5,8 +5,8 @@ import matplotlib.pyplot as plt
 import pytest
 
 import isoklx.plot
-from isoklx.cli.choosing import Scope, of_model_and_side
 from isoklx.cli.drawing import Panels, Saving, draw, draw_figure1
+from isoklx.cli.options import Scope, of_model_and_side
 from isoklx.cli.outputs import Target
 from isoklx.errors import UsageError
 

@@ -9,7 +9,7 @@ import pytest
 
 import isoklx
 from isoklx.cli.commands import COMMANDS
-from isoklx.cli.explanations import explained_by, explanation, explanation_of
+from isoklx.cli.help import explained_by, explanation, explanation_of
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Wide:
     height: int = 2
 
 
-@explained_by("isoklx.sweeps.builder.build", Wide)
+@explained_by("isoklx.sweeps.build.build", Wide)
 def draw(*roots: str, width: int, jobs: int, strict: bool) -> None:
     """Draw all of it.
 
@@ -86,10 +86,10 @@ def test_the_words_are_those_of_the_function_as_it_is_imported() -> None:
 
 
 def test_a_function_that_is_not_there_is_a_mistake_of_the_command() -> None:
-    @explained_by("isoklx.sweeps.builder.bild")
+    @explained_by("isoklx.sweeps.build.bild")
     def command() -> None: ...
 
-    with pytest.raises(LookupError, match=r"no function isoklx\.sweeps\.builder\.bild"):
+    with pytest.raises(LookupError, match=r"no function isoklx\.sweeps\.build\.bild"):
         explanation(command)
 
 

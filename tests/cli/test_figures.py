@@ -3,8 +3,8 @@ import re
 import matplotlib.pyplot as plt
 import pytest
 
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.cli.main import main
+from isoklx.simulation.sweep import CellSpec, simulate
 
 
 def names(folder):

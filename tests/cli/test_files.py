@@ -8,7 +8,7 @@ import isoklx
 from isoklx.cli.files import convert
 from isoklx.cli.main import main
 from isoklx.errors import DatasetError
-from isoklx.sweeps import conversion
+from isoklx.sweeps import build
 
 
 def test_it_says_what_it_wrote(sample, tmp_path, capsys):
@@ -68,7 +68,7 @@ def test_verify_names_the_built_file_in_a_folder_without_cells(
 
 def test_a_folder_is_not_converted(sample):
     with pytest.raises(DatasetError, match="sample: is a folder, not a built file; build makes"):
-        conversion.convert(sample, "a.nc")
+        build.convert(sample, "a.nc")
 
 
 def test_info_is_one_json_document_where_it_is_asked_for(sample, capsys):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from isoklx.cli.help_text import command_help, overview
+from isoklx.cli.help import command_help, overview
 
 
 def draw(

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import isoklx
 from isoklx.cli import main as cli
-from isoklx.cli.arguments import canonical_words, parameters
 from isoklx.cli.commands import COMMANDS
-from isoklx.cli.explanations import explanation
+from isoklx.cli.help import explanation
+from isoklx.cli.parsing import canonical_words, parameters
 from isoklx.errors import BuildError, UsageError
 from tests.handmade import make_cell
 

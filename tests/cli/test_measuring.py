@@ -15,10 +15,10 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 import isoklx
+from isoklx import run
 from isoklx.cli.main import main
-from isoklx.measure import run
 from tests.conftest import PROJECT
-from tests.measure.small_runs import small, words
+from tests.engine.small_runs import small, words
 from tests.models.saved_models import saved_model
 from tests.models.tiny_model import TINY
 

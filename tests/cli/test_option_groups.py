@@ -3,9 +3,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from isoklx.cli.arguments import canonical_words
-from isoklx.cli.help_text import command_help
-from isoklx.cli.option_groups import grouped
+from isoklx.cli.help import command_help
+from isoklx.cli.options import grouped
+from isoklx.cli.parsing import canonical_words
 
 
 @dataclass(frozen=True)

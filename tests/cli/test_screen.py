@@ -9,8 +9,7 @@ import matplotlib as mpl
 import pytest
 
 import isoklx.plot
-from isoklx.cli.main import main
-from isoklx.cli.screen import without_screen
+from isoklx.cli.main import main, without_screen
 
 INLINE = "module://matplotlib_inline.backend_inline"
 

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from isoklx.cells.simulator import grid, simulate
 from isoklx.cli.main import main
+from isoklx.simulation.sweep import grid, simulate
 from tests.handmade import make_cell
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

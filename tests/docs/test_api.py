@@ -5,27 +5,25 @@ from __future__ import annotations
 import re
 
 import isoklx
-import isoklx.measure
 import isoklx.plot
 import isoklx.report
 from tests.docs.blocks import DOCS
 
-ROOMS = {"errors", "measure", "plot"}
+ROOMS = {"errors", "plot"}
 
-BESIDE = {"isoklx.cells.simulator.CellSpec"}
+BESIDE = {"isoklx.simulation.sweep.CellSpec"}
 """What `isoklx.simulate` takes."""
 
 
 def public() -> set[str]:
     here = {f"isoklx.{name}" for name in set(isoklx.__all__) - ROOMS}
-    measure = {f"isoklx.measure.{name}" for name in isoklx.measure.__all__}
     functions = {
         f"{room.__name__}.{name}"
         for room in (isoklx.plot, isoklx.report)
         for name, value in vars(room).items()
         if callable(value)
     }
-    return here | measure | functions | BESIDE
+    return here | functions | BESIDE
 
 
 def documented() -> list[str]:

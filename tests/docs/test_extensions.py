@@ -8,8 +8,8 @@ import pytest
 
 from isoklx import schema
 from isoklx.cli import main
-from isoklx.cli.arguments import parameters
 from isoklx.cli.commands import COMMANDS
+from isoklx.cli.parsing import parameters
 from tests.docs.blocks import DOCS
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 
-from isoklx.cli.arguments import canonical_words
 from isoklx.cli.commands import COMMANDS
+from isoklx.cli.parsing import canonical_words
 from tests.docs.blocks import DOCS
 
 CELLS = json.loads((DOCS / "tutorial.ipynb").read_text())["cells"]

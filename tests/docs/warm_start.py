@@ -21,14 +21,14 @@ IMPORTED = [
     "bokeh.plotting",
     "fire",
     "isoklx.plot.figure1",
-    "isoklx.sweeps.builder",
+    "isoklx.sweeps.build",
     "matplotlib.backends.backend_pdf",
     "matplotlib.pyplot",
     "scipy.special",
 ]
 """What commands import late."""
 
-MODELS = ["isoklx.measure.cell_making", "torch", "transformers.models.llama.modeling_llama"]
+MODELS = ["isoklx.engine.pipeline", "torch", "transformers.models.llama.modeling_llama"]
 IMPORTED_FOR = {"run": MODELS, "recheck": MODELS, "--scheduler": ["distributed"]}
 """What takes seconds, and few pages need: before the first command that has the word."""
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.testing import assert_equal
 
 import isoklx
-from isoklx.cells.cell import Cell, read_cell
-from isoklx.cells.simulator import CellSpec, simulate
+from isoklx.cells.reading import Cell, read_cell
 from isoklx.errors import CellError
+from isoklx.simulation.sweep import CellSpec, simulate
 from tests.fuzzing.mutations import Files
 from tests.fuzzing.oracle import Values, same, values_of
 from tests.handmade import NAN

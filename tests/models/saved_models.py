@@ -5,8 +5,8 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
-from isoklx.measure.loading import quiet
-from tests.measure.tokenizers_of_characters import CHATML, tokenizer_of_characters
+from isoklx.engine.loading import quiet
+from tests.engine.tokenizers_of_characters import CHATML, tokenizer_of_characters
 from tests.models.random_models import random_model
 
 CHARACTERS = string.ascii_letters + ' .,:?{}"\n'

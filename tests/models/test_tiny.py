@@ -14,7 +14,8 @@ pytest.importorskip("transformers", reason="needs the extra `run`")
 import torch
 from safetensors import safe_open
 
-from isoklx.measure.chat import (
+from isoklx.engine.activations import extract
+from isoklx.engine.chat import (
     answer_ids,
     context_length,
     encode_prompts,
@@ -22,10 +23,9 @@ from isoklx.measure.chat import (
     prompt_ids,
     tail_ids,
 )
-from isoklx.measure.extraction import extract
-from isoklx.measure.prompts import read_pairs, read_prompts, read_questions
-from isoklx.measure.rollouts import Rollouts, roll_out
-from isoklx.measure.steering import BASE, Steering
+from isoklx.engine.inputs import read_pairs, read_prompts, read_questions
+from isoklx.engine.rollouts import Rollouts, roll_out
+from isoklx.engine.steering import BASE, Steering
 from scripts import train_tiny_model
 from tests.models.tiny_model import TINY, tiny_model
 

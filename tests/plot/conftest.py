@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
+from isoklx.simulation.sweep import grid, simulate
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot import palette
 from isoklx.plot.alive import alive
-from isoklx.stats.lifetimes import lifetimes
+from isoklx.simulation.sweep import CellSpec, simulate
+from isoklx.stats.endpoint import lifetimes
 from isoklx.stats.trajectories import bands, normalise_kl, quantile, smooth
 from tests.plot.panels import labels, lines_of, notes, panel, segments, title_of
 

@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from numpy.testing import assert_allclose
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
 from isoklx.errors import DatasetError
 from isoklx.plot.calibration import calibration, draw_numbers
 from isoklx.plot.page import Page
+from isoklx.simulation.sweep import grid, simulate
 from tests.plot.legibility import assert_legible
 
 

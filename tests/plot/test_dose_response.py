@@ -13,13 +13,13 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.dose_response import dose_response, draw_numbers
-from isoklx.plot.grids import Grid
+from isoklx.plot.layout import Grid
 from isoklx.plot.page import Page
 from isoklx.plot.palette import METHODS
 from isoklx.plot.titles import ALPHA
+from isoklx.simulation.sweep import CellSpec, simulate
 from tests.plot.legibility import assert_legible
 from tests.plot.panels import bands_of
 

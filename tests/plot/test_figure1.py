@@ -14,13 +14,13 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot import palette
 from isoklx.plot.alive import alive
 from isoklx.plot.figure1 import figure1
 from isoklx.plot.palette import dose_colours
 from isoklx.plot.titles import ALPHA
+from isoklx.simulation.sweep import CellSpec, simulate
 from isoklx.stats.targets import crossed
 from isoklx.stats.trajectories import bands, pmass_on_tokens, quantile, smooth
 from tests.plot.panels import bands_of, labels, lines_of, notes, panel, segments, title_of

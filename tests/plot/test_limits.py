@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from isoklx.errors import UsageError
-from isoklx.plot.limits import Extent, check_ymax, limit
+from isoklx.plot.axes import Extent, check_ymax, limit
 from tests.plot.panels import notes
 
 

@@ -7,8 +7,7 @@ import xarray as xr
 
 import isoklx
 from isoklx.errors import UsageError
-from isoklx.plot.lines import Strokes, Values, add_lines, draw_median
-from isoklx.plot.thinning import PER_INCH
+from isoklx.plot.lines import PER_INCH, Strokes, Values, add_lines, draw_median
 from isoklx.stats.trajectories import smooth
 
 NAN = float("nan")

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.plot import notebook
-from isoklx.plot.notebook import ShownOnce
+from isoklx.plot import page
+from isoklx.plot.page import ShownOnce
 
 CELLS = """
 from IPython.core.interactiveshell import InteractiveShell
@@ -57,7 +57,7 @@ def test_who_shows_it_takes_it_from_pyplot(
         figure._ipython_display_()
     assert plt.get_fignums()  # a window stays open
     inline = SimpleNamespace(get_backend=lambda: "module://matplotlib_inline.backend_inline")
-    monkeypatch.setattr(notebook, "mpl", inline)
+    monkeypatch.setattr(page, "mpl", inline)
     with pytest.raises(NotImplementedError):
         figure._ipython_display_()
     assert not plt.get_fignums()

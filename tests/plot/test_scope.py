@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.scope import doses_drawn, few_doses, in_scope, split
+from isoklx.simulation.sweep import CellSpec, simulate
 
 
 @pytest.fixture

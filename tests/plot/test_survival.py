@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 from numpy.testing import assert_array_equal
 
 import isoklx
-from isoklx.cells.simulator import grid as cells_of
-from isoklx.cells.simulator import simulate
 from isoklx.errors import DatasetError, UsageError
 from isoklx.plot.palette import dose_colours, method_styles
 from isoklx.plot.survival import survival
 from isoklx.plot.titles import dose
+from isoklx.simulation.sweep import grid as cells_of
+from isoklx.simulation.sweep import simulate
 from isoklx.stats import survival as survival_curves
 from tests.plot.legibility import assert_legible
 from tests.small_sweeps import small_sweep

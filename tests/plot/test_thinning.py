@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoklx.plot.thinning import thin
+from isoklx.plot.lines import thin
 
 
 def test_a_line_of_few_points_is_left_as_it_is() -> None:

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from isoklx import plot
-from isoklx.plot.tidy import tidy, write_data
+from isoklx.plot.saving import tidy, write_data
 from tests.plot.panels import bands_of, panel
 
 

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, grid, simulate
 from isoklx.plot.titles import literal, title
+from isoklx.simulation.sweep import CellSpec, grid, simulate
 from tests.handmade import kl, make_cell
 
 

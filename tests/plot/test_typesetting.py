@@ -14,8 +14,7 @@ from matplotlib.text import Text
 import isoklx
 from isoklx.errors import BuildError
 from isoklx.plot.saving import save
-from isoklx.plot.titles import literal
-from isoklx.plot.typesetting import latex, typeset
+from isoklx.plot.titles import latex, literal, typeset
 
 NAMES = "m_%&#{}~^\\$x_2$"
 

@@ -11,8 +11,8 @@ import isoklx
 from isoklx.cli import main as cli
 from isoklx.errors import UsageError
 from isoklx.report import write_report
-from isoklx.tables.captioned_comparison import comparison
-from isoklx.tables.formats import as_csv
+from isoklx.tables.comparison import comparison
+from isoklx.tables.table import as_csv
 from tests.handmade import kl, make_cell
 from tests.two_sweeps import OTHER_LAYER, edit, made_again
 

@@ -11,9 +11,9 @@ import pytest
 
 import isoklx
 from isoklx.report import write_report
-from isoklx.stats.lifetimes import lifetimes
+from isoklx.stats.endpoint import lifetimes
 from isoklx.tables import captioned
-from isoklx.tables.formats import as_csv
+from isoklx.tables.table import as_csv
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 import isoklx
-from isoklx.cells.simulator import grid, simulate
 from isoklx.errors import UsageError
 from isoklx.report import figures as page_figures
 from isoklx.report import page as pages
 from isoklx.report import write_report
+from isoklx.report.parts import safe_dose_sentences
 from isoklx.report.rollouts import pack_rollouts
-from isoklx.report.sentences import safe_dose_sentences
-from isoklx.sweeps.conversion import convert
+from isoklx.simulation.sweep import grid, simulate
+from isoklx.sweeps.build import convert
 from tests.small_sweeps import small_sweep
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -6,7 +6,7 @@ import pytest
 
 import isoklx
 from isoklx.report import write_report
-from isoklx.report.refreshing import refreshing
+from isoklx.report.parts import refreshing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -168,7 +168,7 @@ def test_the_bar_is_reached_by_keyboard_first_and_is_not_printed(live, visit):
 
 
 def test_a_sweep_without_figures_refreshes_as_well(tmp_path, visit):
-    from isoklx.cells.simulator import grid, simulate
+    from isoklx.simulation.sweep import grid, simulate
 
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], lacks="sweep"))
     with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:

@@ -5,10 +5,10 @@ import pytest
 pytest.importorskip("torch", reason="models run in torch")
 pytest.importorskip("transformers", reason="models are those of transformers")
 
-from isoklx.measure.answers import AnswerIds
-from isoklx.measure.steering import Steering
+from isoklx.engine.chat import AnswerIds
+from isoklx.engine.steering import Steering
 from scripts.engine_costs import HEADINGS, Case, rows
-from tests.measure.test_rollouts import steering_of
+from tests.engine.test_rollouts import steering_of
 from tests.models.random_models import random_model, random_prompt
 
 

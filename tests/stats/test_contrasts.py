@@ -5,7 +5,7 @@ from scipy.stats import CensoredData, binomtest, logrank
 
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats.contrasts import cell_contrasts, survival_contrast
-from isoklx.stats.doses import dose_response
+from isoklx.stats.dose_response import dose_response
 from isoklx.stats.survival import survival_summary
 from tests.small_sweeps import small_sweep
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isoklx
-from isoklx.stats.repeats import count_trajectories
+from isoklx.stats.deduplication import count_trajectories
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 TOTALS = ["n"]

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 import isoklx
-from isoklx.stats.lifetimes import lifetimes
-from isoklx.stats.repeats import compare, count_cells, count_trajectories
+from isoklx.stats.deduplication import compare, count_cells, count_trajectories
+from isoklx.stats.endpoint import lifetimes
 from isoklx.tables import captioned as captioned_tables
 
 CHUNKS = {"kl": (5, 2, 3, 20), "pmass_eval": (2, 6, 8, 3), "method": (7,), "window": (3,)}

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats.lifetimes import lifetimes
+from isoklx.stats.endpoint import lifetimes
 from tests.small_sweeps import small_sweep
 
 NAN = np.nan

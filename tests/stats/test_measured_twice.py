@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import isoklx
-from isoklx.stats.measured_twice import (
+from isoklx.stats.matching import (
     comparable,
     end_survival,
     largest_difference,

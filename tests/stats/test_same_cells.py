@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoklx.errors import DatasetError, UsageError
-from isoklx.stats.same_cells import same_cells
+from isoklx.stats.matching import same_cells
 
 LABELS = {
     "model_short": "tiny",

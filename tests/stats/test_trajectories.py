@@ -9,7 +9,7 @@ import xarray as xr
 from isoklx import schema
 from isoklx.errors import DatasetError, UsageError
 from isoklx.stats import along
-from isoklx.stats.repeats import distinct
+from isoklx.stats.deduplication import distinct
 from isoklx.stats.targets import crossed, share_above
 from isoklx.stats.trajectories import (
     bands,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from isoklx.cells.cell import read_cell
+from isoklx.cells.reading import read_cell
 from isoklx.errors import BuildError
-from isoklx.store.alignment import Alignment, measured_dtype
+from isoklx.store.dataset import Alignment, measured_dtype
 from tests.handmade import NAN, kl, make_cell
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from isoklx import schema
-from isoklx.cells.cell import read_cell
-from isoklx.store.assembly import assemble
+from isoklx.cells.reading import read_cell
+from isoklx.store.dataset import assemble
 from tests.handmade import NAN, kl, make_cell
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from isoklx.store.chunks import blocks, chunk_shape
+from isoklx.store.dataset import blocks, chunk_shape
 
 
 @pytest.mark.parametrize(

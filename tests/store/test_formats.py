@@ -1,7 +1,8 @@
 import pytest
 
 from isoklx.errors import UsageError
-from isoklx.store import extras, formats
+from isoklx.store import formats
+from isoklx.system import extras
 
 
 def test_a_zarr_store_is_known_by_what_it_holds(tmp_path):
@@ -22,14 +23,14 @@ def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     (tmp_path / "thesis.zarr").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
-        formats.require_target(tmp_path / "thesis.zarr")
+        formats.check_target(tmp_path / "thesis.zarr")
     (tmp_path / "file.zarr").touch()
     with pytest.raises(UsageError, match="is a file"):
-        formats.require_target(tmp_path / "file.zarr")
+        formats.check_target(tmp_path / "file.zarr")
 
 
 def test_zarr_without_the_extra_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"needs zarr: pip install 'isoklx\[zarr\]'"):
-        formats.require_target(tmp_path / "a.zarr")
-    formats.require_target(tmp_path / "a.nc")
+        formats.check_target(tmp_path / "a.zarr")
+    formats.check_target(tmp_path / "a.nc")

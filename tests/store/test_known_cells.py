@@ -4,7 +4,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import isoklx
-from isoklx.cells.cell import read_cell
+from isoklx.cells.reading import read_cell
 from isoklx.store.known_cells import known_cells
 from tests.handmade import NAN, kl, make_cell
 

@@ -5,7 +5,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from isoklx.store.netcdf_image import opened_apart
+from isoklx.store.netcdf import open_in_memory
 
 SEVERAL_TIMES = """
 import sys
@@ -32,12 +32,12 @@ def file(tmp_path):
 
 
 def test_it_reads_what_is_in_the_file(file):
-    with opened_apart(file) as dataset:
+    with open_in_memory(file) as dataset:
         assert dataset["text"][:].tolist() == ["a", "bc", ""]
 
 
 def test_it_reads_the_file_that_was_there_when_that_is_replaced(file, tmp_path):
-    with opened_apart(file) as dataset:
+    with open_in_memory(file) as dataset:
         other = tmp_path / "other.nc"
         netCDF4.Dataset(other, "w").close()
         other.replace(file)
@@ -47,7 +47,7 @@ def test_it_reads_the_file_that_was_there_when_that_is_replaced(file, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"CDF", b"\x89HDF\r\n\x1a\n" + bytes(100), b"text" * 99])
 def test_what_is_no_netcdf_file_is_an_error(file, content):
     file.write_bytes(content)
-    with pytest.raises((OSError, ValueError)), opened_apart(file):
+    with pytest.raises((OSError, ValueError)), open_in_memory(file):
         pass
 
 

@@ -7,11 +7,11 @@ from numpy.testing import assert_array_equal
 
 import isoklx
 from isoklx import schema
-from isoklx.cells.cell import read_cell
+from isoklx.cells.reading import read_cell
 from isoklx.errors import BuildError
-from isoklx.store import netcdf_writer
-from isoklx.store.assembly import assemble
-from isoklx.store.netcdf_writer import write_cells
+from isoklx.store import netcdf
+from isoklx.store.dataset import assemble
+from isoklx.store.netcdf import write_cells
 from isoklx.store.provenance import global_attributes
 from tests.handmade import NAN, kl, make_cell
 
@@ -112,7 +112,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tiny, tmp_path, monkey
     def full_disk(*_):
         raise RuntimeError("NetCDF: HDF error")
 
-    monkeypatch.setattr(netcdf_writer, "_measured", full_disk)
+    monkeypatch.setattr(netcdf, "_measured", full_disk)
     with pytest.raises(BuildError, match=r"a\.nc: cannot be written: NetCDF: HDF error"):
         write_cells(tiny, tmp_path / "a.nc", {})
     assert (tmp_path / "a.nc").read_bytes() == before
@@ -123,7 +123,7 @@ def test_an_interrupted_write_leaves_no_litter(tiny, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(netcdf_writer, "_measured", interrupted)
+    monkeypatch.setattr(netcdf, "_measured", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_cells(tiny, tmp_path / "a.nc", {})
     assert [path.name for path in tmp_path.iterdir()] == ["root"]

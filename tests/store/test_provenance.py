@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import isoklx
-from isoklx.cells.cell import read_cell
+from isoklx.cells.reading import read_cell
 from isoklx.store.provenance import global_attributes
 
 

@@ -16,7 +16,7 @@ from isoklx import schema
 from isoklx.cli.main import main
 from isoklx.errors import DatasetError
 from isoklx.store.versions import upgraded
-from isoklx.sweeps.conversion import convert
+from isoklx.sweeps.build import convert
 from isoklx.sweeps.verification import verify
 from tests.two_sweeps import edit
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import isoklx
 from isoklx import schema
-from isoklx.cells import sources
+from isoklx.cells import layout
 from isoklx.errors import BuildError, DatasetError
-from isoklx.store.spool import SpooledArrays
+from isoklx.store.arrays_on_disk import SpooledArrays
 from isoklx.sweeps import backend
 from isoklx.sweeps.backend import SweepBackend
 from tests.handmade import NAN, kl, make_cell
@@ -83,9 +83,9 @@ def test_what_is_no_runs_root_is_left_to_other_engines(root, tmp_path, path):
 
 def test_opening_parses_each_cell_once_and_reads_no_number_again(root, reads, monkeypatch):
     parsed = []
-    parse = sources.Sources.json
+    parse = layout.Sources.json
     monkeypatch.setattr(
-        sources.Sources, "json", lambda self, file: parsed.append(file) or parse(self, file)
+        layout.Sources, "json", lambda self, file: parsed.append(file) or parse(self, file)
     )
     with xr.open_dataset(root, engine="isoklx") as ds:
         assert Counter(parsed) == dict.fromkeys(parsed, 3)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import DatasetError, UsageError
+from isoklx.simulation.sweep import CellSpec, simulate
 from isoklx.sweeps.combining import combine
 from tests.handmade import kl, make_cell
 
@@ -114,7 +114,7 @@ def test_what_one_sweep_lacks_is_missing_there(sample_ds, tmp_path):
 def test_large_or_chunked_stays_lazy(sample, tmp_path, monkeypatch):
     files = [isoklx.build(sample, tmp_path / f"{name}.nc").out for name in "ab"]
     assert isoklx.open_sweep(files, chunks={"cell": 5}).kl.chunks[0] == (5, 5, 2)
-    monkeypatch.setattr("isoklx.store.stored_sweep.LARGE", 7)
+    monkeypatch.setattr("isoklx.store.opening.LARGE", 7)
     with isoklx.open_sweep(files) as ds:
         assert ds.kl.chunks is not None
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 import isoklx
 from isoklx.errors import DatasetError, UsageError
-from isoklx.sweeps.conversion import convert
+from isoklx.sweeps.build import convert
 from tests.handmade import NAN, kl, make_cell
 
 pytest.importorskip("zarr", reason="needs the extra zarr")

@@ -4,7 +4,7 @@ import xarray as xr
 
 import isoklx
 from isoklx.errors import BuildError, DatasetError
-from isoklx.store import stored_sweep
+from isoklx.store import opening
 from tests.handmade import kl, make_cell
 
 DATES = ("date_created", "history")
@@ -48,7 +48,7 @@ def test_a_zarr_store_is_opened_as_the_file_that_it_is(sample, tmp_path):
 
 
 def test_a_large_runs_root_is_dask_backed(sample, monkeypatch):
-    monkeypatch.setattr(stored_sweep, "LARGE", 7)
+    monkeypatch.setattr(opening, "LARGE", 7)
     assert isoklx.open_sweep(sample).kl.chunks is not None
 
 

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from isoklx.cells.cell import Choice
+from isoklx.cells.reading import Choice
 from isoklx.errors import BuildError
 from isoklx.sweeps.reading import read_roots
 from tests.handmade import kl, make_cell, write
@@ -76,7 +76,7 @@ def test_a_known_cell_with_new_stamps_is_compared_and_not_parsed(three, read, mo
     known = {cell.folder.name: cell for cell in read(three).cells}
     later = 10**18 * 2
     os.utime(three / "b" / "trajectory.json", ns=(later, later))
-    monkeypatch.setattr("isoklx.cells.cell.Contents", None)
+    monkeypatch.setattr("isoklx.cells.reading.Contents", None)
     reading = read(three, known=known)
     assert reading.reused == {"a": False, "b": True, "c": False}
     assert reading.cells[1].stamps["trajectory.json"][1] == later

@@ -11,9 +11,9 @@ from xarray.backends.netCDF4_ import NetCDF4ArrayWrapper
 
 import isoklx
 from isoklx import schema
-from isoklx.cells.simulator import grid, simulate
+from isoklx.simulation.sweep import grid, simulate
 from isoklx.store import formats
-from isoklx.sweeps.conversion import convert
+from isoklx.sweeps.build import convert
 from isoklx.sweeps.verification import verify
 
 FORMATS = ["sweep.nc", pytest.param("sweep.zarr", marks=pytest.mark.filterwarnings("ignore"))]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.cli.files import verify as command
 from isoklx.errors import BuildError, DatasetError, UsageError
+from isoklx.simulation.sweep import CellSpec, simulate
 from isoklx.sweeps.verification import verify
 from tests.handmade import NAN, kl, make_cell
 

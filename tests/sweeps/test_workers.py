@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from isoklx.cells.cell import EVERY, Cell
+from isoklx.cells.reading import EVERY, Cell
 from isoklx.errors import CellError
 from isoklx.sweeps.workers import Task, _Worker, perform, perform_all
 from tests.conftest import PROJECT

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
+from isoklx.simulation.sweep import CellSpec, simulate
 from isoklx.tables.describe import describe, described
 from tests.handmade import make_cell
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoklx.tables import captioned
-from isoklx.tables.formats import Table
 from isoklx.tables.latex import as_latex
+from isoklx.tables.table import Table
 
 HOSTILE = [
     *r"&%$#_{}~^\[]*|<>",

@@ -9,8 +9,7 @@ from datetime import datetime
 import pytest
 
 from isoklx.watch.display import ENTER, LEAVE, Lines, Screen, display, whole
-from isoklx.watch.headway import Headway
-from isoklx.watch.states import CellState
+from isoklx.watch.states import CellState, Headway
 from tests.watch.test_table import STATES, view
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from isoklx.watch.headway import headway
-from isoklx.watch.states import CellState
-from isoklx.watch.traces import Traces
+from isoklx.watch.disk import Traces
+from isoklx.watch.states import CellState, headway
 
 SECOND = 10**9
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import isoklx
-from isoklx.cells.simulator import CellSpec, simulate
 from isoklx.errors import CellError
-from isoklx.watch.readings import Reading, reading_of
+from isoklx.simulation.sweep import CellSpec, simulate
+from isoklx.watch.disk import Reading, reading_of
 from tests.handmade import kl, make_cell, write
 
 

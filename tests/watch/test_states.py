@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from isoklx.errors import CellError
-from isoklx.watch.readings import Reading
+from isoklx.watch.disk import Reading, Traces
 from isoklx.watch.states import STATES, cell_states
-from isoklx.watch.traces import Traces
 
 NOW, LIMIT = 10_000.0, 600.0
 RESULTS = ("calib.json", "trajectory.json", "pmass.json", "results.csv")

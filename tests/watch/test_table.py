@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from isoklx.watch import table
-from isoklx.watch.headway import Headway
-from isoklx.watch.states import CellState
+from isoklx.watch import display
+from isoklx.watch.states import CellState, Headway
 from isoklx.watch.watching import View
 
 STATES = (
@@ -29,7 +28,7 @@ def view(states=STATES, far=None, **changes):
 
 
 def test_every_state_has_its_line():
-    assert table.cells_table(STATES) == [
+    assert display.cells_table(STATES) == [
         "cell        state             doses   written",
         "broken      broken            -       5 s ago     pmass.json: not JSON\\x1b[2J",
         "stale       stale for 42 min  2 of 5  42 min ago  sweeping",
@@ -41,22 +40,22 @@ def test_every_state_has_its_line():
 
 
 def test_no_cell_is_no_table():
-    assert table.cells_table([]) == []
+    assert display.cells_table([]) == []
 
 
 def test_cells_without_room_are_counted():
-    lines = table.cells_table(STATES, rows=5)
+    lines = display.cells_table(STATES, rows=5)
     assert len(lines) == 5
     assert lines[3].startswith("begun")
     assert lines[4] == "and 1 calibrating, 1 waiting, 1 done"
-    assert table.cells_table(STATES, rows=7) == table.cells_table(STATES)
+    assert display.cells_table(STATES, rows=7) == display.cells_table(STATES)
 
 
 @pytest.mark.parametrize("columns", [34, 38, 60, 100])
 def test_a_long_name_leaves_the_state_in_sight(columns):
     names = [f"a-model-of-a-long-name-{i}B_pca_s0_w512" for i in (1, 8)]
     cells = [CellState(name, "stale", 2, 5, True, 2500) for name in names]
-    for line in table.cells_table(cells, columns=columns)[1:]:
+    for line in display.cells_table(cells, columns=columns)[1:]:
         assert line.split("  ")[0].endswith("_s0_w512")
         assert "stale for 41 min" in line
 
@@ -64,17 +63,17 @@ def test_a_long_name_leaves_the_state_in_sight(columns):
 def test_no_line_is_wider_than_the_terminal():
     wide = [CellState("\N{CJK UNIFIED IDEOGRAPH-6E2C}" * 40, "done", 5, 5, True, 60), *STATES]
     for columns in (20, 40, 80):
-        lines = table.cells_table(wide, columns=columns)
-        assert all(table.width(line) <= columns for line in lines)
+        lines = display.cells_table(wide, columns=columns)
+        assert all(display.width(line) <= columns for line in lines)
 
 
 def test_of_a_long_name_the_end_is_shown_and_columns_stay_straight():
     name = "\N{CJK UNIFIED IDEOGRAPH-6E2C}" * 30 + "_s1_w512"
-    head, first, _ = table.cells_table(
+    head, first, _ = display.cells_table(
         [CellState(name, "done", 5, 5, True, 60), CellState("a", "done", 5, 5, True, 60)]
     )
     assert first.split("  ")[0].endswith("_s1_w512")
-    assert table.width(first[: first.index("done")]) == head.index("state")
+    assert display.width(first[: first.index("done")]) == head.index("state")
 
 
 @pytest.mark.parametrize(
@@ -97,16 +96,16 @@ def test_of_a_long_name_the_end_is_shown_and_columns_stay_straight():
     ],
 )
 def test_the_summary_counts_what_is_not_done(states, far, says):
-    assert table.summary(view(states, far)) == f"outputs: {says}"
+    assert display.summary(view(states, far)) == f"outputs: {says}"
 
 
 def test_the_page_is_named_with_the_time_of_its_cells():
-    assert table.page_line(view()) == "page: report.html, of the cells at 11:59:30"
-    assert table.page_line(view(read=None)).startswith("no page yet")
+    assert display.page_line(view()) == "page: report.html, of the cells at 11:59:30"
+    assert display.page_line(view(read=None)).startswith("no page yet")
 
 
 def test_a_change_is_read_by_itself():
-    assert [table.change(each) for each in STATES] == [
+    assert [display.change(each) for each in STATES] == [
         "broken: broken (pmass.json: not JSON\\x1b[2J)",
         "stale: stale for 42 min, 2 of 5 doses (sweeping)",
         "begun: sweeping, 0 doses",
@@ -117,4 +116,4 @@ def test_a_change_is_read_by_itself():
 
 
 def test_one_dose_is_no_plural():
-    assert table.change(CellState("a", "done", 1, 1, True)) == "a: done, 1 dose"
+    assert display.change(CellState("a", "done", 1, 1, True)) == "a: done, 1 dose"

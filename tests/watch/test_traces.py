@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from isoklx.cells.claim import claimed
-from isoklx.cells.simulator import CellSpec, grid, simulate
 from isoklx.errors import BuildError, UsageError
-from isoklx.watch import traces
-from isoklx.watch.traces import require_root, traces_in
+from isoklx.simulation.sweep import CellSpec, grid, simulate
+from isoklx.system.locks import claimed
+from isoklx.watch import disk
+from isoklx.watch.disk import require_root, traces_in
 from tests.handmade import kl, make_cell
 
 MINUTE = 60 * 10**9
@@ -98,8 +98,8 @@ def test_a_file_that_is_renamed_while_it_is_listed_hides_no_other(tmp_path, monk
 
     expected = {path.name for path in folder.iterdir()} - {"0.tmp"}
     with monkeypatch.context() as patch:
-        patch.setattr(traces.os, "scandir", scandir)
-        assert set(traces._stamps(folder)) == expected
+        patch.setattr(disk.os, "scandir", scandir)
+        assert set(disk._stamps(folder)) == expected
     assert expected
 
 

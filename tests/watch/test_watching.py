@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import isoklx
-from isoklx.cells.claim import claimed
-from isoklx.cells.simulator import grid, simulate
-from isoklx.cells.sources import Sources
+from isoklx.cells.layout import Sources
 from isoklx.errors import BuildError, CellError, UsageError
+from isoklx.simulation.sweep import grid, simulate
+from isoklx.system.locks import claimed
 from isoklx.watch import watching
 from isoklx.watch.watching import Watch
 from tests.handmade import kl, make_cell

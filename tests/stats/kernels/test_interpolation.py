@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isoklx.stats.kernels.interpolation import interpolate
+from isoklx.stats.kernels.smoothing import interpolate
 
 NAN = np.nan
 KNOTS = np.array([0, 1, 2, 5, 8, 13])

@@ -13,7 +13,7 @@ from scipy.stats import CensoredData
 from scipy.stats import logrank as scipy_logrank
 
 from isoklx.stats.kernels import kaplan_meier as km
-from isoklx.stats.kernels.curves import curves
+from isoklx.stats.kernels.kaplan_meier import curves
 
 TIMES = np.array([0, 1, 2, 3, 5, 8, 13, 21, 34])
 

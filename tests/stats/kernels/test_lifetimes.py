@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isoklx.stats.kernels.lifetimes import Fates, first_crossing
+from isoklx.stats.kernels.tallies import EventTimes, first_crossing
 
 NAN = np.nan
 
@@ -23,15 +23,15 @@ def crossing(
 
 
 def alive_at(end):
-    return Fates(end, died=False, recovered=False, censored=False)
+    return EventTimes(end, died=False, recovered=False, censored=False)
 
 
 def lost_at(end):
-    return Fates(end, died=False, recovered=False, censored=True)
+    return EventTimes(end, died=False, recovered=False, censored=True)
 
 
 def dead_at(end, recovered=False):
-    return Fates(end, died=True, recovered=recovered, censored=False)
+    return EventTimes(end, died=True, recovered=recovered, censored=False)
 
 
 def test_dead_from_the_first_value_below_the_threshold():

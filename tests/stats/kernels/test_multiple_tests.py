@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isoklx.stats.kernels.multiple_tests import first_failure, holm, last_of_sequence
+from isoklx.stats.kernels.comparisons import first_failure, holm, last_of_sequence
 
 
 @given(hnp.arrays(bool, 6), hnp.arrays(bool, 6))

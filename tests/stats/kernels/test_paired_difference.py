@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from isoklx.stats.kernels import comparisons as pair
 from isoklx.stats.kernels import kaplan_meier as km
-from isoklx.stats.kernels import paired_difference as pair
 
 unit_counts = hnp.arrays(int, (2, 5, 4), elements=st.integers(0, 3))
 

@@ -1,0 +1,337 @@
+"""Help for the terminal, made from the commands' signatures and numpydoc docstrings."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import shutil
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from isoklx.cli.parsing import Command, Parameter, parameters
+
+SOURCES = "explained_by"
+"""Attribute of a command: functions and classes whose docstrings explain its parameters."""
+
+Explained = TypeVar("Explained", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a docstring says.
+
+    Parameters
+    ----------
+    summary : str
+        Its first line.
+    details : tuple of str
+        The paragraphs after them.
+    meanings : dict of str to str
+        Each parameter's text by its name, on one line.
+    examples : tuple of str
+        The command lines among the examples; those of Python are for other readers.
+    """
+
+    summary: str
+    details: tuple[str, ...]
+    meanings: dict[str, str]
+    examples: tuple[str, ...]
+
+
+def explained_by(*sources: str | type) -> Callable[[Explained], Explained]:
+    """Let parameters that a command's docstring leaves out be explained by others' docstrings.
+
+    Parameters
+    ----------
+    *sources : str or class
+        Functions, by their full names, or classes; where several explain a parameter, the first.
+
+    Returns
+    -------
+    callable
+        A decorator.
+
+    Examples
+    --------
+    >>> @explained_by("isoklx.sweeps.build.build")
+    ... def build(*roots: str, jobs: int) -> None:
+    ...     '''Read every cell.'''
+    >>> explanation(build).meanings["jobs"]
+    'Processes that parse; by default one per core.'
+    """
+
+    def named(command: Explained) -> Explained:
+        setattr(command, SOURCES, (*getattr(command, SOURCES, ()), *sources))
+        return command
+
+    return named
+
+
+def explanation(command: Callable[..., Any]) -> Explanation:
+    """Read what the help says of a command.
+
+    Parameters
+    ----------
+    command : callable
+        A function or class with a numpydoc docstring.
+
+    Returns
+    -------
+    Explanation
+    """
+    read = explanation_of(command.__doc__)
+    meanings: dict[str, str] = {}
+    for source in getattr(command, SOURCES, ()):
+        there = (
+            explanation_of(_docstring(source)) if isinstance(source, str) else explanation(source)
+        )
+        meanings = there.meanings | meanings
+    return Explanation(read.summary, read.details, meanings | read.meanings, read.examples)
+
+
+def explanation_of(docstring: str | None) -> Explanation:
+    """Read a numpydoc docstring."""
+    from docstring_parser.numpydoc import NumpydocParser
+
+    parsed = NumpydocParser().parse(inspect.cleandoc(docstring or "").replace("`", ""))
+    examples = "\n".join(each.description or "" for each in parsed.examples)
+    return Explanation(
+        _one_line(parsed.short_description),
+        tuple(map(_one_line, (parsed.long_description or "").split("\n\n"))),
+        {
+            name.strip("* "): _one_line(each.description)
+            for each in parsed.params
+            for name in each.arg_name.split(",")
+        },
+        tuple(line[2:] for line in examples.splitlines() if line.startswith("$ ")),
+    )
+
+
+def _docstring(name: str) -> str | None:
+    """The docstring of a function of this package, without importing its module."""
+    _, *rooms, function = name.split(".")
+    file = Path(__file__).parents[1].joinpath(*rooms).with_suffix(".py")
+    for node in ast.parse(file.read_bytes()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return ast.get_docstring(node)
+    raise LookupError(f"no function {name}")
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def overview(commands: Mapping[str, Command], doc: str | None) -> str:
+    """Write the help of the program: what it is for, its commands and a few examples.
+
+    Parameters
+    ----------
+    commands : mapping of str to callable
+        The commands by name.
+    doc : str or None
+        A numpydoc docstring whose first lines and Examples section speak for them all.
+
+    Returns
+    -------
+    str
+        Lines that fit the terminal.
+
+    Examples
+    --------
+    >>> def build(*roots: str) -> None:
+    ...     '''Read every cell under ROOT.'''
+    >>> print(overview({"build": build}, "Sweeps as labelled arrays."))
+    Sweeps as labelled arrays.
+    <BLANKLINE>
+    usage: isoklx COMMAND ...
+    <BLANKLINE>
+    commands:
+      build  Read every cell under ROOT.
+    <BLANKLINE>
+    "isoklx COMMAND --help" explains a command, "isoklx --version" prints the version.
+    """
+    about = explanation_of(doc)
+    summaries = [(name, explanation_of(each.__doc__).summary) for name, each in commands.items()]
+    return _page(
+        *_paragraphs(about),
+        "usage: isoklx COMMAND ...",
+        _table("commands", summaries, _column(summaries)),
+        _examples(about),
+        _fill('"isoklx COMMAND --help" explains a command, "isoklx --version" prints the version.'),
+    )
+
+
+def command_help(name: str, command: Command) -> str:
+    """Write the help of one command: its usage, what it does, its arguments and examples.
+
+    Parameters
+    ----------
+    name : str
+        The command's name.
+    command : callable
+        The command; its docstring explains every parameter.
+
+    Returns
+    -------
+    str
+        Lines that fit the terminal.
+
+    Examples
+    --------
+    >>> def info(file: str, *, strict: bool = False) -> None:
+    ...     '''Say what a file holds.
+    ...
+    ...     Parameters
+    ...     ----------
+    ...     file : str
+    ...         The file.
+    ...     strict : bool
+    ...         Refuse a file that breaks the conventions.
+    ...     '''
+    >>> print(command_help("info", info))
+    usage: isoklx info FILE [--strict]
+    <BLANKLINE>
+    Say what a file holds.
+    <BLANKLINE>
+    arguments:
+      FILE      The file.
+    <BLANKLINE>
+    options:
+      --strict  Refuse a file that breaks the conventions.
+    """
+    about = explanation(command)
+    meanings = about.meanings
+    known = parameters(command)
+    arguments = [(each.written, meanings.get(each.name, "")) for each in known if not each.flag]
+    options = [
+        (spelling(each), f"{meanings.get(each.name, '')} {_bracketed(each)}".strip())
+        for each in known
+        if each.flag
+    ]
+    column = _column([*arguments, *options])
+    return _page(
+        _usage(name, known),
+        *_paragraphs(about),
+        _table("arguments", arguments, column),
+        _table("options", options, column),
+        _examples(about),
+    )
+
+
+def spelling(flag: Parameter) -> str:
+    """How a flag is written, with the name of its value.
+
+    Parameters
+    ----------
+    flag : Parameter
+        One that is a flag.
+
+    Returns
+    -------
+    str
+        A switch that is on by default is written as what turns it off.
+
+    Examples
+    --------
+    >>> spelling(Parameter("title", bool, default=True, flag=True, variadic=False))
+    '--notitle'
+    >>> spelling(Parameter("window", int, default=64, flag=True, variadic=False))
+    '--window INT'
+    """
+    if not flag.switch:
+        return f"{flag.written} {flag.type.metavar}"
+    return f"--no{flag.name}" if flag.default else flag.written
+
+
+def default(flag: Parameter) -> str:
+    """The default of a flag as one would write it.
+
+    Parameters
+    ----------
+    flag : Parameter
+        One that is a flag.
+
+    Returns
+    -------
+    str
+        Empty for a switch, and where the flag's absence is no value.
+
+    Examples
+    --------
+    >>> default(Parameter("alphas", tuple[float, ...], (0.5, 1.0), flag=True, variadic=False))
+    '0.5,1.0'
+    """
+    if flag.required or flag.switch or flag.default in (None, ""):
+        return ""
+    values = flag.default if isinstance(flag.default, tuple) else (flag.default,)
+    return ",".join(str(value) for value in values)
+
+
+def _usage(name: str, known: Sequence[Parameter]) -> str:
+    start = f"usage: isoklx {name} "
+    # A no-break space keeps a flag and its value on one line.
+    groups = [_group(each).replace(" ", "\N{NO-BREAK SPACE}") for each in known]
+    filled = _fill(start + " ".join(groups), hanging=" " * len(start))
+    return filled.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _group(parameter: Parameter) -> str:
+    if parameter.variadic:
+        return f"{parameter.written} [{parameter.written} ...]"
+    written = spelling(parameter) if parameter.flag else parameter.written
+    return written if parameter.required else f"[{written}]"
+
+
+def _bracketed(flag: Parameter) -> str:
+    if flag.required:
+        return "[required]"
+    said = default(flag)
+    return f"[default: {said}]" if said else ""
+
+
+def _width() -> int:
+    return max(40, min(100, shutil.get_terminal_size().columns))
+
+
+def _fill(text: str, indent: str = "", hanging: str | None = None) -> str:
+    return textwrap.fill(
+        text,
+        width=_width(),
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _paragraphs(about: Explanation) -> list[str]:
+    return [_fill(each) for each in (about.summary, *about.details) if each]
+
+
+def _column(rows: Sequence[tuple[str, str]]) -> int:
+    """Return where the texts beside the names start: past the longest name that is not too long."""
+    limit = _width() * 2 // 5
+    return 4 + max((len(name) for name, _ in rows if len(name) + 4 <= limit), default=0)
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]], column: int) -> str:
+    lines = []
+    for name, text in rows:
+        beside = len(name) + 4 <= column
+        start = f"  {name}".ljust(column) if beside else " " * column
+        lines += [] if beside else [f"  {name}"]
+        lines += [_fill(text, start, " " * column)] if text else [start.rstrip()]
+    return "\n".join([f"{title}:", *lines]) if rows else ""
+
+
+def _examples(about: Explanation) -> str:
+    return "\n".join(
+        ["examples:", *(f"  {line}" for line in about.examples)] * bool(about.examples)
+    )
+
+
+def _page(*blocks: str) -> str:
+    return "\n\n".join(block for block in blocks if block)

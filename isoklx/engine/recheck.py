@@ -1,0 +1,338 @@
+"""A cell's numbers computed again by a plain loop: no cache, one row at a time, nothing shared.
+
+What is compared comes from the cell's own files alone: its token ids, its vectors, and what it says
+that it was measured with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoklx.cells.layout import (
+    CALIBRATION,
+    GENERATIONS,
+    PMASS,
+    TRAJECTORY,
+    VECTOR,
+    Sources,
+)
+from isoklx.errors import CellError, MeasureError, UsageError
+from isoklx.schema import same_dose
+from isoklx.system.extras import require_extra
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from transformers import PreTrainedModel
+
+LARGEST = ("kl", "pmass", "p_true")
+"""The columns that hold largest differences."""
+
+NEEDED = {"dtype", "action", "true_ids", "false_ids"}
+"""What of ``measured_with`` it takes to compute a cell's numbers again."""
+
+LINE = {"kind", "alpha", "coeff", "prompt_idx", "prompt_ids", "token_ids", "fork_tail_ids"}
+"""And of a rollout's line."""
+
+
+def recheck(
+    cell: str | Path, *, samples: int = 3, model: str | None = None, device: str = "auto"
+) -> pd.DataFrame:
+    """Compute some rollouts' numbers again, from a cell's files and its model alone.
+
+    Every KL and pmass of a rollout is found by reading all its tokens anew, without a cache, in a
+    batch of one: what a reader believes at sight, and many times slower than the run was.
+
+    Parameters
+    ----------
+    cell : path
+        Folder of a cell that `isoklx run` made.
+    samples : int
+        Rollouts of each kind, spread evenly over doses and prompts.
+    model : str, optional
+        Where the model is now; by default what the cell says.
+    device : str
+        As torch names it.
+
+    Returns
+    -------
+    DataFrame
+        One row per rollout: ``kind``, ``alpha``, ``prompt``, ``tokens``, and the largest
+        differences from what the cell has in ``kl`` (nats), ``pmass`` and ``p_true``; NaN where
+        there is nothing to compare, infinity where one of the two is no number, or absent. Its
+        ``attrs["other"]`` names what is not as it was recorded of model and vector, "" if nothing.
+
+    Raises
+    ------
+    UsageError
+        When `samples` is below 1, `cell` is no cell, its model is not where it was and `model` does
+        not say where it is, or torch is not installed.
+    CellError
+        When a file is absent or cannot be read, a coefficient is not what its dose stands for, or
+        the prompts of a dose are others than the cell was begun with.
+    MeasureError
+        When the model cannot be loaded.
+
+    Examples
+    --------
+    $ isoklx recheck outputs/model_mean_diff_s0_w256 --samples 3
+    """
+    if samples < 1:
+        raise UsageError(f"samples is {samples}; give at least 1")
+    require_extra("torch", "recheck", extra="run")
+    import pandas as pd
+
+    from isoklx.engine.identity import difference, recorded_identity
+    from isoklx.engine.loading import load_model, quiet
+
+    folder = Path(cell).expanduser()
+    recorded = _Recorded.read(folder)
+    recorded.refuse_other_prompts()
+    name = model or recorded.calib["model"]
+    try:
+        loaded = load_model(name, device=device, dtype=recorded.measured_with["dtype"])
+    except (UsageError, MeasureError) as error:
+        if model is not None or not str(error).startswith(f"{name}: ") or Path(name).exists():
+            raise
+        raise UsageError(
+            f"{folder}: its model cannot be had; give --model, where it is now: {error}"
+        ) from error
+    with quiet():
+        rows = [
+            _compared(loaded.model, recorded, generation)
+            for kind in ("eval", "qa")
+            for generation in _spread(recorded.generations(kind), samples)
+        ]
+    found = pd.DataFrame(rows, columns=["kind", "alpha", "prompt", "tokens", *LARGEST])
+    if found.empty:
+        raise CellError(folder, GENERATIONS, "holds no rollout")
+    found.attrs["dtype"] = recorded.measured_with["dtype"]
+    model_differs = difference(recorded_identity(recorded.measured_with), loaded.identity)
+    found.attrs["other"] = model_differs or recorded.vector_differs()
+    return found
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a cell's files say."""
+
+    folder: Path
+    calib: dict[str, Any]
+    trajectory: dict[str, Any]
+    pmass: dict[str, Any]
+    lines: Sequence[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Recorded:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: there is no such cell")
+        cells = sorted(entry.parent for entry in folder.glob(f"*/{CALIBRATION}"))
+        if cells and not (folder / CALIBRATION).exists():
+            raise UsageError(f"{folder}: is a runs root; name a cell in it, such as {cells[0]}")
+        sources = Sources(folder)
+        sources.read(CALIBRATION, TRAJECTORY, PMASS, GENERATIONS)
+        contents = []
+        for file in (CALIBRATION, TRAJECTORY, PMASS):
+            content = sources.json(file)
+            if not isinstance(content, dict):
+                reason = "is not there" if content is None else "holds no object"
+                raise CellError(folder, file, reason)
+            contents.append(content)
+        calib, trajectory, pmass = contents
+        measured_with = calib.get("measured_with")
+        known = isinstance(measured_with, dict) and measured_with.keys() >= NEEDED
+        if not known or not (folder / VECTOR).is_file():
+            raise CellError(folder, CALIBRATION, "was not made by isoklx run, and says too little")
+        return cls(
+            folder, calib, trajectory, pmass, _lines(folder, sources, float(calib["c_star"]))
+        )
+
+    @property
+    def measured_with(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.calib["measured_with"]
+        return found
+
+    def refuse_other_prompts(self) -> None:
+        """Raise CellError if a dose was given other token ids than the cell was begun with."""
+        from isoklx.engine.identity import difference, recorded_identity, shown_identity
+
+        begun = recorded_identity(self.measured_with)
+        for alpha, lines in groupby(self.lines, key=lambda line: line["alpha"]):
+            shown = shown_identity(lines)
+            if found := difference(begun, shown):
+                raise CellError(self.folder, GENERATIONS, f"alpha {alpha:g} was given {found}")
+            begun = {**shown, **begun}
+
+    def vector_differs(self) -> str:
+        """Say that vector.safetensors is not the one that was recorded; else nothing."""
+        from safetensors.numpy import load_file
+
+        from isoklx.cells.vector_file import vectors_sha256
+
+        tensors = load_file(str(self.folder / VECTOR))
+        now = vectors_sha256({_layer(name): vector for name, vector in tensors.items()})
+        then = self.measured_with.get("sha256", {}).get("vector", now)
+        return "" if then == now else f"another vector (then {then[:12]}, now {now[:12]})"
+
+    def generations(self, kind: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["kind"] == kind]
+
+    def values(self, file: dict[str, Any], key: str, line: dict[str, Any]) -> list[float]:
+        """What a file has of a rollout, by its dose; nothing where it has nothing."""
+        for alpha, rows in file.get(key, {}).items():
+            if same_dose(float(alpha), line["alpha"]) and line["prompt_idx"] < len(rows):
+                found: list[float] = rows[line["prompt_idx"]]
+                return found
+        return []
+
+
+def _lines(folder: Path, sources: Sources, c_star: float) -> list[dict[str, Any]]:
+    """The rollouts, each with all that it takes to compute its numbers again."""
+    text = sources.bytes(GENERATIONS)
+    if text is None:
+        raise CellError(folder, GENERATIONS, "is not there")
+    found = []
+    for number, line in enumerate(text.decode().split("\n"), start=1):
+        if line:
+            try:
+                found.append(_rollout(json.loads(line), c_star))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise CellError(folder, GENERATIONS, f"line {number}: {error}") from error
+    return found
+
+
+def _rollout(line: dict[str, Any], c_star: float) -> dict[str, Any]:
+    absent = LINE - line.keys()
+    if absent:
+        raise ValueError(f"has no {min(absent)!r}")
+    if not math.isclose(line["coeff"], line["alpha"] * c_star, rel_tol=1e-6):
+        stands_for = f"alpha {line['alpha']:g} and a c_star of {c_star:g}"
+        raise ValueError(f"has the coefficient {line['coeff']:g} at {stands_for}")
+    return line
+
+
+def _layer(tensor: str) -> int:
+    return int(tensor.removeprefix("layer").removesuffix(".v"))
+
+
+def _spread(lines: Sequence[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
+    """So many of the lines, the last among them: the largest dose has the largest numbers."""
+    places = np.linspace(len(lines) - 1, 0, min(samples, len(lines))).round().astype(int)[::-1]
+    return [lines[place] for place in places]
+
+
+def _compared(
+    model: PreTrainedModel, recorded: _Recorded, line: dict[str, Any]
+) -> tuple[str, float, int, int, float, float, float]:
+    prompt, tokens, tail = line["prompt_ids"], line["token_ids"], line["fork_tail_ids"]
+    plain = _Plain(model, recorded, float(line["coeff"]))
+    kl = pmass = p_true = math.nan
+    asked = line["kind"] == "qa"
+    if not asked:
+        kl = _largest(
+            recorded.values(recorded.trajectory, "per_prompt_per_t_kl", line),
+            plain.kl(prompt, tokens),
+        )
+    again = [
+        plain.fork([*prompt, *tokens[:fork], *tail]) if fork <= len(tokens) else (math.nan,) * 2
+        for fork in recorded.pmass["fork_points"]
+    ]
+    key = "pmass" if asked else "pmass_eval"
+    pmass = _largest(recorded.values(recorded.pmass, key, line), [each[0] for each in again])
+    if asked:
+        p_true = _largest(
+            recorded.values(recorded.pmass, "p_true", line), [each[1] for each in again]
+        )
+    return line["kind"], line["alpha"], line["prompt_idx"], len(tokens), kl, pmass, p_true
+
+
+def _largest(there: Sequence[float], again: Sequence[float]) -> float:
+    """Largest difference, infinity where one has a number and the other has none."""
+    if len(there) != len(again):
+        return math.inf
+    known, found = np.array(there, float), np.array(again, float)
+    neither = np.isnan(known) & np.isnan(found)
+    if neither.all():
+        return math.nan
+    differences = np.abs(known - found)[~neither]
+    return math.inf if np.isnan(differences).any() else float(differences.max())
+
+
+class _Plain:
+    """A steered model that reads every token anew."""
+
+    def __init__(self, model: PreTrainedModel, recorded: _Recorded, coefficient: float) -> None:
+        from safetensors.torch import load_file
+
+        self._model, self._coefficient = model, coefficient
+        self._ablates = recorded.measured_with["action"] == "ablate"
+        self._true = recorded.measured_with["true_ids"]
+        self._false = recorded.measured_with["false_ids"]
+        self._vectors = {
+            _layer(name): vector.float()
+            for name, vector in load_file(str(recorded.folder / VECTOR)).items()
+        }
+
+    def kl(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """KL(steered || base) of the distribution that predicted each token."""
+        if not tokens:
+            return []
+        predicted = slice(len(prompt) - 1, -1)
+        with self._steered():
+            log_p = self._logits([*prompt, *tokens])[predicted].log_softmax(-1)
+        log_base = self._logits([*prompt, *tokens])[predicted].log_softmax(-1)
+        found: list[float] = (log_p.exp() * (log_p - log_base)).sum(-1).tolist()
+        return found
+
+    def fork(self, ids: Sequence[int]) -> tuple[float, float]:
+        """Probability of both answers as the next token, and the share of true in it."""
+        with self._steered():
+            log_p = self._logits(ids)[-1].double().log_softmax(-1)
+        # Of logarithms, as both may be too improbable for a quotient.
+        true, false = (log_p[ids].logsumexp(-1) for ids in (self._true, self._false))
+        both = true.logaddexp(false)
+        return float(both.exp()), float((true - both).exp())
+
+    def _logits(self, ids: Sequence[int]) -> torch.Tensor:
+        import torch
+
+        with torch.no_grad():
+            read = torch.tensor([list(ids)], device=self._model.device)
+            logits: torch.Tensor = self._model(input_ids=read, use_cache=False).logits[0].float()
+        return logits
+
+    @contextmanager
+    def _steered(self) -> Iterator[None]:
+        from isoklx.engine.steering import decoder_blocks
+
+        blocks = decoder_blocks(self._model)
+        handles = [
+            blocks[layer].register_forward_hook(self._hook(vector))
+            for layer, vector in self._vectors.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, vector: torch.Tensor) -> Any:
+        def steer(_module: object, _inputs: object, output: Any) -> Any:
+            h = output[0] if isinstance(output, tuple) else output
+            v = vector.to(h.device)
+            steered = h.float() + self._coefficient * v
+            if self._ablates:
+                steered = steered - (h.float() @ v)[..., None] * v
+            steered = steered.to(h.dtype)
+            return (steered, *output[1:]) if isinstance(output, tuple) else steered
+
+        return steer

@@ -1,0 +1,199 @@
+"""A table of the package as rows that a template writes and a reader sorts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from isoklx.plot.titles import group_name
+from isoklx.tables.comparison import comparison
+from isoklx.tables.table import Table, as_csv, readable
+
+
+def html_table(name: str, title: str, table: Table) -> dict[str, Any]:
+    """What a template needs of a table.
+
+    Parameters
+    ----------
+    name, title : str
+        Of the table: for identifiers and file names, and for people.
+    table : Table
+        The table.
+
+    Returns
+    -------
+    dict
+        ``columns`` (heading, whether numeric), ``rows`` of cells (text, value to sort by), and the
+        ``csv`` with all digits.
+    """
+    frame = table.frame
+    texts = readable(table)
+    columns = [
+        {"heading": str(each).replace("_", " "), "numeric": _is_number(frame[each])}
+        for each in frame
+    ]
+    values = [_sorted_by(frame[each]) for each in frame]
+    rows = [
+        [{"text": text, "value": value} for text, value in zip(row, of_row, strict=True)]
+        for row, of_row in zip(
+            texts.itertuples(index=False, name=None), zip(*values, strict=True), strict=True
+        )
+    ]
+    return {
+        "name": name,
+        "title": title,
+        "caption": table.caption,
+        "keys": len(table.keys),
+        "columns": columns,
+        "rows": rows,
+        "csv": as_csv(table),
+    }
+
+
+def _is_number(column: Any) -> bool:
+    return bool(is_numeric_dtype(column) and not is_bool_dtype(column))
+
+
+def _sorted_by(column: Any) -> list[float | None]:
+    """Numbers with all their digits; None of a text, which sorts by what is shown."""
+    if not _is_number(column):
+        return [None] * len(column)
+    return [None if value != value else float(value) for value in column.tolist()]  # noqa: PLR0124
+
+
+TITLES = {
+    "cells": "Cells of both sweeps",
+    "settings": "Settings that differ",
+    "doses": "Survival and KL of both, dose by dose",
+}
+
+
+def compared(
+    ds: xr.Dataset, against: xr.Dataset, name: str, threshold: float | None
+) -> dict[str, Any]:
+    """What a template needs to say how a sweep differs from an earlier one, or any other.
+
+    Parameters
+    ----------
+    ds, against : Dataset
+        The sweep of the page, which is B of `isoklx.compare`, and the other one, which is A.
+    name : str
+        What the other one is called.
+    threshold : float, optional
+        Of ``pmass_eval``, by default 0.75.
+
+    Returns
+    -------
+    dict
+        ``name``, and ``tables`` as of `html_table`.
+
+    Raises
+    ------
+    DatasetError, UsageError
+        As `isoklx.compare` does.
+    """
+    thresholds = None if threshold is None else [threshold]
+    tables = comparison(against, ds, (name, "the sweep of this page"), threshold=thresholds)
+    return {
+        "name": name,
+        "tables": [
+            html_table(f"compare_{key}", TITLES[key], table) for key, table in tables.items()
+        ],
+    }
+
+
+END = "</body>"
+
+
+def refreshing(page: str, every: float, says: str) -> str:
+    """Add to a page what has the browser read it anew, and a bar that says so and can stop it.
+
+    The page is left alone while its reader is busy: for a minute after a key, a click or a turn of
+    the wheel, and while text is selected. What was chosen, sorted, opened and scrolled to is so
+    again afterwards.
+
+    Parameters
+    ----------
+    page : str
+        What `isoklx.report.write_report` wrote.
+    every : float
+        Seconds between two readings, at least.
+    says : str
+        What the bar says of the sweep.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> refreshing("<body><p>text</p></body>", 30, "1 of 2 cells done")[:22]
+    '<body><p>text</p><scri'
+    """
+    script = (resources.files("isoklx.report") / "assets" / "refresh.js").read_text("utf-8")
+    # In JSON a letter of a tag is the same letter, and no tag.
+    given = json.dumps({"every": every, "says": says}).replace("<", "\\u003c")
+    before, end, after = page.rpartition(END)
+    return f"{before}<script>const watched = {given};\n{script}</script>\n{end}{after}"
+
+
+def safe_dose_sentences(
+    table: pd.DataFrame, by: Sequence[str], survive: float, confidence: float
+) -> list[dict[str, str]]:
+    """Say in a sentence each how far a group's doses are safe.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `isoklx.safe_dose` returns it.
+    by : sequence of str
+        What it is grouped by.
+    survive, confidence : float
+        As they were asked for.
+
+    Returns
+    -------
+    list of dict
+        ``group``, ``verdict`` (a word or two) and ``sentence``.
+    """
+    return [_sentence(row, by, survive, confidence) for row in table.to_dict("records")]
+
+
+def _sentence(
+    row: dict[Any, Any], by: Sequence[str], survive: float, confidence: float
+) -> dict[str, str]:
+    group = group_name({name: row[name] for name in by}) or "all cells"
+    share, sure = f"{survive:.0%}", f"{confidence:.0%}"
+    up_to, group = (
+        ("down to", f"{group}, negative doses") if row["toward"] == "-" else ("up to", group)
+    )
+    stop, observed = row["next_dose"], row["observed_dose"]
+    at_stop = "" if math.isnan(stop) else f"at alpha {stop:g}, {row['reason']}"
+    if math.isnan(row["safe_dose"]):
+        verdict = "no dose shown safe"
+        text = f"No dose can be called safe ({share} alive, with {sure} confidence)"
+        text += f": {at_stop}." if at_stop else "."
+    else:
+        verdict = f"safe {up_to.split()[1]} alpha {row['safe_dose']:g}"
+        text = (
+            f"Doses {up_to} alpha {row['safe_dose']:g}{_coefficient(row['coeff'])} are safe: with "
+            f"{sure} confidence at least {row['lower']:.0%} stay alive there"
+        )
+        text += f"; {at_stop}." if at_stop else "."
+    if math.isnan(observed):
+        text += " Some died at the smallest dose already."
+    elif observed != row["safe_dose"]:
+        text += f" Nobody died {up_to} alpha {observed:g}{_coefficient(row['observed_coeff'])}."
+    return {"group": group, "verdict": verdict, "sentence": text}
+
+
+def _coefficient(text: str) -> str:
+    """Name the coefficient of a dose where all cells have the same one."""
+    return f" (coefficient {text})" if text and "," not in text else ""

@@ -1,0 +1,1 @@
+"""Simulated sweeps in the exact cell format, for tests, examples and benchmarks."""

@@ -1,0 +1,226 @@
+"""A built file, opened lazily as a Dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
+
+import xarray as xr
+
+from isoklx import schema
+from isoklx.errors import DatasetError
+from isoklx.store.formats import ZARR, is_zarr, zarr_attributes
+from isoklx.store.versions import check_version, upgraded
+from isoklx.system.atomic import locking_trouble
+from isoklx.system.extras import require_extra
+
+if TYPE_CHECKING:
+    import netCDF4
+    from xarray.backends import NetCDF4DataStore
+
+
+Stamp = tuple[int, int]
+"""Size of a file, and the time of its last change in nanoseconds."""
+
+_readers: dict[tuple[str, Stamp], WeakSet[Any]] = {}
+"""File managers that are in use, by file and version of the file."""
+
+
+def open_shared(path: Path) -> tuple[NetCDF4DataStore, Callable[[], None]]:
+    """Open a netCDF file for reading by xarray, sharing the handle with others that read it.
+
+    With one handle for each Dataset, HDF5 reads strings from memory that it has freed as soon as
+    one of them is closed: the next to open the file gets "HDF error", or the process ends
+    (https://github.com/HDFGroup/hdf5/issues/3649).
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    store : NetCDF4DataStore
+        What `xarray.open_dataset` takes. It can be pickled.
+    close : callable
+        Gives up this use of the handle, which is closed with its last use.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        When it cannot be read, or is not netCDF.
+    """
+    from xarray.backends import CachingFileManager, NetCDF4DataStore  # takes long
+
+    real = os.path.realpath(path)
+    version = _stamp(real)
+    manager: Any = CachingFileManager(_open, real, version, mode="r", manager_id="isoklx")
+    store = NetCDF4DataStore(manager, mode="r")  # type: ignore[no-untyped-call]
+    readers = _readers.setdefault((real, version), WeakSet())
+    readers.add(manager)
+
+    def close() -> None:
+        readers.discard(manager)
+        if not readers:
+            _readers.pop((real, version), None)
+            manager.close()
+
+    return store, close
+
+
+def _open(path: str, version: Stamp, mode: str) -> netCDF4.Dataset:
+    """Open the file unless it has changed, for what is known of it would be wrong."""
+    import netCDF4  # takes long
+
+    if _stamp(path) != version:
+        raise DatasetError(f"{path}: has changed since it was opened; open it again")
+    return netCDF4.Dataset(path, mode)  # type: ignore[arg-type]
+
+
+def _stamp(path: str) -> Stamp:
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns
+
+
+TEXTS = tuple(name for name, var in schema.TEXTS.items() if var.dtype == "str")
+
+OF_ITS_STORE = ("chunks", "shards", "compressor", "compressors", "filters", "serializer")
+"""Encodings of a Zarr array that fit another store only if its format and its chunks are the same.
+
+xarray would insist on them where a selection is saved.
+"""
+
+LARGE = 256 * 2**20
+"""Bytes of ``kl`` above which a file is opened dask-backed."""
+
+Chunks = Literal["auto"] | int | dict[Hashable, Any] | None
+
+
+def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
+    """Open what `isoklx.build` wrote, or a selection of it that xarray wrote, lazily.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of a Zarr store.
+    chunks : "auto", int, dict or None
+        As for `xarray.open_dataset`; ``"auto"`` gives dask arrays in the file's own chunks when
+        ``kl`` is larger than `LARGE`, and numpy-backed ones otherwise.
+
+    Returns
+    -------
+    Dataset
+        With the file's variables, values decoded by xarray; ``run_id`` is an index of ``cell``
+        unless a single cell was chosen.
+
+    Raises
+    ------
+    DatasetError
+        When the file is absent, damaged, not a sweep, or of a schema that is newer or no longer
+        read. A file of version 2 is given the form of the present one.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path}: there is no such file")
+    if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
+        raise DatasetError(f"{path}: is a folder, not a built file; build makes one of a runs root")
+    ds = _zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path)
+    try:
+        check_version(ds.attrs)
+        ds = upgraded(ds)
+        _check(ds)
+    except DatasetError as error:
+        ds.close()
+        raise DatasetError(f"{path}: {error}") from error
+    if ds["run_id"].dims:
+        indexed = ds.set_xindex("run_id")
+        indexed.set_close(ds.close)  # xarray does not hand it on
+        ds = indexed
+    return chunked(ds, chunks)
+
+
+def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
+    """Make the measured arrays of an opened sweep dask-backed, or leave them as they are.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A sweep that was opened lazily.
+    chunks : "auto", int, dict or None
+        As for `read`.
+
+    Returns
+    -------
+    Dataset
+        What is known of a cell stays in memory: it is small, and everything asks for it.
+    """
+    if chunks == "auto":
+        chunks = {} if "kl" in ds and ds["kl"].nbytes > LARGE else None
+    if chunks is None:
+        return ds
+    there = [name for name in (*schema.MEASURED, *schema.TEXTS) if name in ds]
+    in_chunks = ds.assign({name: _in_chunks(ds[name], chunks) for name in there})
+    in_chunks.set_close(ds.close)
+    return in_chunks
+
+
+def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataArray:
+    if isinstance(chunks, dict):
+        # By itself `chunk` joins along every dimension that it is told nothing about.
+        chunks = {**da.encoding.get("preferred_chunks", {}), **chunks}
+        chunks = {dim: size for dim, size in chunks.items() if dim in da.dims}
+    return da.chunk(chunks)
+
+
+def _netcdf(path: Path) -> xr.Dataset:
+    try:
+        store, close = open_shared(path)
+        # By itself xarray reads all texts at once, and pads them to the longest.
+        texts = {
+            name: store.open_store_variable(name, store.ds.variables[name])
+            for name in TEXTS
+            if name in store.ds.variables
+        }
+        ds = xr.open_dataset(store, drop_variables=TEXTS)
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:  # of a damaged attribute
+        reason = locking_trouble(path) or getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path}: cannot be read as netCDF: {reason}") from error
+    for name, text in texts.items():
+        text.attrs = schema.TEXTS[name].attributes
+    ds = ds.assign(texts)
+    ds.set_close(close)
+    return ds
+
+
+def _zarr(path: Path) -> xr.Dataset:
+    require_extra("zarr", f"{path}: reading Zarr")
+    try:
+        ds = xr.open_dataset(path, engine="zarr", consolidated=False)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DatasetError(f"{path}: cannot be read as Zarr: {error}") from error
+    for variable in ds.variables.values():
+        for key in variable.encoding.keys() & OF_ITS_STORE:
+            del variable.encoding[key]
+        if getattr(variable.encoding.get("dtype"), "kind", "") in tuple("iuf"):
+            # netCDF4 warns of a byte order that is stated, even where it is that of the machine.
+            variable.encoding["dtype"] = variable.encoding["dtype"].newbyteorder("=")
+    for name in ds.variables.keys() & TEXTS:
+        ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and read when asked for
+    for name in schema.VARIABLES.keys() & ds.variables.keys():
+        var = schema.VARIABLES[name]
+        if var.dtype == "str":
+            ds[name] = ds[name].astype(str)  # as from netCDF, and not in a type of its own
+        if "flag_values" in ds[name].attrs:
+            ds[name].attrs["flag_values"] = var.attrs["flag_values"]  # JSON has lists only
+    ds.attrs = zarr_attributes(ds.attrs)
+    return ds
+
+
+def _check(ds: xr.Dataset) -> None:
+    # A selection may lack anything else, and each function says what it needs.
+    if "run_id" not in ds.variables:
+        raise DatasetError("not an isoklx sweep: it has no run_id")
+    if not schema.DATA.keys() & ds.variables.keys():
+        raise DatasetError(f"not an isoklx sweep: it has none of {', '.join(schema.DATA)}")

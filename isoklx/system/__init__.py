@@ -1,0 +1,1 @@
+"""Atomic files, locks, signals, terminals and progress: what every other room stands on."""

@@ -1,0 +1,86 @@
+"""Blocks of many architectures, and the numbers that name them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="models run in torch")
+pytest.importorskip("transformers", reason="models are those of transformers")
+
+import transformers as hf
+from torch import nn
+
+from isoklx.engine.steering import decoder_blocks, layer_numbers, refuse_other_outputs
+from isoklx.errors import MeasureError, UsageError
+from tests.engine.plain_loop import blocks
+from tests.models.random_models import CONFIGS, UNSTEERABLE, hooks_of, random_model
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_blocks_are_found_whatever_they_are_called(name: str) -> None:
+    assert decoder_blocks(random_model(name)) is blocks(random_model(name))
+
+
+def test_two_lists_of_that_length_are_not_guessed_between() -> None:
+    model = random_model("llama")
+    model.model.others = nn.ModuleList(nn.Identity() for _ in range(4))
+    try:
+        with pytest.raises(MeasureError, match="LlamaForCausalLM has 2 lists of 4 blocks"):
+            decoder_blocks(model)
+    finally:
+        del model.model.others
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_output_of_every_block_is_checked_and_nothing_stays_on_the_model(name: str) -> None:
+    model = random_model(name)
+    before = hooks_of(model)
+    refuse_other_outputs(model)
+    assert hooks_of(model) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Gemma3nTextConfig", r"Gemma3nForCausalLM .*: block 0 puts out \[4, 2, 3, 32\]"),
+        ("DeepseekV4Config", r"DeepseekV4ForCausalLM .*: block 0 puts out \[2, 3, 4, 32\]"),
+        ("DoryConfig", r"DoryForCausalLM .* puts out \[2, 3, 32\] and \[2, 3, 32\]"),
+        ("CpmAntConfig", r"CpmAntForCausalLM .*: block 0 puts out \[2, 35, 32\]"),
+        ("OpenAIGPTConfig", r"OpenAIGPTLMHeadModel .*: block 0 puts out list"),
+    ],
+)
+def test_blocks_that_put_out_something_else_are_refused_by_name(name: str, said: str) -> None:
+    if not hasattr(hf, name):
+        pytest.skip(f"this version of transformers has no {name}")
+    model = hf.AutoModelForCausalLM.from_config(getattr(hf, name)(**UNSTEERABLE[name])).eval()
+    with pytest.raises(MeasureError, match=f"{said} where .* is \\[2, 3, 32\\]$"):
+        refuse_other_outputs(model)
+
+
+@pytest.mark.parametrize(
+    ("layers", "numbers"),
+    [
+        (0, (0,)),
+        (3, (3,)),
+        (0.6, (2,)),
+        (0.75, (3,)),
+        (0.0, (0,)),
+        ([3, 0.25], (1, 3)),
+        (2.0, (2,)),
+    ],
+)
+def test_a_layer_is_a_number_or_a_fraction_of_the_depth(layers, numbers) -> None:
+    assert layer_numbers(random_model("llama"), layers) == numbers
+
+
+@pytest.mark.parametrize("layers", [4, -1, 1.5, [0, 9], float("nan")])
+def test_a_layer_that_is_not_there_is_refused(layers) -> None:
+    with pytest.raises(UsageError, match="is not there: the model has blocks 0 to 3"):
+        layer_numbers(random_model("llama"), layers)
+
+
+def test_a_layer_named_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="layer 1 is named twice"):
+        layer_numbers(random_model("llama"), [1, 0.25])
+    with pytest.raises(UsageError, match="at least one"):
+        layer_numbers(random_model("llama"), [])

@@ -1,0 +1,160 @@
+"""Files of pairs, prompts and questions: what they may hold, and where they go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoklx.engine.inputs import (
+    CALIB_PROMPTS,
+    Pair,
+    Question,
+    read_pairs,
+    read_prompts,
+    read_questions,
+)
+from isoklx.errors import UsageError
+
+TEXTS = st.text(min_size=1, max_size=40).filter(str.strip)
+
+
+def written(folder: Path, content: str | bytes, name: str = "input.jsonl") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_pairs_of_answers_and_of_plain_texts_are_read_in_their_order(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '{"prompt": "Is it?", "positive": "Yes.", "negative": "No."}\n\n'
+        '{"positive": "so", "negative": "not so"}\n',
+    )
+    read = read_pairs(path)
+    assert read.rows == (Pair("Is it?", "Yes.", "No."), Pair(None, "so", "not so"))
+    assert read.lines == (1, 3)
+
+
+def test_a_file_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"prompt": "a"}\r\n')
+    assert read_prompts(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_prompts_are_read_from_json_lines_and_from_text(tmp_path: Path) -> None:
+    text = written(tmp_path, "one\n\n  two \r\n", "prompts.txt")
+    assert read_prompts(text).rows == ("one", "two")
+    lines = '{"prompt": "one"}\n{"prompt": "two", "topic": "b"}\n'
+    assert read_prompts(written(tmp_path, lines)).rows == ("one", "two")
+    assert read_prompts(written(tmp_path, lines, "called.txt")).rows == ("one", "two")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+    assert read_prompts(written(tmp_path, "\ufeffone\n", "prompts.txt")).rows == ("one",)
+
+
+@given(prompts=st.lists(TEXTS, min_size=1, max_size=5, unique=True))
+def test_any_prompt_survives_being_written_as_json(
+    prompts: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lines = "".join(json.dumps({"prompt": text}, ensure_ascii=False) + "\n" for text in prompts)
+    path = written(tmp_path_factory.mktemp("any"), lines)
+    assert read_prompts(path).rows == tuple(prompts)
+
+
+def test_questions_are_read_and_an_empty_file_asks_none(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"prompt": "Is it?", "answer": false}\n')
+    assert read_questions(path).rows == (Question("Is it?", answer=False),)
+    assert read_questions(written(tmp_path, "")).rows == ()
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "said"),
+    [
+        (read_pairs, "", "holds no pairs"),
+        (read_pairs, "\n \n", "holds no pairs"),
+        (read_prompts, "", "holds no prompts"),
+        (read_pairs, '{"positive": "a"}', "line 1: has no 'negative', only 'positive'"),
+        (read_pairs, "{}", "line 1: has no 'positive', only an empty object"),
+        (read_pairs, '{"positive": "a", "negative": ""}', "line 1: 'negative' is empty"),
+        (read_pairs, '{"positive": "a", "negative": null}', "line 1: 'negative' is None, not text"),
+        (
+            read_pairs,
+            '{"positive": "a", "negative": "a "}',
+            "line 1: 'positive' and 'negative' are the same, and nothing is to be steered",
+        ),
+        (
+            read_pairs,
+            '{"promt": "q", "positive": "a", "negative": "b"}',
+            "line 1: has no 'prompt', which 'promt' may be meant to be",
+        ),
+        (
+            read_pairs,
+            '{"positive": "a", "negative": "b"}\n["a", "b"]',
+            "line 2: is ['a', 'b'], not a JSON object",
+        ),
+        (read_prompts, '{"prompt": "a"}\nb', "line 2: is not JSON: expected value at column 1"),
+        (read_prompts, '{"prompt": "a"', "line 1: is not JSON: EOF while parsing an object"),
+        (read_prompts, '{"text": "a"}', "line 1: has no 'prompt', only 'text'"),
+        (read_prompts, '{"prompt": ["a"]}', "line 1: 'prompt' is ['a'], not text"),
+        (read_prompts, '{"prompt": "a", "prompt": "b"}', "line 1: is not JSON: Detected duplicate"),
+        (read_prompts, '{"prompt": "a"}\n\n{"prompt": "a"}', "line 3: repeats line 1"),
+        (read_prompts, b'{"prompt": "a"}\n\xff', "line 2: is no UTF-8 text: invalid start byte"),
+        (read_questions, '{"prompt": "a"}', "line 1: has no 'answer', only 'prompt'"),
+        (
+            read_questions,
+            '{"prompt": "a", "answer": "yes"}',
+            "line 1: 'answer' is 'yes', neither true nor false",
+        ),
+        (
+            read_questions,
+            '{"prompt": "a", "answer": 1}',
+            "line 1: 'answer' is 1, neither true nor false",
+        ),
+        (
+            read_questions,
+            '{"prompt": "a", "answer": true}\n{"prompt": "a", "answer": false}',
+            "line 2: repeats line 1",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_its_place(
+    tmp_path: Path, read: Callable[[Path], object], content: str | bytes, said: str
+) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(UsageError) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path}: {said}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"pairs cannot be read: (No such file|Is a directory)"):
+        read_pairs(tmp_path / name)
+
+
+def test_a_long_wrong_value_does_not_fill_the_screen(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        read_prompts(written(tmp_path, json.dumps({"prompt": ["a" * 5000]})))
+    assert len(str(error.value).removeprefix(str(tmp_path))) < 150
+
+
+def test_the_default_sets_hold_nothing_twice_and_nothing_that_is_held_out() -> None:
+    pairs, questions = read_pairs().rows, read_questions().rows
+    every = [
+        *(pair.prompt for pair in pairs),
+        *read_prompts().rows,
+        *read_prompts(CALIB_PROMPTS).rows,
+        *(question.prompt for question in questions),
+    ]
+    assert len(set(every)) == len(every)
+    assert sum(question.answer for question in questions) * 2 == len(questions)
+    answers = [side for pair in pairs for side in (pair.positive, pair.negative)]
+    assert len(set(answers)) == len(answers)
+    assert {answer[-1] for answer in answers} == {"."}
