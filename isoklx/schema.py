@@ -185,18 +185,6 @@ DATA: Mapping[str, Variable] = {
         comment="NaN past the rollout's end and at forks that this cell has not.",
         ancillary_variables="gen_len_qa",
     ),
-    "answer": Variable(
-        ("cell", "question"),
-        "int32",
-        "recorded answer of the yes/no question",
-        units=None,
-        fill=-1,
-        attrs={
-            "comment": "As recorded; missing: not recorded.",
-            "flag_values": np.array([0, 1], dtype="int32"),
-            "flag_meanings": "false true",
-        },
-    ),
     "gen_len": Variable(
         ("cell", "alpha", "prompt"),
         "int32",
@@ -210,6 +198,18 @@ DATA: Mapping[str, Variable] = {
         "number of tokens generated from the question",
         fill=-1,
         attrs={"comment": "As recorded; missing: not run."},
+    ),
+    "answer": Variable(
+        ("cell", "question"),
+        "int32",
+        "recorded answer of the yes/no question",
+        units=None,
+        fill=-1,
+        attrs={
+            "comment": "As recorded; missing: not recorded.",
+            "flag_values": np.array([0, 1], dtype="int32"),
+            "flag_meanings": "false true",
+        },
     ),
     "c_star": _summary(("cell",), "calibrated steering coefficient"),
     "target_kl": _summary(
