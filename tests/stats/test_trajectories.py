@@ -149,7 +149,7 @@ class TestEveryFunction:
 
     @pytest.mark.parametrize("function", [bands, crossed, normalise_kl, pmass_on_tokens])
     def test_a_single_token_is_no_trajectory(self, ds, function):
-        with pytest.raises(UsageError, match=r"dimension 'token' of \w+ not found; available: .*alpha"):
+        with pytest.raises(UsageError, match=r"'token' of \w+ not found; available: .*alpha"):
             function(ds.isel(token=3))
 
 
