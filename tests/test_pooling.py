@@ -271,7 +271,7 @@ class TestBothSides:
     def test_one_side_is_selected(self, ds):
         one = isoklx.select(ds, sign="-")
         assert isoklx.safe_dose(one).columns.tolist()[:2] == ["threshold", "method"]
-        with pytest.raises(UsageError, match=r"no sign 'x'; there is \+, -"):
+        with pytest.raises(UsageError, match=r"sign 'x' not found; available: \+, -"):
             isoklx.select(ds, sign="x")
 
     def test_figures_name_rows_after_the_side(self, ds):

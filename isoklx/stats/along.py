@@ -1,4 +1,4 @@
-"""Kernels along dimensions of labelled arrays, lazy and in bounded memory where these are lazy."""
+"""Application of kernels along dimensions of labelled arrays, lazily and in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isoklx import schema
 from isoklx.errors import UsageError
 
 BLOCK = 32 * 2**20
-"""Bytes of a block of joined chunks; a kernel needs several times that, in every thread."""
+"""Bytes of a block of joined chunks; a kernel needs several times that in every thread."""
 
 
 def apply_along(
@@ -26,12 +26,12 @@ def apply_along(
     dtype: DTypeLike | None = None,
     **options: object,
 ) -> xr.DataArray:
-    """The kernel's result, whose last axis is ``into`` where ``da`` was ``along`` several."""
+    """Apply a kernel along dimensions; its last output axis is named and sized by ``into``."""
     name, size = into
     if da.chunks is not None and not math.prod(da.sizes[dim] for dim in along):
-        # dask divides by the length of what it applies a kernel along.
-        nothing = da.sum(along, keep_attrs=True).where(False).astype(dtype or da.dtype)
-        return nothing.expand_dims({name: size}, axis=-1)
+        # dask divides by the length of these dimensions, which is 0 here.
+        missing = da.sum(along, keep_attrs=True).where(False).astype(dtype or da.dtype)
+        return missing.expand_dims({name: size}, axis=-1)
     result: xr.DataArray = xr.apply_ufunc(
         kernel,
         da,
@@ -48,34 +48,9 @@ def apply_along(
 
 
 def whole_along(da: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
-    """Put an array into one chunk along some dimensions; the longest other one gives way for it.
-
-    Joining ten thousand cells would make blocks larger than memory, if it did not come with
-    splitting the tokens; all others keep their chunks, so that a selection reads no more than it.
-
-    Parameters
-    ----------
-    da : DataArray
-        Any array.
-    dims : sequence of str
-        Dimensions of it.
-
-    Returns
-    -------
-    DataArray
-        The same, chunked where `da` is.
-
-    Raises
-    ------
-    UsageError
-        When `da` has not all of `dims`.
-
-    Examples
-    --------
-    >>> da = xr.DataArray([[1.0, 2.0]], dims=["cell", "token"]).chunk(token=1)
-    >>> whole_along(da, ["token"]).chunks
-    ((1,), (2,))
-    """
+    """Rechunk an array into one chunk along ``dims``, splitting the longest other dimension."""
+    # Only the longest other dimension is split, to keep blocks below BLOCK bytes: a selection then
+    # still reads little more than itself.
     require_dims(da, dims)
     if da.chunks is None:
         return da
@@ -91,45 +66,46 @@ def whole_along(da: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
 
 
 def rechunked(da: xr.DataArray, chunks: Mapping[Hashable, Any]) -> xr.DataArray:
-    """As ``da.chunk``, which would make labels lazy as well."""
+    """Rechunk the values alone; ``da.chunk`` would make the labels lazy as well."""
     return da.copy(data=da.variable.chunk(chunks).data)
 
 
 def renamed(da: xr.DataArray, name: str, long_name: str) -> xr.DataArray:
-    """Name what was computed, which has no units."""
+    """Set the name and long name of a dimensionless result."""
     da = da.rename(name)
     da.attrs = {"long_name": long_name, "units": "1"}
     return da
 
 
 def kl_of(ds: xr.Dataset) -> xr.DataArray:
-    """KL of a sweep, or DatasetError where it has none, or UsageError where one token is left."""
+    """Return KL along tokens; a missing KL is a DatasetError, a single token a UsageError."""
     schema.require(ds, ["kl", "token"])
     require_dims(ds["kl"], ["token"])
     return ds["kl"]
 
 
 def positive(counts: xr.DataArray) -> xr.DataArray:
-    """Counts, and NaN for none."""
+    """Replace counts of 0 by NaN."""
     return counts.where(counts > 0)
 
 
 def check_count(name: str, value: int) -> int:
-    """A number of tokens, or UsageError when it is no positive integer."""
+    """Return a number of tokens as int; raise UsageError unless it is a positive integer."""
     if not isinstance(value, int | np.integer) or value < 1:
-        raise UsageError(f"{name}={value!r}: give a positive integer")
+        raise UsageError(f"{name} must be a positive integer, got {value!r}")
     return int(value)
 
 
 def require_array(da: xr.DataArray) -> None:
-    """UsageError for what is no DataArray."""
+    """Raise UsageError unless ``da`` is a DataArray."""
     if not isinstance(da, xr.DataArray):
-        raise UsageError(f"{type(da).__name__} is no DataArray; give one, such as ds.kl")
+        raise UsageError(f"expected xarray.DataArray, such as ds.kl, got {type(da).__name__}")
 
 
 def require_dims(da: xr.DataArray, dims: Sequence[str]) -> None:
-    """UsageError for an array that lacks a dimension."""
+    """Raise UsageError for the first dimension that an array lacks."""
     for dim in dims:
         if dim not in da.dims:
-            there = ", ".join(map(str, da.dims)) or "none"
-            raise UsageError(f"{da.name or 'the array'} has no dimension {dim!r}, it has {there}")
+            available = ", ".join(map(str, da.dims)) or "none"
+            name = da.name or "the array"
+            raise UsageError(f"dimension {dim!r} of {name} not found; available: {available}")

@@ -1,4 +1,4 @@
-"""What a dose does to the answers of yes/no questions: bias to "true", and right answers."""
+"""Effect of a dose on answers to yes/no questions: bias to "true", and correct answers."""
 
 from __future__ import annotations
 
@@ -13,24 +13,8 @@ from isoklx.stats.pooled import Pooled
 
 
 def answer_changes(p_true: xr.DataArray, answer: xr.DataArray, pooled: Pooled) -> xr.Dataset:
-    """Estimate the change of the answers to alpha 0, within each cell.
-
-    Parameters
-    ----------
-    p_true : DataArray
-        Probability of "true", along ``cell``, ``alpha``, ``question`` and ``fork``.
-    answer : DataArray
-        Recorded answer along ``cell`` and ``question``: 1 true, 0 false, NaN not recorded.
-    pooled : Pooled
-        The groups, and which cells repeat each other.
-
-    Returns
-    -------
-    Dataset
-        ``acquiescence`` and ``correct`` along the groups and ``alpha``, each with its interval
-        (``_ci``) and the number of cells and questions behind it (``_n_cells``,
-        ``_n_questions``), as documented for `isoklx.dose_response`.
-    """
+    """Estimate ``acquiescence`` and ``correct``: the change of p_true from alpha 0, per cell."""
+    # Recorded answers, along cell and question: 1 true, 0 false, NaN not recorded.
     answer = answer.astype(np.float64)
     alphas = p_true["alpha"].values
     zero = np.flatnonzero(alphas == 0)
@@ -49,7 +33,7 @@ def answer_changes(p_true: xr.DataArray, answer: xr.DataArray, pooled: Pooled) -
 def _estimates(
     name: str, change: xr.DataArray, answer: xr.DataArray | None, pooled: Pooled, at_zero: int
 ) -> dict[str, xr.DataArray]:
-    """Mean over the questions that all distinct cells of a group have, cells averaged first."""
+    """Average over distinct cells, then over the questions that all of these cells have."""
     known = change.notnull()
     used = _distinct(known.any("question"), pooled.code, at_zero)
     n_cells = pooled.sum(used)
@@ -76,11 +60,11 @@ def _estimates(
 
 
 def _distinct(has: xr.DataArray, code: xr.DataArray | None, at_zero: int) -> xr.DataArray:
-    """Keep one cell of those that repeat each other both at a dose and at alpha 0."""
+    """Keep the first of the cells that are duplicates both at a dose and at alpha 0."""
     if code is None:
         return has
     kept: xr.DataArray = xr.apply_ufunc(
-        _first_of_each,
+        _first_of_each_pair,
         has,
         code,
         code.isel(alpha=at_zero, drop=True),
@@ -93,10 +77,10 @@ def _distinct(has: xr.DataArray, code: xr.DataArray | None, at_zero: int) -> xr.
     return kept
 
 
-def _first_of_each(
+def _first_of_each_pair(
     has: npt.NDArray[np.bool_], code: npt.NDArray[Any], base: npt.NDArray[Any]
 ) -> npt.NDArray[np.bool_]:
-    """Mark the first of the cells (the last axis) that `has` marks and that share both codes."""
+    """Mark the first marked cell (last axis) of each pair of codes."""
     kept = np.zeros_like(has)
     pairs = np.broadcast_to(code * has.shape[-1] + base, has.shape)
     for at in np.ndindex(has.shape[:-1]):

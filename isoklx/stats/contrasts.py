@@ -1,4 +1,4 @@
-"""Two methods or two doses: the difference in survival, and how sure of it one may be."""
+"""Differences in survival between two groups or doses, with intervals and p values."""
 
 from __future__ import annotations
 
@@ -35,80 +35,78 @@ def survival_contrast(
     distinct: bool = True,
     ended: Ended = "censored",
 ) -> pd.DataFrame:
-    """Compare the survival of every two methods, or of every two doses.
+    """Compare survival between every pair of methods, or of doses.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it. Models, methods, seeds and windows that are not compared are
-        pooled: select a method first to compare its doses. Both sides of a direction, or several
-        temperatures, are not: where a group has several, it is compared side by side, unless `by`
-        says to compare the sides themselves.
+        pooled: select a method first to compare its doses. Both sides of a direction, and several
+        temperatures, are never pooled: each is compared separately, unless `by` names the label.
     by : str
-        ``"alpha"``, or a label of a cell such as ``"method"`` or one of the user's own, which is
-        compared dose by dose.
+        ``"alpha"``, or a label of a cell, such as ``"method"`` or a coordinate that you assigned,
+        whose values are compared at each dose.
     metric, threshold, distinct, ended
         As for `isoklx.survival`.
 
     Returns
     -------
     DataFrame
-        One row per threshold, dose (unless doses are compared) and pair; pairs without
-        observations on both sides have none. All differences are `first` minus `second`.
+        One row per threshold, dose (unless doses are compared) and pair with observations on both
+        sides. All differences are `first` minus `second`.
 
         threshold, alpha, first, second
-            What is compared; where groups have both sides of a direction, or several temperatures,
-            each of these by itself, in a column ``sign`` or ``temperature`` after ``alpha``.
+            The comparison. Groups with both sides of a direction, or several temperatures, have a
+            further column ``sign`` or ``temperature`` after ``alpha``, and one row for each.
         n, n_distinct
-            Trajectories of both sides together, and those that repeat no other of their side.
+            Trajectories of both sides together, and those that are not duplicates within a side.
         n_prompts
-            Prompts that were followed on both sides.
+            Prompts observed on both sides.
         horizon
-            Where they are compared, in tokens: each group has a largest window among its cells that
-            were observed (at that dose), and this is the smallest of them.
+            Token at which survival is compared: the smaller of the two groups' largest windows (of
+            cells observed at that dose).
         end_difference, end_lower, end_upper
-            Difference in survival at `horizon`, and its 95% interval. NaN, as are the next three,
-            where the curve of either side ends before, with its last trajectory at risk.
+            Difference in survival at `horizon`, and its 95% interval. NaN, as are the next three
+            columns, if either curve ends before `horizon`.
         mean_difference, mean_lower, mean_upper
-            Difference in restricted mean survival time up to `horizon`, in tokens, likewise.
+            Difference in restricted mean survival time up to `horizon`, in tokens, and its 95%
+            interval.
         logrank, p_value
             Signed square root of the log-rank chi-squared over the whole curves (positive: `first`
-            dies sooner), and its two-sided p; NaN where deaths tell nothing: nobody died, or all at
-            once.
+            dies sooner), and its two-sided p value; NaN without events, or if all die at one time.
         p_holm
-            The p value adjusted, after Holm, for the number of rows that have one: those below 0.05
-            may be believed all together.
+            p value adjusted by Holm's method for the number of rows that have one. The rows below
+            0.05 are jointly significant.
         first_kl, first_kl_lower, first_kl_upper, second_kl, second_kl_lower, second_kl_upper
-            Held-out KL of each side at its dose, as ``heldout_kl`` of `isoklx.dose_response`: equal
-            alpha is equal KL on the calibration's prompts, and only roughly on these.
+            Held-out KL of each side at its dose, as ``heldout_kl`` of `isoklx.dose_response`. Equal
+            alpha means equal KL on the calibration prompts, but only roughly on held-out prompts.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, no cell has the metric, or not two groups have it at one dose.
+        When `ds` is not a sweep, no cell has the metric, or no dose has two groups with the metric.
     UsageError
-        For `by` that is neither ``alpha`` nor a label, and as `isoklx.survival` does.
+        When `by` is neither ``alpha`` nor a label of a cell, and as `isoklx.survival` does.
 
     Notes
     -----
-    What is assumed:
+    Assumptions:
 
-    - Each side has the interval of ``isoklx.survival(..., interval="prompts")``; of a restricted
-      mean, the areas under its bounds. They are put together as Newcombe (1998, method 10) does for
-      paired proportions, and Zou and Donner (2008) for anything: doses, methods and seeds meet the
-      same prompts, and what makes a prompt hard for both sides drops out of the difference. How
-      much, tells the correlation of what each prompt contributes to both estimates, less a
-      continuity correction. Where nobody died the interval is as wide as the sides leave it. In a
-      simulation with 8 prompts, and with 24 and 100, it covered the truth in at least 96% of the
-      cases (docs/coverage.md).
-    - Prompts of the same index are the same in all cells, and draws from those one wants to speak
-      about. The cells are taken as given: how much another seed or model would change the result is
-      not in the interval.
+    - Each side has the interval of ``isoklx.survival(..., interval="prompts")``, or, for a
+      restricted mean, the areas under its bounds. The two are combined by Newcombe's method 10 for
+      paired proportions (1998), generalised by Zou and Donner (2008). Doses, methods and seeds are
+      run on the same prompts, so the effect of a prompt that is hard for both sides cancels. The
+      extent is the correlation between the contributions of each prompt to the two estimates, with
+      a continuity correction. Without events the two sides count as uncorrelated. In simulations
+      with 8, 24 and 100 prompts the interval covered the truth in at least 96% of the cases
+      (docs/coverage.md).
+    - Prompts of the same index are the same in all cells, and are a sample of the prompts of
+      interest. Cells are fixed: variation between seeds or models is not in the interval.
     - A rollout that ended early is censored, unless ``ended="alive"``, as in `isoklx.survival`.
-    - The log-rank test takes all trajectories as independent. It ignores the pairing, which
-      makes p too large, and that the seeds of one prompt resemble each other, which makes it too
-      small, as repeats do with ``distinct=False``: a rough guide. It is most powerful where
-      hazards are proportional, and may miss curves that cross.
+    - The log-rank test treats all trajectories as independent. It ignores the pairing, which makes
+      p too large, and the similarity of seeds at one prompt (and duplicates with
+      ``distinct=False``), which makes p too small: use it as a rough guide. It has most power for
+      proportional hazards, and may miss curves that cross.
 
     Examples
     --------
@@ -120,7 +118,7 @@ def survival_contrast(
     whole = validated(ds, metric)
     check_label(by, ["alpha", *cell_labels(whole)])
     spec = METRICS[metric]
-    # Doses never repeat each other: repeats are told within each side.
+    # Doses are never duplicates of each other; duplicates are found within each side.
     first = first_of_repeats(whole, None if by == "alpha" else by)
     lives = event_times(whole, metric, threshold, ended).assign(first=first).compute()
     lives = _observed(lives, spec.unit)
@@ -132,11 +130,11 @@ def survival_contrast(
     rows = [
         keys | row
         for keys, panel in _panels(lives, by, apart)
-        for row in _pairs(_side_by_side(panel, by, spec.unit, times.size, distinct), times, spec)
+        for row in _pairs(_count_members(panel, by, spec.unit, times.size, distinct), times, spec)
     ]
     if not rows:
-        there = ", ".join(map(str, np.unique(lives[by]))) or "none"
-        raise DatasetError(f"no two groups to compare by {by!r}; this sweep has {there}")
+        available = ", ".join(map(str, np.unique(lives[by]))) or "none"
+        raise DatasetError(f"no two groups to compare by {by!r}; available: {available}")
     table = pd.DataFrame(rows).assign(p_holm=lambda table: holm(table["p_value"].to_numpy()))
     return with_heldout_kl(table, ds, by, metric, distinct=distinct)
 
@@ -148,28 +146,7 @@ def cell_contrasts(
     thresholds: Sequence[float],
     ended: Ended,
 ) -> list[dict[tuple[float, float], dict[str, object]]]:
-    """Compare pairs of single cells: as `survival_contrast` of each by itself, in one go.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep.
-    pairs : sequence of (int, int)
-        Places along ``cell``, of `first` and of `second`.
-    metric, thresholds, ended
-        As for `isoklx.survival`.
-
-    Returns
-    -------
-    list of dict
-        For each pair, by threshold and dose, the columns of `isoklx.survival_contrast` from ``n``
-        on, but for ``p_holm``; without the doses at which only one of them was observed.
-
-    Raises
-    ------
-    DatasetError, UsageError
-        As `isoklx.survival_contrast` does.
-    """
+    """Compare pairs of cells, given by index; rows by threshold and dose, without ``p_holm``."""
     whole = validated(ds, metric)
     spec = METRICS[metric]
     times, window = whole[spec.time].values, whole["window"].values
@@ -187,24 +164,24 @@ def cell_contrasts(
             end, died, censored = (each[i][:, cells] for each in events)
             if (end >= 0).any(axis=0).all():
                 sides = (end, died, censored, every, order, window[cells], times.size)
-                (rows[key],) = _pairs(_counted(*sides, distinct=False), times, spec)
+                (rows[key],) = _pairs(_count_sides(*sides, distinct=False), times, spec)
         found.append(rows)
     return found
 
 
 def _observed(lives: xr.Dataset, unit: str) -> xr.Dataset:
-    """Only cells, doses and units with observations; units in the order of their labels."""
+    """Keep cells, doses and units with observations; sort units by label."""
     seen = lives["end"].isel(threshold=0) >= 0
     for dim in seen.dims:
         lives = lives.isel({dim: seen.any([other for other in seen.dims if other != dim]).values})
-    # Their order in the sweep means nothing, not even in the last digit.
+    # Sorted, so that the order of the sweep does not change the last digit of a sum.
     return lives.sortby(unit)
 
 
 def _panels(
     lives: xr.Dataset, by: str, apart: Sequence[str]
 ) -> Iterator[tuple[dict[str, object], xr.Dataset]]:
-    """What is compared at once: all doses of a threshold, or one of them, with labels in common."""
+    """Yield each comparison: its labels, and its trajectories at all doses or at one of them."""
     for i, threshold in enumerate(lives["threshold"].values):
         at: list[dict[str, object]] = [{}]
         doses = [lives.isel(threshold=i)]
@@ -217,30 +194,30 @@ def _panels(
 
 
 class _Sides(NamedTuple):
-    """The groups of a panel: their labels, and along each label how many trajectories there are."""
+    """Labels of the groups of a panel, and counts of trajectories along them."""
 
     labels: npt.NDArray[Any]
     n: npt.NDArray[np.int64]
     n_distinct: npt.NDArray[np.int64]
     window: npt.NDArray[np.int32]
     complete: npt.NDArray[np.int32]
-    """Largest window to whose end a trajectory was followed alive."""
+    """Largest window at whose end a trajectory was observed alive."""
     ended: npt.NDArray[np.int64]
     died: npt.NDArray[np.int64]
 
 
-def _side_by_side(panel: xr.Dataset, by: str, unit: str, n_times: int, distinct: bool) -> _Sides:
-    """Count the trajectories of every group; `ended` and `died` per unit, group and time."""
-    # A member is a cell at a dose: what meets the same units as all other members.
+def _count_members(panel: xr.Dataset, by: str, unit: str, n_times: int, distinct: bool) -> _Sides:
+    """Count the trajectories of each group; `ended` and `died` by unit, group and time."""
+    # A member is a cell at a dose; all members share the same units.
     members = panel.stack(member=["cell", "alpha"], create_index=False).transpose(unit, "member")
     members = members.isel(member=(members["end"] >= 0).any(unit).values)
     end, died, censored, first = (members[name].values for name in [*EVENTS, "first"])
     window = members["window"].values
     labels = members[by].values
-    return _counted(end, died, censored, first, labels, window, n_times, distinct=distinct)
+    return _count_sides(end, died, censored, first, labels, window, n_times, distinct=distinct)
 
 
-def _counted(
+def _count_sides(
     end: npt.NDArray[np.integer[Any]],
     died: npt.NDArray[np.bool_],
     censored: npt.NDArray[np.bool_],
@@ -251,7 +228,7 @@ def _counted(
     *,
     distinct: bool,
 ) -> _Sides:
-    """Count the trajectories (unit, member) of every group of members."""
+    """Count the trajectories (unit, member) of each group of members."""
     labels, group = np.unique(by, return_inverse=True)
     observed = end >= 0
     unrepeated = observed & first
@@ -308,17 +285,17 @@ def _pairs(
 
 
 class _Estimate(NamedTuple):
-    """One number of each group, with its interval and what every unit contributes to it."""
+    """Estimate of each group, its interval, and the contribution of each unit."""
 
     name: str
     value: Floats
     bounds: Floats
     influence: Floats
-    """Of shape (unit, group)."""
+    """Shape (unit, group)."""
     largest: float
 
     def difference(self, first: int, second: int, units: npt.NDArray[np.bool_]) -> dict[str, float]:
-        """First minus second, and its interval, of the units that either has."""
+        """Return first minus second and its interval, from the units that either has."""
         influence = self.influence[units]
         rho = comparisons.correlation(
             influence[:, first], influence[:, second], largest=self.largest
@@ -339,7 +316,7 @@ def _estimates(
     horizon: int,
     last_probe: npt.NDArray[Any],
 ) -> tuple[_Estimate, _Estimate]:
-    """Survival at the horizon, and the restricted mean up to it; NaN if a curve ends before."""
+    """Estimate survival at, and restricted mean up to, the horizon; NaN if a curve ends before."""
     last = max(int(np.searchsorted(times, horizon, side="right")) - 1, 0)
     of_unit = sides.ended.sum(axis=-1, keepdims=True)
     sharing = km.at_risk((sides.ended * of_unit).sum(axis=0))
@@ -358,7 +335,7 @@ def _estimates(
     def area(curve: Floats) -> Floats:
         return km.restricted_mean(curve, times, np.asarray(horizon))
 
-    # The part before the first time is 1 in every curve, and nobody's contribution.
+    # Every curve is 1 before the first time: no unit contributes to that part of the area.
     before = area(np.zeros(times.size))
     return (
         _Estimate("end", survival[:, last], bounds[..., last], influence[..., last].T, 1.0),

@@ -1,4 +1,4 @@
-"""Measurements made twice: greedy decoding makes seeds repeat each other to the byte."""
+"""Duplicate measurements: greedy decoding makes seeds repeat each other to the byte."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from isoklx.stats.selection import restore_dims
 
 LABELS = ("model", "method", "window")
 APART = (*LABELS, *schema.SPLIT)
-"""Labels in which cells that repeat each other agree, as far as a sweep has them."""
+"""Labels that duplicates share, as far as a sweep has them."""
 
 MEASURED = ("pmass_eval", "kl")
-"""The smaller one first: what it tells apart, the larger one need not be read for."""
+"""Variables that are compared, the smaller one first: KL is read only where pmass is equal."""
 
 
 def repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
-    """Tell which cell each one repeats, dose by dose.
+    """Find the duplicates among the cells at each dose.
 
-    Two cells of the same model, method, window, side and temperature repeat each other at a dose
-    when their ``kl`` and ``pmass_eval`` are identical there: every number, where NaN equals NaN and
-    -0.0 equals 0.0. Other doses have no say in it, so that sweeps may be combined.
+    Two cells of the same model, method, window, side and temperature are duplicates at a dose when
+    all their ``kl`` and ``pmass_eval`` are identical there, with NaN equal to NaN and -0.0 equal to
+    0.0. Each dose is compared independently of the others, so that sweeps can be combined.
 
     Parameters
     ----------
     ds : Dataset
-        A sweep or any selection of it; only what is selected is compared. Dask-backed arrays are
-        read block by block, and ``kl`` of the cells alone that agree with another in all else.
+        A sweep or any selection of it; only the selection is compared. Dask-backed arrays are read
+        block by block, and ``kl`` only for cells that equal another one in everything else.
     by : str or sequence of str, optional
-        Labels of a cell, such as ``"seed"``: only cells that share them are compared.
+        Labels of a cell, such as ``"seed"``: only cells with equal labels are compared.
 
     Returns
     -------
     DataArray
-        Of str along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` that is repeated,
-        empty where none is, as at doses without a number.
+        str, along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` with the same
+        values; empty if the cell is not a duplicate of an earlier one, or has only NaN.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep.
     UsageError
-        When `by` names what is no label of a cell.
+        When `by` contains a name that is not a label of a cell.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArr
 
 
 def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Dataset:
-    """Keep each measurement once.
+    """Remove duplicate measurements.
 
     Parameters
     ----------
@@ -81,16 +81,16 @@ def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Datase
     Returns
     -------
     Dataset
-        `ds` without the cells that repeat earlier ones at all of their doses; lazy where `ds` is. A
-        cell that does so at some of them has no numbers there. A cell without any number, as one
-        that was calibrated and not swept, repeats no other, and is kept.
+        `ds` without the cells that are duplicates of earlier ones at all of their doses; lazy where
+        `ds` is. A cell that is a duplicate at some doses only is NaN there. A cell without values,
+        such as one that was calibrated but not swept, is kept.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep.
     UsageError
-        When `by` names what is no label of a cell.
+        When `by` contains a name that is not a label of a cell.
 
     Examples
     --------
@@ -103,36 +103,18 @@ def distinct(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Datase
 
 
 def first_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
-    """Mark the doses at which each cell repeats no earlier one; as `codes_of_repeats`.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> first = first_of_repeats(isoklx.open_sweep("data/sample"))
-    >>> first.sum("cell").values
-    array([10, 10, 10, 10, 10, 10])
-    """
+    """Mark the doses at which each cell is not a duplicate of an earlier one."""
     code = codes_of_repeats(ds, by)
     return code == xr.DataArray(np.arange(ds.sizes["cell"]), dims="cell")
 
 
 def codes_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArray:
-    """Number the cells at each dose: cells that repeat each other there share a number.
-
-    A number is the index of the first cell of its kind. Along ``cell`` and ``alpha``; lazy where
-    ``kl`` or ``pmass_eval`` is.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> codes_of_repeats(isoklx.open_sweep("data/sample")).sel(alpha=1).values[:6].tolist()
-    [0, 1, 2, 3, 4, 4]
-    """
-    measured = _required(ds)
+    """Map each cell and dose to the index of the first cell with the same values there."""
+    measured = _compared_variables(ds)
     look_up = partial(_first, ds, check_labels(by, ds))
     if any(ds[name].chunks for name in measured):
-        # The comparison reads no more than it must, which only it can know as it goes: as an
-        # argument, dask would read all of the sweep for it.
+        # The comparison decides as it goes which arrays it reads. Passed as an argument, the whole
+        # sweep would be read by dask.
         shape = ds.sizes["cell"], ds.sizes["alpha"]
         first = dask.array.from_delayed(  # type: ignore[no-untyped-call]
             delayed(look_up)(), shape, dtype=np.intp
@@ -143,91 +125,43 @@ def codes_of_repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> x
 
 
 def count_cells(ds: xr.Dataset) -> tuple[int, int]:
-    """Count the cells, and the distinct ones among them.
-
-    Parameters
-    ----------
-    ds : Dataset
-        As for `repeats`.
-
-    Returns
-    -------
-    n, n_distinct : int
-        Distinct is a cell that is not a repeat at all of its doses, as is one without a number.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> count_cells(isoklx.open_sweep("data/sample"))
-    (12, 10)
-    """
+    """Count the cells, and the distinct ones (not duplicates at all of their doses)."""
     redundant = compare(ds).redundant
     return redundant.size, int((~redundant).sum())
 
 
 def count_trajectories(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.Dataset:
-    """Count the trajectories of each dose, and the distinct ones among them.
-
-    Parameters
-    ----------
-    ds, by
-        As for `repeats`.
-
-    Returns
-    -------
-    Dataset
-        ``n`` and ``n_distinct``, int64 along ``alpha``: prompts of cells of which a rollout was run
-        (has a ``gen_len``), and those of cells that repeat no other at the dose.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-    UsageError
-        When `by` names what is no label of a cell.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> counts = count_trajectories(isoklx.open_sweep("data/sample")).sel(alpha=1.0)
-    >>> counts.n.item(), counts.n_distinct.item()
-    (96, 80)
-    """
+    """Count rollouts that were run (``n``) and those of distinct cells (``n_distinct``) by dose."""
     return compare(ds, by).count(ds)
 
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
-    """What repeats what, as `compare` finds it; arrays of shape (cell, alpha) unless said."""
+    """Duplicates found by `compare`; arrays are of shape (cell, alpha) unless noted."""
 
     run_ids: NDArray[np.str_]
-    """Of shape (cell,)."""
+    """Shape (cell,)."""
     alphas: NDArray[np.float64]
-    """Of shape (alpha,)."""
+    """Shape (alpha,)."""
     first: NDArray[np.intp]
-    """Index of the first cell with the same numbers; its own where there are none."""
+    """Index of the first cell with the same values; the cell's own index if it has only NaN."""
     numbers: NDArray[np.bool_]
-    """Whether there are any; only told of cells that repeat another somewhere."""
+    """True where a cell has values; valid only for cells that are duplicates at some dose."""
 
     @property
     def repeated(self) -> NDArray[np.bool_]:
-        """Where a cell repeats an earlier one."""
+        """True where a cell is a duplicate of an earlier one."""
         return np.asarray(self.first != np.arange(len(self.first))[:, np.newaxis])
 
     @property
     def redundant(self) -> NDArray[np.bool_]:
-        """Cells, of shape (cell,), that repeat earlier ones wherever they have numbers."""
+        """True (cell,) for cells that are duplicates wherever they have values."""
         new = self.numbers & ~self.repeated
         return np.asarray(self.repeated.any(axis=1) & ~new.any(axis=1))
 
     @property
     def groups(self) -> dict[tuple[str, ...], list[float]]:
-        """Two or more cells, by ``run_id`` and in order, and where just these are alike."""
+        """Sets of two or more duplicates, as ordered ``run_id``, and the doses of each set."""
         groups: dict[tuple[str, ...], list[float]] = {}
         for alpha, first, repeated in zip(self.alphas, self.first.T, self.repeated.T, strict=True):
             for index in np.unique(first[repeated]):
@@ -236,7 +170,7 @@ class Repeats:
         return groups
 
     def without(self, ds: xr.Dataset) -> xr.Dataset:
-        """The sweep that was compared, each measurement once."""
+        """Remove the duplicates from the sweep that was compared."""
         if "cell" not in ds.dims:
             return ds
         kept = ~self.redundant
@@ -254,7 +188,7 @@ class Repeats:
         )
 
     def count(self, ds: xr.Dataset) -> xr.Dataset:
-        """Trajectories of each dose of the sweep that was compared: ``n``, ``n_distinct``."""
+        """Count the trajectories of the sweep that was compared by dose: ``n``, ``n_distinct``."""
         schema.require(ds, ["gen_len"])
         ran = restore_dims(ds)["gen_len"].notnull().sum("prompt").transpose("cell", "alpha").values
         counts = {"n": ran.sum(axis=0), "n_distinct": (ran * ~self.repeated).sum(axis=0)}
@@ -265,49 +199,26 @@ class Repeats:
 
 
 def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
-    """Compare the cells of a sweep, dose by dose.
-
-    Parameters
-    ----------
-    ds, by
-        As for `repeats`.
-
-    Returns
-    -------
-    Repeats
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-    UsageError
-        When `by` names what is no label of a cell.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> compare(isoklx.open_sweep("data/sample")).redundant.sum()
-    np.int64(2)
-    """
-    measured = _required(ds)
+    """Find the duplicates among the cells of a sweep, by dose."""
+    measured = _compared_variables(ds)
     ds = restore_dims(ds)
     labels = [*(name for name in APART if name in ds.coords), *check_labels(by, ds)]
     columns = [codes_of(name, ds[name].values)[1].tolist() for name in dict.fromkeys(labels)]
     shape = ds.sizes["cell"], ds.sizes["alpha"]
-    # Contents that differ at a dose have different numbers there, more so with each look.
-    label = _numbered(zip(*columns, strict=True))
+    # `content` numbers the different contents at each dose; each variable refines it.
+    label = _codes(zip(*columns, strict=True))
     content = np.tile(label[:, np.newaxis], shape[1])
     numbers = np.zeros(shape, dtype=bool)
     for name in measured:
-        shared = _shared(content)
+        shared = _has_duplicate(content)
         cells = np.flatnonzero(shared.any(axis=1))
-        # Where a cell repeats another somewhere, it has to be known where it has numbers.
+        # `Repeats.numbers` is needed at all doses of a cell that is a duplicate at one of them.
         alphas = np.flatnonzero((shared | ~numbers)[cells].any(axis=0))
         digests = np.full(shape, None)
         digests[np.ix_(cells, alphas)] = _digests(ds[name], cells, alphas)
         numbers |= np.frompyfunc(_has_numbers, 1, 1)(digests).astype(bool)
         pairs = zip(content.ravel().tolist(), digests.ravel(), strict=True)
-        content = _numbered(pairs).reshape(shape)
+        content = _codes(pairs).reshape(shape)
     first = np.tile(np.arange(shape[0])[:, np.newaxis], shape[1])
     for alpha, codes in enumerate(content.T):
         _, index, inverse = np.unique(codes, return_index=True, return_inverse=True)
@@ -315,8 +226,8 @@ def compare(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> Repeats:
     return Repeats(ds["run_id"].values.astype(str), ds["alpha"].values, first, numbers)
 
 
-def _required(ds: xr.Dataset) -> list[str]:
-    """What is compared: KL, and pmass where it is there."""
+def _compared_variables(ds: xr.Dataset) -> list[str]:
+    """Return the variables to compare: KL, and pmass_eval if the sweep has it."""
     there = schema.variables_of(ds)
     measured = [name for name in MEASURED if name in there or name == "kl"]
     schema.require(ds, ["run_id", "alpha", *LABELS, *measured])
@@ -328,19 +239,19 @@ def _first(ds: xr.Dataset, by: Sequence[str]) -> NDArray[np.intp]:
 
 
 def _masked(da: xr.DataArray, where: xr.DataArray) -> xr.DataArray:
-    """Missing elsewhere, as a sweep has it."""
+    """Set values to missing outside ``where``."""
     missing = "" if da.dtype.kind in "OUT" else np.nan
     return da.where(where, missing).transpose(*da.dims).astype(da.dtype)
 
 
-def _numbered(keys: Iterable[Hashable]) -> NDArray[np.intp]:
-    """A number for each key, the same for those that are equal."""
+def _codes(keys: Iterable[Hashable]) -> NDArray[np.intp]:
+    """Return an integer code for each key, in order of first occurrence."""
     seen: dict[Hashable, int] = {}
     return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.intp)
 
 
-def _shared(content: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Where another cell has the same content at the same dose."""
+def _has_duplicate(content: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Mark cells that have the content of another cell at the same dose."""
     shared = np.empty(content.shape, dtype=bool)
     for alpha, codes in enumerate(content.T):
         _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
@@ -351,7 +262,7 @@ def _shared(content: NDArray[np.intp]) -> NDArray[np.bool_]:
 def _digests(
     da: xr.DataArray, cells: NDArray[np.intp], alphas: NDArray[np.intp]
 ) -> NDArray[np.object_]:
-    """Per cell and dose, one digest for each of the blocks that it lies in."""
+    """Return a tuple of digests per cell and dose, one per block."""
     da = da.transpose("cell", "alpha", ...)
     digests = np.empty((cells.size, alphas.size), dtype=object)
     if not digests.size:
@@ -382,10 +293,8 @@ def _has_numbers(digests: tuple[bytes, ...] | None) -> bool:
 
 
 def _digest_block(block: NDArray[np.floating[Any]]) -> NDArray[np.object_]:
-    """SHA-256 of each cell's numbers at each dose, whatever the bits of their NaN and zeros.
-
-    Empty without a number.
-    """
+    """SHA-256 of each cell's values at each dose; empty if all are NaN."""
+    # Equal values have equal digests whatever the bits of their NaN and zeros.
     missing = np.isnan(block)
     some = ~missing.all(axis=tuple(range(2, block.ndim)))
     canonical = np.add(block, 0.0, order="C")  # -0.0 + 0.0 is 0.0

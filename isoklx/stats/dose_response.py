@@ -1,4 +1,4 @@
-"""What a dose does: everything that is measured, along alpha, each with its interval."""
+"""Dose response: every measured quantity along alpha, with its interval."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from isoklx.stats.targets import above_target
 
 LONG_NAMES = {
     "survival": "Kaplan-Meier survival at the horizon",
-    "restricted_mean": "restricted mean survival time in tokens, deaths as late as can be",
-    "restricted_mean_earliest": "restricted mean survival time in tokens, deaths as early",
+    "restricted_mean": "restricted mean survival time in tokens, latest deaths",
+    "restricted_mean_earliest": "restricted mean survival time in tokens, earliest deaths",
     "heldout_kl": "target_stat of KL(steered || base) over all held-out tokens",
     "kl_p95": "p95 of KL(steered || base) over all tokens",
     "share_above": "share of tokens with KL above target_kl",
     "pmass": "mean probability mass on the two answers, over forks",
     "pmass_end": "mean probability mass on the two answers, at the last fork of each trajectory",
-    "acquiescence": "change of the share of true to alpha 0, mean over questions",
-    "correct": "change of the share of the recorded answer to alpha 0, macro average over true and "
-    "false",
+    "acquiescence": "change of the share of true from alpha 0, mean over questions",
+    "correct": "change of the share of the recorded answer from alpha 0, macro average over true "
+    "and false",
     "repetition": "mean of the worst share of repeated 3-grams",
     "at_risk": "trajectories at risk at the horizon",
     "mean_length": "mean number of tokens generated",
@@ -55,14 +55,14 @@ def dose_response(
     *,
     level: float = LEVEL,
 ) -> xr.Dataset:
-    """Sum up all that was measured along alpha, each with its interval.
+    """Estimate every measured quantity along alpha, with its interval.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it.
     by : str or sequence of str, optional
-        As for `isoklx.survival`: groups are those of the cells that have the metric.
+        As for `isoklx.survival`; groups are formed from the cells that have the metric.
     metric, threshold, distinct, interval, ended
         As for `isoklx.survival`.
     level : float
@@ -72,21 +72,21 @@ def dose_response(
     Returns
     -------
     Dataset
-        Dimensions the labels of groups and ``alpha``, and for survival ``threshold``; float64, lazy
-        where `ds` is. Each variable has beside it another one with the suffix ``_ci``, its 95%
-        interval along ``ci_bound`` = lower, upper, unless "without interval" is said. NaN where
-        nothing was measured.
+        float64, along the labels of groups and ``alpha``, and for survival ``threshold``; lazy
+        where `ds` is. NaN where nothing was measured. A variable with the suffix ``_ci`` holds the
+        95% interval of each variable along ``ci_bound`` = lower, upper, unless noted as "no
+        interval".
 
         survival
-            At the last fork up to ``horizon``, as of `isoklx.survival`.
+            At the last fork up to ``horizon``, as in `isoklx.survival`.
         restricted_mean, restricted_mean_earliest
-            As of `isoklx.survival_summary`, in tokens. The interval goes from the area under the
-            lower bound with deaths as early as the forks allow to that under the upper bound with
-            deaths as late, and allows for both.
+            As in `isoklx.survival_summary`, in tokens. The interval runs from the area under the
+            lower bound, with deaths as early as the forks allow, to the area under the upper bound,
+            with deaths as late as they allow.
         heldout_kl
-            ``target_stat`` of KL over all tokens of all trajectories, in nats: what the doses of
-            two groups have in common only if it is equal. The attribute ``target_stat`` names the
-            statistic. NaN where the cells of a group aim at different ones ("several").
+            ``target_stat`` of KL over all tokens of all trajectories, in nats. Two groups at one
+            alpha are comparable only if it is equal. The attribute ``target_stat`` names the
+            statistic. NaN for a group whose cells were calibrated by different ones ("several").
         kl_p95
             p95 of KL over all tokens of all trajectories, in nats.
         share_above
@@ -95,31 +95,30 @@ def dose_response(
             Mean over trajectories of their mean ``pmass_eval`` at forks, or of ``pmass`` with that
             `metric`.
         pmass_end
-            Mean over trajectories of the same at the last fork at which each was asked.
+            Mean over trajectories of the same probability at each trajectory's last fork.
         acquiescence
-            Change of the share of "true" (``p_true``) to alpha 0, in units of probability: the
-            difference to the same question and fork at alpha 0 of the same cell, averaged over
-            forks, then over distinct cells per question, then over the questions that all these
-            cells have. NaN where alpha 0 was not run. A bias to "true" shows here.
+            Change of the share of "true" (``p_true``) from alpha 0, in units of probability:
+            the difference from alpha 0 of the same cell, question and fork, averaged over forks,
+            then over distinct cells per question, then over the questions that all these cells
+            have. NaN without alpha 0. Measures a bias to "true".
         correct
-            The same of the share of the recorded answer, as macro average: half the sum of the mean
-            over the questions whose answer is true and of that over those whose answer is false. A
-            bias to "true" cancels. NaN where no answers are recorded, or all are the same.
+            The same change for the recorded answer, as a macro average: the mean of two means, over
+            questions whose answer is true and over questions whose answer is false. A bias to
+            "true" cancels. NaN unless both answers are recorded.
         acquiescence_n_cells, acquiescence_n_questions, correct_n_cells, correct_n_questions
-            Distinct cells and questions behind these; without interval. A cell that was not run at
-            alpha 0 is none of them.
+            Number of distinct cells (run at alpha 0) and questions in these means; no interval.
         repetition
-            Mean over trajectories; NaN throughout where the sweep has none.
+            Mean over trajectories; NaN for a sweep without repetition.
         at_risk
-            Trajectories at risk at the last fork up to the horizon; without interval.
+            Trajectories at risk at the last fork up to the horizon; no interval.
         mean_length, share_ended
             Mean number of tokens generated, and share of trajectories that ended before the window;
-            without interval.
+            no interval.
         coeff_min, coeff_max
-            Smallest and largest alpha * c_star of the group's cells that were run at the dose;
-            without interval.
+            Smallest and largest alpha * c_star of the group's cells that were run at the dose; no
+            interval.
         n, n_distinct, n_prompts, horizon
-            As of `isoklx.survival`.
+            As in `isoklx.survival`.
 
     Raises
     ------
@@ -128,12 +127,12 @@ def dose_response(
 
     Notes
     -----
-    All intervals but those of survival are at 95% and over prompts (questions for acquiescence and
-    correct), whose tokens resemble each other: shares and means between 0 and 1 by Korn and
-    Graubard (1998), the p95 by Woodruff (1952), a mean or rms of KL and acquiescence by Student's
-    t, correct by Welch's. They are NaN for a single prompt or question.
+    All intervals except those of survival and restricted means are at 95%, with prompts as clusters
+    of correlated tokens (questions for acquiescence and correct). Methods: Korn and Graubard (1998)
+    for shares and means between 0 and 1, Woodruff (1952) for the p95, Student's t for a mean or rms
+    of KL and for acquiescence, Welch's t for correct. NaN for a single prompt or question.
 
-    Memory: the p95 of a dose takes all KL of a group's cells at that dose at once.
+    Memory: the p95 of a dose loads all KL of a group's cells at that dose at once.
 
     Examples
     --------
@@ -156,9 +155,11 @@ def dose_response(
         "heldout_kl": kl_p95 if set(stats) == {"p95"} else heldout_kl(whole, pooled),
         "kl_p95": kl_p95,
         "share_above": pooled.mean(clusters.share, above, there, "prompt"),
-        "pmass": pooled.mean(clusters.share, *_each_once(whole[answers]), unit),
-        "pmass_end": pooled.mean(clusters.share, *_each_once(_last_asked(whole[answers])), unit),
-        "repetition": pooled.mean(clusters.share, *_each_once(_repetition(whole)), "prompt"),
+        "pmass": pooled.mean(clusters.share, *_mean_over_forks(whole[answers]), unit),
+        "pmass_end": pooled.mean(
+            clusters.share, *_mean_over_forks(_at_last_fork(whole[answers])), unit
+        ),
+        "repetition": pooled.mean(clusters.share, *_mean_over_forks(_repetition(whole)), "prompt"),
     }
     found: dict[str, xr.DataArray] = {}
     for name, (estimate, bounds) in estimates.items():
@@ -181,7 +182,7 @@ def dose_response(
 def _described(
     ds: xr.Dataset, curves: xr.Dataset, pooled: Pooled, metric: str
 ) -> dict[str, xr.DataArray]:
-    """What each group and dose is made of, without intervals."""
+    """Describe the trajectories and coefficients of each group and dose, without intervals."""
     spec = METRICS[metric]
     length = ds[spec.length]
     ended = (length < ds["window"]).where(length.notnull())
@@ -197,7 +198,7 @@ def _described(
 
 
 def _survival(curves: xr.Dataset, restricted_mean: xr.DataArray) -> dict[str, Estimate]:
-    """Survival at the horizon, and the restricted mean up to it, each with its interval."""
+    """Return survival at, and restricted mean up to, the horizon, with their intervals."""
     bounds = curves["survival_ci"]
     lower, upper = (bounds.sel(ci_bound=[bound]) for bound in ("lower", "upper"))
     areas = xr.concat(
@@ -216,16 +217,16 @@ def _survival(curves: xr.Dataset, restricted_mean: xr.DataArray) -> dict[str, Es
     }
 
 
-def _each_once(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """The mean over forks of each trajectory or question, 0 without one, and whether it has one."""
+def _mean_over_forks(da: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Average each trajectory or question over forks: mean (0 without values), and count 1 or 0."""
     over = [dim for dim in da.dims if dim == "fork"]
     count = da.notnull().sum(over)
     # Over no dimension, xarray's sum keeps NaN.
     return da.fillna(0.0).sum(over, dtype=np.float64) / count.clip(1), (count > 0).astype(int)
 
 
-def _last_asked(answers: xr.DataArray) -> xr.DataArray:
-    """Select what each trajectory answered last; NaN where it was never asked."""
+def _at_last_fork(answers: xr.DataArray) -> xr.DataArray:
+    """Return the last value of each trajectory along forks; NaN without values."""
     if not answers.sizes["fork"]:
         return answers.sum("fork") * np.nan
     place = xr.DataArray(np.arange(1, answers.sizes["fork"] + 1), dims="fork")

@@ -1,4 +1,4 @@
-"""Held-out KL of a dose: the statistic that the calibration aims at, on the held-out prompts."""
+"""Held-out KL of a dose: the calibration's statistic, computed on the held-out prompts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from isoklx.stats.kernels import clusters
 from isoklx.stats.pooled import Estimate, Pooled
 
 SEVERAL = "several"
-"""Statistic of a group whose cells aim at different ones: it has no held-out KL."""
+"""Statistic of a group whose cells were calibrated by different ones: its held-out KL is NaN."""
 
 KL_COLUMNS = ("kl", "kl_lower", "kl_upper")
 
 
 def statistics(ds: xr.Dataset, pooled: Pooled) -> list[str]:
-    """Return the calibration's statistic of each group, flat: p95, rms, mean, or `SEVERAL`."""
+    """Return the calibration's statistic of each group, flat: p95, rms, mean or `SEVERAL`."""
     stats = ds["target_stat"].values if "target_stat" in ds else np.full(ds.sizes["cell"], "p95")
     code = pooled.groups.code.values
     found = []
@@ -33,21 +33,9 @@ def statistics(ds: xr.Dataset, pooled: Pooled) -> list[str]:
 
 
 def heldout_kl(ds: xr.Dataset, pooled: Pooled) -> Estimate:
-    """Estimate the calibration's statistic over the held-out tokens of each group and dose.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep that `validated` has returned, with ``kl``.
-    pooled : Pooled
-        Its groups.
-
-    Returns
-    -------
-    Estimate
-        In nats, with a 95% interval over prompts: Woodruff's for p95, else Student's t of the mean
-        of KL (rms: of its square). NaN where the cells of a group aim at different statistics.
-    """
+    """Estimate the calibration's statistic over all held-out tokens by group and dose, in nats."""
+    # Intervals at 95% over prompts: Woodruff's for p95, else Student's t of the mean of KL (rms: of
+    # its square). NaN where the cells of a group were calibrated by different statistics.
     stats = statistics(ds, pooled)
     by_cells = iter(stats)
     return pooled.each(lambda cells: _of_cells(ds["kl"], pooled, cells, next(by_cells)))
@@ -71,41 +59,25 @@ def _of_cells(kl: xr.DataArray, pooled: Pooled, cells: npt.NDArray[np.intp], sta
 def with_heldout_kl(
     table: pd.DataFrame, ds: xr.Dataset, by: str, metric: str, *, distinct: bool
 ) -> pd.DataFrame:
-    """Add the held-out KL of both sides to a table of contrasts.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of `isoklx.survival_contrast`: ``first``, ``second``, and what they share.
-    ds : Dataset
-        The sweep that is compared.
-    by, metric, distinct
-        As for `isoklx.survival_contrast`.
-
-    Returns
-    -------
-    DataFrame
-        With the columns ``first_kl``, ``first_kl_lower``, ``first_kl_upper``, and those of
-        ``second``; NaN throughout where the sweep has no KL.
-    """
+    """Add the held-out KL of both sides to a table of contrasts; NaN without KL."""
     whole = validated(ds, metric)
     labels = [name for name in cell_labels(whole) if name == by or name in table]
     values: Mapping[tuple[Any, ...], tuple[float, ...]] = {}
     if "kl" in whole and whole["kl"].size:
-        values = _by_place(whole, Pooled.of(whole, labels, metric, distinct=distinct), labels)
+        values = _kl_by_labels(whole, Pooled.of(whole, labels, metric, distinct=distinct), labels)
     columns: dict[str, list[float]] = {}
     for side in ("first", "second"):
-        places = [_place(row, side, by, labels) for row in table.to_dict("records")]
+        places = [_key(row, side, by, labels) for row in table.to_dict("records")]
         found = [values.get(place, (np.nan,) * len(KL_COLUMNS)) for place in places]
         numbers = zip(KL_COLUMNS, zip(*found, strict=True), strict=True)
         columns |= {f"{side}_{name}": list(column) for name, column in numbers}
     return table.assign(**columns)
 
 
-def _by_place(
+def _kl_by_labels(
     ds: xr.Dataset, pooled: Pooled, labels: Sequence[str]
 ) -> dict[tuple[Any, ...], tuple[float, ...]]:
-    """Held-out KL with its bounds, by labels and dose."""
+    """Return held-out KL with its bounds, by labels and dose."""
     value, bounds = (each.compute() for each in heldout_kl(ds, pooled))
     order = [*labels, "alpha"]
     value, bounds = value.transpose(*order), bounds.transpose(*order, "ci_bound")
@@ -119,30 +91,13 @@ def _by_place(
     }
 
 
-def _place(row: Mapping[Any, Any], side: str, by: str, labels: Sequence[str]) -> tuple[Any, ...]:
+def _key(row: Mapping[Any, Any], side: str, by: str, labels: Sequence[str]) -> tuple[Any, ...]:
     known = {**row, by: row[side]}
     return (*(known[name] for name in labels), known["alpha"])
 
 
 def unequal_doses(doses: pd.DataFrame) -> list[float]:
-    """Find the doses at which two groups differ in held-out KL by more than their intervals.
-
-    Parameters
-    ----------
-    doses : DataFrame
-        A row per group and dose: ``alpha``, ``heldout_kl_lower``, ``heldout_kl_upper``.
-
-    Returns
-    -------
-    list of float
-        Ascending, without 0.
-
-    Examples
-    --------
-    >>> rows = {"alpha": [1, 1], "heldout_kl_lower": [0.5, 2], "heldout_kl_upper": [1, 3]}
-    >>> unequal_doses(pd.DataFrame(rows))
-    [1.0]
-    """
+    """Find the doses, without 0, at which 95% intervals of held-out KL do not all overlap."""
     bounds = doses.groupby("alpha")[["heldout_kl_lower", "heldout_kl_upper"]]
     extremes = bounds.agg({"heldout_kl_lower": "max", "heldout_kl_upper": "min"})
     apart = extremes["heldout_kl_lower"] > extremes["heldout_kl_upper"]
@@ -150,36 +105,17 @@ def unequal_doses(doses: pd.DataFrame) -> list[float]:
 
 
 def said_of_kl(doses: pd.DataFrame, statistic: str) -> str:
-    """Say what held-out KL groups have at alpha 1, and where it is not the same.
-
-    Parameters
-    ----------
-    doses : DataFrame
-        As for `unequal_doses`, with ``heldout_kl``.
-    statistic : str
-        ``target_stat`` of the held-out KL.
-
-    Returns
-    -------
-    str
-        One or two sentences; empty where there is nothing to say.
-
-    Examples
-    --------
-    >>> rows = {"alpha": [1, 1], "heldout_kl": [0.9, 2.5], "heldout_kl_lower": [0.5, 2]}
-    >>> said_of_kl(pd.DataFrame({**rows, "heldout_kl_upper": [1, 3]}), "p95")[:46]
-    'Held-out p95 of KL at alpha 1: 0.9 to 2.5 nats'
-    """
+    """State held-out KL at alpha 1, and the doses at which groups differ; empty without either."""
     found = doses.loc[doses["alpha"] == 1, "heldout_kl"].dropna()
-    said = []
+    sentences = []
     if len(found):
         texts = list(dict.fromkeys(f"{value:.3g}" for value in (found.min(), found.max())))
-        said.append(f"Held-out {statistic} of KL at alpha 1: {' to '.join(texts)} nats.")
+        sentences.append(f"Held-out {statistic} of KL at alpha 1: {' to '.join(texts)} nats.")
     unequal = unequal_doses(doses)
     if unequal:
-        subject = "It" if said else f"Held-out {statistic} of KL"
-        said.append(
+        subject = "It" if sentences else f"Held-out {statistic} of KL"
+        sentences.append(
             f"{subject} differs between groups by more than its 95% intervals at alpha "
             f"{', '.join(f'{alpha:g}' for alpha in unequal)}: equal alpha is not equal KL there."
         )
-    return " ".join(said)
+    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Which cell of one sweep is which of another."""
+"""Matching of the cells of two sweeps, and comparison of their values."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.survival import survival_summary
 
 KEY = ("model_short", "method", "seed", "window")
-"""What makes cells of two sweeps the same."""
+"""Labels that the same cell has in two sweeps."""
 
-TOLD_APART_BY = (*schema.SPLIT, "layer", "model")
+FURTHER_LABELS = (*schema.SPLIT, "layer", "model")
 FURTHER = (
     *(
-        tuple(name for i, name in enumerate(TOLD_APART_BY) if chosen >> i & 1)
-        for chosen in range(2 ** len(TOLD_APART_BY))
+        tuple(name for i, name in enumerate(FURTHER_LABELS) if chosen >> i & 1)
+        for chosen in range(2 ** len(FURTHER_LABELS))
     ),
     ("run_id",),
 )
-"""What tells cells apart that share all of `KEY` within a sweep: the first of these that does."""
+"""Labels that are tried in this order to distinguish cells that share all of `KEY`."""
 
 MOST = 8
-"""Cells, or labels, that an error lists."""
+"""Maximum number of cells, or labels, that an error lists."""
 
 
 class SameCells(NamedTuple):
-    """Places along ``cell``: of those in both sweeps, in A and in B; of the others."""
+    """Indices along ``cell`` of the cells in both sweeps (A, B), in A only and in B only."""
 
     pairs: list[tuple[int, int]]
     only_a: list[int]
@@ -45,52 +45,24 @@ class SameCells(NamedTuple):
 
 
 def same_cells(a: xr.Dataset, b: xr.Dataset) -> SameCells:
-    """Find the cells that two sweeps have in common.
-
-    Cells are the same that have the same short name of the model, method, seed and window. Where a
-    sweep has several such, they are told apart by the side of the direction, by temperature, by
-    layer, by the model's full name or by several of these: by the first that gives each a name of
-    its own in both sweeps; else by ``run_id``.
-
-    Parameters
-    ----------
-    a, b : Dataset
-        Sweeps, with dimension ``cell``.
-
-    Returns
-    -------
-    SameCells
-        In the order of `a`, then of `b`.
-
-    Raises
-    ------
-    DatasetError
-        When one is not a sweep.
-    UsageError
-        When there is none; the message says what each of them has.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> ds = isoklx.open_sweep("data/sample")
-    >>> same_cells(isoklx.select(ds, seed=0), isoklx.select(ds, seed=[0, 1], method="pca"))
-    SameCells(pairs=[(2, 0), (5, 2)], only_a=[0, 1, 3, 4], only_b=[1, 3])
-    """
+    """Find the cells that two sweeps have in common, or raise UsageError if there are none."""
+    # Cells that share `KEY` are matched by the first of `FURTHER` that names each of them uniquely
+    # in both sweeps.
     labels = [_labels(ds) for ds in (a, b)]
     for name, cells in zip("AB", labels, strict=True):
         if not cells:
-            raise UsageError(f"{name} has no cells: there is nothing to compare")
-    keys: list[list[Hashable]] = [[_key(cell, KEY) for cell in cells] for cells in labels]
+            raise UsageError(f"{name} has no cells to compare")
+    keys: list[list[Hashable]] = [[_values_of(cell, KEY) for cell in cells] for cells in labels]
     for key in set(keys[0]) | set(keys[1]):
         places = [[i for i, each in enumerate(of) if each == key] for of in keys]
-        further = next(names for names in FURTHER if _told_apart(labels, places, names))
+        further = next(names for names in FURTHER if _are_unique(labels, places, names))
         for of, cells, found in zip(keys, labels, places, strict=True):
             for i in found:
-                of[i] = (key, _key(cells[i], further))
+                of[i] = (key, _values_of(cells[i], further))
     place_in_b = {key: j for j, key in enumerate(keys[1])}
     pairs = [(i, place_in_b[key]) for i, key in enumerate(keys[0]) if key in place_in_b]
     if not pairs:
-        raise UsageError(f"no cell is in both A and B: {_apart(*labels)}")
+        raise UsageError(f"no cell is in both A and B: {_mismatch(*labels)}")
     in_a, in_b = ({pair[side] for pair in pairs} for side in (0, 1))
     return SameCells(
         pairs,
@@ -100,7 +72,7 @@ def same_cells(a: xr.Dataset, b: xr.Dataset) -> SameCells:
 
 
 def _labels(ds: xr.Dataset) -> list[dict[str, Any]]:
-    names = [*KEY, *TOLD_APART_BY, "run_id"]
+    names = [*KEY, *FURTHER_LABELS, "run_id"]
     schema.require(ds, ["c_star", *(name for name in names if name not in schema.SPLIT)])
     columns = {
         name: as_keys(ds[name].values)
@@ -111,44 +83,46 @@ def _labels(ds: xr.Dataset) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _key(cell: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+def _values_of(cell: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
     return tuple(cell[name] for name in names)
 
 
-def _told_apart(
+def _are_unique(
     labels: list[list[dict[str, Any]]], places: list[list[int]], names: Sequence[str]
 ) -> bool:
-    """Whether labels give each of some cells of either sweep a name of its own within it."""
+    """Return whether labels name each of the given cells uniquely within its sweep."""
     for cells, found in zip(labels, places, strict=True):
-        if len({_key(cells[i], names) for i in found}) < len(found):
+        if len({_values_of(cells[i], names) for i in found}) < len(found):
             return False
     return True
 
 
-def _apart(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> str:
-    """What two sweeps have that the other has not: a label, or else whole cells."""
+def _mismatch(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> str:
+    """Describe the labels that do not occur in both sweeps, or else the cells."""
     apart = []
     for name in KEY:
         in_a, in_b = ({cell[name] for cell in cells} for cells in (a, b))
         if not in_a & in_b:
-            apart.append(f"{name} is {_listed(in_a)} in A and {_listed(in_b)} in B")
+            apart.append(f"{name} is {_format_labels(in_a)} in A and {_format_labels(in_b)} in B")
     if apart:
         return "; ".join(apart)
-    cells = [_listed({" ".join(map(str, _key(cell, KEY))) for cell in of}) for of in (a, b)]
+    cells = [
+        _format_labels({" ".join(map(str, _values_of(cell, KEY))) for cell in of}) for of in (a, b)
+    ]
     return f"{', '.join(KEY)} are {cells[0]} in A and {cells[1]} in B"
 
 
-def _listed(labels: set[Any]) -> str:
+def _format_labels(labels: set[Any]) -> str:
     texts = [str(each) for each in sorted(labels)]
     more = f" and {len(texts) - MOST} more" if len(texts) > MOST else ""
     return ", ".join(texts[:MOST]) + more
 
 
 NUMBERS = ("kl", "pmass_eval")
-"""Results that a cell has at every dose that was run."""
+"""Variables that a cell has at every dose that was run."""
 
 ANSWERS = ("pmass", "p_true")
-"""Results of questions, which may be left out."""
+"""Variables at questions, which are optional."""
 
 LABELS = ("run_id", "model", "method", "window")
 LENGTHS = ("gen_len", "gen_len_qa")
@@ -159,13 +133,7 @@ CONTRAST = ("n_prompts", "end_difference", "end_lower", "end_upper", "p_value")
 
 
 def comparable(a: xr.Dataset, b: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
-    """Give two sweeps all dimensions, all that is measured, and one name for each dose.
-
-    Raises
-    ------
-    DatasetError
-        When one is not a sweep.
-    """
+    """Restore all dimensions and variables of two sweeps, and give equal doses equal labels."""
     whole = []
     for ds in (a, b):
         schema.require(ds, NEEDED)
@@ -180,25 +148,10 @@ def comparable(a: xr.Dataset, b: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 def one_after_another(
     a: xr.Dataset, of_a: list[int], b: xr.Dataset, of_b: list[int], names: Sequence[str]
 ) -> xr.Dataset:
-    """Put cells of two sweeps into one Dataset, those of `a` first.
-
-    Parameters
-    ----------
-    a, b : Dataset
-        As `comparable` gives them.
-    of_a, of_b : list of int
-        Places of the cells along ``cell``.
-    names : sequence of str
-        Variables to put there, of those that both or one of them have.
-
-    Returns
-    -------
-    Dataset
-        Labels align what they have; lazy where they are. ``run_id`` is no index, for it may be
-        there twice.
-    """
+    """Concatenate cells of two sweeps, those of ``a`` first, aligned by label."""
     parts = []
     for ds, cells in ((a, of_a), (b, of_b)):
+        # A run_id may occur in both sweeps, and cannot be an index then.
         part = ds.drop_indexes("run_id", errors="ignore")[[name for name in names if name in ds]]
         coords = [name for name in part.coords if name not in {*schema.DIMS, *LABELS}]
         parts.append(part.drop_vars(coords).isel(cell=cells))
@@ -218,21 +171,7 @@ def one_after_another(
 def repeated_doses(
     a: xr.Dataset, b: xr.Dataset, pairs: Sequence[tuple[int, int]]
 ) -> list[set[float]]:
-    """Tell at which doses a pair repeats an earlier one, in both sweeps.
-
-    Parameters
-    ----------
-    a, b : Dataset
-        As `comparable` gives them.
-    pairs : sequence of (int, int)
-        Places of the same cells.
-
-    Returns
-    -------
-    list of set of float
-        For each pair the doses at which the cell of `a` repeats that of an earlier pair, as
-        `isoklx.repeats` says, and the cell of `b` that of the same pair.
-    """
+    """Find the doses at which each pair is a duplicate of an earlier pair in both sweeps."""
     found: list[set[float]] = [set() for _ in pairs]
     first = [
         dict(zip(each.alphas.tolist(), each.first.T, strict=True))
@@ -249,39 +188,18 @@ def repeated_doses(
 
 
 class Difference(NamedTuple):
-    """The largest difference between two measurements of a cell.
-
-    Parameters
-    ----------
-    quantity : str
-        The variable: ``kl``, ``pmass_eval``, ``pmass`` or ``p_true``.
-    size : float
-        Absolute; infinite where every difference is of a number and none.
-    place : str
-        Dose, prompt and token (or question and fork), and the value in each sweep.
-    """
+    """Largest difference between two measurements of a cell."""
 
     quantity: str
+    """``kl``, ``pmass_eval``, ``pmass`` or ``p_true``."""
     size: float
+    """Absolute; infinite if every difference is between a number and NaN."""
     place: str
+    """Dose, prompt and token (or question and fork), and the value in each sweep."""
 
 
 def same_numbers(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> bool | None:
-    """Return whether KL, pmass and p_true are identical wherever both were measured.
-
-    Parameters
-    ----------
-    a, b : Dataset
-        As `comparable` gives them.
-    i, j : int
-        Places of the cell along ``cell``.
-
-    Returns
-    -------
-    bool or None
-        Every number of the prompts at every dose at which both have numbers, and of the questions
-        where both were asked; NaN is the same as NaN. None where there is no such dose.
-    """
+    """Return whether all values that both sweeps measured are identical; None without any."""
     doses = False
     for _, values in _side_by_side(a, i, b, j):
         one, other = values.values
@@ -292,24 +210,13 @@ def same_numbers(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> bool | None:
 
 
 def largest_difference(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> Difference | None:
-    """Find where two measurements of a cell differ most.
-
-    Parameters
-    ----------
-    a, b, i, j
-        As for `same_numbers`.
-
-    Returns
-    -------
-    Difference or None
-        Of the numbers that both have, else of those that one lacks; None where all are the same.
-    """
+    """Find the largest difference of two measurements of a cell; None if they are identical."""
     found: Difference | None = None
     for name, values in _side_by_side(a, i, b, j):
         one, other = values.values.astype(np.float64)
         apart = np.abs(one - other)
         apart[(one == other) | (np.isnan(one) & np.isnan(other))] = 0.0
-        if not apart.any():  # NaN, where one of them has none, is not 0
+        if not apart.any():  # NaN, where only one of them is NaN, counts as a difference
             continue
         known = np.where(np.isnan(apart), 0.0, apart)
         at = np.unravel_index(np.argmax(known if known.any() else np.isnan(apart)), apart.shape)
@@ -322,7 +229,7 @@ def largest_difference(a: xr.Dataset, i: int, b: xr.Dataset, j: int) -> Differen
 def _side_by_side(
     a: xr.Dataset, i: int, b: xr.Dataset, j: int
 ) -> Iterator[tuple[str, xr.DataArray]]:
-    """Each quantity (cell, alpha, ...) of both, at the doses at which they are compared."""
+    """Yield each variable (cell, alpha, ...) of both, at the doses that both measured."""
     names = [name for name in (*NUMBERS, *ANSWERS) if name in a and name in b]
     pair = one_after_another(a, [i], b, [j], names)[names].transpose("cell", "alpha", ...)
     there = {name: _measured(pair[name]) for name in names}
@@ -332,7 +239,7 @@ def _side_by_side(
 
 
 def _measured(values: xr.DataArray) -> npt.NDArray[np.bool_]:
-    """Return the doses at which both cells have a number."""
+    """Mark the doses at which both cells have values."""
     numbers: npt.NDArray[np.bool_] = values.notnull().any(values.dims[2:]).all("cell").values
     return numbers
 
@@ -347,23 +254,11 @@ def _place(values: xr.DataArray, at: tuple[Any, ...], one: float, other: float) 
 def end_survival(
     ds: xr.Dataset, metric: str, thresholds: Sequence[float], ended: Ended
 ) -> dict[tuple[str, float, float], float]:
-    """Survival of each cell at the end of its window, by ``run_id``, threshold and dose.
-
-    Parameters
-    ----------
-    ds : Dataset
-        As `comparable` gives it.
-    metric, thresholds, ended
-        As for `isoklx.survival`.
-
-    Returns
-    -------
-    dict
-        Without what was not measured, and without curves that end before the window.
-    """
+    """Estimate survival at the end of the window by ``run_id``, threshold and dose."""
     if not cells_with(ds, metric).any():
         return {}
     table = survival_summary(ds, metric, thresholds, "run_id", ended=ended)
+    # A curve that ends before the window has no survival there.
     table = table[table["observed_to"] == table["horizon"]]
     keys = zip(table["run_id"], table["threshold"], table["alpha"], strict=True)
     return dict(zip(keys, table["end_survival"].tolist(), strict=True))
@@ -377,24 +272,9 @@ def contrasts(
     thresholds: Sequence[float],
     ended: Ended,
 ) -> list[dict[tuple[float, float], dict[str, object]]]:
-    """How survival differs, B minus A, of each pair by threshold and dose.
-
-    Parameters
-    ----------
-    a, b : Dataset
-        As `comparable` gives them.
-    pairs : sequence of (int, int)
-        Places of the same cells, in which prompts of the same index are the same.
-    metric, thresholds, ended
-        As for `isoklx.survival`.
-
-    Returns
-    -------
-    list of dict
-        `CONTRAST` of `isoklx.survival_contrast`, at the doses that both have the metric at.
-    """
+    """Compare survival, B minus A, of each pair by threshold and dose; values are `CONTRAST`."""
     of_a, of_b = ([pair[side] for pair in pairs] for side in (0, 1))
-    # Of KL only its own deaths are read; it is large.
+    # KL is large, and only needed for its own metric.
     names = [name for name in (*METRICS, *NEEDED, *OPTIONAL) if name != "kl" or metric == "kl"]
     both = one_after_another(a, of_a, b, of_b, names)
     if not cells_with(both, metric).any():

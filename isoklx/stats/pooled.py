@@ -1,4 +1,4 @@
-"""Sums, means and quantiles over the cells of each group, dose by dose, with intervals."""
+"""Sums, means and quantiles over the cells of each group, by dose, with intervals."""
 
 from __future__ import annotations
 
@@ -20,39 +20,31 @@ from isoklx.stats.kernels import clusters
 from isoklx.stats.survival import LEVEL
 
 Estimate = tuple[xr.DataArray, xr.DataArray]
-"""A number, and its interval along ``ci_bound``."""
+"""Estimate, and its interval along ``ci_bound``."""
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """The cells of each group, to be pooled dose by dose.
-
-    Parameters
-    ----------
-    groups : Groups
-        Group of each cell.
-    present : array (cell,), bool
-        Cells that have the metric.
-    code : DataArray (cell, alpha), optional
-        As of `codes_of_repeats`, to count each measurement once; None to count every cell.
-    """
+    """Cells of each group, pooled by dose."""
 
     groups: Groups
     present: npt.NDArray[np.bool_]
+    """Cells (cell,) that have the metric."""
     code: xr.DataArray | None
+    """`codes_of_repeats`, to count each measurement once; None to count every cell."""
 
     @classmethod
     def of(
         cls, ds: xr.Dataset, by: str | Sequence[str] | None, metric: str, *, distinct: bool
     ) -> Pooled:
-        """Group the cells of a sweep that `measured` has returned."""
+        """Group the cells of a sweep that `validated` has returned."""
         present = ds[METRICS[metric].flag].values == 1
         code = codes_of_repeats(ds, by) if distinct else None
         return cls(group_cells(ds, by, present), present, code)
 
     @property
     def members(self) -> xr.DataArray:
-        """1 where a cell is of a group, else 0; along the labels and ``cell``."""
+        """Membership (1 or 0) of each cell in each group, along the labels and ``cell``."""
         flat = np.arange(math.prod(self.groups.shape))[:, np.newaxis]
         members = (self.groups.code.values == flat) & self.present
         shape = (*self.groups.shape, self.present.size)
@@ -66,11 +58,11 @@ class Pooled:
         count: xr.DataArray,
         unit: str,
     ) -> Estimate:
-        """Mean and interval, from sums and numbers of values by cell, dose and unit."""
+        """Estimate a mean from sums and counts of values by cell, dose and unit."""
         return self.estimate(kernel, [self.sum(self._once(each)) for each in (total, count)], unit)
 
     def plain_mean(self, da: xr.DataArray) -> xr.DataArray:
-        """Mean over all values of the cells of each group, without an interval."""
+        """Average all values of the cells of each group, without an interval."""
         rest = [dim for dim in da.dims if dim not in ("cell", "alpha")]
         total, count = (
             self.sum(self._once(each.sum(rest))) for each in (da.fillna(0.0), da.notnull())
@@ -78,11 +70,11 @@ class Pooled:
         return total / count.where(count > 0)
 
     def quantile(self, da: xr.DataArray, q: float) -> Estimate:
-        """Quantile over all tokens of the cells of each group, and its interval."""
+        """Estimate a quantile over all tokens of the cells of each group."""
         return self.each(lambda cells: self.quantile_of(cells, da, q))
 
     def quantile_of(self, cells: npt.NDArray[np.intp], da: xr.DataArray, q: float) -> Estimate:
-        """Quantile over all tokens of some cells, and its interval."""
+        """Estimate a quantile over all tokens of given cells."""
         first = self.first
         da = da if first is None else da.where(first)
         along = ["prompt", "cell", "token"]
@@ -90,7 +82,7 @@ class Pooled:
         return _estimate(partial(_pooled_quantile, q=q, level=LEVEL), [part], along)
 
     def each(self, estimate: Callable[[npt.NDArray[np.intp]], Estimate]) -> Estimate:
-        """Make an estimate for the cells of each group."""
+        """Compute an estimate from the cells of each group."""
         found = [
             estimate(np.flatnonzero(self.present & (self.groups.code.values == i)))
             for i in range(math.prod(self.groups.shape))
@@ -112,7 +104,7 @@ class Pooled:
 
     @property
     def first(self) -> xr.DataArray | None:
-        """True where a cell repeats no earlier one; None to count every cell."""
+        """True where a cell is not a duplicate of an earlier one; None to count every cell."""
         if self.code is None:
             return None
         return self.code == xr.DataArray(np.arange(self.present.size), dims="cell")
@@ -130,7 +122,7 @@ class Pooled:
 
 
 def without_labels(da: xr.DataArray) -> xr.DataArray:
-    """Drop the labels of the cells, which have the names of the dimensions of groups."""
+    """Drop the labels of cells: they have the names of the dimensions of groups."""
     return da.drop_vars([name for name, label in da.coords.items() if "cell" in label.dims])
 
 
@@ -151,6 +143,6 @@ def _estimate(
 
 
 def _pooled_quantile(samples: npt.NDArray[Any], q: float, level: float) -> npt.NDArray[np.float64]:
-    """Quantile of samples (..., prompt, cell, token)."""
+    """Quantile of samples (..., prompt, cell, token), with its bounds."""
     pooled = samples.reshape(*samples.shape[:-2], samples.shape[-2] * samples.shape[-1])
     return clusters.pooled_quantile(pooled, q, level=level)

@@ -1,4 +1,4 @@
-"""What a dose does, by name; light, as the command line reads them at once."""
+"""Names of the quantities of the dose figure; a light import for the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The largest dose that may be called safe, and why no larger one."""
+"""Safe dose: the largest tested dose whose survival is shown to be high enough."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from isoklx.stats.kernels.comparisons import first_failure, last_of_sequence
 from isoklx.stats.survival import survival_of
 
 EQUAL = 1e-9
-"""Where a bound is compared with what it has to reach, they are equal to this."""
+"""Tolerance when a bound is compared with the required share."""
 
 
 def safe_dose(
@@ -33,7 +33,7 @@ def safe_dose(
     distinct: bool = True,
     ended: Ended = "censored",
 ) -> pd.DataFrame:
-    """Find the largest dose that may be called safe.
+    """Find the largest tested dose at which a given share of trajectories is shown to survive.
 
     Parameters
     ----------
@@ -42,47 +42,47 @@ def safe_dose(
     by : str or sequence of str, optional
         As for `isoklx.survival`.
     survive : float
-        Share of trajectories that has to survive to the horizon; above 0 and below 1.
+        Share of trajectories that must survive to the horizon; above 0 and below 1.
     confidence : float
-        Of the one-sided bound of survival that has to reach it; at least 0.5 and below 1.
+        Confidence of the one-sided lower bound of survival; at least 0.5 and below 1.
     metric, threshold, distinct, ended
         As for `isoklx.survival`.
 
     Returns
     -------
     DataFrame
-        One row per threshold, group and side: the doses from 0 upwards, and those from 0 downwards
-        where a group was run at negative doses. Never a dose that was not tested.
+        One row per threshold, group and direction: doses from 0 upwards, and, for a group with
+        negative doses, from 0 downwards. Only tested doses are reported.
 
         threshold, and the labels that cells are grouped by
-            Which group.
+            The group.
         toward
-            "+" for the doses from 0 upwards, "-" for those from 0 downwards. "Smaller" below means
-            nearer to 0.
+            "+" for the doses from 0 upwards, "-" for the doses from 0 downwards. "Smaller" below
+            means closer to 0.
         safe_dose
-            The dose farthest from 0 such that there and at every smaller one that was tested, the
-            lower bound is at least `survive`; NaN where there is none.
+            The dose farthest from 0 such that the lower bound is at least `survive` at this and
+            every smaller tested dose; NaN without such a dose.
         survival, lower
-            Survival there, and its lower bound.
+            Survival at ``safe_dose``, and its lower bound.
         next_dose, next_survival, next_lower
-            The dose at which testing stopped, likewise; NaN where all were passed.
+            The first dose that failed, its survival and lower bound; NaN if all doses passed.
         reason
-            Why it stopped there.
+            Reason why ``next_dose`` failed.
         observed_dose
-            The dose farthest from 0 such that no trajectory died there or at a smaller one, and
-            all that count as alive were probed after token 0: an observation, whatever the number
-            of prompts.
+            The dose farthest from 0 such that no trajectory died at this or a smaller dose, and all
+            that count as alive were probed after token 0. It is an observation, without a claim
+            about other prompts.
         n, n_distinct, n_prompts
-            Trajectories, those that repeat no other of their group, and prompts, at the dose that
-            decided it.
+            Trajectories, those that are not duplicates within their group, and prompts, at
+            ``next_dose`` (or ``safe_dose`` if all doses passed).
         prompts_needed
-            How many prompts would put the bound at `survive` if no trajectory died; where none
-            died at that dose, with the same share of rollouts that end early.
+            Number of prompts for which the bound reaches `survive` if no trajectory dies. If no
+            trajectory died at that dose, it assumes the same share of rollouts that end early.
         coeff
-            Coefficient of ``safe_dose`` in each cell of the group: a single number where they agree
-            to six digits, else one per ``run_id``.
+            Coefficient of ``safe_dose`` in the cells of the group: a single number if they agree to
+            six digits, else one per ``run_id``.
         observed_coeff
-            Coefficient of ``observed_dose``, likewise.
+            Coefficient of ``observed_dose``, in the same form.
 
     Raises
     ------
@@ -93,14 +93,14 @@ def safe_dose(
 
     Notes
     -----
-    Doses are tested outwards from 0, on each side by itself, and testing stops at the first
+    Doses are tested outwards from 0, separately in each direction, and testing stops at the first
     failure. Such a fixed sequence needs no correction for the number of doses (Maurer, Hothorn and
-    Lehmacher 1995); `confidence` is that of each side. The bound is one-sided: the lower end of the
-    interval of ``isoklx.survival(..., level=2 * confidence - 1)``. With 8 prompts that are all
-    alive it is 0.69 at 95%: no dose can then be shown to let 90% survive, which takes 29.
+    Lehmacher 1995); `confidence` holds for each direction. The bound is one-sided: the lower end of
+    the interval of ``isoklx.survival(..., level=2 * confidence - 1)``. With 8 prompts that all
+    survive it is 0.69 at 95% confidence; a claim of 90% survival needs 29 prompts.
 
-    A claim needs an answer after token 0 from every rollout that it counts as alive: what was only
-    probed at token 0 shows that the model understands the question, not that it can write.
+    A dose passes only if every rollout that counts as alive was probed after token 0. A probe at
+    token 0 shows that the model understands the question, not that it can still write.
 
     Examples
     --------
@@ -134,9 +134,9 @@ def safe_dose(
     doses = doses.assign(_after_token_0(known, time, ended))
     keys = ["threshold", *(str(dim) for dim in found["n"].dims if dim != "alpha")]
     rows = [
-        dict(zip(keys, labels, strict=True)) | _decide(of_side, survive, confidence)
+        dict(zip(keys, labels, strict=True)) | _decide(of_direction, survive, confidence)
         for labels, of_group in _groups_of(doses, keys)
-        for of_side in _sides(of_group.squeeze(keys))
+        for of_direction in _directions(of_group.squeeze(keys))
     ]
     table = pd.DataFrame(rows)
     return table.assign(
@@ -148,11 +148,9 @@ def safe_dose(
 
 
 def _after_token_0(curves: xr.Dataset, time: str, ended: Ended) -> dict[str, xr.DataArray]:
-    """Count the trajectories that were probed after token 0, and those alive that were not.
-
-    `curves` are those with ``ended="censored"``. Trajectories that ended count as alive only where
-    `ended` says so. Of KL, which every token has, all trajectories count as probed.
-    """
+    """Count the trajectories probed after token 0, and those alive that were not."""
+    # `curves` are those with ended="censored"; rollouts that ended count as alive only if `ended`
+    # says so. KL is known at every token: all its trajectories count as probed.
     at_risk, start = curves["at_risk"], curves[time] <= 0
     before = at_risk.max(time)
     if time == "token":
@@ -168,21 +166,21 @@ def _after_token_0(curves: xr.Dataset, time: str, ended: Ended) -> dict[str, xr.
 def _check_share(name: str, value: float, *, lowest: float) -> None:
     if not (lowest < value < 1 or value == lowest > 0):
         allowed = f"at least {lowest:g}" if lowest else "above 0"
-        raise UsageError(f"{name}={value:g}: give a number {allowed} and below 1")
+        raise UsageError(f"{name} must be {allowed} and below 1, got {value:g}")
 
 
 def _groups_of(
     doses: xr.Dataset, keys: Sequence[str]
 ) -> Iterator[tuple[tuple[Any, ...], xr.Dataset]]:
-    """Every threshold and group of which anything was run."""
+    """Yield every threshold and group with trajectories."""
     for place in np.ndindex(*(doses.sizes[key] for key in keys)):
         of_group = doses.isel({key: [i] for key, i in zip(keys, place, strict=True)})
         if of_group["n"].any():
             yield tuple(of_group[key].values[0] for key in keys), of_group
 
 
-def _sides(doses: xr.Dataset) -> Iterator[xr.Dataset]:
-    """The tested doses of one group on each side of 0, outwards from 0, which belongs to both."""
+def _directions(doses: xr.Dataset) -> Iterator[xr.Dataset]:
+    """Yield the tested doses in each direction, outwards from 0, which belongs to both."""
     alphas, tested = doses["alpha"].values, doses["n"].values > 0
     for toward, side in (("+", alphas >= 0), ("-", alphas <= 0)):
         here = np.flatnonzero(side & tested)
@@ -192,7 +190,7 @@ def _sides(doses: xr.Dataset) -> Iterator[xr.Dataset]:
 
 
 def _decide(doses: xr.Dataset, survive: float, confidence: float) -> dict[str, object]:
-    """Test the doses of one group and side outwards."""
+    """Test the doses of one group and direction outwards."""
     alphas = doses["alpha"].values
     tested = np.ones(alphas.shape, dtype=bool)
     probed = (doses["unprobed"].values == 0) & (doses["probed"].values > 0)
@@ -223,10 +221,8 @@ def _decide(doses: xr.Dataset, survive: float, confidence: float) -> dict[str, o
 
 
 def _prompts_needed(dose: xr.Dataset, survive: float, confidence: float) -> int:
-    """Count the prompts that would put the bound at `survive` if no trajectory died.
-
-    Where none died at the dose, as many of them end early as did there.
-    """
+    """Return the number of prompts for which the bound reaches `survive` without deaths."""
+    # If no trajectory died at the dose, the share that ended early is assumed to stay the same.
     needed = beta_product.number_to_claim(survive, confidence=confidence)
     if dose["died"].any() or not dose["lower"] > 0:
         return needed
@@ -235,7 +231,7 @@ def _prompts_needed(dose: xr.Dataset, survive: float, confidence: float) -> int:
 
 
 def _reason(dose: xr.Dataset, survive: float, confidence: float) -> str:
-    """Say why a dose was not passed, with the bound that is reported beside it."""
+    """State why a dose failed, with the bound that is reported beside it."""
     n, died, counted = (int(dose[name]) for name in ("n_prompts", "died", "counted"))
     lower, needed = float(dose["lower"]), _prompts_needed(dose, survive, confidence)
     largest = float(beta_product.bound_while_nobody_dies(np.array(n), confidence=confidence))
@@ -257,7 +253,7 @@ def _reason(dose: xr.Dataset, survive: float, confidence: float) -> str:
 
 
 def _coefficients(ds: xr.Dataset, by: Sequence[str], row: dict[str, Any], dose: str) -> str:
-    """Coefficient of a dose of a row in the cells that were run at it; empty without a dose."""
+    """Format the coefficients of a dose in the cells that were run at it; empty without a dose."""
     alpha = row[dose]
     if math.isnan(alpha):
         return ""

@@ -1,4 +1,4 @@
-"""Kaplan-Meier survival of trajectories, per dose, threshold and group."""
+"""Kaplan-Meier survival of trajectories by dose, threshold and group."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ LONG_NAMES = {
     "survival_ci": "interval of survival",
     "n": "trajectories",
     "n_distinct": "trajectories of distinct cells",
-    "n_prompts": "prompts that the counted trajectories are of",
+    "n_prompts": "prompts of the counted trajectories",
     "horizon": "largest window of the cells observed at the dose, in tokens",
-    "observed_to": "token up to which survival is known: the horizon, or where the curve ends",
+    "observed_to": "token up to which survival is known: the horizon, or the end of the curve",
     "threshold": "threshold of death",
 }
 
@@ -61,99 +61,100 @@ def survival(
     *,
     level: float = LEVEL,
 ) -> xr.Dataset:
-    """Estimate Kaplan-Meier survival of trajectories, per dose.
+    """Estimate Kaplan-Meier survival of trajectories at each dose.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it.
     metric : {"pmass_eval", "pmass", "kl"}
-        What death is read from: dead from the first fork with pmass below the threshold for ever,
-        or from the first token at which the running maximum of KL reaches it.
+        Variable that defines death. A trajectory is dead from the first fork with pmass below the
+        threshold, or from the first token at which KL reaches it, and stays dead.
     threshold : float or sequence of float, optional
-        In (0, 1] for pmass, by default 0.75; in nats for KL, which has no default. Compared in the
+        In (0, 1] for pmass, by default 0.75; in nats for KL, without a default. Compared in the
         metric's own precision, so that a recorded 0.95 is not below 0.95.
     by : str or sequence of str, optional
-        Labels of a cell to group by, such as ``"method"`` or ``["method", "model_short"]``: each is
-        a dimension of the result. Models, methods, seeds and windows that it does not name are
-        pooled; by default all cells are one group. Both sides of a direction, or several
-        temperatures, are never pooled: where a group has several, ``sign`` or ``temperature`` is a
-        further dimension.
+        Labels of a cell to group by, such as ``"method"`` or ``["method", "model_short"]``; each is
+        a dimension of the result. Models, methods, seeds and windows that are not in `by` are
+        pooled; by default all cells are one group. Both sides of a direction, and several
+        temperatures, are never pooled: a group that has them gets the further dimension ``sign`` or
+        ``temperature``.
     distinct : bool
-        Whether what repeats another cell of the group to the byte, dose by dose, is left out, as it
-        is no further evidence. The counts and intervals are then over `n_distinct` trajectories,
-        else over `n`.
+        Whether to leave out duplicates, at each dose: cells whose values equal those of another
+        cell of the group to the byte, and which are no further evidence. Counts and intervals are
+        then over `n_distinct` trajectories, else over `n`.
     interval : {"auto", "beta", "prompts", "greenwood"}
-        What `survival_ci` is, see Notes.
+        Method of `survival_ci`, see Notes.
     ended : {"censored", "alive"}
-        What a rollout that ended before its window, not dead, says of the rest of it: nothing, or
-        that it was alive to the end of it.
+        State of a rollout after it ended, alive, before its window: unknown (censored), or alive to
+        the end of the window.
     level : float
         Confidence of the interval.
 
     Returns
     -------
     Dataset
-        Dimensions ``threshold``, those named in `by`, ``alpha`` and ``fork`` (``token`` for KL);
-        lazy where `ds` is, the search for cells that repeat each other included. Of what is lazy,
-        only the labels and flags of the cells are read, and pmass to see which cells have it.
+        Dimensions ``threshold``, the labels in `by`, ``alpha`` and ``fork`` (``token`` for KL);
+        lazy where `ds` is, including the search for duplicates. Of lazy arrays, only the labels and
+        flags of the cells are read, and pmass to find the cells that have it.
 
         at_risk : int64
             Trajectories observed here or later and not dead before.
         died : int64
             Trajectories that died here.
         censored : int64
-            Trajectories last observed here, not dead, whose rollout ended before the window. Those
-            alive at the end of their window leave the risk set too, and are not counted here.
+            Trajectories last observed here, alive, whose rollout ended before the window.
+            Trajectories alive at the end of their window leave the risk set uncounted.
         recovered : int64
-            Of those that died here, how many were on the living side of the threshold later.
+            Trajectories that died here and were on the living side of the threshold later.
         survival : float64
-            Kaplan-Meier estimate. It ends with the last trajectory at risk: NaN beyond, unless all
-            have died by then, when it stays 0.
+            Kaplan-Meier estimate. It ends with the last trajectory at risk: NaN beyond, except
+            after the death of all trajectories, when it stays 0.
         survival_ci : float64, with ``ci_bound`` = lower, upper
-            95% interval, or that of another `level`; NaN where `survival` is.
+            Interval with confidence `level`; NaN where `survival` is.
         n, n_distinct : int64, without ``threshold`` and ``fork``
-            Trajectories with at least one observation: all of them, and those that repeat no other
-            of their group.
+            Trajectories with at least one observation, and those that are not duplicates within
+            their group.
         n_prompts : int64, without ``threshold`` and ``fork``
-            Prompts (questions for pmass) that the counted trajectories are of.
+            Prompts (questions for pmass) of the counted trajectories.
         horizon : int32, without ``threshold`` and ``fork``
-            Largest window of the cells observed at that dose, in tokens; 0 where none was.
+            Largest window of the cells observed at that dose, in tokens; 0 without observations.
         observed_to : int32, without ``fork``
-            Token up to which the curve is known. It is `horizon` where a trajectory is at risk at
-            the last fork up to it or was followed alive to the end of a window of that length, or
-            where all have died; else the last fork with a trajectory at risk, where the curve ends.
+            Token up to which the curve is known. It is `horizon` if a trajectory is at risk at the
+            last fork up to it, if one was observed alive to the end of a window of that length, or
+            if all have died; else it is the last fork with a trajectory at risk.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep, or no cell has the metric.
     UsageError
-        For an unknown metric or group, or a threshold that is out of range.
+        For an unknown metric or label, or a threshold that is out of range.
 
     Notes
     -----
-    Death is only seen at forks, so the curve falls at forks, at or after the time of death. A
-    rollout that ended early without having died is censored: from then on it is assumed to be at
-    the same risk as those still observed, unless ``ended="alive"``.
+    Death is observed at forks only, so the curve falls at forks, at or after the time of death. A
+    rollout that ended early, alive, is censored: afterwards it is assumed to be at the same risk as
+    the trajectories still observed, unless ``ended="alive"``.
 
     Survival beyond `observed_to` is not estimated. R's survival package does the same: its curves
     end at the last observation, and ``summary(fit, times=48)`` is empty beyond. (lifelines repeats
-    the last value.) Numbers that are compared, at the horizon or up to it, are NaN there.
+    the last value.) Estimates at the horizon, or up to it, are NaN if the curve ends before.
 
     Intervals:
 
-    - ``"beta"`` is the beta product of Fay, Brittain and Proschan (2013): Clopper and Pearson's
-      where nothing is censored, [0.858, 1] while 24 of 24 are alive. It takes trajectories as
-      independent, which they are where the group has one per prompt.
+    - ``"beta"`` is the beta product of Fay, Brittain and Proschan (2013). Without censoring it is
+      Clopper and Pearson's interval: [0.858, 1] with 24 of 24 surviving. It assumes independent
+      trajectories, as in a group with one trajectory per prompt.
     - ``"prompts"`` is for groups with several trajectories per prompt (methods, models, sampled
-      seeds), which may depend on each other in any way: the beta product of what they are worth at
-      the least, if all of a prompt were copies of one. It is as wide as that of as many
-      trajectories as there are prompts, or wider where some prompts have more of them.
-    - ``"auto"`` is the second. Where each prompt has one trajectory, it is the first as well.
-    - ``"greenwood"`` is Greenwood's on the scale of log(-log S), as survival packages draw it: [1,
-      1] while nobody died. With 8 prompts and a true survival of 0.9 it covered the truth in 45% of
-      the cases that were simulated, ``"auto"`` in 99% (docs/coverage.md).
+      seeds) and any dependence between them: the beta product at the effective sample size in the
+      worst case, in which all trajectories of a prompt are copies of one. It is as wide as the
+      interval for one trajectory per prompt, or wider if some prompts have more trajectories than
+      others.
+    - ``"auto"`` is ``"prompts"``. With one trajectory per prompt that equals ``"beta"``.
+    - ``"greenwood"`` is Greenwood's on the scale of log(-log S), as survival packages draw it:
+      [1, 1] without events. In simulations with 8 prompts and a true survival of 0.9 it covered the
+      truth in 45% of the cases, ``"auto"`` in 99% (docs/coverage.md).
 
     Examples
     --------
@@ -180,15 +181,9 @@ def survival_of(
     *,
     level: float = LEVEL,
 ) -> xr.Dataset:
-    """As `survival`, of a sweep that `validated` has given: it looks at pmass but once.
-
-    Raises
-    ------
-    UsageError
-        As `survival` does.
-    """
+    """Estimate survival, as `survival`, of a sweep that `validated` has returned."""
     if interval not in INTERVALS:
-        raise UsageError(f"interval {interval!r}: give one of {', '.join(INTERVALS)}")
+        raise UsageError(f"interval must be one of {', '.join(INTERVALS)}, got {interval!r}")
     lives = event_times(whole, metric, threshold, ended)
     spec = METRICS[metric]
     groups = group_cells(whole, by, whole[spec.flag].values == 1)
@@ -256,7 +251,7 @@ def survival_summary(
     interval: Interval = "auto",
     ended: Ended = "censored",
 ) -> pd.DataFrame:
-    """Summarise survival in one row per threshold, group and dose.
+    """Summarise survival, with one row per threshold, group and dose.
 
     Parameters
     ----------
@@ -266,42 +261,41 @@ def survival_summary(
     Returns
     -------
     DataFrame
-        Rows sorted by the first columns: ``threshold``, the labels that cells are grouped by,
-        ``alpha``. Then
+        Rows are sorted by the first columns: ``threshold``, the labels that cells are grouped by,
+        and ``alpha``. Only doses at which a group was run have a row. Further columns:
 
         n, n_distinct
-            Trajectories, and those that repeat no other of their group: what the columns that
-            follow are made of, unless ``distinct=False``.
+            Trajectories, and those that are not duplicates within their group. The columns below
+            are computed from the latter, unless ``distinct=False``.
         n_prompts
-            Prompts that these are of.
+            Prompts of these trajectories.
         died, censored, recovered
-            Counts. Who neither died nor was censored was alive at the end of its window.
+            Counts of trajectories. The others were alive at the end of their window.
         end_survival, end_lower, end_upper
-            Survival where the curve ends, at `observed_to`, and its 95% interval. Only where that
-            is `horizon` can it be compared with another row of the same horizon.
+            Survival at the end of the curve, `observed_to`, and its 95% interval. Rows are
+            comparable if `observed_to` equals `horizon` and the horizons are equal.
         observed_to
-            Token up to which the curve is known: `horizon`, or the last fork at which a trajectory
-            was at risk. As of `isoklx.survival`.
+            Token up to which the curve is known, as in `isoklx.survival`: `horizon`, or the last
+            fork with a trajectory at risk.
         half_life_after, half_life_by
-            The last fork with S > 0.5 at which anybody was at risk, and the first with S <= 0.5
-            (equality to 1e-9): half were dead by some time between the two. NaN where none is.
+            The last fork with S > 0.5 and a trajectory at risk, and the first fork with S <= 0.5
+            (equality to 1e-9): the median survival time is between the two. NaN without such a
+            fork.
         restricted_mean, restricted_mean_earliest
             Restricted mean survival time in tokens: the area under the step curve up to `horizon`;
-            NaN where the curve ends before. Death is only seen at forks: if all had died where it
-            was seen, and if they had died just after the fork before (at 0 for the first fork),
-            when those who were last seen at that one were still at risk. Without censoring the
-            truth is between the two.
+            NaN if the curve ends before. Death is observed at forks only. The first column assumes
+            that it happened at the fork that shows it; the second, just after the fork before (at 0
+            for the first fork), when trajectories last observed at that fork were still at risk.
+            Without censoring the truth is between the two.
         horizon
             Largest window of the group's cells that were observed at the dose, in tokens.
-
-        Doses that a group was not run at have no row.
 
     Raises
     ------
     DatasetError
         When `ds` is not a sweep, or no cell has the metric.
     UsageError
-        For an unknown metric or group, or a threshold that is out of range.
+        For an unknown metric or label, or a threshold that is out of range.
 
     Examples
     --------
@@ -370,7 +364,7 @@ def _count(
 
 
 def _count_prompts(counted: xr.DataArray, groups: Groups, spec: Metric) -> xr.DataArray:
-    """Count the prompts that have any trajectory, by group and dose."""
+    """Count the prompts with a trajectory by group and dose."""
     counts: xr.DataArray = xr.apply_ufunc(
         tallies.count_units,
         counted,

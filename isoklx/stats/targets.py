@@ -1,4 +1,4 @@
-"""KL held against the target of the calibration: who crossed it, and how much lay above."""
+"""KL relative to the calibration's target: which trajectories exceed it, and for how long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from isoklx.stats.along import kl_of, positive, renamed
 
 
 def crossed(ds: xr.Dataset) -> xr.DataArray:
-    """Tell which trajectories had a KL above ``target_kl`` at any token.
+    """Return whether KL exceeds ``target_kl`` at any token of each trajectory.
 
     Parameters
     ----------
@@ -19,13 +19,13 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Of bool and the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above, in
-        the precision of ``kl``; NaN is not above, so that it is False where there is no KL at all.
+        bool, with the dims of ``kl`` without ``token``; lazy where ``kl`` is. The comparison is
+        strict, in the precision of ``kl``. NaN does not exceed: False for a trajectory without KL.
 
     Raises
     ------
     DatasetError
-        When `ds` has no ``kl`` or ``target_kl``.
+        When `ds` lacks ``kl`` or ``target_kl``.
     UsageError
         When a single token was selected.
 
@@ -44,10 +44,10 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
 
 
 def share_above(ds: xr.Dataset) -> xr.DataArray:
-    """Tell which share of each trajectory's tokens had a KL above ``target_kl``.
+    """Return the share of each trajectory's tokens whose KL exceeds ``target_kl``.
 
-    At alpha 1 about 5% of all tokens are above by construction, so that nearly every trajectory
-    has `isoklx.crossed`; how long it stayed above says more.
+    If the target is of the p95, about 5% of all tokens exceed it at alpha 1 by construction, and
+    `isoklx.crossed` is true for nearly every trajectory; this share discriminates better.
 
     Parameters
     ----------
@@ -57,13 +57,13 @@ def share_above(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Of float64 and the dims of ``kl`` without ``token``; lazy where ``kl`` is. Strictly above,
-        in the precision of ``kl``; NaN where there is no KL.
+        float64, with the dims of ``kl`` without ``token``; lazy where ``kl`` is. The comparison is
+        strict, in the precision of ``kl``. NaN for a trajectory without KL.
 
     Raises
     ------
     DatasetError
-        When `ds` has no ``kl`` or ``target_kl``.
+        When `ds` lacks ``kl`` or ``target_kl``.
     UsageError
         When a single token was selected.
 
@@ -79,31 +79,7 @@ def share_above(ds: xr.Dataset) -> xr.DataArray:
 
 
 def above_target(ds: xr.Dataset) -> xr.DataArray:
-    """Tell at which tokens KL was above ``target_kl``.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep or any selection of it.
-
-    Returns
-    -------
-    DataArray
-        bool, of the dims of ``kl``; lazy where that is. Strictly above, in the precision of ``kl``.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` has no ``kl`` or ``target_kl``.
-    UsageError
-        When a single token was selected.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> above_target(isoklx.open_sweep("data/sample")).sel(alpha=0).any().item()
-    False
-    """
+    """Mark the tokens whose KL exceeds ``target_kl``, strictly, in the precision of ``kl``."""
     kl = kl_of(ds)
     schema.require(ds, ["target_kl"])
     return kl > ds["target_kl"].astype(kl.dtype)

@@ -1,4 +1,4 @@
-"""Trajectories token by token: smoothed, normalised, summed up in bands, and pmass beside them."""
+"""Curves along tokens: smoothing, quantile bands, normalised KL and interpolated pmass."""
 
 from __future__ import annotations
 
@@ -25,47 +25,48 @@ from isoklx.stats.kernels.smoothing import EDGES, Edges, interpolate, moving_mea
 from isoklx.stats.selection import restore_dims
 
 ROLL = 65
-"""The widest moving mean of a figure, and what `smooth` does by itself."""
+"""Largest width of a moving mean in a figure, and the default of `smooth`."""
 
 BANDS = (0.1, 0.25, 0.5, 0.75, 0.9)
 CALIB_TOKENS = 20
 
 SMALLEST_SCALE = 1e-8
-"""An early p95 below this is rounding, as where nothing was steered (alpha 0)."""
+"""An early p95 below this is rounding, as at alpha 0."""
 
 
 def smooth(
     da: xr.DataArray, roll: int = ROLL, dim: str = "token", edges: Edges = "shrink"
 ) -> xr.DataArray:
-    """Smooth with a centred moving mean, each trajectory over its own length.
+    """Smooth each trajectory with a centred moving mean over its own length.
 
-    Position i averages positions i - roll//2 ... i - roll//2 + roll - 1, of those that there are.
+    Position i becomes the mean of the existing positions among i - roll//2, ..., i - roll//2 + roll
+    - 1.
 
     Parameters
     ----------
     da : DataArray
-        Any dims that include `dim`; NaN after the end of a rollout.
+        Array with dimension `dim`; NaN after the end of a rollout.
     roll : int
-        Positions averaged; 1 changes nothing.
+        Number of positions averaged; 1 changes nothing.
     dim : str
         Dimension to smooth along.
     edges : {"shrink", "repeat"}
-        With ``"repeat"``, both ends are padded with the trajectory's own first and last value, and
-        a trajectory that is shorter than `roll` stays as it is, as an older script did it. At roll
-        65 the first token then has a weight of 33/65, and every curve bends at its last 32 tokens.
+        ``"shrink"`` averages the positions that exist. ``"repeat"`` reproduces an older script: it
+        pads both ends with the trajectory's first and last value, and does not smooth a trajectory
+        shorter than `roll`. At roll 65 the first token then has a weight of 33/65, and every curve
+        bends at its last 32 tokens.
 
     Returns
     -------
     DataArray
-        As `da`: dims, labels, attributes, name and floating dtype; lazy where `da` is. NaN before
-        the first value and after the last stay NaN, and no value near them becomes NaN. NaN in
-        between stays NaN too, while the tokens around it average the values that are left.
+        Dims, labels, attributes, name and floating dtype of `da`; lazy where `da` is. NaN stays
+        NaN, and does not spread: a mean near it is over the remaining values.
 
     Raises
     ------
     UsageError
-        When `roll` is not a positive integer, `da` is no DataArray or has no `dim`, or for another
-        word for `edges`.
+        When `roll` is not a positive integer, `da` is not a DataArray or lacks `dim`, or `edges` is
+        unknown.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def smooth(
     """
     require_array(da)
     if edges not in EDGES:
-        raise UsageError(f"edges {edges!r}: give one of {', '.join(EDGES)}")
+        raise UsageError(f"edges must be one of {', '.join(EDGES)}, got {edges!r}")
     width = check_count("roll", roll)
     series = whole_along(da.astype(np.result_type(da.dtype, np.float32), copy=False), [dim])
     if not series.size:
@@ -91,33 +92,33 @@ def quantile(
     q: float | Sequence[float],
     dim: str | Sequence[str] = ("cell", "prompt"),
 ) -> xr.DataArray:
-    """Linear quantiles that skip NaN.
+    """Compute linear quantiles that skip NaN.
 
-    The numbers of ``da.quantile(q, dim, skipna=True)`` in a tenth of its time, without a warning
-    where there is nothing but NaN, and on dask-backed arrays of any chunks.
+    Equals ``da.quantile(q, dim, skipna=True)`` in a tenth of its time, without a warning for slices
+    of NaN only, and for dask-backed arrays of any chunks.
 
     Parameters
     ----------
     da : DataArray
-        Numbers of any dims.
+        Array of numbers.
     q : float or sequence of float
         Quantiles, in [0, 1].
     dim : str or sequence of str
-        Dimensions to reduce, together; by default over all trajectories, which pools all cells,
-        those of both sides of a direction and of several temperatures too. Those of a sweep that
-        `da` has not, as where a single cell was selected, are reduced already.
+        Dimensions to reduce jointly; by default all trajectories. This pools all cells, including
+        both sides of a direction and several temperatures. Dimensions of a sweep that `da` lacks,
+        as after the selection of a single cell, are ignored.
 
     Returns
     -------
     DataArray
-        Of float64 and dims ``quantile`` (unless `q` is a single number) and those of `da` that are
-        left, with their labels and the attributes of `da`; lazy where `da` is. NaN where there is
-        no value at all.
+        float64, with dims ``quantile`` (unless `q` is a single number) and the remaining dims of
+        `da`, with their labels and the attributes of `da`; lazy where `da` is. NaN for slices of
+        NaN only.
 
     Raises
     ------
     UsageError
-        When a quantile is outside [0, 1], a dimension is unknown, or `da` is no DataArray.
+        When a quantile is outside [0, 1], a dimension is unknown, or `da` is not a DataArray.
 
     Examples
     --------
@@ -129,7 +130,7 @@ def quantile(
     require_array(da)
     levels = np.atleast_1d(np.asarray(q, dtype=float))
     if not ((levels >= 0) & (levels <= 1)).all():
-        raise UsageError(f"q={q}: give quantiles between 0 and 1")
+        raise UsageError(f"q must be between 0 and 1, got {q}")
     dims = [dim] if isinstance(dim, str) else list(dim)
     dims = [name for name in dims if name in da.dims or name not in schema.DIMS]
     samples = whole_along(da, dims)
@@ -141,22 +142,7 @@ def quantile(
 
 
 def default_roll(window: int) -> int:
-    """Tokens that figures average by themselves: an eighth of the window, odd, at most 65.
-
-    Parameters
-    ----------
-    window : int
-        In tokens.
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> default_roll(64), default_roll(512), default_roll(2048)
-    (9, 65, 65)
-    """
+    """Return the default width of a moving mean: an eighth of the window, odd, at most 65."""
     eighth = window // 8
     return min(eighth + (eighth + 1) % 2, ROLL)
 
@@ -170,38 +156,37 @@ def bands(
     *,
     distinct: bool = True,
 ) -> xr.DataArray:
-    """Quantiles over trajectories at each token, then smoothed: the bands of Figure 1.
+    """Compute quantiles over trajectories at each token, smoothed: the bands of Figure 1.
 
     Parameters
     ----------
     sweep : Dataset or DataArray
-        A sweep, of which ``kl`` is taken, or any array along ``token``.
+        A sweep, whose ``kl`` is used, or any array along ``token``.
     q : float or sequence of float
         As for `isoklx.quantile`.
     roll : int, optional
-        As for `isoklx.smooth`; by default an eighth of the number of tokens made odd, at most 65.
+        As for `isoklx.smooth`; by default an eighth of the number of tokens, made odd, at most 65.
     dim : str or sequence of str
-        As for `isoklx.quantile`. Along ``cell`` models, methods, seeds and windows are pooled; both
-        sides of a direction, or several temperatures, are not.
+        As for `isoklx.quantile`, except that both sides of a direction, and several temperatures,
+        are not pooled along ``cell``.
     edges : {"shrink", "repeat"}
         As for `isoklx.smooth`.
     distinct : bool
-        Whether what repeats another cell of a sweep to the byte, dose by dose, is left out; of an
-        array there is no telling.
+        Whether to leave out duplicates in a sweep, at each dose. An array is used as it is.
 
     Returns
     -------
     DataArray
-        Of float64 along ``quantile``, what `dim` leaves, and ``token``; lazy where `sweep` is. NaN
-        at tokens that no trajectory reached. Along ``sign`` or ``temperature`` too where cells with
-        several of them would be pooled.
+        float64, along ``quantile``, the remaining dims and ``token``, and along ``sign`` or
+        ``temperature`` if the cells have several; lazy where `sweep` is. NaN at tokens that no
+        trajectory reached.
 
     Raises
     ------
     UsageError
-        As `isoklx.quantile` and `isoklx.smooth`.
+        As `isoklx.quantile` and `isoklx.smooth` do.
     DatasetError
-        When a Dataset has no ``kl``, or not what repeats are told by.
+        When a Dataset lacks ``kl``, or a variable that the search for duplicates needs.
 
     Examples
     --------
@@ -221,27 +206,27 @@ def bands(
 
 
 def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArray:
-    """KL of each trajectory over the p95 of its own first tokens.
+    """Divide KL of each trajectory by the p95 of its own first tokens.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it.
     calib_tokens : int
-        The p95 is that of the raw KL of tokens 0 ... calib_tokens - 1, NaN skipped.
+        Number of first tokens. The p95 is of their raw KL, and skips NaN.
 
     Returns
     -------
     DataArray
-        Dims, labels and dtype of ``kl``; dimensionless; lazy where ``kl`` is. A trajectory is all
-        NaN where its p95 is below 1e-8, as at alpha 0.
+        Dims, labels and dtype of ``kl``; dimensionless; lazy where ``kl`` is. A trajectory whose
+        p95 is below 1e-8, as at alpha 0, is NaN.
 
     Raises
     ------
     DatasetError
-        When `ds` has no ``kl``.
+        When `ds` lacks ``kl``.
     UsageError
-        When `calib_tokens` is not a positive integer, or `ds` has none of those tokens.
+        When `calib_tokens` is not a positive integer, or `ds` contains none of these tokens.
 
     Examples
     --------
@@ -254,19 +239,19 @@ def normalise_kl(ds: xr.Dataset, calib_tokens: int = CALIB_TOKENS) -> xr.DataArr
     kl = kl_of(ds)
     early = kl.isel(token=kl["token"].values < check_count("calib_tokens", calib_tokens))
     if kl.sizes["token"] and not early.sizes["token"]:
-        raise UsageError(f"calib_tokens={calib_tokens}: the selection has none of these tokens")
+        raise UsageError(f"the selection has no token below calib_tokens={calib_tokens}")
     scale = quantile(early, 0.95, "token")
     scale = scale.where(scale >= SMALLEST_SCALE).astype(kl.dtype)
     early_p95 = f"p95 of the trajectory's first {calib_tokens} tokens"
-    # Without labels, which xarray would compute to compare where they are lazy.
+    # Without labels: xarray would compute lazy labels to compare them.
     return renamed(kl / scale.variable, "kl_normalised", f"KL over the {early_p95}")
 
 
 def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
-    """Interpolate ``pmass_eval`` to every token, so that it can be laid beside ``kl``.
+    """Interpolate ``pmass_eval`` to every token, on the dims of ``kl``.
 
     Linear between the trajectory's own finite forks, constant before the first and after the last.
-    A fork that this cell has not, because another cell brought it into the sweep, has no influence.
+    Forks of other cells in the sweep have no influence.
 
     Parameters
     ----------
@@ -276,10 +261,9 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Dims of ``pmass_eval`` with ``token`` for ``fork``, and its dtype; lazy where ``kl`` or
-        ``pmass_eval`` is, in the chunks of ``kl``. NaN from ``gen_len`` on, for a trajectory
-        without any finite fork or without ``gen_len``, and at the doses of a cell that are
-        ``unpaired``.
+        Dims of ``pmass_eval`` with ``token`` instead of ``fork``, and its dtype; lazy where ``kl``
+        or ``pmass_eval`` is, in the chunks of ``kl``. NaN from ``gen_len`` on, for a trajectory
+        without a finite fork or without ``gen_len``, and at ``unpaired`` doses of a cell.
 
     Raises
     ------
@@ -313,30 +297,7 @@ def pmass_on_tokens(ds: xr.Dataset) -> xr.DataArray:
 
 
 def paired_pmass(ds: xr.Dataset) -> xr.DataArray:
-    """Keep ``pmass_eval`` where it is known to be of the same prompts as ``kl``.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep or any selection of it.
-
-    Returns
-    -------
-    DataArray
-        ``pmass_eval``, NaN at the doses of a cell that are ``unpaired``; lazy where it is.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` lacks ``pmass_eval``.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> ds = isoklx.open_sweep("data/sample")
-    >>> paired_pmass(ds).identical(ds.pmass_eval)
-    True
-    """
+    """Return ``pmass_eval``, NaN at unpaired doses: its prompts may differ from those of ``kl``."""
     schema.require(ds, ["pmass_eval"])
     if "unpaired" not in ds:
         return ds["pmass_eval"]
@@ -347,7 +308,7 @@ def paired_pmass(ds: xr.Dataset) -> xr.DataArray:
 def _by_labels(
     da: xr.DataArray, names: Sequence[str], q: float | Sequence[float], dims: Sequence[str]
 ) -> xr.DataArray:
-    """Quantiles of the cells of each combination of labels."""
+    """Compute quantiles over the cells of each combination of labels."""
     if not names:
         return quantile(da, q, dims)
     label, *others = names

@@ -99,7 +99,7 @@ def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(
     simulate(tmp_path / "runs", grid(methods=["mean_diff"], seeds=[0], lacks="sweep"))
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
     printed = capsys.readouterr().out
-    assert "no contrast table: no two groups to compare by 'method'; this sweep has pca" in printed
+    assert "no contrast table: no two groups to compare by 'method'; available: pca" in printed
     assert "figure1_band.png" in names(tmp_path / "here" / "figs")
 
 
@@ -154,12 +154,12 @@ def test_an_option_that_fits_no_sweep_is_refused_before_any_work(sample, tmp_pat
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--alphas", "0.3"], "no alpha 0.3"),
+        (["--alphas", "0.3"], "alpha 0.3 not found"),
         (["--model_contains", "huge"], "huge"),
         (["--window", "32"], "--window 32: no cell has it; there is 64"),
         (["--mark_t", "99"], "from 0 to 64"),
         (["--by", "methd"], "methd"),
-        (["--threshold", "2"], "threshold 2 for pmass_eval: give one in (0, 1]"),
+        (["--threshold", "2"], "threshold of pmass_eval must be in (0, 1], got 2"),
     ],
 )
 def test_a_choice_that_is_not_there_is_one_line_and_writes_no_table(

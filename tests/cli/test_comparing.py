@@ -107,10 +107,10 @@ def test_a_cell_of_another_name_is_shown_by_both(
     [
         (("{a}",), "missing B"),
         (("{a}", "{a}/"), "{a} and {a} are one and the same; give two sweeps"),
-        (("{a}", "{b}", "--alphas", "9"), "{a}: no alpha 9; there is 1"),
+        (("{a}", "{b}", "--alphas", "9"), "{a}: alpha 9 not found; available: 1"),
         (("{a}", "{b}", "--window", "9"), "{a}: --window 9: no cell has it; there is 4"),
         (("{a}", "{b}"), "no cell is in both A and B: window is 4 in A and 8 in B"),
-        (("{a}", "{b}", "--threshold", "2"), "threshold 2 for pmass_eval: give one in (0, 1]"),
+        (("{a}", "{b}", "--threshold", "2"), "threshold of pmass_eval must be in (0, 1], got 2"),
         (("{a}", "{b}", "--out", "x.csv"), "--out x.csv: give a folder: several files are written"),
         (("{a}", "{b}", "{c}"), "unexpected argument '{c}'"),
     ],

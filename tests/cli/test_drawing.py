@@ -67,5 +67,5 @@ def test_a_model_that_is_not_there_is_told_which_are(sample_ds):
 
 
 def test_a_side_that_is_not_there_is_told_which_is(sample_ds):
-    with pytest.raises(UsageError, match=r"no sign '-'; there is \+"):
+    with pytest.raises(UsageError, match=r"sign '-' not found; available: \+"):
         of_model_and_side(sample_ds, Scope(sign="-"))

@@ -45,7 +45,7 @@ def test_a_figure_comes_in_several_formats(sample, tmp_path):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--alphas", "3"], "no alpha 3"),
+        (["--alphas", "3"], "alpha 3 not found"),
         (["--roll", "0"], "roll"),
         (["--format", "gif"], "png, pdf or svg"),
         (["--dpi", "0"], "dpi=0"),

@@ -223,10 +223,14 @@ def test_the_interval_of_survival_is_named_in_the_caption(
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ("--alphas 0.3", 2, "no alpha 0.3; there is 0, 0.25, 0.5, 1, 2, 4"),
-        ("--threshold 2", 2, "threshold 2 for pmass_eval: give one in (0, 1]"),
+        ("--alphas 0.3", 2, "alpha 0.3 not found; available: 0, 0.25, 0.5, 1, 2, 4"),
+        ("--threshold 2", 2, "threshold of pmass_eval must be in (0, 1], got 2"),
         ("--metric kl", 2, "metric 'kl' has no default threshold; give one, in nats"),
-        ("--metric kl --threshold 1e300", 2, "threshold 1e+300 for kl: give one above 0, in nats"),
+        (
+            "--metric kl --threshold 1e300",
+            2,
+            "threshold of kl must be above 0, in nats, got 1e+300",
+        ),
         ("--by methd", 2, "cannot group by 'methd'"),
         ("--metric nonsense", 2, "--metric takes pmass_eval, pmass or kl, not 'nonsense'"),
     ],

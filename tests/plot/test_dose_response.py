@@ -304,7 +304,7 @@ def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
         ({"show": []}, "show: give at least one"),
         ({"survive": 2}, "survive=2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
-        ({"alphas": [3]}, "no alpha 3"),
+        ({"alphas": [3]}, "alpha 3 not found"),
         ({"width": 0}, "width=0"),
     ],
 )

@@ -42,7 +42,7 @@ def test_only_what_that_window_was_run_at_is_kept(mixed: xr.Dataset) -> None:
 def test_doses_come_in_the_order_asked_for_and_once(mixed: xr.Dataset) -> None:
     ds = in_scope(mixed, window=16, alphas=[2, 1, 2.0])
     assert ds["alpha"].values.tolist() == [2.0, 1.0]
-    with pytest.raises(UsageError, match=r"no alpha 3"):
+    with pytest.raises(UsageError, match=r"alpha 3 not found"):
         in_scope(mixed, window=16, alphas=[3])
 
 

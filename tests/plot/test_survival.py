@@ -311,7 +311,7 @@ def test_nothing_to_draw_is_an_error_of_one_line(sample_ds: xr.Dataset) -> None:
     after_its_end = small_sweep([[[[NAN, 1]]]], fork=[0, 2], gen_len=[[[1]]])
     with pytest.raises(DatasetError, match="nothing to draw"):
         survival(after_its_end)
-    with pytest.raises(UsageError, match="no alpha 3"):
+    with pytest.raises(UsageError, match="alpha 3 not found"):
         survival(sample_ds, alphas=[3])
 
 

@@ -183,8 +183,8 @@ def test_dask_and_numpy_agree(sample_ds):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"by": "methods"}, "cannot group by 'methods'; give one of alpha, run_id, model,"),
-        ({"threshold": 2}, "threshold 2 for pmass_eval"),
+        ({"by": "methods"}, "label not found; available: alpha, run_id, model,"),
+        ({"threshold": 2}, "threshold of pmass_eval must be"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(arguments, message):
@@ -193,7 +193,7 @@ def test_what_cannot_be_compared_is_refused(arguments, message):
 
 
 def test_a_single_group_is_refused():
-    with pytest.raises(DatasetError, match="no two groups to compare by 'layer'; this sweep has 3"):
+    with pytest.raises(DatasetError, match="no two groups to compare by 'layer'; available: 3"):
         survival_contrast(sweep(), by="layer")
 
 

@@ -43,9 +43,9 @@ def test_cells_that_are_not_present_make_no_group(cells):
 @pytest.mark.parametrize(
     ("by", "message"),
     [
-        ("metod", "cannot group by 'metod'; give one of method, model_short, rank"),
+        ("metod", "label not found; available: method, model_short, rank"),
         (["method", "alpha"], "cannot group by 'alpha'"),
-        (["method", "method"], "by=method,method: give each label once"),
+        (["method", "method"], "labels in by must be unique, got method,method"),
     ],
 )
 def test_groups_that_do_not_exist_are_refused(cells, by, message):

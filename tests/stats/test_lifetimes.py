@@ -67,15 +67,15 @@ def test_a_single_cell_or_dose_may_be_selected(sample_ds):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"metric": "p_mass"}, "unknown metric 'p_mass'; give one of pmass_eval, pmass, kl"),
-        ({"threshold": 0}, r"threshold 0 for pmass_eval: give one in \(0, 1\]"),
-        ({"threshold": [0.5, 1.01]}, r"threshold 1.01 for pmass_eval: give one in \(0, 1\]"),
-        ({"threshold": NAN}, "threshold nan for pmass_eval"),
-        ({"metric": "kl", "threshold": -1}, "threshold -1 for kl: give one above 0, in nats"),
-        ({"metric": "kl", "threshold": np.inf}, "threshold inf for kl"),
+        ({"metric": "p_mass"}, "metric 'p_mass' not found; available: pmass_eval, pmass, kl"),
+        ({"threshold": 0}, r"threshold of pmass_eval must be in \(0, 1\], got 0"),
+        ({"threshold": [0.5, 1.01]}, r"threshold of pmass_eval must be in \(0, 1\], got 1.01"),
+        ({"threshold": NAN}, "threshold of pmass_eval must be .* got nan"),
+        ({"metric": "kl", "threshold": -1}, "threshold of kl must be above 0, in nats, got -1"),
+        ({"metric": "kl", "threshold": np.inf}, "threshold of kl must be .* got inf"),
         ({"metric": "kl"}, "metric 'kl' has no default threshold; give one, in nats"),
-        ({"threshold": "high"}, "threshold 'high' is not a number"),
-        ({"threshold": [0.5, 0.5]}, "give each threshold once"),
+        ({"threshold": "high"}, "threshold must be a number, got 'high'"),
+        ({"threshold": [0.5, 0.5]}, "thresholds must be unique"),
         ({"threshold": []}, "at least one"),
     ],
 )
@@ -85,7 +85,7 @@ def test_what_cannot_be_asked_for_is_refused(sample_ds, arguments, message):
 
 
 def test_a_metric_that_no_cell_has_is_refused(real):
-    expected = "^no cell of this sweep has pmass; it has the metric pmass_eval$"
+    expected = "^no cell of this sweep has pmass; available metric: pmass_eval$"
     with pytest.raises(DatasetError, match=expected):
         lifetimes(real, "pmass")
 

@@ -156,9 +156,9 @@ class TestSafeDose:
     @pytest.mark.parametrize(
         ("argument", "message"),
         [
-            ({"survive": 1}, "survive=1: give a number above 0 and below 1"),
-            ({"survive": 0}, "survive=0: give a number above 0"),
-            ({"confidence": 0.4}, "confidence=0.4: give a number at least 0.5 and below 1"),
+            ({"survive": 1}, "survive must be above 0 and below 1, got 1"),
+            ({"survive": 0}, "survive must be above 0 and below 1, got 0"),
+            ({"confidence": 0.4}, "confidence must be at least 0.5 and below 1, got 0.4"),
             ({"by": "doses"}, "cannot group by 'doses'"),
         ],
     )

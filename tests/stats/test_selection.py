@@ -84,7 +84,7 @@ def test_an_array_is_chosen_from_as_a_dataset_is(sample_ds):
 def test_of_one_chosen_cell_the_labels_can_still_be_asked_for(sample_ds):
     one = sample_ds.sel(run_id=RUN_ID, alpha=1.0)
     xr.testing.assert_identical(select(one, method="pca", alpha=1), one)
-    with pytest.raises(UsageError, match=r"^no method 'x'; there is pca$"):
+    with pytest.raises(UsageError, match=r"^method 'x' not found; available: pca$"):
         select(one, method="x")
 
 
@@ -102,18 +102,27 @@ def test_what_is_lazy_stays_lazy(sample):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({"metod": "pca"}, "no label 'metod'; there is alpha, prompt, token, fork, .*method"),
-        ({"method": "pcb"}, "no method 'pcb'; there is directional_ablation, mean_diff, pca"),
-        ({"seed": [0, 7, 9]}, "no seed 7, 9; there is 0, 1"),
-        ({"seed": "0"}, "no seed '0'; there is 0, 1"),
-        ({"alpha": [1, 0.3, float("nan")]}, "no alpha 0.3, nan; there is 0, 0.25, .*"),
-        ({"alpha": slice(9, None)}, "no alpha within 9 and None; there is 0, 0.25, .*"),
-        ({"seed": []}, "no seed given; there is 0, 1"),
-        ({"token": slice(0, 8, 2)}, "token=.*: give a slice without a step"),
-        ({"token": slice("a", 8)}, "token=.*: its labels are 0, 1, 2, .* and 40 more"),
+        (
+            {"metod": "pca"},
+            "label 'metod' not found; available: alpha, prompt, token, fork, .*method",
+        ),
+        (
+            {"method": "pcb"},
+            "method 'pcb' not found; available: directional_ablation, mean_diff, pca",
+        ),
+        ({"seed": [0, 7, 9]}, "seed 7, 9 not found; available: 0, 1"),
+        ({"seed": "0"}, "seed '0' not found; available: 0, 1"),
+        ({"alpha": [1, 0.3, float("nan")]}, "alpha 0.3, nan not found; available: 0, 0.25, .*"),
+        ({"alpha": slice(9, None)}, "alpha from 9 to None not found; available: 0, 0.25, .*"),
+        ({"seed": []}, r"seed \[\] not found; available: 0, 1"),
+        ({"token": slice(0, 8, 2)}, "token must be a slice without a step, got slice"),
+        (
+            {"token": slice("a", 8)},
+            "token cannot be compared with .*; available: 0, 1, 2, .* and 40 more",
+        ),
         (
             {"run_id": [RUN_ID], "method": "mean_diff"},
-            f"no run_id '{RUN_ID}' with method 'mean_diff'; there is simulated-1B_mean_diff_s0_w64",
+            f"run_id '{RUN_ID}' with method 'mean_diff' not found; available: simulated-1B_m",
         ),
     ],
 )
@@ -125,7 +134,7 @@ def test_what_is_not_there_is_an_error_that_names_what_is(sample_ds, labels, mes
 def test_a_value_that_no_cell_has_with_the_others_is_named_with_those_that_do():
     ds = small_sweep(np.ones((3, 1, 1, 1)), fork=[4], method=["a", "a", "b"], seed=[0, 1, 0])
     assert select(ds, method=["a", "b"], seed=[0, 1]).sizes["cell"] == 3
-    with pytest.raises(UsageError, match=r"^no seed 1 with method 'b'; there is 0$"):
+    with pytest.raises(UsageError, match=r"^seed 1 with method 'b' not found; available: 0$"):
         select(ds, method="b", seed=[0, 1])
 
 
@@ -146,7 +155,7 @@ def test_what_is_chosen_is_what_a_plain_loop_chooses(data):
     ):
         assert select(ds, method=some_methods, seed=some_seeds).run_id.values.tolist() == expected
     else:
-        with pytest.raises(UsageError, match="there is"):
+        with pytest.raises(UsageError, match="available: "):
             select(ds, method=some_methods, seed=some_seeds)
 
 
@@ -161,12 +170,12 @@ def test_an_alpha_that_rounding_moved_is_still_that_alpha(sample_ds):
 
 def test_an_alpha_that_is_not_there_is_refused_with_those_that_are(sample_ds):
     known = ", ".join(f"{alpha:g}" for alpha in sample_ds.alpha.values)
-    with pytest.raises(UsageError, match=f"^no alpha 0.3, 7; there is {known}$"):
+    with pytest.raises(UsageError, match=f"^alpha 0.3, 7 not found; available: {known}$"):
         select_alphas(sample_ds, [0.3, 1, 7])
 
 
 def test_a_sweep_without_alphas_says_so(sample_ds):
-    with pytest.raises(UsageError, match="there is none"):
+    with pytest.raises(UsageError, match="available: none"):
         select_alphas(sample_ds.isel(alpha=[]), [1])
 
 

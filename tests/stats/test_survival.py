@@ -125,7 +125,7 @@ def test_simulated_sets_agree_with_lifelines():
             continue
         ends, died = map(np.array, zip(*lives, strict=True))
         with warnings.catch_warnings():
-            # Its interval divides by log S = 0 while nobody died.
+            # Its interval divides by log S = 0 without events.
             warnings.simplefilter("ignore", RuntimeWarning)
             fit = KaplanMeierFitter().fit(ends, died)
         assert curve.at_risk.values.tolist() == [(ends >= fork).sum() for fork in FORKS]
@@ -229,8 +229,11 @@ def test_a_rollout_that_ended_may_count_as_alive_to_its_window():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"interval": "wald"}, "interval 'wald': give one of auto, beta, prompts, greenwood"),
-        ({"ended": "dead"}, "ended 'dead': give one of censored, alive"),
+        (
+            {"interval": "wald"},
+            "interval must be one of auto, beta, prompts, greenwood, got 'wald'",
+        ),
+        ({"ended": "dead"}, "ended must be one of censored, alive, got 'dead'"),
     ],
 )
 def test_another_word_for_an_option_is_refused(sample_ds, argument, message):
@@ -471,7 +474,7 @@ def test_a_metric_that_no_cell_has_is_refused_alike(tmp_path, tabulate):
     questions = {"fork_points": [0, 4], "pmass": {"0": [[0.9, 0.9]], "1": [[0.9, 0.1]]}}
     make_cell(tmp_path, pmass=questions)
     ds = isoklx.open_sweep(tmp_path)
-    expected = "^no cell of this sweep has pmass_eval; it has the metric pmass$"
+    expected = "^no cell of this sweep has pmass_eval; available metric: pmass$"
     for sweep in (ds, ds.chunk(alpha=1)):
         with pytest.raises(DatasetError, match=expected):
             tabulate(sweep)
@@ -483,5 +486,7 @@ def test_cells_that_have_the_other_pmass_alone_make_no_group():
 
 
 def test_a_group_that_does_not_exist_is_refused(sample_ds):
-    with pytest.raises(UsageError, match="cannot group by 'layers'; give one of run_id, model,"):
+    with pytest.raises(
+        UsageError, match="cannot group by 'layers': label not found; available: run_id,"
+    ):
         survival(sample_ds, by="layers")
