@@ -1,4 +1,4 @@
-"""What two measurements of a cell were made with, and whether of the same prompts."""
+"""Settings in which two measurements of a cell differ, and the evidence for equal prompts."""
 
 from __future__ import annotations
 
@@ -14,27 +14,21 @@ from isoklx import schema
 from isoklx.stats.endpoint import METRICS
 
 MOST = 24
-"""Doses or forks that are all listed."""
+"""Largest number of doses or forks listed."""
 
 ABSENT = "not recorded"
 
 IDENTITY = "identity."
-"""Begins the names of what `measured_with` identifies by content."""
+"""Prefix of the names of what `measured_with` identifies by content."""
 
 LENGTHS = {"prompt": "gen_len", "question": "gen_len_qa"}
-"""The variables that say which prompts and questions a cell has."""
+"""Variables that show which prompts and questions a cell has."""
 
 Settings = dict[str, str]
 
 
 class CellSettings:
-    """The settings of each cell of a sweep, by name and as text.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep, with all its dimensions.
-    """
+    """Settings of each cell of a sweep, as text by name."""
 
     def __init__(self, ds: xr.Dataset) -> None:
         schema.require(ds, ["model", "layer", "target_kl", "alpha", *LENGTHS.values()])
@@ -44,15 +38,15 @@ class CellSettings:
         self.units = {
             unit: ds[length].notnull().any("alpha").values for unit, length in LENGTHS.items()
         }
-        """Which prompts, and questions, each cell has."""
+        """Masks (cell, prompt) and (cell, question) of those with results."""
 
     def doses(self, cell: int) -> npt.NDArray[np.float64]:
-        """The doses that a cell was run at."""
+        """Return the doses at which a cell was run."""
         doses: npt.NDArray[np.float64] = self._ds["alpha"].values[self._ran[cell]]
         return doses
 
     def known(self, cell: int) -> Settings:
-        """The settings that every cell has, in whatever way it was measured."""
+        """Return the settings that every cell has, however it was measured."""
         ds = self._ds
         return {
             "model": str(ds["model"].values[cell]),
@@ -66,12 +60,12 @@ class CellSettings:
         }
 
     def recorded(self, cell: int) -> Settings:
-        """What `measured_with` says, whatever lies in it by a name with dots."""
+        """Return the settings in `measured_with`; dots join the names of nested objects."""
         text = str(self._ds["measured_with"].values[cell]) if "measured_with" in self._ds else ""
         return _flat(json.loads(text)) if text else {}
 
     def identity(self, cell: int) -> Settings:
-        """Identities that `measured_with` records by content, such as "chat template"."""
+        """Return what `measured_with` identifies by content, such as "chat template"."""
         recorded = self.recorded(cell)
         return {
             name.removeprefix(IDENTITY).replace("_", " "): value
@@ -80,7 +74,7 @@ class CellSettings:
         }
 
     def texts(self, cell: int) -> list[str] | None:
-        """The prompts themselves, None unless each of them is known."""
+        """Return the text of all prompts of a cell, or None if any is unknown."""
         if "prompt_text" not in self._ds:
             return None
         there = self.units["prompt"][cell]
@@ -91,26 +85,15 @@ class CellSettings:
 def changed_settings(
     a: CellSettings, i: int, b: CellSettings, j: int
 ) -> dict[str, tuple[str, str]]:
-    """List the settings in which two measurements of a cell differ.
+    """Return the settings in which cell `i` of `a` and cell `j` of `b` differ, with both values.
 
-    Parameters
-    ----------
-    a, b : CellSettings
-        Of the sweeps that they are of.
-    i, j : int
-        Their places there.
-
-    Returns
-    -------
-    dict
-        What each setting was in `a` and in `b`, by name; those that `measured_with` holds by their
-        path in it, and of identities the last part. Where only one of them has any of
-        `measured_with` or of identities, that is one difference, not as many as it holds.
+    Settings in `measured_with` are named by their path, identities by its last part. If only one
+    cell recorded either of the two, that counts as one difference.
     """
     known, recorded = (a.known(i), b.known(j)), (a.recorded(i), b.recorded(j))
     if bool(recorded[0]) != bool(recorded[1]):
         return _differing(*known) | {"measured_with": _recorded_in(*recorded)}
-    # What is known of the numbers themselves was not always recorded in the same words.
+    # Skip what `known` covers: cells do not all record it in the same words.
     differing = _differing(*known) | {
         name: values
         for name, values in _differing(*recorded).items()
@@ -123,13 +106,10 @@ def changed_settings(
 
 
 def same_prompts(metric: str, a: CellSettings, i: int, b: CellSettings, j: int) -> str:
-    """Tell whether two cells met the same prompts (questions, of pmass), and what says so.
+    """Return the evidence that two cells had the same prompts (for pmass, the same questions).
 
-    Returns
-    -------
-    str
-        ``"same texts"``, ``"same hash"`` (of the file of prompts, in ``measured_with``), ``"same
-        number"`` where nothing else is known; ``"different"``; ``"none"`` where one has none.
+    It is "same texts", "same hash" (of the prompt file, in ``measured_with``), "same number" if
+    nothing more is known, "different", or "none" if a cell has no prompts.
     """
     unit = METRICS[metric].unit
     in_a, in_b = a.units[unit][i], b.units[unit][j]
@@ -156,7 +136,7 @@ def _differing(a: Settings, b: Settings) -> dict[str, tuple[str, str]]:
 
 
 def _ran(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
-    """Where each cell was run: any number at a dose."""
+    """Return a mask (cell, alpha) of doses with any result."""
     ran = np.zeros((ds.sizes["cell"], ds.sizes["alpha"]), dtype=bool)
     if "kl_p95" in ds:
         ran |= ds["kl_p95"].notnull().values
@@ -166,7 +146,7 @@ def _ran(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
 
 
 def _forks(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
-    """Where each cell was asked, at prompts or at questions."""
+    """Return a mask (cell, fork) of forks probed at any prompt or question."""
     asked = np.zeros((ds.sizes["cell"], ds.sizes.get("fork", 0)), dtype=bool)
     for name, metric in METRICS.items():
         if metric.time == "fork" and name in ds:
@@ -175,7 +155,7 @@ def _forks(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
 
 
 def _flat(recorded: Any, before: str = "") -> Settings:
-    """The values of an object, and of those within it, as texts by their path."""
+    """Flatten nested objects to texts by dotted path."""
     found: Settings = {}
     for name, value in recorded.items():
         if isinstance(value, dict):

@@ -6,13 +6,13 @@ from tests.small_sweeps import small_sweep
 
 def test_cells_are_counted_once_and_again(sample_ds):
     for table in (captioned_tables.headline, captioned_tables.calibration):
-        expected = "Cells: n = 12, distinct n = 10 (2 repeat another to the byte)."
+        expected = "Cells: 12, distinct: 10 (2 byte-identical duplicates)."
         assert expected in table(sample_ds).caption
 
 
 def test_a_single_cell_may_be_selected(sample_ds):
     for table in (captioned_tables.headline, captioned_tables.calibration):
-        assert "Cells: n = 1, distinct n = 1." in table(sample_ds.isel(cell=0)).caption
+        assert "Cells: 1, distinct: 1." in table(sample_ds.isel(cell=0)).caption
 
 
 def test_curves_that_end_before_the_horizon_are_counted():
@@ -39,13 +39,13 @@ def test_sides_of_unequal_kl_are_counted_in_the_caption_of_contrasts(sample_ds):
     apart = (rows.first_kl_lower > rows.second_kl_upper) | (
         rows.second_kl_lower > rows.first_kl_upper
     )
-    said = f"differs by more than both 95% intervals in {apart.sum()} of 6 rows"
+    said = f"95% intervals do not overlap compare unequal KL: {apart.sum()} of 6."
     assert said in table.caption
-    assert "kl:" not in captioned_tables.contrast(sample_ds, by="alpha").caption
+    assert "first_kl" not in captioned_tables.contrast(sample_ds, by="alpha").caption
 
 
 def test_right_answers_that_are_unknown_are_said_to_be(sample_ds):
     known = captioned_tables.response(sample_ds).caption
-    assert "macro average over true and false." in known
+    assert "macro-averaged over true and false questions." in known
     unknown = captioned_tables.response(sample_ds.drop_vars("answer")).caption
-    assert "unknown, as no answer is recorded." in unknown
+    assert "missing because no answers are recorded." in unknown

@@ -39,5 +39,5 @@ def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
     (tmp_path / "file").write_text("kept")
     with pytest.raises(BuildError) as caught:
         write_table(TABLE, tmp_path / place, "t")
-    assert str(caught.value) == f"{tmp_path / place}: cannot be made a folder: {reason}"
+    assert str(caught.value) == f"{tmp_path / place}: cannot create the folder: {reason}"
     assert (tmp_path / "file").read_text() == "kept"
