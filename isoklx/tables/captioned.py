@@ -39,7 +39,7 @@ def headline(ds: xr.Dataset) -> Table:
     if averaged:
         cells = "cell shares its" if averaged == 1 else "cells share their"
         caption += f" {averaged} {cells} seed with another: cells of one seed are averaged first."
-    return Table(frame, _before(frame, "c_mean"), caption)
+    return Table(frame, _columns_before(frame, "c_mean"), caption)
 
 
 def survival(
@@ -54,16 +54,16 @@ def survival(
     """Return `isoklx.survival_summary`: one row per threshold, group and dose."""
     frame = survival_summary(ds, metric, threshold, by, distinct, interval, ended)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
-    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
+    interval_note = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
     early = int((frame["observed_to"] < frame["horizon"]).sum())
     ends = (
         f" {early} of {len(frame)} curves end before the horizon, at observed_to." if early else ""
     )
     caption = (
-        f"Kaplan-Meier survival by {metric}, times in tokens, over {_over(distinct)}. {sure}{ends}"
-        f"{_pooled_windows(ds, metric, by or ())}"
+        f"Kaplan-Meier survival by {metric}, times in tokens, over {_counted(distinct)}. "
+        f"{interval_note}{ends}{_pooled_windows(ds, metric, by or ())}"
     )
-    return Table(frame, _before(frame, "n"), caption)
+    return Table(frame, _columns_before(frame, "n"), caption)
 
 
 def contrast(
@@ -78,11 +78,11 @@ def contrast(
     frame = survival_contrast(ds, by, metric, threshold, distinct, ended)
     caption = (
         f"Difference in survival by {metric}, first minus second {by}: at the horizon, and of the "
-        f"restricted mean in tokens. Over {_over(distinct)}. {of_difference(metric, ended)} The "
+        f"restricted mean in tokens. Over {_counted(distinct)}. {of_difference(metric, ended)} The "
         "log-rank test assumes independent trajectories; p_holm is adjusted for all rows of this "
         "table."
     )
-    return Table(frame, _before(frame, "n"), f"{caption}{_unequal_sides(frame, by)}")
+    return Table(frame, _columns_before(frame, "n"), f"{caption}{_unequal_kl(frame, by)}")
 
 
 def dose(
@@ -100,13 +100,13 @@ def dose(
     caption = (
         "Safe dose: the tested alpha farthest from 0 such that, there and at every smaller one, "
         f"the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
-        f"{survive:.12g}. Over {_over(distinct)}. Bounds: beta product over prompts. Doses are "
+        f"{survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. Doses are "
         "tested outwards from 0 until the first failure. Observed dose: the tested alpha farthest "
         "from 0 up to which no trajectory died."
     )
     if (frame["toward"] == "-").any():
         caption += " toward: positive (+) and negative (-) doses are tested separately."
-    return Table(frame, _before(frame, "safe_dose"), caption)
+    return Table(frame, _columns_before(frame, "safe_dose"), caption)
 
 
 def response(
@@ -135,13 +135,15 @@ def response(
     frame = xr.Dataset(columns).to_dataframe(dim_order=list(keys)).sort_index().reset_index()
     frame = frame.loc[frame["n"] > 0, [*keys, *columns]].reset_index(drop=True)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
-    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended, level)
+    interval_note = of_survival(
+        interval, metric, counted, frame["n_prompts"].to_numpy(), ended, level
+    )
     statistic = doses["heldout_kl"].attrs["target_stat"]
     frame = frame.assign(target_stat=statistic)
     sentences = [
         f"Effect of each dose: survival by {metric}, times in tokens, KL in nats. Over "
-        f"{_over(distinct)}. {sure} All other intervals: 95%, over prompts; those of acquiescence "
-        "and correct over questions.",
+        f"{_counted(distinct)}. {interval_note} All other intervals: 95%, over prompts; those of "
+        "acquiescence and correct over questions.",
         f"Held-out KL: {statistic} over tokens.",
         said_of_kl(frame, statistic),
         define_answers(frame),
@@ -168,7 +170,7 @@ def calibration(ds: xr.Dataset) -> Table:
     return Table(frame, CALIBRATION_KEYS, caption)
 
 
-def _before(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
+def _columns_before(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
     """Return the columns before `column`: the keys of the rows."""
     return tuple(map(str, frame.columns[: frame.columns.get_loc(column)]))
 
@@ -188,7 +190,7 @@ def define_answers(doses: pd.DataFrame) -> str:
     return f"{said}; missing because {why}."
 
 
-def _unequal_sides(frame: pd.DataFrame, by: str) -> str:
+def _unequal_kl(frame: pd.DataFrame, by: str) -> str:
     """Count the rows in which the sides differ in KL; empty if doses are compared."""
     known = int((frame["first_kl"].notna() & frame["second_kl"].notna()).sum())
     if by == "alpha" or not known:
@@ -202,7 +204,7 @@ def _unequal_sides(frame: pd.DataFrame, by: str) -> str:
     )
 
 
-def _over(distinct: bool) -> str:
+def _counted(distinct: bool) -> str:
     return "n_distinct trajectories, without duplicates" if distinct else "all n trajectories"
 
 

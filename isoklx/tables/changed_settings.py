@@ -33,8 +33,8 @@ class CellSettings:
     def __init__(self, ds: xr.Dataset) -> None:
         schema.require(ds, ["model", "layer", "target_kl", "alpha", *LENGTHS.values()])
         self._ds = ds
-        self._ran = _ran(ds)
-        self._forks = _forks(ds)
+        self._was_run = _was_run(ds)
+        self._was_probed = _was_probed(ds)
         self.units = {
             unit: ds[length].notnull().any("alpha").values for unit, length in LENGTHS.items()
         }
@@ -42,7 +42,7 @@ class CellSettings:
 
     def doses(self, cell: int) -> npt.NDArray[np.float64]:
         """Return the doses at which a cell was run."""
-        doses: npt.NDArray[np.float64] = self._ds["alpha"].values[self._ran[cell]]
+        doses: npt.NDArray[np.float64] = self._ds["alpha"].values[self._was_run[cell]]
         return doses
 
     def known(self, cell: int) -> Settings:
@@ -53,16 +53,16 @@ class CellSettings:
             "layer": str(ds["layer"].values[cell]),
             "target_kl": f"{ds['target_kl'].values[cell]:.12g}",
             "target_stat": str(ds["target_stat"].values[cell]) if "target_stat" in ds else "p95",
-            "doses": _listed(self.doses(cell)),
+            "doses": _join(self.doses(cell)),
             "prompts": str(self.units["prompt"][cell].sum()),
             "questions": str(self.units["question"][cell].sum()),
-            "forks": _listed(ds["fork"].values[self._forks[cell]]) if "fork" in ds else "none",
+            "forks": _join(ds["fork"].values[self._was_probed[cell]]) if "fork" in ds else "none",
         }
 
     def recorded(self, cell: int) -> Settings:
         """Return the settings in `measured_with`; dots join the names of nested objects."""
         text = str(self._ds["measured_with"].values[cell]) if "measured_with" in self._ds else ""
-        return _flat(json.loads(text)) if text else {}
+        return _flatten(json.loads(text)) if text else {}
 
     def identity(self, cell: int) -> Settings:
         """Return what `measured_with` identifies by content, such as "chat template"."""
@@ -92,17 +92,17 @@ def changed_settings(
     """
     known, recorded = (a.known(i), b.known(j)), (a.recorded(i), b.recorded(j))
     if bool(recorded[0]) != bool(recorded[1]):
-        return _differing(*known) | {"measured_with": _recorded_in(*recorded)}
+        return _differences(*known) | {"measured_with": _recorded_by(*recorded)}
     # Skip what `known` covers: cells do not all record it in the same words.
-    differing = _differing(*known) | {
+    differing = _differences(*known) | {
         name: values
-        for name, values in _differing(*recorded).items()
+        for name, values in _differences(*recorded).items()
         if name not in known[0] and not name.startswith(IDENTITY)
     }
     identities = a.identity(i), b.identity(j)
     if bool(identities[0]) != bool(identities[1]):
-        return differing | {"identity": _recorded_in(*identities)}
-    return differing | _differing(*identities)
+        return differing | {"identity": _recorded_by(*identities)}
+    return differing | _differences(*identities)
 
 
 def same_prompts(metric: str, a: CellSettings, i: int, b: CellSettings, j: int) -> str:
@@ -126,16 +126,16 @@ def same_prompts(metric: str, a: CellSettings, i: int, b: CellSettings, j: int) 
     return "same number"
 
 
-def _recorded_in(a: Settings, b: Settings) -> tuple[str, str]:
+def _recorded_by(a: Settings, b: Settings) -> tuple[str, str]:
     return "recorded" if a else ABSENT, "recorded" if b else ABSENT
 
 
-def _differing(a: Settings, b: Settings) -> dict[str, tuple[str, str]]:
+def _differences(a: Settings, b: Settings) -> dict[str, tuple[str, str]]:
     both = {name: (a.get(name, ABSENT), b.get(name, ABSENT)) for name in dict.fromkeys([*a, *b])}
     return {name: (was, now) for name, (was, now) in both.items() if was != now}
 
 
-def _ran(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
+def _was_run(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
     """Return a mask (cell, alpha) of doses with any result."""
     ran = np.zeros((ds.sizes["cell"], ds.sizes["alpha"]), dtype=bool)
     if "kl_p95" in ds:
@@ -145,7 +145,7 @@ def _ran(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
     return ran
 
 
-def _forks(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
+def _was_probed(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
     """Return a mask (cell, fork) of forks probed at any prompt or question."""
     asked = np.zeros((ds.sizes["cell"], ds.sizes.get("fork", 0)), dtype=bool)
     for name, metric in METRICS.items():
@@ -154,18 +154,18 @@ def _forks(ds: xr.Dataset) -> npt.NDArray[np.bool_]:
     return asked
 
 
-def _flat(recorded: Any, before: str = "") -> Settings:
+def _flatten(recorded: Any, before: str = "") -> Settings:
     """Flatten nested objects to texts by dotted path."""
     found: Settings = {}
     for name, value in recorded.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{before}{name}.")
+            found |= _flatten(value, f"{before}{name}.")
         else:
             found[f"{before}{name}"] = value if isinstance(value, str) else json.dumps(value)
     return found
 
 
-def _listed(numbers: Sequence[float] | npt.NDArray[Any]) -> str:
+def _join(numbers: Sequence[float] | npt.NDArray[Any]) -> str:
     texts = [f"{each:.12g}" for each in numbers]
     more = f" and {len(texts) - MOST} more" if len(texts) > MOST else ""
     return (", ".join(texts[:MOST]) + more) or "none"

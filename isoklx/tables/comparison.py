@@ -163,7 +163,7 @@ def compare(
     one, other = (_Sweep.of(ds, metric, thresholds, ended) for ds in comparable(a, b))
     found = same_cells(one.ds, other.ds)
     nothing: list[set[float]] = [set() for _ in found.pairs]
-    again = repeated_doses(one.ds, other.ds, found.pairs) if distinct else nothing
+    duplicate_doses = repeated_doses(one.ds, other.ds, found.pairs) if distinct else nothing
     cells: list[Row] = []
     doses: list[Row] = []
     changes: Counter[tuple[str, str, str]] = Counter()
@@ -171,18 +171,18 @@ def compare(
     paired = [pair for pair, said in zip(found.pairs, evidence, strict=True) if said in PAIRED]
     differences = contrasts(one.ds, other.ds, paired, metric, thresholds, ended)
     contrast = dict(zip(paired, differences, strict=True))
-    for (i, j), repeated, prompts in zip(found.pairs, again, evidence, strict=True):
+    for (i, j), repeated, prompts in zip(found.pairs, duplicate_doses, evidence, strict=True):
         differing = changed_settings(one.settings, i, other.settings, j)
         changes.update((name, *values) for name, values in differing.items())
-        results = _numbers(one, i, other, j) | {"prompts": prompts}
-        cells.append(_in_both(one, i, other, j) | results | {"changed": ", ".join(differing)})
+        results = _difference_columns(one, i, other, j) | {"prompts": prompts}
+        cells.append(_matched_row(one, i, other, j) | results | {"changed": ", ".join(differing)})
         ran = union([*one.settings.doses(i), *other.settings.doses(j)]).tolist()
         at = list(product(thresholds, [alpha for alpha in ran if alpha not in repeated]))
         known = contrast.get((i, j), {})
-        doses += [_at_dose(one, i, other, j, *key) | known.get(key, {}) for key in at]
-    cells += [_in_one(one, i, "A") for i in found.only_a]
-    cells += [_in_one(other, j, "B") for j in found.only_b]
-    return Comparison(_cells(cells), _settings(changes), _doses(doses))
+        doses += [_dose_row(one, i, other, j, *key) | known.get(key, {}) for key in at]
+    cells += [_unmatched_row(one, i, "A") for i in found.only_a]
+    cells += [_unmatched_row(other, j, "B") for j in found.only_b]
+    return Comparison(_cells_frame(cells), _settings_frame(changes), _doses_frame(doses))
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,12 @@ class _Sweep:
         return {"cell": self.name(cell)} | {name: self.value(name, cell) for name in KEY}
 
 
-def _in_one(sweep: _Sweep, cell: int, found_in: str) -> Row:
+def _unmatched_row(sweep: _Sweep, cell: int, found_in: str) -> Row:
     c_star = {f"c_star_{found_in.lower()}": sweep.value("c_star", cell)}
     return sweep.labels(cell) | {"found_in": found_in} | c_star
 
 
-def _in_both(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
+def _matched_row(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
     before, after = one.value("c_star", i), other.value("c_star", j)
     ratio = after / before if before else np.nan
     c_star = dict(zip(C_STAR, (before, after, ratio), strict=True))
@@ -225,14 +225,14 @@ def _in_both(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
     return row
 
 
-def _numbers(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
+def _difference_columns(one: _Sweep, i: int, other: _Sweep, j: int) -> Row:
     """Return whether all numbers agree and, if not, the largest difference."""
     same = same_numbers(one.ds, i, other.ds, j)
     largest = None if same is not False else largest_difference(one.ds, i, other.ds, j)
     return {"same_numbers": same} | dict(zip(DIFFERENCE, largest or (), strict=False))
 
 
-def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha: float) -> Row:
+def _dose_row(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha: float) -> Row:
     """Return the results of both cells at a dose; missing ones are left out."""
     row: Row = {"cell": one.name(i), "threshold": threshold, "alpha": alpha}
     sides = zip((one, other), (i, j), SURVIVAL, KL_P95, strict=True)
@@ -245,13 +245,13 @@ def _at_dose(one: _Sweep, i: int, other: _Sweep, j: int, threshold: float, alpha
     return row
 
 
-def _cells(rows: list[Row]) -> pd.DataFrame:
+def _cells_frame(rows: list[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(CELLS))
     flags = dict.fromkeys(("same_files", "same_numbers"), "boolean")
     return frame.astype(flags | dict.fromkeys((*C_STAR, "largest_difference"), "float64"))
 
 
-def _settings(changes: Counter[tuple[str, str, str]]) -> pd.DataFrame:
+def _settings_frame(changes: Counter[tuple[str, str, str]]) -> pd.DataFrame:
     rows = [
         (name, _shorten_hash(was), _shorten_hash(now), n) for (name, was, now), n in changes.items()
     ]
@@ -263,14 +263,14 @@ def _shorten_hash(value: str) -> str:
     return value[:12] if re.fullmatch(r"[0-9a-f]{40,}", value) else value
 
 
-def _doses(rows: list[Row]) -> pd.DataFrame:
+def _doses_frame(rows: list[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(DOSES))
     frame = frame.astype({name: "float64" for name in DOSES if name != "cell"})
     frame["p_holm"] = holm(frame["p_value"].to_numpy())
     return frame
 
 
-EVIDENCE = {
+PROMPTS_IN_CAPTION = {
     "same texts": "identical texts",
     "same hash": "files with the same hash",
     "same number": "equal number, assumed identical,",
@@ -292,15 +292,15 @@ def comparison(
 ) -> dict[str, Table]:
     """Return the tables ``cells``, ``settings`` and ``doses`` of `isoklx.compare` with captions."""
     found = compare(a, b, metric, threshold, distinct, ended)
-    of_doses = _of_doses(found, metric, ended, distinct=distinct)
+    doses_caption = _doses_caption(found, metric, ended, distinct=distinct)
     return {
-        "cells": Table(found.cells, ("cell",), _of_cells(found.cells, called)),
-        "settings": Table(found.settings, ("setting",), _of_settings(found)),
-        "doses": Table(found.doses, ("cell", "threshold", "alpha"), of_doses),
+        "cells": Table(found.cells, ("cell",), _cells_caption(found.cells, called)),
+        "settings": Table(found.settings, ("setting",), _settings_caption(found)),
+        "doses": Table(found.doses, ("cell", "threshold", "alpha"), doses_caption),
     }
 
 
-def _of_cells(cells: pd.DataFrame, called: tuple[str, str]) -> str:
+def _cells_caption(cells: pd.DataFrame, called: tuple[str, str]) -> str:
     counts = cells["found_in"].value_counts()
     n, in_a, in_b = (int(counts.get(name, 0)) for name in ("both", "A", "B"))
     alike = int(cells["same_numbers"].sum())
@@ -323,19 +323,19 @@ def _largest(cells: pd.DataFrame) -> str:
     return f"Largest differences: {'; '.join(sentences)}. " if sentences else ""
 
 
-def _of_settings(found: Comparison) -> str:
+def _settings_caption(found: Comparison) -> str:
     if found.settings.empty:
         return "No setting differs between A and B, as far as settings were recorded."
     n = int((found.cells["found_in"] == "both").sum())
     return f"Settings that differ, and in how many of the {n} cells in both."
 
 
-def _of_doses(found: Comparison, metric: str, ended: Ended, *, distinct: bool) -> str:
+def _doses_caption(found: Comparison, metric: str, ended: Ended, *, distinct: bool) -> str:
     counts = found.cells["prompts"].value_counts()
     unit = METRICS[metric].unit
     prompts = "; ".join(
         f"{words} in {counts[word]} cell{'s' if counts[word] > 1 else ''}"
-        for word, words in EVIDENCE.items()
+        for word, words in PROMPTS_IN_CAPTION.items()
         if word in counts
     )
     tested = int(found.doses["p_holm"].notna().sum())

@@ -37,16 +37,16 @@ def describe(path: str | Path) -> str:
             printable(ds.attrs.get("title", "untitled selection")),
             "",
             f"{ds.sizes['cell']} {_cell_noun(ds)}, {n_distinct} distinct",
-            *_cells(ds),
+            *_describe_cells(ds),
             "",
         ]
-        lines += _labels(ds)
+        lines += _describe_labels(ds)
         lines += [
             "",
-            *_present(ds),
+            *_describe_values(ds),
             "",
-            *_repeats(groups, ds.sizes.get("alpha", 0)),
-            *_origin(ds, path),
+            *_describe_duplicates(groups, ds.sizes.get("alpha", 0)),
+            *_describe_origin(ds, path),
         ]
     return "\n".join(lines)
 
@@ -69,9 +69,9 @@ def described(path: str | Path) -> dict[str, Any]:
                 dict(zip(labels, values, strict=True))
                 for values in zip(*labels.values(), strict=True)
             ],
-            "alphas": _along(ds, "alpha").tolist(),
-            "forks": _along(ds, "fork").tolist(),
-            **{f"{dim}s": _along(ds, dim).size for dim in ("prompt", "question", "token")},
+            "alphas": _labels(ds, "alpha").tolist(),
+            "forks": _labels(ds, "fork").tolist(),
+            **{f"{dim}s": _labels(ds, dim).size for dim in ("prompt", "question", "token")},
             "present": {
                 name: {"values": int(ds[name].count()), "of": ds[name].size}
                 for name in MEASURED
@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
     return None if value != value else value  # noqa: PLR0124
 
 
-def _cells(ds: xr.Dataset) -> list[str]:
+def _describe_cells(ds: xr.Dataset) -> list[str]:
     """Tabulate cells by model, method and window (and side or temperature, if several)."""
     keys = split_by(ds, KEYS)
     labels = ds[[*keys, "seed", "layer"]].reset_coords().to_dataframe()
@@ -125,25 +125,25 @@ def _cell_noun(ds: xr.Dataset) -> str:
     return "cell" if ds.sizes["cell"] == 1 else "cells"
 
 
-def _labels(ds: xr.Dataset) -> list[str]:
+def _describe_labels(ds: xr.Dataset) -> list[str]:
     return [
-        _entry("alphas", _numbers(_along(ds, "alpha")) or "none, calibrated only"),
+        _entry("alphas", _numbers(_labels(ds, "alpha")) or "none, calibrated only"),
         _entry("windows", f"{_numbers(np.unique(ds.window))} tokens"),
-        _entry("tokens", f"{_along(ds, 'token').size} in the longest row"),
+        _entry("tokens", f"{_labels(ds, 'token').size} in the longest row"),
         _entry(
             "prompts",
-            f"{_along(ds, 'prompt').size}, and {_along(ds, 'question').size} yes/no questions",
+            f"{_labels(ds, 'prompt').size}, and {_labels(ds, 'question').size} yes/no questions",
         ),
-        _entry("forks", _numbers(_along(ds, "fork")) or "none"),
+        _entry("forks", _numbers(_labels(ds, "fork")) or "none"),
     ]
 
 
-def _along(ds: xr.Dataset, dim: str) -> npt.NDArray[Any]:
+def _labels(ds: xr.Dataset, dim: str) -> npt.NDArray[Any]:
     """Return the labels of a dimension; empty if a selection lacks it."""
     return np.asarray(ds[dim].values if dim in ds.variables else np.empty(0))
 
 
-def _present(ds: xr.Dataset) -> list[str]:
+def _describe_values(ds: xr.Dataset) -> list[str]:
     """Report the share of each measured array that is present, and in how many cells."""
     lines = []
     for name in MEASURED:
@@ -159,10 +159,10 @@ def _present(ds: xr.Dataset) -> list[str]:
     return lines
 
 
-def _repeats(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[str]:
+def _describe_duplicates(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[str]:
     """List duplicate cells, with their doses unless these are all doses."""
     lines = [
-        _entry("repeats", " = ".join(group) + _where(alphas, n_alphas))
+        _entry("repeats", " = ".join(group) + _at_alpha(alphas, n_alphas))
         for group, alphas in islice(groups.items(), MOST_ROWS)
     ]
     if len(groups) > MOST_ROWS:
@@ -170,11 +170,11 @@ def _repeats(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[
     return [*lines, ""] if lines else []
 
 
-def _where(alphas: list[float], n_alphas: int) -> str:
+def _at_alpha(alphas: list[float], n_alphas: int) -> str:
     return "" if len(alphas) == n_alphas else f" at alpha {_numbers(alphas)}"
 
 
-def _origin(ds: xr.Dataset, path: Path) -> list[str]:
+def _describe_origin(ds: xr.Dataset, path: Path) -> list[str]:
     if path.is_dir() and not formats.is_zarr(path):
         what = "a runs root"
     else:
@@ -182,11 +182,11 @@ def _origin(ds: xr.Dataset, path: Path) -> list[str]:
     return [
         _entry("file", f"{path} ({what}, schema {ds.attrs.get('schema_version', 'unknown')})"),
         *([_entry("source", ds.attrs["source"])] if "source" in ds.attrs else []),
-        *_history(str(ds.attrs.get("history", ""))),
+        *_describe_history(str(ds.attrs.get("history", ""))),
     ]
 
 
-def _history(text: str) -> list[str]:
+def _describe_history(text: str) -> list[str]:
     """Format one line per step, as NCO and others write them."""
     steps = text.splitlines()
     return [_entry("" if place else "history", step) for place, step in enumerate(steps)]
