@@ -212,7 +212,7 @@ def _at(da: xr.DataArray, alpha: float) -> xr.DataArray:
 
 
 def _mean(da: xr.DataArray, dims: list[str]) -> xr.DataArray:
-    """Average without a warning; NaN where there are no values."""
+    """Average without a warning; NaN without values."""
     return da.astype(float).sum(dims, min_count=1) / da.count(dims)
 
 
