@@ -1,4 +1,4 @@
-"""The tables of a sweep as people read them: rows, keys, and a caption that says n."""
+"""Tables of a sweep with their keys and a caption that states n."""
 
 from __future__ import annotations
 
@@ -28,39 +28,18 @@ from isoklx.tables.table import Table
 
 
 def headline(ds: xr.Dataset) -> Table:
-    """The headline table: the calibrated coefficient over seeds.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep.
-
-    Returns
-    -------
-    Table
-        Rows of `isoklx.headline_table`.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> headline(isoklx.open_sweep("data/sample")).caption[:48]
-    'Calibrated coefficient c_star, over seeds. Cells'
-    """
+    """Return `isoklx.headline_table`: the calibrated coefficient over seeds."""
     frame = headline_table(ds)
     n, n_distinct = count_cells(ds)
     caption = (
-        f"Calibrated coefficient c_star, over seeds. {_count_of_cells(n, n_distinct)} The spread "
-        "is over the n_distinct calibrations that repeat no other."
+        f"Calibrated coefficient c_star by model, method and window. {_count_cells(n, n_distinct)} "
+        "Mean over n_seeds seeds, standard deviation over n_distinct distinct calibrations."
     )
     averaged = n - int(frame["n_seeds"].sum())
     if averaged:
-        caption += f" {averaged} of them repeat a seed: cells of one seed were averaged first."
-    return Table(frame, _before(frame, "c_mean"), caption)
+        cells = "cell shares its" if averaged == 1 else "cells share their"
+        caption += f" {averaged} {cells} seed with another: cells of one seed are averaged first."
+    return Table(frame, _columns_before(frame, "c_mean"), caption)
 
 
 def survival(
@@ -72,41 +51,19 @@ def survival(
     interval: Interval = "auto",
     ended: Ended = "censored",
 ) -> Table:
-    """The survival table: one row per threshold, group and dose.
-
-    Parameters
-    ----------
-    ds, metric, threshold, by, distinct, interval, ended
-        As for `isoklx.survival_summary`.
-
-    Returns
-    -------
-    Table
-        Rows of `isoklx.survival_summary`.
-
-    Raises
-    ------
-    DatasetError, UsageError
-        As `isoklx.survival_summary` does.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> survival(isoklx.open_sweep("data/sample")).keys
-    ('threshold', 'alpha')
-    """
+    """Return `isoklx.survival_summary`: one row per threshold, group and dose."""
     frame = survival_summary(ds, metric, threshold, by, distinct, interval, ended)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
-    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
+    interval_note = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended)
     early = int((frame["observed_to"] < frame["horizon"]).sum())
     ends = (
         f" {early} of {len(frame)} curves end before the horizon, at observed_to." if early else ""
     )
     caption = (
-        f"Kaplan-Meier survival by {metric}. Counts and intervals are over {_over(distinct)}; "
-        f"times are in tokens. {sure}{ends}{_pooled_windows(ds, metric, by or ())}"
+        f"Kaplan-Meier survival by {metric}, times in tokens, over {_counted(distinct)}. "
+        f"{interval_note}{ends}{_pooled_windows(ds, metric, by or ())}"
     )
-    return Table(frame, _before(frame, "n"), caption)
+    return Table(frame, _columns_before(frame, "n"), caption)
 
 
 def contrast(
@@ -117,36 +74,15 @@ def contrast(
     distinct: bool = True,
     ended: Ended = "censored",
 ) -> Table:
-    """The contrast table: one row per threshold, dose and pair.
-
-    Parameters
-    ----------
-    ds, by, metric, threshold, distinct, ended
-        As for `isoklx.survival_contrast`.
-
-    Returns
-    -------
-    Table
-        Rows of `isoklx.survival_contrast`.
-
-    Raises
-    ------
-    DatasetError, UsageError
-        As `isoklx.survival_contrast` does.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> contrast(isoklx.open_sweep("data/sample")).keys
-    ('threshold', 'alpha', 'first', 'second')
-    """
+    """Return `isoklx.survival_contrast`: one row per threshold, dose and pair."""
     frame = survival_contrast(ds, by, metric, threshold, distinct, ended)
     caption = (
-        f"Survival by {metric}, first minus second {by}, at the horizon and as restricted mean, in "
-        f"tokens. Over {_over(distinct)}. {of_difference(metric, ended)} The log-rank test takes "
-        "trajectories as independent; p holm is adjusted for the rows of this table."
+        f"Difference in survival by {metric}, first minus second {by}: at the horizon, and of the "
+        f"restricted mean in tokens. Over {_counted(distinct)}. {of_difference(metric, ended)} The "
+        "log-rank test assumes independent trajectories; p_holm is adjusted for all rows of this "
+        "table."
     )
-    return Table(frame, _before(frame, "n"), f"{caption}{_unequal_sides(frame, by)}")
+    return Table(frame, _columns_before(frame, "n"), f"{caption}{_unequal_kl(frame, by)}")
 
 
 def dose(
@@ -159,40 +95,18 @@ def dose(
     distinct: bool = True,
     ended: Ended = "censored",
 ) -> Table:
-    """The table of safe doses: one row per threshold and group.
-
-    Parameters
-    ----------
-    ds, by, survive, confidence, metric, threshold, distinct, ended
-        As for `isoklx.safe_dose`.
-
-    Returns
-    -------
-    Table
-        Rows of `isoklx.safe_dose`.
-
-    Raises
-    ------
-    DatasetError, UsageError
-        As `isoklx.safe_dose` does.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> dose(isoklx.open_sweep("data/sample")).keys
-    ('threshold', 'method', 'toward')
-    """
+    """Return `isoklx.safe_dose`: one row per threshold and group."""
     frame = safe_dose(ds, by, survive, confidence, metric, threshold, distinct, ended)
     caption = (
-        "Safe dose: the tested alpha farthest from 0 such that there and at every smaller one, the "
-        f"one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
-        f"{survive:.12g}. Over {_over(distinct)}. Bounds: beta product, over prompts; doses are "
-        "tested outwards from 0 until the first failure. Observed dose: the farthest up to which "
-        "no trajectory died."
+        "Safe dose: the tested alpha farthest from 0 such that, there and at every smaller one, "
+        f"the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
+        f"{survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. Doses are "
+        "tested outwards from 0 until the first failure. Observed dose: the tested alpha farthest "
+        "from 0 up to which no trajectory died."
     )
     if (frame["toward"] == "-").any():
-        caption += " Toward: the positive doses (+) and the negative ones (-) are tested apart."
-    return Table(frame, _before(frame, "safe_dose"), caption)
+        caption += " toward: positive (+) and negative (-) doses are tested separately."
+    return Table(frame, _columns_before(frame, "safe_dose"), caption)
 
 
 def response(
@@ -206,30 +120,7 @@ def response(
     *,
     level: float = LEVEL,
 ) -> Table:
-    """The table of what each dose does: one row per threshold, group and dose.
-
-    Parameters
-    ----------
-    ds, by, metric, threshold, distinct, interval, ended, level
-        As for `isoklx.dose_response`.
-
-    Returns
-    -------
-    Table
-        The numbers of `isoklx.dose_response`, the bounds of each in columns of their own.
-
-    Raises
-    ------
-    DatasetError, UsageError
-        As `isoklx.dose_response` does.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> table = response(isoklx.open_sweep("data/sample"))
-    >>> list(table.frame.columns[:6])
-    ['threshold', 'method', 'alpha', 'n', 'n_distinct', 'n_prompts']
-    """
+    """Return `isoklx.dose_response` as rows, with the bounds of each number in own columns."""
     doses = dose_response(ds, by, metric, threshold, distinct, interval, ended, level=level)
     doses = doses.compute()
     columns = {}
@@ -244,82 +135,63 @@ def response(
     frame = xr.Dataset(columns).to_dataframe(dim_order=list(keys)).sort_index().reset_index()
     frame = frame.loc[frame["n"] > 0, [*keys, *columns]].reset_index(drop=True)
     counted = frame["n_distinct" if distinct else "n"].to_numpy()
-    sure = of_survival(interval, metric, counted, frame["n_prompts"].to_numpy(), ended, level)
+    interval_note = of_survival(
+        interval, metric, counted, frame["n_prompts"].to_numpy(), ended, level
+    )
     statistic = doses["heldout_kl"].attrs["target_stat"]
     frame = frame.assign(target_stat=statistic)
     sentences = [
-        f"What each dose does. Survival by {metric}, times in tokens, KL in nats, over "
-        f"{_over(distinct)}. {sure} All other intervals are 95% intervals over prompts, those of "
+        f"Effect of each dose: survival by {metric}, times in tokens, KL in nats. Over "
+        f"{_counted(distinct)}. {interval_note} All other intervals: 95%, over prompts; those of "
         "acquiescence and correct over questions.",
         f"Held-out KL: {statistic} over tokens.",
         said_of_kl(frame, statistic),
-        said_of_answers(frame),
+        define_answers(frame),
     ]
     return Table(frame, keys, " ".join(filter(None, sentences)))
 
 
 def calibration(ds: xr.Dataset) -> Table:
-    """The calibration table: one row per cell.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep.
-
-    Returns
-    -------
-    Table
-        Rows of `isoklx.calibration_table`.
-
-    Raises
-    ------
-    DatasetError
-        When `ds` is not a sweep.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> len(calibration(isoklx.open_sweep("data/sample")).frame)
-    12
-    """
+    """Return `isoklx.calibration_table`: one row per cell."""
     frame = calibration_table(ds)
     n_distinct = int((frame["repeats"] == "").sum())
     lowest, highest = HELD_OUT_RANGE
     caption = (
-        f"Calibration of each cell. {_count_of_cells(len(frame), n_distinct)} KL is in nats. "
-        f"Converged: the last p95 of the bisection is within {TOLERANCE} of the target. "
-        "Pinned: not converged, and c_star is at an end of the range tried. In range: the held-out "
-        f"p95 at alpha 1 is {lowest} to {highest} times the target with all of its 95% interval "
-        "(Woodruff's, over prompts); no: with none of it. Mismatches are relative: of recorded and "
-        "recomputed p95 of KL, and of coeff and alpha * c_star; 0 or rounding if all is well. "
-        "c_star tried: a step of the bisection tried it. Calib newer: calib.json is younger than "
-        "the results beside it."
+        f"Calibration of each cell. {_count_cells(len(frame), n_distinct)} KL is in nats. "
+        f"converged: p95 of KL at the last calibration step is within {TOLERANCE} of the target. "
+        "pinned: not converged, and c_star is at a limit of the range tried. heldout_in_range: the "
+        "95% interval (Woodruff, over prompts) of held-out p95 at alpha 1 is inside (yes), outside "
+        f"(no) or partly inside (unclear) the range of {lowest} to {highest} times the target. "
+        "kl_p95_mismatch: relative difference of recorded and recomputed p95. coeff_mismatch: that "
+        "of coeff and alpha * c_star. More than rounding means that the files of a cell disagree. "
+        "c_star_tried: the calibration tried c_star. calib_newer: calib.json is newer than the "
+        "results, which may then belong to an earlier calibration."
     )
     return Table(frame, CALIBRATION_KEYS, caption)
 
 
-def _before(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
-    """Columns in front of one: the keys of the rows."""
+def _columns_before(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
+    """Return the columns before `column`: the keys of the rows."""
     return tuple(map(str, frame.columns[: frame.columns.get_loc(column)]))
 
 
-def said_of_answers(doses: pd.DataFrame) -> str:
-    """Say what acquiescence and correct are, and why one is unknown; empty without questions."""
+def define_answers(doses: pd.DataFrame) -> str:
+    """Define acquiescence and correct, and say why correct is missing; empty without questions."""
     if not doses["acquiescence"].notna().any():
         return ""
     said = (
-        'Acquiescence: change to alpha 0, within each cell, of the share of "true" at questions. '
-        "Correct: the same of the recorded answer, macro average over true and false"
+        'Acquiescence: change from alpha 0, within each cell, of the share of "true" at questions. '
+        "Correct: the same for the recorded answer, macro-averaged over true and false questions"
     )
     if doses["correct"].notna().any():
         return f"{said}."
     recorded = doses["correct_n_questions"].any()
-    why = "the questions' answers are all the same" if recorded else "no answer is recorded"
-    return f"{said}; unknown, as {why}."
+    why = "all recorded answers are the same" if recorded else "no answers are recorded"
+    return f"{said}; missing because {why}."
 
 
-def _unequal_sides(frame: pd.DataFrame, by: str) -> str:
-    """Say in how many rows the two sides differ in KL; empty where doses are compared."""
+def _unequal_kl(frame: pd.DataFrame, by: str) -> str:
+    """Count the rows in which the sides differ in KL; empty if doses are compared."""
     known = int((frame["first_kl"].notna() & frame["second_kl"].notna()).sum())
     if by == "alpha" or not known:
         return ""
@@ -327,17 +199,17 @@ def _unequal_sides(frame: pd.DataFrame, by: str) -> str:
         frame["second_kl_lower"] > frame["first_kl_upper"]
     )
     return (
-        f" First kl, second kl: held-out KL of both sides in nats; it differs by more than both "
-        f"95% intervals in {int(apart.sum())} of {known} rows, which compare unequal KL."
+        " first_kl, second_kl: held-out KL of both sides in nats. Rows whose two 95% "
+        f"intervals do not overlap compare unequal KL: {int(apart.sum())} of {known}."
     )
 
 
-def _over(distinct: bool) -> str:
-    return "n_distinct trajectories, without repeats" if distinct else "all n trajectories"
+def _counted(distinct: bool) -> str:
+    return "n_distinct trajectories, without duplicates" if distinct else "all n trajectories"
 
 
 def _pooled_windows(ds: xr.Dataset, metric: str, by: Sequence[str]) -> str:
-    """A sentence where cells of several windows share a group, else nothing."""
+    """Name the windows that share a group; empty if none do."""
     whole = validated(ds, metric)
     cells = whole.isel(cell=whole[METRICS[metric].flag].values == 1)
     windows = [
@@ -353,6 +225,6 @@ def _pooled_windows(ds: xr.Dataset, metric: str, by: Sequence[str]) -> str:
     )
 
 
-def _count_of_cells(n: int, n_distinct: int) -> str:
-    repeats = f" ({n - n_distinct} repeat another to the byte)" if n > n_distinct else ""
-    return f"Cells: n = {n}, distinct n = {n_distinct}{repeats}."
+def _count_cells(n: int, n_distinct: int) -> str:
+    duplicates = f" ({n - n_distinct} byte-identical duplicates)" if n > n_distinct else ""
+    return f"Cells: {n}, distinct: {n_distinct}{duplicates}."

@@ -1,4 +1,4 @@
-"""What a sweep holds, in a screenful of text."""
+"""Summaries of a sweep for people and for programs."""
 
 from __future__ import annotations
 
@@ -28,83 +28,35 @@ MEASURED = ("kl", "pmass_eval", "pmass")
 
 
 def describe(path: str | Path) -> str:
-    """Say what a file, or a runs root, holds.
-
-    Parameters
-    ----------
-    path : str or Path
-        As for `isoklx.open_sweep`.
-
-    Returns
-    -------
-    str
-        Cells by model and method, alphas, windows, prompts, the share of KL and pmass that is
-        present, repeated cells, size and provenance.
-
-    Raises
-    ------
-    DatasetError, BuildError
-        As `isoklx.open_sweep`.
-
-    Examples
-    --------
-    >>> print(describe("data/sample").splitlines()[2])
-    12 cells, 10 distinct
-    """
+    """Summarize a file or a runs root in a screenful of text, as `isoklx info` prints it."""
     path = as_path(path)
     with open_sweep(path) as opened:
-        ds = _whole(opened)
-        groups, n_distinct = _compared(ds)
+        ds = _restored(opened)
+        groups, n_distinct = _duplicates(ds)
         lines = [
-            printable(ds.attrs.get("title", "a selection without a title")),
+            printable(ds.attrs.get("title", "untitled selection")),
             "",
-            f"{ds.sizes['cell']} {_cells_or_cell(ds)}, {n_distinct} distinct",
-            *_cells(ds),
+            f"{ds.sizes['cell']} {_cell_noun(ds)}, {n_distinct} distinct",
+            *_describe_cells(ds),
             "",
         ]
-        lines += _labels(ds)
+        lines += _describe_labels(ds)
         lines += [
             "",
-            *_present(ds),
+            *_describe_values(ds),
             "",
-            *_repeats(groups, ds.sizes.get("alpha", 0)),
-            *_origin(ds, path),
+            *_describe_duplicates(groups, ds.sizes.get("alpha", 0)),
+            *_describe_origin(ds, path),
         ]
     return "\n".join(lines)
 
 
 def described(path: str | Path) -> dict[str, Any]:
-    """Say what a file, or a runs root, holds, for a program to read.
-
-    Parameters
-    ----------
-    path : str or Path
-        As for `isoklx.open_sweep`.
-
-    Returns
-    -------
-    dict
-        Of what JSON can hold: ``file``, the attributes ``title``, ``source``, ``history`` and
-        ``schema_version`` where they are there, ``n`` and ``n_distinct`` cells, the labels of each
-        in ``cells``, ``alphas``, ``forks``, the numbers of ``prompts``, ``questions`` and
-        ``tokens``, in ``present`` how many values each measured array has of how many, and in
-        ``repeats`` which cells are alike, at which doses.
-
-    Raises
-    ------
-    DatasetError, BuildError
-        As `isoklx.open_sweep`.
-
-    Examples
-    --------
-    >>> found = described("data/sample")
-    >>> found["n"], found["n_distinct"], found["alphas"]
-    (12, 10, [0.0, 0.25, 0.5, 1.0, 2.0, 4.0])
-    """
+    """Summarize a file or a runs root as an object that JSON can hold."""
     path = as_path(path)
     with open_sweep(path) as opened:
-        ds = _whole(opened)
-        groups, n_distinct = _compared(ds)
+        ds = _restored(opened)
+        groups, n_distinct = _duplicates(ds)
         attributes = ("title", "source", "history", "schema_version")
         names = ("run_id", "seed", "layer", *KEYS, *(name for name in schema.SPLIT if name in ds))
         labels = {name: [_plain(label) for label in ds[name].values] for name in names}
@@ -117,9 +69,9 @@ def described(path: str | Path) -> dict[str, Any]:
                 dict(zip(labels, values, strict=True))
                 for values in zip(*labels.values(), strict=True)
             ],
-            "alphas": _along(ds, "alpha").tolist(),
-            "forks": _along(ds, "fork").tolist(),
-            **{f"{dim}s": _along(ds, dim).size for dim in ("prompt", "question", "token")},
+            "alphas": _labels(ds, "alpha").tolist(),
+            "forks": _labels(ds, "fork").tolist(),
+            **{f"{dim}s": _labels(ds, dim).size for dim in ("prompt", "question", "token")},
             "present": {
                 name: {"values": int(ds[name].count()), "of": ds[name].size}
                 for name in MEASURED
@@ -131,27 +83,27 @@ def described(path: str | Path) -> dict[str, Any]:
         }
 
 
-def _whole(opened: xr.Dataset) -> xr.Dataset:
+def _restored(opened: xr.Dataset) -> xr.Dataset:
     schema.require(opened, [*KEYS, "run_id", "seed", "layer"])
     return restore_dims(opened)
 
 
-def _compared(ds: xr.Dataset) -> tuple[dict[tuple[str, ...], list[float]], int]:
-    """Cells that are alike, with their doses, and how many are distinct."""
+def _duplicates(ds: xr.Dataset) -> tuple[dict[tuple[str, ...], list[float]], int]:
+    """Return the duplicate cells with their doses, and the number of distinct cells."""
     if "kl" not in ds or "pmass_eval" not in ds:
         return {}, ds.sizes["cell"]
-    found = compare(ds)  # which is worth doing once
+    found = compare(ds)  # expensive: once for both results
     return found.groups, int((~found.redundant).sum())
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can hold; NaN is null."""
+    """Convert a value to what JSON can hold; NaN becomes null."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if value != value else value  # noqa: PLR0124
 
 
-def _cells(ds: xr.Dataset) -> list[str]:
-    """A table of cells by model, method and window, and side or temperature where several."""
+def _describe_cells(ds: xr.Dataset) -> list[str]:
+    """Tabulate cells by model, method and window (and side or temperature, if several)."""
     keys = split_by(ds, KEYS)
     labels = ds[[*keys, "seed", "layer"]].reset_coords().to_dataframe()
     rows = [(*keys, "cells", "seeds", "layer")]
@@ -169,30 +121,30 @@ def _cells(ds: xr.Dataset) -> list[str]:
     return lines + ([f"  and {hidden} more rows"] if hidden > 0 else [])
 
 
-def _cells_or_cell(ds: xr.Dataset) -> str:
+def _cell_noun(ds: xr.Dataset) -> str:
     return "cell" if ds.sizes["cell"] == 1 else "cells"
 
 
-def _labels(ds: xr.Dataset) -> list[str]:
+def _describe_labels(ds: xr.Dataset) -> list[str]:
     return [
-        _entry("alphas", _numbers(_along(ds, "alpha")) or "none, calibrated only"),
+        _entry("alphas", _numbers(_labels(ds, "alpha")) or "none, calibrated only"),
         _entry("windows", f"{_numbers(np.unique(ds.window))} tokens"),
-        _entry("tokens", f"{_along(ds, 'token').size} in the longest row"),
+        _entry("tokens", f"{_labels(ds, 'token').size} in the longest row"),
         _entry(
             "prompts",
-            f"{_along(ds, 'prompt').size}, and {_along(ds, 'question').size} yes/no questions",
+            f"{_labels(ds, 'prompt').size}, and {_labels(ds, 'question').size} yes/no questions",
         ),
-        _entry("forks", _numbers(_along(ds, "fork")) or "none"),
+        _entry("forks", _numbers(_labels(ds, "fork")) or "none"),
     ]
 
 
-def _along(ds: xr.Dataset, dim: str) -> npt.NDArray[Any]:
-    """The labels of a dimension; none where a selection has left it out."""
+def _labels(ds: xr.Dataset, dim: str) -> npt.NDArray[Any]:
+    """Return the labels of a dimension; empty if a selection lacks it."""
     return np.asarray(ds[dim].values if dim in ds.variables else np.empty(0))
 
 
-def _present(ds: xr.Dataset) -> list[str]:
-    """The share of each measured array that has a number, and in how many cells."""
+def _describe_values(ds: xr.Dataset) -> list[str]:
+    """Report the share of each measured array that is present, and in how many cells."""
     lines = []
     for name in MEASURED:
         if name not in ds or "cell" not in ds[name].dims:
@@ -203,16 +155,14 @@ def _present(ds: xr.Dataset) -> list[str]:
         )
         share = f"{100 * count.sum() / size:.0f}% of {size} values" if size else "no values"
         cells = np.count_nonzero(count)
-        lines.append(
-            _entry(name, f"{share}, in {cells} of {ds.sizes['cell']} {_cells_or_cell(ds)}")
-        )
+        lines.append(_entry(name, f"{share}, in {cells} of {ds.sizes['cell']} {_cell_noun(ds)}"))
     return lines
 
 
-def _repeats(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[str]:
-    """Which cells are alike, and where, unless they are at every dose."""
+def _describe_duplicates(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[str]:
+    """List duplicate cells, with their doses unless these are all doses."""
     lines = [
-        _entry("repeats", " = ".join(group) + _where(alphas, n_alphas))
+        _entry("repeats", " = ".join(group) + _at_alpha(alphas, n_alphas))
         for group, alphas in islice(groups.items(), MOST_ROWS)
     ]
     if len(groups) > MOST_ROWS:
@@ -220,11 +170,11 @@ def _repeats(groups: dict[tuple[str, ...], list[float]], n_alphas: int) -> list[
     return [*lines, ""] if lines else []
 
 
-def _where(alphas: list[float], n_alphas: int) -> str:
+def _at_alpha(alphas: list[float], n_alphas: int) -> str:
     return "" if len(alphas) == n_alphas else f" at alpha {_numbers(alphas)}"
 
 
-def _origin(ds: xr.Dataset, path: Path) -> list[str]:
+def _describe_origin(ds: xr.Dataset, path: Path) -> list[str]:
     if path.is_dir() and not formats.is_zarr(path):
         what = "a runs root"
     else:
@@ -232,12 +182,12 @@ def _origin(ds: xr.Dataset, path: Path) -> list[str]:
     return [
         _entry("file", f"{path} ({what}, schema {ds.attrs.get('schema_version', 'unknown')})"),
         *([_entry("source", ds.attrs["source"])] if "source" in ds.attrs else []),
-        *_history(str(ds.attrs.get("history", ""))),
+        *_describe_history(str(ds.attrs.get("history", ""))),
     ]
 
 
-def _history(text: str) -> list[str]:
-    """A line for each step, as NCO and others write them."""
+def _describe_history(text: str) -> list[str]:
+    """Format one line per step, as NCO and others write them."""
     steps = text.splitlines()
     return [_entry("" if place else "history", step) for place, step in enumerate(steps)]
 

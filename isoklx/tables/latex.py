@@ -1,4 +1,4 @@
-"""A table as LaTeX, for a paper."""
+"""Tables in LaTeX."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pandas.api.types import is_numeric_dtype
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from isoklx.system.terminal import printable
-from isoklx.tables.table import Table, shown
+from isoklx.tables.table import Table, format_values
 
 POWER, END = "\ue000", "\ue001"
-"""Around the exponent of a power of ten; `printable` leaves neither in other people's text."""
+"""Marks around the exponent of a power of ten; `printable` removes both from input text."""
 
 SYMBOLS = {
     **{"\N{MINUS SIGN}": "-", "\N{PLUS-MINUS SIGN}": r"\pm", "\N{MULTIPLICATION SIGN}": r"\times"},
@@ -21,43 +21,12 @@ SYMBOLS = {
 }
 
 CAPITALS = "ΓΔΘΛΞΠΣΥΦΨΩ"
-"""Greek capitals that have a command, as they look like no Latin ones."""
+"""Greek capitals with a command of their own: LaTeX sets the others as Latin letters."""
 
 
 def as_latex(table: Table) -> str:
-    r"""Write a LaTeX table in the style of booktabs, with the caption.
-
-    Parameters
-    ----------
-    table : Table
-        The table.
-
-    Returns
-    -------
-    str
-        A ``table`` environment, which needs ``\usepackage{booktabs}``. Numbers are rounded as by
-        `isoklx.tables.table.readable`; nothing stands where there is none. What LaTeX would take
-        for a command is escaped; letters of other scripts than Greek may need XeLaTeX or LuaLaTeX.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> frame = pd.DataFrame({"method": ["mean_diff"], "effect": [-0.25]})
-    >>> print(as_latex(Table(frame, ("method",), "100% of 2 cells.")), end="")
-    % needs \usepackage{booktabs}
-    \begin{table}
-    \centering
-    \caption{100\% of 2 cells.}
-    \begin{tabular}{lr}
-    \toprule
-     method     &   effect \\
-    \midrule
-     mean\_diff &  \ensuremath{-}0.2500 \\
-    \bottomrule
-    \end{tabular}
-    \end{table}
-    """
-    values = shown(table, text=printable, missing="")
+    """Write a LaTeX table in the style of booktabs, with caption and rounded numbers."""
+    values = format_values(table, text=printable, missing="")
     numeric = [is_numeric_dtype(table.frame[name]) for name in table.frame]
     for name, is_number in zip(values, numeric, strict=True):
         if is_number:
@@ -70,22 +39,22 @@ def as_latex(table: Table) -> str:
         disable_numparse=True,
         colalign=align if len(values) else None,
     )
-    # Without rows tabulate aligns no column.
+    # tabulate aligns columns only in a table with rows.
     rows = rows.replace("{tabular}{}", f"{{tabular}}{{{''.join(each[0] for each in align)}}}", 1)
     caption = "".join(LATEX_ESCAPE_RULES.get(char, char) for char in printable(table.caption))
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{caption.translate(_WRITTEN_OUT)}}}",
-        rows.translate(_WRITTEN_OUT),
+        rf"\caption{{{caption.translate(_ESCAPES)}}}",
+        rows.translate(_ESCAPES),
         r"\end{table}",
     ]
     return "\n".join([*lines, ""])
 
 
 def _typeset(value: str) -> str:
-    """A number with a minus sign and a power of ten; other values as they are."""
+    """Mark the minus sign and the power of ten of a number; leave other values unchanged."""
     if not (found := re.fullmatch(r"(-?[\d.]+)(?:e([+-]\d+))?", value)):
         return value
     power = "" if found[2] is None else f"{POWER}{int(found[2])}{END}"
@@ -93,7 +62,7 @@ def _typeset(value: str) -> str:
 
 
 def _greek() -> dict[str, str]:
-    """Greek letters and their commands; Unicode spells lambda otherwise."""
+    """Map Greek letters to their commands; Unicode spells lambda differently."""
     small = [char for char in map(chr, range(0x3B1, 0x3CA)) if char not in "ος"]
     commands = {}
     for char in (*small, *CAPITALS):
@@ -102,7 +71,7 @@ def _greek() -> dict[str, str]:
     return commands
 
 
-_WRITTEN_OUT = str.maketrans(
+_ESCAPES = str.maketrans(
     {
         **{char: rf"\ensuremath{{{name}}}" for char, name in (SYMBOLS | _greek()).items()},
         **{"[": "{[}", "*": "{*}", "|": r"\textbar{}"},
@@ -110,4 +79,4 @@ _WRITTEN_OUT = str.maketrans(
         END: "}}",
     }
 )
-"""What tabulate leaves: a bracket or star that follows the end of a line would be its option."""
+"""Characters that tabulate leaves: a bracket or star after a line end would be its option."""

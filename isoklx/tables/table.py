@@ -1,4 +1,4 @@
-"""A table as CSV, Markdown, JSON, or text for a terminal."""
+"""Tables as CSV, Markdown, JSON, and text for a terminal."""
 
 from __future__ import annotations
 
@@ -20,25 +20,15 @@ from isoklx.system.terminal import printable
 GAP = "  "
 
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet's formula starts with, full-width signs as well; `printable` ends tabs."""
+"""Characters that begin a formula in spreadsheets, full-width ones too."""
 
 HEADING = 8
-"""Columns that a heading may have at least before it is broken into lines."""
+"""Width, in characters, up to which a heading is not wrapped."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with what a reader must know beside it.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns of numbers, (nullable) booleans or text; the index says nothing.
-    keys : tuple of str
-        The first columns, which say what a row is of. They are never rounded.
-    caption : str
-        Sentences; what was counted, and of how many.
-    """
+    """Rows with keys, the first columns, which are never rounded, and a caption that states n."""
 
     frame: pd.DataFrame
     keys: tuple[str, ...]
@@ -46,25 +36,7 @@ class Table:
 
 
 def as_csv(table: Table) -> str:
-    r"""Write comma-separated values, as RFC 4180 has them: lines end with CR LF.
-
-    Parameters
-    ----------
-    table : Table
-        The table; its caption is left out.
-
-    Returns
-    -------
-    str
-        Numbers with all their digits, nothing where there is none. Text that a spreadsheet would
-        take for a formula is preceded by an apostrophe; control characters are escaped.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"method": ["pca", "=1+1"], "c_mean": [-1.25, None]})
-    >>> as_csv(Table(frame, ("method",), ""))
-    "method,c_mean\r\npca,-1.25\r\n'=1+1,\r\n"
-    """
+    """Write comma-separated values (RFC 4180) in full precision, without the caption."""
     safe = table.frame.copy()
     for name in safe:
         if not is_numeric_dtype(safe[name]):
@@ -73,146 +45,43 @@ def as_csv(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """Write a list of rows, each an object by column name.
-
-    Parameters
-    ----------
-    table : Table
-        The table; its caption is left out.
-
-    Returns
-    -------
-    str
-        JSON of ASCII alone: numbers with all their digits, null where there is none (or an
-        infinite one, which JSON has not).
-
-    Examples
-    --------
-    >>> print(as_json(Table(pd.DataFrame({"method": ["pca"], "c_std": [None]}), (), "")))
-    [
-      {
-        "method": "pca",
-        "c_std": null
-      }
-    ]
-    """
+    """Write a list of rows, each an object by column name, in ASCII and full precision."""
     return json.dumps(_rows(table), indent=2, allow_nan=False)
 
 
 def as_json_object(tables: Mapping[str, Table]) -> str:
-    r"""Write several tables as one object: of each its rows, as `as_json` has them, by its name.
-
-    Parameters
-    ----------
-    tables : mapping of str to Table
-        The tables; their captions are left out.
-
-    Returns
-    -------
-    str
-        JSON of ASCII alone.
-
-    Examples
-    --------
-    >>> as_json_object({"cells": Table(pd.DataFrame(columns=["cell"]), (), "")})
-    '{\n  "cells": []\n}'
-    """
+    """Write several tables as one object that maps each name to rows as in `as_json`."""
     rows = {name: _rows(table) for name, table in tables.items()}
     return json.dumps(rows, indent=2, allow_nan=False)
 
 
 def as_markdown(table: Table) -> str:
-    r"""Write the caption and a Markdown table.
-
-    Parameters
-    ----------
-    table : Table
-        The table.
-
-    Returns
-    -------
-    str
-        Numbers as `readable` rounds them, nothing where there is none. What Markdown would take
-        for markup in a text is escaped.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"method": ["mean_diff", "a|b"], "c_mean": [1.23456, None]})
-    >>> print(as_markdown(Table(frame, ("method",), "2 cells.")), end="")
-    2 cells.
-    <BLANKLINE>
-    | method    |   c_mean |
-    |:----------|---------:|
-    | mean_diff |    1.235 |
-    | a\|b      |          |
-    """
-    values = shown(table, text=_without_markup, missing="")
+    """Write the caption and a Markdown table; numbers as `readable` rounds them."""
+    values = format_values(table, text=_without_markup, missing="")
     numeric = [is_numeric_dtype(table.frame[name]) for name in table.frame]
     align = ["right" if each else "left" for each in numeric]
-    # tabulate would take apart text that looks like a number.
+    # Otherwise tabulate reformats text that looks like a number.
     markdown = values.to_markdown(index=False, disable_numparse=True, colalign=align)
     return f"{table.caption}\n\n{markdown}\n"
 
 
 def as_text(table: Table, width: int) -> str:
-    """Lay the table out for a person at a terminal.
-
-    Parameters
-    ----------
-    table : Table
-        The table.
-    width : int
-        Columns of the terminal. What does not fit beside the keys is laid out below, beside the
-        keys again.
-
-    Returns
-    -------
-    str
-        The caption, then all columns of all rows; numbers as `readable` rounds them, a hyphen
-        where there is none.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"method": ["pca"], "c_mean": [1.23456], "c_std": [float("nan")]})
-    >>> print(as_text(Table(frame, ("method",), "One cell."), width=80))
-    One cell.
-    <BLANKLINE>
-    method  c mean  c std
-    ------  ------  -----
-    pca      1.235      -
-    """
-    values = shown(table, text=printable, missing="-")
+    """Lay a table out for a terminal; columns that do not fit continue below, beside the keys."""
+    values = format_values(table, text=printable, missing="-")
     columns = [_column(values[name], right=is_numeric_dtype(table.frame[name])) for name in values]
-    blocks = _fitted(columns[: len(table.keys)], columns[len(table.keys) :], width)
-    return "\n\n".join([caption_text(table, width), *map(_laid_out, blocks)])
+    blocks = _split_into_blocks(columns[: len(table.keys)], columns[len(table.keys) :], width)
+    return "\n\n".join([caption_text(table, width), *map(_join_lines, blocks)])
 
 
 def caption_text(table: Table, width: int) -> str:
-    """Lay the caption out for a person at a terminal, who may copy a path out of it.
-
-    Examples
-    --------
-    >>> print(caption_text(Table(pd.DataFrame(), (), "Cells of outputs/run-2."), width=20))
-    Cells of
-    outputs/run-2.
-    """
+    """Wrap the caption for a terminal without breaking paths at hyphens."""
     return textwrap.fill(table.caption, width, break_on_hyphens=False)
 
 
 def readable(table: Table) -> pd.DataFrame:
-    """Every value as text that a person reads.
+    """Format every value: intervals to two significant digits of their half width, others to four.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-
-    Returns
-    -------
-    DataFrame
-        Text: a number with a 95% interval beside it, and both bounds, to two significant digits of
-        half the interval's width; others to four significant digits; keys and whole numbers exact;
-        nothing where there is none; other people's text without control characters.
+    Keys and whole numbers are exact. Missing values are empty. Control characters are removed.
 
     Examples
     --------
@@ -222,18 +91,18 @@ def readable(table: Table) -> pd.DataFrame:
     >>> readable(Table(pd.DataFrame(effect), (), "")).iloc[0].tolist()
     ['-0.148', '-0.187', '-0.109']
     """
-    return shown(table, text=printable, missing="")
+    return format_values(table, text=printable, missing="")
 
 
 def _rows(table: Table) -> list[dict[str, Any]]:
     return [
-        {str(name): value if _there(value) else None for name, value in row.items()}
+        {str(name): value if _is_present(value) else None for name, value in row.items()}
         for row in table.frame.to_dict("records")
     ]
 
 
-def shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:
-    """Every value as text; `text` escapes other people's, `missing` stands where there is none."""
+def format_values(table: Table, text: Callable[[object], str], missing: str) -> pd.DataFrame:
+    """Format every value as text; `text` escapes strings, `missing` replaces absent values."""
     found = pd.DataFrame(index=table.frame.index)
     decimals = _decimals(table.frame)
     for name, column in table.frame.items():
@@ -242,14 +111,14 @@ def shown(table: Table, text: Callable[[object], str], missing: str) -> pd.DataF
         if not exact and name in decimals:
             numbers = [_rounded if d is None else partial(_fixed, d) for d in decimals[str(name)]]
         found[name] = [
-            _readable(value, text, number) if _there(value) else missing
+            _readable(value, text, number) if _is_present(value) else missing
             for value, number in zip(column.astype(object), numbers, strict=False)
         ]
     return found
 
 
 def _decimals(frame: pd.DataFrame) -> dict[str, list[int | None]]:
-    """Decimals of each row of an estimate and its bounds, of which it is the column before."""
+    """Choose the decimals, row by row, of each estimate followed by its lower and upper bound."""
     found: dict[str, list[int | None]] = {}
     names = [str(name) for name in frame]
     for place, lower in enumerate(names):
@@ -264,7 +133,7 @@ def _decimals(frame: pd.DataFrame) -> dict[str, list[int | None]]:
 
 
 def _decimals_of(width: float) -> int | None:
-    """Decimals that show half a width to two significant digits; None where it has no size."""
+    """Return the decimals at which half the width has two significant digits, if it has a size."""
     if not math.isfinite(width) or width == 0:
         return None
     return max(1 - math.floor(math.log10(width / 2)), 0)
@@ -286,10 +155,10 @@ def _exact(number: float) -> str:
 
 
 def _rounded(number: float) -> str:
-    """Four significant digits; nothing but zero is shown as 0."""
+    """Format with four significant digits; only zero becomes 0."""
     if number == 0:
         return "0"
-    # Digits in front of the point are all shown, as those of a number of tokens.
+    # Show all digits before the decimal point, as in numbers of tokens.
     return f"{number:.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:#.4g}".removesuffix(".")
 
 
@@ -297,25 +166,26 @@ def _all_whole(column: pd.Series[Any]) -> bool:
     return is_float_dtype(column) and bool((column.dropna() % 1 == 0).all())
 
 
-def _there(value: Any) -> bool:
-    """Whether it is a value that JSON knows: neither missing nor infinite."""
+def _is_present(value: Any) -> bool:
+    """Return whether JSON can hold a value: neither missing nor infinite."""
     return not (pd.isna(value) or (isinstance(value, float) and math.isinf(value)))
 
 
 def _without_formula(text: object) -> str:
-    shown = printable(text)
-    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown
+    """Precede text that a spreadsheet would take for a formula with an apostrophe."""
+    safe = printable(text)
+    return f"'{safe}" if safe.lstrip().startswith(FORMULA) else safe
 
 
 def _without_markup(text: object) -> str:
-    """Backslashes before whatever means something to Markdown, and to the LaTeX within it."""
-    # An underscore between letters means nothing, and names are full of them.
+    """Escape characters that mean something to Markdown, or to LaTeX within it."""
+    # Leave underscores between letters, as in names: they are not markup.
     return re.sub(r"[\\`*\[\]<>|$~&#!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", printable(text))
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as text: the lines of its heading, and its values, all of one width."""
+    """A column as lines of text of equal width: heading and values."""
 
     heading: list[str]
     values: list[str]
@@ -333,8 +203,8 @@ def _column(values: pd.Series[str], *, right: bool) -> _Column:
     return _Column([align(line, width) for line in heading], [align(v, width) for v in values])
 
 
-def _fitted(keys: list[_Column], rest: list[_Column], width: int) -> list[list[_Column]]:
-    """Columns in blocks that fit the width, the keys in each; a block has one other at least."""
+def _split_into_blocks(keys: list[_Column], rest: list[_Column], width: int) -> list[list[_Column]]:
+    """Divide columns into blocks that fit the width: the keys and at least one other in each."""
     blocks = [[*keys]]
     for column in rest:
         used = sum(each.width + len(GAP) for each in blocks[-1])
@@ -344,7 +214,7 @@ def _fitted(keys: list[_Column], rest: list[_Column], width: int) -> list[list[_
     return blocks
 
 
-def _laid_out(block: list[_Column]) -> str:
+def _join_lines(block: list[_Column]) -> str:
     height = max(len(column.heading) for column in block)
     lines = [
         [" " * column.width] * (height - len(column.heading))

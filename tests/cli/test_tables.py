@@ -272,7 +272,7 @@ def test_a_sweep_that_was_calibrated_only_has_tables_and_no_survival(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_cell(tmp_path)
-    assert "Cells: n = 1, distinct n = 1." in output(capsys, "table", tmp_path)
+    assert "Cells: 1, distinct: 1." in output(capsys, "table", tmp_path)
     assert "tiny_pca_s0_w4" in output(capsys, "calibration", tmp_path)
     error = output(capsys, "survival", tmp_path, status=1)
     assert error == "isoklx survival: no cell of this sweep has pmass_eval\n"
@@ -283,4 +283,5 @@ def test_cells_of_one_seed_are_named_in_the_caption(
 ) -> None:
     for layer in (3, 4):
         make_cell(tmp_path, f"layer{layer}", calib={"layer": layer})
-    assert "1 of them repeat a seed" in output(capsys, "table", tmp_path)
+    text = " ".join(output(capsys, "table", tmp_path).split())
+    assert "1 cell shares its seed with another" in text

@@ -56,7 +56,7 @@ def test_the_tables_are_those_of_the_comparison(page, sweeps, visit):
         lead == "What changed from that sweep, which is A, to the sweep of this page, which is B."
     )
     first = opened.page.locator("#n-compare_cells").inner_text()
-    assert first.endswith("c star ratio is B over A.")
+    assert first.endswith("c_star_ratio is B over A.")
     assert "B is the sweep of this page. Cells in both: 11," in first
 
 

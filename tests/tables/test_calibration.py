@@ -23,7 +23,7 @@ def step(coeff: float, p95: float) -> dict[str, float]:
 
 
 def one_cell(root: Path, **files: Any) -> pd.Series[Any]:
-    """The calibration table's row of a single cell."""
+    """Row of a single cell in the calibration table."""
     make_cell(root, **files)
     table = calibration_table(isoklx.open_sweep(root))
     assert len(table) == 1
@@ -82,7 +82,7 @@ def test_the_calibration_table_agrees_with_the_json(real: xr.Dataset, real_root:
         (1.0, [step(1, 1.0)], True, False),
     ],
 )
-def test_a_bisection_converged_or_was_pinned_at_an_end(
+def test_converged_and_pinned(
     tmp_path: Path, c_star: float, history: list[Any], converged: bool, pinned: bool
 ) -> None:
     row = one_cell(tmp_path, calib={"c_star": c_star}, history=history)
@@ -90,7 +90,7 @@ def test_a_bisection_converged_or_was_pinned_at_an_end(
     assert row["calib_kl_p95"] == history[-1]["kl_p95"]
 
 
-def test_a_short_history_beside_a_long_one_ends_where_it_ends(tmp_path: Path) -> None:
+def test_last_step_of_a_short_history_beside_a_long_one(tmp_path: Path) -> None:
     make_cell(tmp_path, "long", history=[step(1, 0.5), step(2, 2), step(1.5, 1.0)])
     make_cell(tmp_path, "short", history=[step(1.5, 0.5)])
     table = calibration_table(isoklx.open_sweep(tmp_path))
@@ -109,7 +109,7 @@ def test_a_short_history_beside_a_long_one_ends_where_it_ends(tmp_path: Path) ->
         ([[2.0] * 20], "unclear"),
     ],
 )
-def test_the_held_out_p95_is_compared_with_its_own_target(
+def test_heldout_p95_is_compared_with_the_target_of_its_cell(
     tmp_path: Path, nats: list[list[float]], in_range: str
 ) -> None:
     calib = {"target_kl": 2.0, "window": 20}
@@ -117,13 +117,13 @@ def test_the_held_out_p95_is_compared_with_its_own_target(
     assert row["heldout_in_range"] == in_range
 
 
-def test_a_recorded_p95_without_its_kl_is_unclear(tmp_path: Path) -> None:
+def test_heldout_range_is_unclear_without_kl(tmp_path: Path) -> None:
     row = one_cell(tmp_path, results="alpha,kl_p95\n1.0,1.0\n")
     assert row["heldout_kl_p95"] == 1.0
     assert row["heldout_in_range"] == "unclear"
 
 
-def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) -> None:
+def test_missing_data_is_na_rather_than_false(tmp_path: Path) -> None:
     row = one_cell(tmp_path)
     known = ["run_id", "model_short", "method", "seed", "window", "c_star", "target_kl", "repeats"]
     unknown = row.drop(known)
@@ -131,9 +131,7 @@ def test_what_a_cell_has_no_data_for_is_unknown_and_never_false(tmp_path: Path) 
     assert unknown.isna().all()
 
 
-def test_a_cell_without_data_stays_unknown_beside_one_that_has_it(
-    tmp_path: Path, sample: Path
-) -> None:
+def test_missing_data_stays_na_beside_a_complete_cell(tmp_path: Path, sample: Path) -> None:
     make_cell(tmp_path, "a_calibrated_only")
     (tmp_path / "b_swept").symlink_to(sample / "simulated-1B_pca_s0_w64")
     table = calibration_table(isoklx.open_sweep(tmp_path))
@@ -144,7 +142,7 @@ def test_a_cell_without_data_stays_unknown_beside_one_that_has_it(
     assert table["heldout_in_range"].iloc[0] is None
 
 
-def test_a_recorded_p95_that_kl_does_not_bear_out_is_shown(tmp_path: Path) -> None:
+def test_mismatch_of_recorded_and_recomputed_p95(tmp_path: Path) -> None:
     row = one_cell(
         tmp_path,
         trajectory=kl({"0": [[0.0, 2e-7]], "1": [[2.0, 2.0]], "2": [[4.0, 4.0]]}),
@@ -154,7 +152,7 @@ def test_a_recorded_p95_that_kl_does_not_bear_out_is_shown(tmp_path: Path) -> No
     assert row["kl_max_alpha0"] == np.float32(2e-7)
 
 
-def test_pmass_at_alpha_0_is_a_mean_over_what_was_measured(tmp_path: Path) -> None:
+def test_pmass_at_alpha_0_averages_measured_values(tmp_path: Path) -> None:
     pmass = {
         "fork_points": [0, 2],
         "pmass_eval": {"0": [[1.0, 0.5], [0.75, NAN]], "1": [[0.0, 0.0]]},
@@ -164,7 +162,7 @@ def test_pmass_at_alpha_0_is_a_mean_over_what_was_measured(tmp_path: Path) -> No
     assert (row["pmass_eval_alpha0"], row["pmass_alpha0"]) == (0.75, 0.5)
 
 
-def test_a_cell_that_repeats_another_says_which(real: xr.Dataset, oracle: Path) -> None:
+def test_duplicate_cells_name_the_first_one(real: xr.Dataset, oracle: Path) -> None:
     groups = json.loads((oracle / "counts.json").read_text())["identical_cells"]
     table = calibration_table(real)
     found = {first: [first] for first in table["run_id"][table["repeats"] == ""]}
@@ -174,7 +172,7 @@ def test_a_cell_that_repeats_another_says_which(real: xr.Dataset, oracle: Path) 
     assert [group for group in found.values() if len(group) > 1] == groups
 
 
-def test_dask_and_numpy_agree_and_numbers_are_reduced_at_once(sample_ds: xr.Dataset) -> None:
+def test_dask_equals_numpy_in_few_computations(sample_ds: xr.Dataset) -> None:
     computed: list[object] = []
 
     def counting(graph: Any, keys: Any, **options: Any) -> Any:
@@ -185,12 +183,12 @@ def test_dask_and_numpy_agree_and_numbers_are_reduced_at_once(sample_ds: xr.Data
     lazy = sample_ds.assign(sample_ds[["kl", "pmass_eval", "pmass"]].chunk(cell=5, alpha=1))
     with dask.config.set(scheduler=counting):
         table = calibration_table(lazy)
-    # All columns together, then pmass_eval and kl of cells that may be alike.
+    # All columns together, then pmass_eval and kl of possible duplicates.
     assert len(computed) == 3
     pd.testing.assert_frame_equal(table, calibration_table(sample_ds), check_exact=True)
 
 
-def test_files_of_two_runs_are_columns(tmp_path: Path) -> None:
+def test_columns_show_files_of_two_runs(tmp_path: Path) -> None:
     files: dict[str, Any] = {
         "trajectory": kl({"0": [[0]], "1": [[1]], "2": [[2]]}),
         "history": [step(1.0, 0.5), step(1.5, 1.0)],
@@ -210,7 +208,7 @@ def test_files_of_two_runs_are_columns(tmp_path: Path) -> None:
     ("target_stat", "converged", "in_range"),
     [("p95", False, "unclear"), ("mean", True, None), ("rms", pd.NA, None)],
 )
-def test_a_calibration_is_judged_by_the_statistic_that_it_aims_at(
+def test_converged_uses_the_target_statistic(
     tmp_path: Path, target_stat: str, converged: Any, in_range: Any
 ) -> None:
     row = one_cell(

@@ -4,18 +4,18 @@ from isoklx.tables import captioned as captioned_tables
 from tests.small_sweeps import small_sweep
 
 
-def test_cells_are_counted_once_and_again(sample_ds):
+def test_captions_count_cells_and_distinct_cells(sample_ds):
     for table in (captioned_tables.headline, captioned_tables.calibration):
-        expected = "Cells: n = 12, distinct n = 10 (2 repeat another to the byte)."
+        expected = "Cells: 12, distinct: 10 (2 byte-identical duplicates)."
         assert expected in table(sample_ds).caption
 
 
-def test_a_single_cell_may_be_selected(sample_ds):
+def test_captions_of_a_single_cell(sample_ds):
     for table in (captioned_tables.headline, captioned_tables.calibration):
-        assert "Cells: n = 1, distinct n = 1." in table(sample_ds.isel(cell=0)).caption
+        assert "Cells: 1, distinct: 1." in table(sample_ds.isel(cell=0)).caption
 
 
-def test_curves_that_end_before_the_horizon_are_counted():
+def test_caption_counts_curves_that_end_before_the_horizon():
     whole, short = [[0.9, 0.9]] * 2, [[0.9, np.nan]] * 2
     ds = small_sweep([[whole, short, short]], fork=[0, 8], gen_len=[[[8, 8], [5, 5], [5, 5]]])
     caption = captioned_tables.survival(ds).caption
@@ -23,7 +23,7 @@ def test_curves_that_end_before_the_horizon_are_counted():
     assert "horizon" not in captioned_tables.survival(ds, ended="alive").caption
 
 
-def test_windows_that_are_pooled_are_said_to_be():
+def test_caption_names_pooled_windows():
     ds = small_sweep(np.full((3, 1, 2, 2), 0.9), fork=[0, 8], window=[8, 16, 8], method=list("aab"))
     sentence = "Windows of 8, 16 tokens are pooled; horizon is the largest observed at the dose."
     for by in (None, ["method"]):
@@ -33,19 +33,19 @@ def test_windows_that_are_pooled_are_said_to_be():
     assert "pooled" not in captioned_tables.survival(ds.isel(cell=[1, 2]), by=["method"]).caption
 
 
-def test_sides_of_unequal_kl_are_counted_in_the_caption_of_contrasts(sample_ds):
+def test_contrast_caption_counts_rows_of_unequal_kl(sample_ds):
     table = captioned_tables.contrast(sample_ds.sel(alpha=[1.0, 2.0]))
     rows = table.frame
     apart = (rows.first_kl_lower > rows.second_kl_upper) | (
         rows.second_kl_lower > rows.first_kl_upper
     )
-    said = f"differs by more than both 95% intervals in {apart.sum()} of 6 rows"
+    said = f"95% intervals do not overlap compare unequal KL: {apart.sum()} of 6."
     assert said in table.caption
-    assert "kl:" not in captioned_tables.contrast(sample_ds, by="alpha").caption
+    assert "first_kl" not in captioned_tables.contrast(sample_ds, by="alpha").caption
 
 
-def test_right_answers_that_are_unknown_are_said_to_be(sample_ds):
+def test_caption_says_why_correct_is_missing(sample_ds):
     known = captioned_tables.response(sample_ds).caption
-    assert "macro average over true and false." in known
+    assert "macro-averaged over true and false questions." in known
     unknown = captioned_tables.response(sample_ds.drop_vars("answer")).caption
-    assert "unknown, as no answer is recorded." in unknown
+    assert "missing because no answers are recorded." in unknown

@@ -1,4 +1,4 @@
-"""What two measurements of a cell were made with."""
+"""Settings of two measurements of a cell."""
 
 import json
 
@@ -26,7 +26,7 @@ def changes(a, b):
     return changed_settings(CellSettings(a), 0, CellSettings(b), 0)
 
 
-def test_every_setting_of_a_cell_that_differs_is_named_with_both_values():
+def test_differing_settings_have_both_values():
     other = sweep(n_prompt=2, target_kl=1.5).assign(target_stat=("cell", ["rms"]))
     other = other.assign_coords(
         layer=("cell", [4]), model=("cell", ["/models/tiny"]), alpha=[0.0, 0.3], fork=[0, 7]
@@ -43,7 +43,7 @@ def test_every_setting_of_a_cell_that_differs_is_named_with_both_values():
     assert changes(sweep(), sweep()) == {}
 
 
-def test_a_dose_or_a_prompt_without_a_number_is_none_of_the_cell():
+def test_doses_and_prompts_without_results_do_not_count():
     ds = sweep()
     ran = ds["gen_len"].where((ds["alpha"] == 1) & (ds["prompt"] < 2))
     part = ds.assign(gen_len=ran, pmass_eval=ds["pmass_eval"].where(ds["fork"] == 0))
@@ -54,7 +54,7 @@ def test_a_dose_or_a_prompt_without_a_number_is_none_of_the_cell():
     }
 
 
-def test_what_was_recorded_is_compared_value_by_value():
+def test_measured_with_is_compared_value_by_value():
     a = sweep(recorded={"torch": "2.4", "batch": 8, "sha256": {"prompts": OLD, "pairs": OLD}})
     b = sweep(recorded={"torch": "2.5", "padded": True, "sha256": {"prompts": NEW, "pairs": OLD}})
     assert changes(a, b) == {
@@ -65,13 +65,13 @@ def test_what_was_recorded_is_compared_value_by_value():
     }
 
 
-def test_what_one_recorded_alone_is_one_change():
+def test_measured_with_of_one_cell_only_is_one_change():
     recorded = sweep(recorded={"torch": "2.4", "batch": 8})
     assert changes(sweep(), recorded) == {"measured_with": ("not recorded", "recorded")}
     assert changes(recorded, sweep()) == {"measured_with": ("recorded", "not recorded")}
 
 
-def test_what_is_identified_by_content_is_named_in_words():
+def test_identities_are_named_in_words():
     then = {"weights": "sha256:1", "chat_template": "none", "prompt_ids": "sha256:2"}
     now = {"weights": "sha256:1", "chat_template": "sha256:3", "prompt_ids": "sha256:4"}
     a, b = sweep(recorded={"identity": then}), sweep(recorded={"identity": now})
@@ -81,19 +81,19 @@ def test_what_is_identified_by_content_is_named_in_words():
     }
 
 
-def test_identities_that_one_recorded_alone_are_one_change():
+def test_identities_of_one_cell_only_are_one_change():
     identity = {"weights": "sha256:1", "chat_template": "none"}
     a, b = sweep(recorded={"torch": "2"}), sweep(recorded={"torch": "2", "identity": identity})
     assert changes(a, b) == {"identity": ("not recorded", "recorded")}
     assert changes(b, a) == {"identity": ("recorded", "not recorded")}
 
 
-def test_what_the_numbers_show_is_not_listed_twice():
+def test_settings_shown_by_the_numbers_are_listed_once():
     a, b = sweep(recorded={"forks": [0, 8]}), sweep(recorded={"forks": [0, 8, 16]})
     assert changes(a, b) == {}
 
 
-def test_a_long_list_is_cut_and_says_so():
+def test_long_lists_are_shortened():
     many = np.arange(40)
     ds = small_sweep(np.full((1, 1, 1, 40), 0.9), fork=many).assign(target_kl=("cell", [1.0]))
     shown = CellSettings(ds).known(0)["forks"]
@@ -123,18 +123,18 @@ def hashes(prompts, questions=OLD):
         ({"recorded": hashes(OLD), "n_prompt": 2}, {"recorded": hashes(OLD)}, "different"),
     ],
 )
-def test_prompts_are_the_same_by_the_best_evidence_there_is(a, b, said):
+def test_prompts_are_compared_by_the_best_evidence(a, b, said):
     assert evidence(sweep(**a), sweep(**b)) == said
     assert evidence(sweep(**b), sweep(**a)) == said
 
 
-def test_the_texts_outweigh_the_hash_of_a_file_that_says_more():
+def test_texts_take_precedence_over_the_file_hash():
     texts = {"texts": ["x", "y", "z"]}
     a, b = (sweep(recorded=hashes(each), **texts) for each in (OLD, NEW))
     assert evidence(a, b) == "same texts"
 
 
-def test_questions_have_evidence_of_their_own():
+def test_questions_are_compared_by_their_own_hash():
     asked = [
         sweep(recorded=hashes(each, questions)).drop_dims("question")
         for each, questions in ((OLD, OLD), (NEW, OLD), (OLD, NEW))

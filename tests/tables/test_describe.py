@@ -10,7 +10,7 @@ from isoklx.tables.describe import describe, described
 from tests.handmade import make_cell
 
 
-def test_a_file_is_described_in_a_screenful(sample, tmp_path):
+def test_a_file_fits_a_screen(sample, tmp_path):
     isoklx.build(sample, tmp_path / "sample.nc")
     text = describe(tmp_path / "sample.nc")
     assert len(text.splitlines()) <= 40
@@ -30,7 +30,7 @@ def test_a_file_is_described_in_a_screenful(sample, tmp_path):
         assert part in text
 
 
-def test_a_zarr_store_is_called_one_and_its_size_said(sample, tmp_path):
+def test_a_zarr_store_is_named_with_its_size(sample, tmp_path):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     isoklx.build(sample, tmp_path / "sample.zarr")
     files = (tmp_path / "sample.zarr").rglob("*")
@@ -41,16 +41,16 @@ def test_a_zarr_store_is_called_one_and_its_size_said(sample, tmp_path):
     assert said == pytest.approx(size / 1e6, abs=0.05)
 
 
-def test_a_runs_root_is_called_one(sample):
+def test_a_runs_root_is_named(sample):
     assert "(a runs root, schema 3)" in " ".join(describe(sample).split())
 
 
-def test_the_share_that_is_present_is_counted(sample_ds, sample):
+def test_share_of_present_values(sample_ds, sample):
     share = 100 * float(sample_ds.kl.notnull().mean())
     assert f"{share:.0f}% of {sample_ds.kl.size} values" in describe(sample)
 
 
-def test_each_step_of_a_history_is_a_line(sample_ds, tmp_path):
+def test_each_history_step_has_its_line(sample_ds, tmp_path):
     steps = "Sat Nov 28 2026: ncks -d cell,0 a.nc b.nc\n2026-11-28T20:22:17Z isoklx: build a"
     sample_ds.assign_attrs(history=steps).to_netcdf(tmp_path / "b.nc")
     first, then = describe(tmp_path / "b.nc").splitlines()[-2:]
@@ -58,14 +58,14 @@ def test_each_step_of_a_history_is_a_line(sample_ds, tmp_path):
     assert then == "            2026-11-28T20:22:17Z isoklx: build a"
 
 
-def test_cells_that_were_only_calibrated_are_said_to_be(tmp_path):
+def test_calibrated_cells_without_results(tmp_path):
     make_cell(tmp_path, "a")
     text = describe(tmp_path)
     assert "none, calibrated only" in text
     assert "no values, in 0 of 1 cell\n" in text
 
 
-def test_many_cells_and_labels_still_fit_a_screen(tmp_path):
+def test_many_cells_and_labels_fit_a_screen(tmp_path):
     for i in range(30):
         make_cell(tmp_path, f"c{i}", calib={"method": f"method{i}"}, results=_doses(40))
     text = describe(tmp_path)
@@ -77,10 +77,10 @@ def _doses(count: int) -> str:
     return "alpha\n" + "".join(f"{i / 4}\n" for i in range(count))
 
 
-def test_names_cannot_steer_the_terminal(tmp_path):
+def test_control_characters_in_names_are_escaped(tmp_path):
     make_cell(tmp_path / "runs", "a", calib={"model": "org/\u202eevil", "method": "p\u200bca"})
     file = isoklx.build(tmp_path / "runs").out
-    with netCDF4.Dataset(file, "a") as opened:  # as another program may have written it
+    with netCDF4.Dataset(file, "a") as opened:  # as another program could write it
         opened["method"][0] = "pca\n\x1b[2J"
         opened.title = "\x1b]0;title\x07"
         opened.source = "one\x1b[31m"
@@ -90,14 +90,14 @@ def test_names_cannot_steer_the_terminal(tmp_path):
     assert "pca\\n\\x1b[2J" in text
 
 
-def test_seeds_and_windows_are_told_to_the_last_digit(tmp_path):
+def test_seeds_and_windows_are_exact(tmp_path):
     make_cell(tmp_path, "a", calib={"seed": 2**40 + 1, "window": 2**20 + 1})
     text = describe(tmp_path)
     assert str(2**40 + 1) in text
     assert f"{2**20 + 1} tokens" in text
 
 
-def test_what_a_program_reads_is_what_the_sweep_holds(sample):
+def test_object_for_programs_equals_the_sweep(sample):
     found = json.loads(json.dumps(described(sample)))
     with isoklx.open_sweep(sample) as ds:
         assert [cell["run_id"] for cell in found["cells"]] == ds.run_id.values.tolist()
@@ -113,7 +113,7 @@ def test_what_a_program_reads_is_what_the_sweep_holds(sample):
     ]
 
 
-def test_a_sweep_of_calibrated_cells_alone_is_described_for_a_program(tmp_path):
+def test_object_for_programs_without_results(tmp_path):
     simulate(tmp_path, [CellSpec(lacks="sweep")])
     found = json.loads(json.dumps(described(tmp_path)))
     assert (found["n"], found["alphas"], found["repeats"]) == (1, [], [])

@@ -17,10 +17,10 @@ from isoklx.tables.headline import headline_table
 from tests.handmade import NAN, kl, make_cell
 
 
-def test_the_headline_table_is_the_oracles(real: xr.Dataset, oracle: Path) -> None:
+def test_headline_table_equals_the_oracle(real: xr.Dataset, oracle: Path) -> None:
     table = headline_table(real)
     expected = pd.read_csv(oracle / "table.csv")
-    # The oracle takes the spread of three copies of one run for the spread of three seeds.
+    # The oracle computes a standard deviation over three copies of one run.
     assert (expected[["c_std", "c_cv"]] == 0).all(axis=None)
     assert table[["c_std", "c_cv"]].isna().all(axis=None)
     assert (table["n_distinct"] == 1).all()
@@ -28,7 +28,7 @@ def test_the_headline_table_is_the_oracles(real: xr.Dataset, oracle: Path) -> No
     pd.testing.assert_frame_equal(table[same], expected[same], check_dtype=False, rtol=0, atol=0)
 
 
-def test_the_headline_table_agrees_with_loops_over_the_json(sample: Path) -> None:
+def test_headline_table_equals_plain_loops_over_the_json(sample: Path) -> None:
     found: dict[tuple[str, str, int], list[float]] = {}
     for path in sample.glob("*/calib.json"):
         calib = json.loads(path.read_text())
@@ -45,7 +45,7 @@ def test_the_headline_table_agrees_with_loops_over_the_json(sample: Path) -> Non
         assert got == pytest.approx(expected, rel=1e-14, nan_ok=True)
 
 
-def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
+def test_a_single_seed_has_no_standard_deviation(tmp_path: Path) -> None:
     make_cell(tmp_path, calib={"c_star": 2.5})
     (row,) = headline_table(isoklx.open_sweep(tmp_path)).to_dict("records")
     assert row == {
@@ -60,7 +60,7 @@ def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
     }
 
 
-def test_a_cell_that_was_not_swept_counts_and_windows_stay_apart(tmp_path: Path) -> None:
+def test_calibrated_cells_count_and_windows_are_separate(tmp_path: Path) -> None:
     make_cell(tmp_path, "swept", trajectory=kl({"1": [[0.5]]}))
     make_cell(tmp_path, "calibrated", calib={"seed": 1, "c_star": 2.5})
     make_cell(tmp_path, "wide", calib={"window": 8})
@@ -79,7 +79,7 @@ def test_several_cells_of_one_seed_count_once(tmp_path: Path) -> None:
     assert row["c_std"] == pytest.approx(statistics.stdev([2.0, 4.0]))
 
 
-def test_models_of_two_organisations_are_never_taken_together(tmp_path: Path) -> None:
+def test_models_with_the_same_short_name_are_separate(tmp_path: Path) -> None:
     for org in ("a", "b"):
         make_cell(tmp_path, org, calib={"model": f"{org}/tiny"})
     make_cell(tmp_path, "c", calib={"model": "c/small"})
@@ -87,7 +87,7 @@ def test_models_of_two_organisations_are_never_taken_together(tmp_path: Path) ->
     assert table["model_short"].tolist() == ["a/tiny", "b/tiny", "small"]
 
 
-def test_the_two_signs_are_never_averaged(tmp_path: Path) -> None:
+def test_both_sides_are_separate(tmp_path: Path) -> None:
     for seed, c_star in enumerate((-1.0, 1.0, 3.0)):
         make_cell(tmp_path, f"s{seed}", calib={"seed": seed, "c_star": c_star})
     make_cell(tmp_path, "other", calib={"method": "sae", "c_star": 2.0})
@@ -99,10 +99,10 @@ def test_the_two_signs_are_never_averaged(tmp_path: Path) -> None:
     assert "sign" not in headline_table(alike)
 
 
-def test_copies_of_a_calibration_say_nothing_of_its_spread(tmp_path: Path) -> None:
+def test_duplicate_calibrations_have_no_standard_deviation(tmp_path: Path) -> None:
     for seed, c_star in enumerate((1.0, 1.0, 3.0)):
         make_cell(tmp_path, f"s{seed}", calib={"seed": seed, "c_star": c_star})
-    # The same coefficient at the end of another bisection is another calibration.
+    # Equal coefficients after different steps are distinct calibrations.
     steps = [{"coeff": 1.0, "kl_mean": 0.5, "kl_p95": 1.01, "kl_max": 2.0}]
     make_cell(tmp_path, "s3", calib={"seed": 3, "c_star": 1.0}, history=steps)
     (row,) = headline_table(isoklx.open_sweep(tmp_path)).to_dict("records")
@@ -110,7 +110,7 @@ def test_copies_of_a_calibration_say_nothing_of_its_spread(tmp_path: Path) -> No
     assert row["c_std"] == pytest.approx(statistics.stdev([1.0, 3.0, 1.0]))
 
 
-def test_the_spread_around_a_mean_of_zero_has_no_ratio(tmp_path: Path) -> None:
+def test_c_cv_is_missing_at_mean_zero(tmp_path: Path) -> None:
     make_cell(tmp_path, "s0", calib={"c_star": 0.0})
     make_cell(tmp_path, "s1", calib={"seed": 1, "c_star": 0.0}, history=[])
     (row,) = headline_table(isoklx.open_sweep(tmp_path)).to_dict("records")
@@ -119,7 +119,7 @@ def test_the_spread_around_a_mean_of_zero_has_no_ratio(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tabulate", [headline_table, calibration_table])
-def test_a_dataset_that_is_no_sweep_is_refused(
+def test_other_datasets_are_refused(
     tabulate: Callable[[xr.Dataset], pd.DataFrame],
 ) -> None:
     with pytest.raises(DatasetError, match="not an isoklx sweep: it has no"):

@@ -1,4 +1,4 @@
-"""Tables for papers: what LaTeX is given is a table, whatever the texts are."""
+"""LaTeX tables stay valid with any text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def of_texts(texts: list[str], caption: str = "Texts.") -> Table:
 
 
 def rows(latex: str) -> list[list[str]]:
-    """Cells, split at the ampersands and line ends that LaTeX sees."""
+    """Split a table into cells at unescaped ampersands and line ends."""
     body = re.search(r"\\midrule\n(.*)\\bottomrule", latex, re.DOTALL)
     assert body is not None
     lines = [line for line in body[1].split("\n") if line]
@@ -63,7 +63,7 @@ def rows(latex: str) -> list[list[str]]:
         ("two\nlines", r"two\textbackslash{}nlines"),
     ],
 )
-def test_what_latex_would_take_for_a_command_is_escaped(text: str, written: str) -> None:
+def test_latex_commands_in_texts_are_escaped(text: str, written: str) -> None:
     latex = as_latex(of_texts([text], caption=text))
     assert rows(latex) == [[written, "0"]]
     assert f"\\caption{{{written}}}\n" in latex
@@ -84,7 +84,7 @@ def test_no_text_breaks_a_table_or_leaves_a_group_open(texts: list[str]) -> None
         assert depth == 0
 
 
-def test_numbers_have_a_minus_sign_and_powers_of_ten() -> None:
+def test_minus_signs_and_powers_of_ten() -> None:
     frame = pd.DataFrame(
         {
             "x": [-0.148123, 1.0],
@@ -104,7 +104,7 @@ def test_numbers_have_a_minus_sign_and_powers_of_ten() -> None:
     ]
 
 
-def test_a_table_is_a_float_of_booktabs_with_one_alignment_a_column(real: xr.Dataset) -> None:
+def test_booktabs_float_with_one_alignment_per_column(real: xr.Dataset) -> None:
     for table in (captioned.headline(real), captioned.survival(real), captioned.calibration(real)):
         latex = as_latex(table)
         assert latex.startswith("% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n")
@@ -115,7 +115,7 @@ def test_a_table_is_a_float_of_booktabs_with_one_alignment_a_column(real: xr.Dat
         assert latex.endswith("\\bottomrule\n\\end{tabular}\n\\end{table}\n")
 
 
-def test_a_table_without_rows_is_its_heading() -> None:
+def test_a_table_without_rows_has_its_heading() -> None:
     empty = as_latex(Table(of_texts(["x"]).frame.iloc[:0], ("a_b",), "None."))
     assert "\\begin{tabular}{lr}\n" in empty
     assert rows(empty) == []

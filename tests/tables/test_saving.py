@@ -13,7 +13,7 @@ from isoklx.tables.table import Table, as_csv, as_markdown
 TABLE = Table(pd.DataFrame({"method": ["pca", "größe"], "n": [1, 2]}), ("method",), "Two.")
 
 
-def test_both_files_are_written_into_a_folder_that_is_made(tmp_path: Path) -> None:
+def test_files_are_written_into_a_new_folder(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     assert write_table(TABLE, folder, "t") == [folder / f"t.{end}" for end in ("csv", "md", "tex")]
     assert (folder / "t.csv").read_bytes() == as_csv(TABLE).encode("utf-8")
@@ -33,11 +33,9 @@ def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "reason"), [("file", "File exists"), ("file/sub", "Not a directory")]
 )
-def test_a_file_in_the_place_of_the_folder_is_one_clear_line(
-    tmp_path: Path, place: str, reason: str
-) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(BuildError) as caught:
         write_table(TABLE, tmp_path / place, "t")
-    assert str(caught.value) == f"{tmp_path / place}: cannot be made a folder: {reason}"
+    assert str(caught.value) == f"{tmp_path / place}: cannot create the folder: {reason}"
     assert (tmp_path / "file").read_text() == "kept"

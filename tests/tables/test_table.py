@@ -48,23 +48,23 @@ def read_csv(text: str) -> list[list[str]]:
 
 
 def cells(markdown: str) -> list[list[str]]:
-    """The cells of a Markdown table, split at the bars that have no backslash before them."""
+    """Split a Markdown table into cells at unescaped bars."""
     rows = markdown.rstrip("\n").split("\n")[2:]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
-def test_csv_of_the_headline_table_is_the_oracles_but_for_the_spread_of_copies(
+def test_csv_of_the_headline_table_equals_the_oracle_except_for_duplicates(
     real: xr.Dataset, oracle: Path
 ) -> None:
     table = Table(headline_table(real), HEADLINE_KEYS, "")
     older = (oracle / "table.csv").read_bytes().decode()
-    # Three copies of one run have no spread, and are one calibration.
+    # Three copies of one run are one calibration without standard deviation.
     expected = older.replace(",0.0,3,0.0\r\n", ",,3,,1\r\n")
     assert expected.count(",,3,,1") == 3
     assert as_csv(table) == expected.replace("c_cv\r\n", "c_cv,n_distinct\r\n")
 
 
-def test_csv_has_all_digits_and_nothing_where_nothing_is() -> None:
+def test_csv_has_all_digits_and_empty_missing_values() -> None:
     assert read_csv(as_csv(TABLE))[1:] == [
         ["pca", "0.123456789", "1.23456789", "", "16384.0", "1", "True"],
         ["mean_diff", "1.0", "-20000.4", "0.0", "", "2", ""],
@@ -72,7 +72,7 @@ def test_csv_has_all_digits_and_nothing_where_nothing_is() -> None:
 
 
 @given(st.lists(st.text(st.characters()) | st.sampled_from(HOSTILE), min_size=1, max_size=4))
-def test_no_text_is_a_formula_in_csv_or_breaks_its_rows(texts: list[str]) -> None:
+def test_texts_cannot_be_formulas_in_csv_or_break_its_rows(texts: list[str]) -> None:
     text = as_csv(of_texts(texts))
     _, *rows = read_csv(text)
     assert [row[1:] for row in rows] == [[str(i)] for i in range(len(texts))]
@@ -81,7 +81,7 @@ def test_no_text_is_a_formula_in_csv_or_breaks_its_rows(texts: list[str]) -> Non
 
 
 @given(st.lists(st.text(st.characters()) | st.sampled_from(HOSTILE), min_size=1, max_size=4))
-def test_no_text_breaks_a_markdown_table(texts: list[str]) -> None:
+def test_texts_cannot_break_a_markdown_table(texts: list[str]) -> None:
     rows = cells(as_markdown(of_texts(texts)))
     assert len(rows) == 2 + len(texts)
     assert [row[1:] for row in rows[2:]] == [[str(i)] for i in range(len(texts))]
@@ -106,7 +106,7 @@ def test_markup_is_escaped_in_markdown_and_ordinary_names_are_not(text: str, wri
     assert f"| {written} " in as_markdown(of_texts([text]))
 
 
-def test_markdown_is_rounded_and_names_the_caption() -> None:
+def test_markdown_is_rounded_and_has_the_caption() -> None:
     markdown = as_markdown(TABLE)
     assert markdown.startswith("Two cells.\n\n| method")
     assert cells(markdown)[2:] == [
@@ -115,7 +115,7 @@ def test_markdown_is_rounded_and_names_the_caption() -> None:
     ]
 
 
-def test_json_is_strict_and_loses_no_digit() -> None:
+def test_json_is_strict_with_full_precision() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -168,7 +168,7 @@ def test_the_other_tables_have_all_formats(real: xr.Dataset) -> None:
     assert len(json.loads(as_json(table))) == len(frame)
 
 
-def test_a_table_without_rows_is_a_heading() -> None:
+def test_a_table_without_rows_has_its_heading() -> None:
     empty = Table(TABLE.frame.iloc[:0], TABLE.keys, "None.")
     assert read_csv(as_csv(empty)) == [list(TABLE.frame.columns)]
     assert len(cells(as_markdown(empty))) == 2
@@ -176,7 +176,7 @@ def test_a_table_without_rows_is_a_heading() -> None:
     assert as_text(empty, 80).startswith("None.\n\n")
 
 
-def test_a_terminal_is_never_steered_by_a_name() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     text = as_text(of_texts(["\x1b[2J", "two\nlines"]), 80)
     assert r"\x1b[2J" in text
     assert text.replace("\n", "").isprintable()
@@ -225,7 +225,7 @@ def test_csv_and_json_keep_all_digits_of_a_number_with_an_interval() -> None:
     assert json.loads(as_json(INTERVALS))[0]["effect"] == -0.148123
 
 
-def test_bounds_without_an_interval_are_rounded_as_other_numbers() -> None:
+def test_bounds_without_an_interval_are_rounded_like_other_numbers() -> None:
     frame = pd.DataFrame({"n": [3, 3], "x": [0.12345, 2], "x_lower": [NAN, 1], "x_upper": [NAN, 9]})
     rows = cells(as_markdown(Table(frame, ("n",), "")))[2:]
     assert [row[1:] for row in rows] == [["0.1235", "", ""], ["2.0", "1.0", "9.0"]]

@@ -1,1 +1,1 @@
-"""Numerical kernels on plain numpy arrays; the reduced axis is the last one."""
+"""Numerical kernels on plain numpy arrays; they reduce the last axis."""

@@ -1,8 +1,8 @@
-"""The beta product confidence procedure: an interval of survival that few trajectories can bear.
+"""Beta product confidence interval of survival for small samples.
 
-Greenwood's variance is 0 while nobody died, however few were watched. This interval widens with
-what was not seen: of 24 trajectories that are all alive it says [0.858, 1], and where nothing is
-censored it is that of Clopper and Pearson.
+Greenwood's variance is 0 until the first death, even in a tiny sample. This interval widens as
+the sample shrinks: [0.858, 1] if 24 of 24 trajectories survive. Without censoring it equals the
+Clopper-Pearson interval.
 
 References
 ----------
@@ -20,29 +20,29 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]
-"""Numbers of trajectories, in an integer or a floating dtype: effective ones are not whole."""
+"""Numbers of trajectories: integer, or floating for effective ones."""
 
 
 def interval(at_risk: Counts, died: Counts, *, level: float) -> Floats:
-    """Pointwise interval of survival after the deaths at each time.
+    """Return the pointwise interval (..., time, 2) of survival after the deaths at each time.
 
-    Upper is the quantile of the product, over the times so far, of Beta(r - d + 1, d), and lower
-    that of the same product times Beta(r - d, 1) of the last time, with r at risk and d died. The
-    product is taken to be the beta distribution with its mean and variance.
+    With r at risk and d died, the upper bound is a quantile of the product of Beta(r - d + 1, d)
+    over the times so far; the lower bound is a quantile of that product times Beta(r - d, 1) of the
+    last time. The product is approximated by the beta distribution with its mean and variance.
 
     Parameters
     ----------
     at_risk, died : array (..., time)
-        At each time: observed there or later and not dead before; dead there. As of
-        `effective_counts` where trajectories depend on each other.
+        Trajectories at risk and deaths at each time; from `effective_counts` if trajectories
+        depend on each other.
     level : float
-        Confidence, such as 0.95; half of the rest is left on either side.
+        Confidence, such as 0.95, two-sided.
 
     Returns
     -------
     array (..., time, 2), float64
-        Lower and upper bound. With none at risk both are NaN, unless all have died by then:
-        they stay where the last death left them, the lower one at 0.
+        Lower and upper bound. With no trajectory at risk they are NaN or, if all have died, keep
+        the values after the last death (lower bound 0).
 
     Examples
     --------
@@ -63,25 +63,24 @@ def interval(at_risk: Counts, died: Counts, *, level: float) -> Floats:
 
 
 def effective_counts(at_risk: Counts, died: Counts, shared: Counts) -> tuple[Floats, Floats]:
-    """Count, of trajectories that depend on each other, how many independent ones they are worth.
+    """Convert dependent trajectories to an equivalent number of independent ones.
 
-    Trajectories of one prompt may depend on each other in any way, those of different prompts do
-    not. A prompt's trajectories, m of them, add at most m times the variance that they would have
-    if they were independent (Cauchy and Schwarz), which they do if they are copies of one. With
-    that variance, r trajectories at risk are worth ``r**2 / shared``. Where every prompt has m
-    trajectories that is r / m: each prompt counts once. Where each has one, it is r.
+    Trajectories of one prompt may depend on each other in any way. By Cauchy-Schwarz, the m
+    trajectories of a prompt add at most m times their variance under independence, reached if
+    they are copies. With that variance, r at risk are worth ``r**2 / shared``: r / m if each
+    prompt has m trajectories, r if each has one.
 
     Parameters
     ----------
     at_risk, died : array (..., time)
-        Trajectories.
+        Numbers of trajectories.
     shared : array (..., time)
-        Sum, over those at risk, of how many trajectories their prompt has, itself included.
+        Sum, over trajectories at risk, of the number of trajectories of the same prompt.
 
     Returns
     -------
     at_risk, died : array (..., time), float64
-        For `interval`. Their ratio is that of the trajectories.
+        Effective numbers, with the same ratio.
 
     References
     ----------
@@ -99,18 +98,7 @@ def effective_counts(at_risk: Counts, died: Counts, shared: Counts) -> tuple[Flo
 
 
 def bound_while_nobody_dies(n: Counts, *, confidence: float) -> Floats:
-    """Lower one-sided bound of survival where all of n are alive: ``(1 - confidence)**(1 / n)``.
-
-    Parameters
-    ----------
-    n : array or scalar
-        Independent trajectories, at least 1.
-    confidence : float
-        Such as 0.95.
-
-    Returns
-    -------
-    array, float64
+    """Return the one-sided lower bound if all n survive: ``(1 - confidence)**(1 / n)``.
 
     Examples
     --------
@@ -122,7 +110,7 @@ def bound_while_nobody_dies(n: Counts, *, confidence: float) -> Floats:
 
 
 def number_at_bound(bound: float, *, confidence: float) -> float:
-    """Count the independent trajectories, all alive, that have a bound: not a whole number.
+    """Invert `bound_while_nobody_dies`: n, not necessarily whole, from the bound.
 
     Examples
     --------
@@ -133,19 +121,7 @@ def number_at_bound(bound: float, *, confidence: float) -> float:
 
 
 def number_to_claim(survive: float, *, confidence: float) -> int:
-    """Count how many trajectories, all alive, put the bound at what is to be claimed.
-
-    Parameters
-    ----------
-    survive : float
-        Survival to be claimed, above 0 and below 1.
-    confidence : float
-        Such as 0.95.
-
-    Returns
-    -------
-    int
-        The smallest n whose `bound_while_nobody_dies` is at least `survive`.
+    """Return the smallest n, all surviving, whose lower bound is at least `survive`.
 
     Examples
     --------
@@ -156,29 +132,29 @@ def number_to_claim(survive: float, *, confidence: float) -> int:
 
 
 class _Moments(NamedTuple):
-    """Of a product of independent variables: both are sums over its factors."""
+    """Moments of a product of independent variables, as sums over its factors."""
 
     log_mean: Floats
     log_square: Floats
-    """Of the mean of the square over the square of the mean."""
+    """log(E[X^2] / E[X]^2)."""
 
     def cumulated(self) -> _Moments:
-        """Those of the product of each with all before it."""
+        """Return the moments of the cumulative products."""
         return _Moments(*(np.cumsum(each, axis=-1) for each in self))
 
     def times(self, other: _Moments) -> _Moments:
-        """Those of the product with another."""
+        """Return the moments of the product with another."""
         return _Moments(self.log_mean + other.log_mean, self.log_square + other.log_square)
 
 
 def _factor(a: Floats, b: Floats) -> _Moments:
-    """Moments of Beta(a, b), which is 1 where b is 0."""
+    """Return the moments of Beta(a, b), which is the constant 1 if b is 0."""
     return _Moments(-np.log1p(b / a), np.log1p(b / (a * (a + b + 1))))
 
 
 def _quantile(moments: _Moments, q: float) -> Floats:
-    """Quantile of the beta distribution with these moments; 1 where they are those of 1."""
-    # Starting takes a while, and most commands need no interval.
+    """Return the quantile of the beta distribution with these moments; 1 for the constant 1."""
+    # Import scipy late: it is slow, and most commands do not need it.
     from scipy.special import betaincinv
 
     mean, rest = np.exp(moments.log_mean), -np.expm1(moments.log_mean)

@@ -1,7 +1,7 @@
-"""Means and quantiles of tokens that come in whole units, such as the tokens of one prompt.
+"""Means and quantiles of tokens in clusters (units), such as the tokens of one prompt.
 
-A rollout's tokens resemble each other: how far a result can be trusted depends on how the units
-differ, and hardly on the number of tokens.
+Tokens of a rollout are correlated: precision depends on how units differ, and hardly on the number
+of tokens.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ Numbers = npt.NDArray[Any]
 
 
 def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
-    """Mean of what lies between 0 and 1, with an interval over units.
+    """Return the mean of values in [0, 1] with a Clopper-Pearson interval at the effective size.
 
-    Clopper and Pearson's interval at the effective size: as many independent values as would make
-    the mean vary as it does between units, fewer where units are few (the quantiles of Student's t
-    take the place of the normal). Where the units do not differ at all, as where every value is 0,
-    each counts once.
+    The effective size is the number of independent values whose mean would vary as much as between
+    units, reduced for few units (quantiles of Student's t replace the normal ones). If units do not
+    differ at all, for example if all values are 0, each unit counts once.
 
     Parameters
     ----------
@@ -35,8 +34,8 @@ def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
     Returns
     -------
     array (..., 3), float64
-        The mean over all values, its lower and its upper bound. NaN where there are no values; the
-        bounds are NaN where fewer than two units have any.
+        Mean, lower and upper bound; NaN without values. The bounds are NaN with fewer than two
+        units.
 
     References
     ----------
@@ -48,28 +47,20 @@ def share(total: Numbers, count: Numbers, *, level: float) -> Floats:
     >>> share(np.array([0, 0, 0, 0]), np.array([9, 9, 9, 9]), level=0.95).round(3)
     array([0.   , 0.   , 0.602])
     """
-    # In one order in memory, sums are the same to the last digit.
+    # A fixed memory order makes sums reproducible to the last digit.
     total, count = (np.array(each, dtype=float, order="C") for each in (total, count))
-    # Sums of float32 may lie a rounding outside.
+    # Clip: rounding of float32 sums can leave [0, 1] slightly.
     found = np.clip(_ratio_of_sums(total, count), 0.0, 1.0)
     size = _effective_size(total, count, found, found, level)
     low, high = np.moveaxis(_exact(found, size, level), -1, 0)
-    # A share of next to nothing is below what the quantile of a beta distribution resolves.
+    # The beta quantile cannot resolve a tiny share; keep the bounds around the estimate.
     return np.stack([found, np.minimum(low, found), np.maximum(high, found)], axis=-1)
 
 
 def mean(total: Numbers, count: Numbers, *, level: float) -> Floats:
-    """Mean of numbers of any range, with Student's interval over units.
+    """Return the mean of unbounded values with Student's t interval over units.
 
-    Parameters
-    ----------
-    total, count, level
-        As for `share`.
-
-    Returns
-    -------
-    array (..., 3), float64
-        As of `share`. The bounds meet where the units do not differ.
+    Parameters and results are as for `share`. The interval has zero width if units do not differ.
 
     References
     ----------
@@ -99,16 +90,15 @@ def macro_mean(values: Numbers, first: Numbers, second: Numbers, *, level: float
     values : array (..., unit), floating
         One value per unit.
     first, second : array (..., unit), bool
-        Class of each unit; units in neither are left out.
+        Class of each unit; units in neither class are left out.
     level : float
         Confidence, such as 0.95.
 
     Returns
     -------
     array (..., 3), float64
-        Half the sum of the two means, its lower and its upper bound. NaN where a class is empty;
-        the bounds are NaN where a class has a single unit. They meet where the units of each class
-        do not differ.
+        Mean of the two class means, lower and upper bound. NaN if a class is empty; the bounds are
+        NaN if a class has a single unit.
 
     References
     ----------
@@ -143,24 +133,24 @@ def macro_mean(values: Numbers, first: Numbers, second: Numbers, *, level: float
 
 
 def pooled_quantile(samples: Numbers, q: float, *, level: float) -> Floats:
-    """Quantile of all values, with an interval over units.
+    """Return the quantile of all values with Woodruff's interval over units.
 
-    The share of values beyond the quantile has an interval as that of `share`; the bounds are the
+    The share of values above the quantile gets an interval as in `share`; the bounds are the
     quantiles at its ends.
 
     Parameters
     ----------
     samples : array (..., unit, value), floating
-        NaN where there is no value.
+        NaN marks missing values.
     q : float
-        Above 0 and below 1.
+        Quantile, between 0 and 1, exclusive.
     level : float
         Confidence, such as 0.95.
 
     Returns
     -------
     array (..., 3), float64
-        The linear quantile, its lower and its upper bound; NaN as for `share`.
+        Linear quantile, lower and upper bound; NaN as for `share`.
 
     References
     ----------
@@ -193,7 +183,7 @@ def _ratio_of_sums(total: Floats, count: Floats) -> Floats:
 
 
 def _variance(total: Floats, count: Floats, ratio: Floats) -> Floats:
-    """Variance of a ratio of sums over units; NaN of fewer than two."""
+    """Return the variance of a ratio of sums over units; NaN for fewer than two units."""
     units = (count > 0).sum(axis=-1)
     residual = total - np.nan_to_num(ratio)[..., np.newaxis] * count
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -204,20 +194,20 @@ def _variance(total: Floats, count: Floats, ratio: Floats) -> Floats:
 def _effective_size(
     total: Floats, count: Floats, ratio: Floats, nominal: Floats, level: float
 ) -> Floats:
-    """How many independent values the units are worth; NaN of fewer than two."""
+    """Return the equivalent number of independent values; NaN for fewer than two units."""
     units = (count > 0).sum(axis=-1)
     variance = _variance(total, count, ratio)
     with np.errstate(divide="ignore", invalid="ignore"):
         evenly = count.sum(axis=-1) ** 2 / (count**2).sum(axis=-1)
         size = nominal * (1 - nominal) / variance
-    # Values that agree to rounding do not show that another unit would agree as well.
+    # Units that agree to rounding do not prove that the variance is 0: count each once.
     alike = ~(variance > (1e-9 / np.maximum(units, 1)) ** 2) | ~(size > 0)
-    size = np.where(alike, evenly, size * _few(units, level))
+    size = np.where(alike, evenly, size * _small_sample_factor(units, level))
     return np.where(units > 1, size, np.nan)
 
 
-def _few(units: Numbers, level: float) -> Floats:
-    """What a size is worth less where its variance is estimated from few units."""
+def _small_sample_factor(units: Numbers, level: float) -> Floats:
+    """Return the factor by which few units reduce the effective size."""
     from scipy.special import stdtrit
 
     q = (1 + level) / 2
@@ -226,7 +216,7 @@ def _few(units: Numbers, level: float) -> Floats:
 
 
 def _exact(share: Floats, size: Floats, level: float) -> Floats:
-    """Clopper and Pearson's bounds (..., 2) of a share of a size that need not be whole."""
+    """Return Clopper-Pearson bounds (..., 2) of a share; `size` need not be whole."""
     from scipy.special import betaincinv
 
     tail = (1 - level) / 2
@@ -239,7 +229,7 @@ def _exact(share: Floats, size: Floats, level: float) -> Floats:
 
 
 def _quantile_of_sorted(ordered: Numbers, known: Numbers, q: Floats) -> Floats:
-    """Linear quantiles (..., k) of rows whose first `known` values are in order."""
+    """Return linear quantiles (..., k) of rows whose first `known` values are sorted."""
     if not ordered.shape[-1]:
         return np.full(q.shape, np.nan)
     place = np.nan_to_num(q) * np.maximum(known - 1, 0)[..., np.newaxis]

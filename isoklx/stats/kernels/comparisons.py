@@ -1,4 +1,4 @@
-"""Tests of several doses or pairs: which may be believed, all taken together."""
+"""Multiple tests, and paired differences of survival."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ Bools = npt.NDArray[np.bool_]
 
 
 def last_of_sequence(passed: Bools, tested: Bools) -> npt.NDArray[np.intp]:
-    """Find the last dose at which, and at every smaller tested one, a test was passed.
+    """Return the last dose at which, and at every smaller tested one, the test was passed.
 
-    Doses are tested upwards, each at the full level, and testing stops at the first failure: the
-    probability of calling any dose safe that is not is the level of one test, however many doses
-    there are.
+    Doses are tested upwards, each at the full level, until the first failure. The probability of
+    calling any unsafe dose safe is the level of one test, whatever the number of doses.
 
     Parameters
     ----------
     passed, tested : array (..., dose), bool
-        Doses ascend.
+        In ascending order of dose.
 
     Returns
     -------
     array (...), intp
-        Index of the dose; -1 where the first tested dose failed or none was tested.
+        Index of the dose; -1 if the first tested dose failed or none was tested.
 
     References
     ----------
@@ -49,17 +48,7 @@ def last_of_sequence(passed: Bools, tested: Bools) -> npt.NDArray[np.intp]:
 
 
 def first_failure(passed: Bools, tested: Bools) -> npt.NDArray[np.intp]:
-    """Find the dose at which the testing of `last_of_sequence` stopped.
-
-    Parameters
-    ----------
-    passed, tested : array (..., dose), bool
-        As for `last_of_sequence`.
-
-    Returns
-    -------
-    array (...), intp
-        Index of the dose; -1 where every tested dose passed.
+    """Return the index of the dose at which `last_of_sequence` stopped; -1 if all passed.
 
     Examples
     --------
@@ -71,17 +60,7 @@ def first_failure(passed: Bools, tested: Bools) -> npt.NDArray[np.intp]:
 
 
 def holm(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Adjust p values for their number, so that any of those below a level may be believed at it.
-
-    Parameters
-    ----------
-    p_values : array (test,), float64
-        NaN where there is no test, which counts for nothing.
-
-    Returns
-    -------
-    array (test,), float64
-        At least the p values, and at most 1; NaN where they are.
+    """Adjust p values for multiple tests by Holm's method; NaN (no test) stays NaN.
 
     References
     ----------
@@ -103,25 +82,24 @@ def holm(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]
-"""Whole numbers, in an integer or a floating dtype."""
+"""Whole numbers in an integer or floating dtype."""
 
 
 def influence(ended: Counts, died: Counts) -> Floats:
-    """Measure what each unit contributes to the deviation of survival from its expectation.
+    """Return the influence of each unit on the Kaplan-Meier estimate.
 
-    The derivative of the Kaplan-Meier estimate in a unit's weight: without censoring, a unit's
-    share alive minus that of all, over the number of units.
+    It is the derivative of the estimate in the weight of a unit. Without censoring it is the
+    surviving share of the unit minus that of all units, divided by the number of units.
 
     Parameters
     ----------
     ended, died : array (..., unit, time)
-        How many of each unit's trajectories died or were seen for the last time, and how many of
-        them died, at each time.
+        Trajectories of each unit that died or were last observed at each time, and that died.
 
     Returns
     -------
     array (..., unit, time), float64
-        Sums to 0 over units; 0 where nobody is left alive.
+        Sums to 0 over units; 0 once all have died.
 
     References
     ----------
@@ -146,22 +124,22 @@ def influence(ended: Counts, died: Counts) -> Floats:
 
 
 def correlation(first: Floats, second: Floats, *, largest: float) -> Floats:
-    """Correlate two estimates by what each unit contributes to them, erring towards none.
+    """Estimate the correlation of two estimates from their influences, biased towards 0.
 
-    A positive covariance is taken to be smaller by what half a unit could bring about, as Newcombe
-    does: that two sides agreed at every one of a few units does not show that they always do.
+    A positive covariance is reduced by the contribution of half a unit (continuity correction of
+    Newcombe 1998): agreement at every one of a few units does not prove perfect correlation.
 
     Parameters
     ----------
     first, second : array (..., unit)
-        As of `influence`, of the same units; 0 for a unit that a side lacks.
+        `influence` of the same units on both estimates; 0 for a unit missing on a side.
     largest : float
-        Length of the range that the estimates can be in, such as 1 for survival.
+        Length of the range of the estimates, such as 1 for survival.
 
     Returns
     -------
     array (...), float64
-        In [-1, 1]; 0 where one side does not vary.
+        In [-1, 1]; 0 if a side does not vary.
 
     Examples
     --------
@@ -182,21 +160,12 @@ def correlation(first: Floats, second: Floats, *, largest: float) -> Floats:
 def difference_interval(
     first: Floats, first_bounds: Floats, second: Floats, second_bounds: Floats, rho: Floats
 ) -> Floats:
-    """Interval of a difference, from the interval of each side and their correlation.
+    """Return the interval (..., 2) of ``first - second`` from both intervals and the correlation.
 
-    Parameters
+    References
     ----------
-    first, second : array (...), float64
-        Estimates.
-    first_bounds, second_bounds : array (..., 2), float64
-        Lower and upper bound of each.
-    rho : array (...), float64
-        As of `correlation`.
-
-    Returns
-    -------
-    array (..., 2), float64
-        Bounds of `first` minus `second`.
+    Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10; Zou and Donner (2008), 27,
+    1693-1702.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Kaplan-Meier from counts at a common time axis; time is the last axis throughout."""
+"""Kaplan-Meier estimates from counts on a common time axis, which is the last axis."""
 
 from __future__ import annotations
 
@@ -13,23 +13,14 @@ from isoklx.stats.kernels import beta_product
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[Any]
-"""Whole numbers, in an integer or a floating dtype."""
+"""Whole numbers in an integer or floating dtype."""
 
 HALF = 0.5 + 1e-9
-"""Products of fractions miss 1/2 by rounding; up to this, S counts as having reached it."""
+"""Largest S that counts as 1/2: products of fractions are subject to rounding."""
 
 
 def at_risk(ended: Counts) -> Counts:
-    """Count who was observed, undead, at each time or later.
-
-    Parameters
-    ----------
-    ended : array (..., time)
-        How many died, or were seen for the last time, at each time.
-
-    Returns
-    -------
-    array (..., time)
+    """Return the number at risk at each time, from the number that died or were last observed.
 
     Examples
     --------
@@ -42,15 +33,7 @@ def at_risk(ended: Counts) -> Counts:
 def kaplan_meier(at_risk: Counts, died: Counts) -> Floats:
     """Estimate survival: the product of ``1 - died / at_risk`` up to each time.
 
-    Parameters
-    ----------
-    at_risk, died : array (..., time)
-        At each time: observed there or later and not dead before; dead there.
-
-    Returns
-    -------
-    array (..., time), float64
-        NaN with none at risk, unless all have died by then: survival stays 0.
+    With no trajectory at risk it is NaN or, if all have died, 0.
 
     References
     ----------
@@ -70,16 +53,7 @@ def kaplan_meier(at_risk: Counts, died: Counts) -> Floats:
 
 
 def carry_forward(curve: Floats) -> Floats:
-    """Replace NaN by the last number before it.
-
-    Parameters
-    ----------
-    curve : array (..., time), floating
-
-    Returns
-    -------
-    array (..., time), float64
-        NaN before the first number.
+    """Replace NaN with the last number before it; leading NaN stays.
 
     Examples
     --------
@@ -100,26 +74,23 @@ def observed_to(
     *,
     times: Counts,
 ) -> Counts:
-    """Find up to which token a survival curve is known.
+    """Return the token up to which a survival curve is known.
+
+    It is `horizon` if all have died, if `complete` reaches it, or if a trajectory is at risk at
+    `last_probe`; else the last token with a trajectory at risk, or 0.
 
     Parameters
     ----------
     survival, at_risk : array (..., time)
-        As of `kaplan_meier`.
+        Estimate and counts of `kaplan_meier`.
     complete : array (...)
-        Largest window to whose end a trajectory was followed alive; 0 without one.
+        Largest window to whose end a trajectory survived; 0 if none did.
     last_probe : array (...)
         Last token up to `horizon` at which a trajectory can be observed.
     horizon : array (...)
-        Where survival is to be read off.
+        Token at which survival is read.
     times : array (time,)
         Labels of the time axis, ascending, not negative.
-
-    Returns
-    -------
-    array (...)
-        `horizon` if all have died, if `complete` reaches it, or if any is at risk at
-        `last_probe`; else the last token with a trajectory at risk, or 0 without one.
 
     Examples
     --------
@@ -135,20 +106,9 @@ def observed_to(
 
 
 def log_log_interval(survival: Floats, at_risk: Counts, died: Counts, level: float) -> Floats:
-    """Pointwise interval of survival: Greenwood's variance on the scale of log(-log S).
+    """Return the pointwise interval (..., time, 2) by Greenwood's variance of log(-log S).
 
-    Parameters
-    ----------
-    survival, at_risk, died : array (..., time)
-        The estimate and the counts that it was made of.
-    level : float
-        Confidence, such as 0.95.
-
-    Returns
-    -------
-    array (..., time, 2), float64
-        Lower and upper bound: [1, 1] while nobody died, [0, 0] once all have died, NaN where
-        `survival` is.
+    It is [1, 1] before the first death, [0, 0] once all have died, and NaN where `survival` is NaN.
 
     References
     ----------
@@ -172,20 +132,10 @@ def log_log_interval(survival: Floats, at_risk: Counts, died: Counts, level: flo
 
 
 def half_life(survival: Floats, at_risk: Counts, times: Counts) -> Floats:
-    """Bracket the time at which half are dead; deaths are seen at the given times only.
+    """Bracket the median lifetime (..., 2); deaths are observed at the given times only.
 
-    Parameters
-    ----------
-    survival, at_risk : array (..., time)
-        As of `kaplan_meier`.
-    times : array (time,)
-        Labels of the time axis, ascending.
-
-    Returns
-    -------
-    array (..., 2), float64
-        Last time with somebody at risk and S > 0.5, and first time with S <= 0.5, equality up to
-        1e-9; NaN where there is none.
+    The bracket is the last time with a trajectory at risk and S > 0.5, and the first time with
+    S <= 0.5 (equality up to 1e-9); NaN if there is none.
 
     Examples
     --------
@@ -199,17 +149,7 @@ def half_life(survival: Floats, at_risk: Counts, times: Counts) -> Floats:
 
 
 def at_horizon(survival: Floats, times: Counts, horizon: Counts) -> Floats:
-    """Survival, or a bound of it, at the last time up to a horizon.
-
-    Parameters
-    ----------
-    survival, times, horizon
-        As for `restricted_mean`.
-
-    Returns
-    -------
-    array (...), float64
-        At the first time, where the horizon is before it.
+    """Return survival, or a bound of it, at the last time up to a horizon (or the first time).
 
     Examples
     --------
@@ -223,21 +163,25 @@ def at_horizon(survival: Floats, times: Counts, horizon: Counts) -> Floats:
 
 
 def restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
-    """Restricted mean survival time: the area under the step curve from 0 to a horizon.
+    """Return the restricted mean survival time: the area under the curve from 0 to a horizon.
 
     Parameters
     ----------
     survival : array (..., time)
-        1 before the first time, then constant from each time to the next, and from the last one on.
+        Step function: 1 before the first time, then constant from each time to the next.
     times : array (time,)
         Labels of the time axis, ascending, not negative.
     horizon : array (...) or scalar
-        Where the area ends.
+        End of the area.
 
     Returns
     -------
     array (...), float64
-        In the unit of `times`; NaN where `survival` is.
+        In the unit of `times`; NaN where `survival` is NaN.
+
+    References
+    ----------
+    Royston and Parmar (2013), BMC Medical Research Methodology 13, 152.
 
     Examples
     --------
@@ -250,19 +194,10 @@ def restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
 
 
 def earliest_survival(at_risk: Counts, died: Counts) -> Floats:
-    """Estimate survival as if all had died just after the time before the one that shows it.
+    """Estimate survival if each death happened right after the previous time.
 
-    Who was last seen at that time before was still there to die.
-
-    Parameters
-    ----------
-    at_risk, died : array (..., time)
-        As for `kaplan_meier`.
-
-    Returns
-    -------
-    array (..., time), float64
-        What survival is from the time before on; NaN where nobody was at risk from the start.
+    Trajectories last observed at the previous time were still at risk then. The values hold from
+    the previous time on; NaN if no trajectory was ever at risk.
 
     Examples
     --------
@@ -274,23 +209,10 @@ def earliest_survival(at_risk: Counts, died: Counts) -> Floats:
 
 
 def earliest_restricted_mean(survival: Floats, times: Counts, horizon: Counts) -> Floats:
-    """Restricted mean survival time if all had died as early as the times allow.
+    """Return the restricted mean of `earliest_survival`.
 
-    A death that was first seen at one time happened after the time before, and one that was seen at
-    the first time may have happened at 0. `restricted_mean` takes them as late as can be, so that
-    the area lies between the two.
-
-    Parameters
-    ----------
-    survival : array (..., time)
-        As of `earliest_survival`.
-    times, horizon
-        As for `restricted_mean`.
-
-    Returns
-    -------
-    array (...), float64
-        In the unit of `times`; NaN where `survival` is.
+    A death observed at a time happened after the previous time (or after 0). `restricted_mean`
+    places deaths as late as possible, so the true area lies between the two.
 
     Examples
     --------
@@ -303,7 +225,7 @@ def earliest_restricted_mean(survival: Floats, times: Counts, horizon: Counts) -
 
 
 def logrank(at_risk: Counts, died: Counts) -> tuple[Floats, Floats]:
-    """Log-rank test of two groups.
+    """Return statistic and two-sided p value of the log-rank test of two groups.
 
     Parameters
     ----------
@@ -312,11 +234,9 @@ def logrank(at_risk: Counts, died: Counts) -> tuple[Floats, Floats]:
 
     Returns
     -------
-    statistic : array (...), float64
-        Signed square root of the chi-squared statistic: positive where the first group dies sooner;
-        NaN where the deaths tell nothing, as when there are none.
-    p_value : array (...), float64
-        Two-sided, from the normal distribution; NaN where the statistic is.
+    statistic, p_value : array (...), float64
+        Signed square root of the chi-squared statistic, positive if the first group dies sooner,
+        and its p value from the normal distribution. NaN if the variance is 0, as without deaths.
 
     References
     ----------
@@ -343,7 +263,7 @@ def logrank(at_risk: Counts, died: Counts) -> tuple[Floats, Floats]:
 
 
 def _ratio(above: Counts, below: Counts) -> Floats:
-    """``above / below``, 0 where ``below`` is."""
+    """Return ``above / below``, 0 where ``below`` is 0."""
     shape = np.broadcast_shapes(np.shape(above), np.shape(below))
     return np.divide(above, below, out=np.zeros(shape), where=below != 0)
 
@@ -355,30 +275,19 @@ INTERVALS = get_args(Interval)
 def curves(
     ended: Counts, died: Counts, sharing: Counts, *, interval: Interval, level: float
 ) -> tuple[Counts, Floats, Floats]:
-    """Estimate survival and its interval from when trajectories ended.
+    """Return numbers at risk, survival and its interval from when trajectories ended.
 
     Parameters
     ----------
-    ended : array (..., time)
-        How many died, or were seen for the last time, at each time.
-    died : array (..., time)
-        How many of them died.
+    ended, died : array (..., time)
+        Trajectories that died or were last observed at each time, and that died.
     sharing : array (..., time)
-        How many ended, each counted as often as its unit has trajectories.
+        Like `ended`, each trajectory weighted by the number of trajectories of its unit.
     interval : {"auto", "beta", "prompts", "greenwood"}
-        The beta product of the trajectories (beta) or of what they are worth (prompts), which is
-        the same where each unit has one: auto is the latter. Or Greenwood's.
+        Beta product of all trajectories ("beta") or of their effective number ("prompts"); the two
+        agree if each unit has one trajectory. "auto" is "prompts".
     level : float
         Confidence of the interval, such as 0.95.
-
-    Returns
-    -------
-    at_risk : array (..., time)
-        As of `at_risk`.
-    survival : array (..., time), float64
-        As of `kaplan_meier`.
-    interval : array (..., time, 2), float64
-        As of `beta_product.interval` or `log_log_interval`.
 
     Examples
     --------

@@ -12,25 +12,24 @@ from numpy.typing import NDArray
 def nan_quantiles(
     samples: NDArray[np.floating[Any]], q: NDArray[np.float64], axes: int = 1
 ) -> NDArray[np.float64]:
-    """Linear quantiles over the last ``axes`` axes together, NaN skipped.
+    """Return linear quantiles over the last ``axes`` axes together, without NaN.
 
-    One sort puts the NaN last; the two neighbours of every quantile are then picked by how many
-    values there are. ``np.nanquantile`` gives the same numbers, slice by slice, in ten times the
-    time.
+    Results equal ``np.nanquantile`` in a tenth of its time: one sort puts NaN last, then all
+    quantiles are picked by the number of values.
 
     Parameters
     ----------
     samples : ndarray, shape (..., n_1, ..., n_axes), floating
-        NaN where there is no value.
+        NaN marks missing values.
     q : ndarray, shape (k,), float64
         Quantiles, in [0, 1].
     axes : int
-        Number of trailing axes that are reduced; 0 makes each sample its own quantile.
+        Number of trailing axes to reduce; with 0, each sample is its own quantile.
 
     Returns
     -------
     ndarray, shape (..., k), float64
-        NaN where there is no value at all.
+        NaN without any value.
 
     Examples
     --------
@@ -42,7 +41,7 @@ def nan_quantiles(
     size = math.prod(samples.shape[kept:])
     if size == 0:
         return np.full((*samples.shape[:kept], len(q)), np.nan)
-    # Sorting is several times faster on a contiguous axis, and the reduced axes seldom are.
+    # Copy: sorting is several times faster on a contiguous axis.
     ordered = np.array(samples, order="C").reshape(*samples.shape[:kept], size)
     ordered.sort(axis=-1)
     last = size - 1 - np.isnan(ordered).sum(axis=-1, keepdims=True)
@@ -57,7 +56,7 @@ def nan_quantiles(
 def _between(
     low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Interpolate as numpy does, from the nearer end and with the step in storage precision."""
-    with np.errstate(invalid="ignore"):  # Between infinities there is NaN, as in numpy.
+    """Interpolate as numpy does: from the nearer end, with the step in the dtype of the samples."""
+    with np.errstate(invalid="ignore"):  # NaN between infinities, as in numpy
         step = high - low
         return np.where(weight < 0.5, low + step * weight, high - step * (1.0 - weight))

@@ -1,4 +1,4 @@
-"""The centred moving mean of series that may end early."""
+"""Centred moving mean and interpolation of series of different lengths."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ from numpy.typing import NDArray
 Edges = Literal["shrink", "repeat"]
 EDGES = get_args(Edges)
 
-# Rows are smoothed a few at a time: the temporaries stay in cache, and small beside the input.
+# Values smoothed at a time: temporaries stay in cache and small beside the input.
 BATCH = 2**17
 
 
 def moving_mean(
     series: NDArray[np.floating[Any]], width: int, edges: Edges = "shrink"
 ) -> NDArray[np.floating[Any]]:
-    """Centred moving mean along the last axis, of each series over its own length.
+    """Return the centred moving mean along the last axis, of each series over its own length.
 
-    Position i becomes the mean of positions i - width//2 ... i - width//2 + width - 1, of those
-    that there are from the first value to the last.
+    Position i becomes the mean of positions i - width//2 to i - width//2 + width - 1, as far as
+    they lie between the first and the last value.
 
     Parameters
     ----------
     series : ndarray, shape (..., n), floating
-        One series per row. NaN before its first value and after its last is no part of it. NaN in
-        between stays NaN, and the positions around it average the values that are left.
+        One series per row. Leading and trailing NaN lie outside the series. NaN in between stays
+        NaN, and the means around it skip it.
     width : int
         Number of positions averaged, at least 1.
     edges : {"shrink", "repeat"}
-        With ``"repeat"``, what lies before the first value counts as the first value and what lies
-        after the last as the last, and a series with fewer than ``width`` positions from its first
-        value to its last stays as it is. At width 65 the first value then has a weight of 33/65.
+        ``"repeat"`` pads with the first and the last value, and leaves series shorter than
+        ``width`` unchanged. At width 65 the first value then has a weight of 33/65.
 
     Returns
     -------
     ndarray, shape (..., n), dtype of ``series``
-        Sums are taken in float64 and by addition alone; a running sum, which subtracts what leaves
-        the window, would carry the rounding of a spike into all that follows it.
+        Sums are taken in float64, by addition only: a running sum, which subtracts, would carry the
+        rounding error of a spike to all later values.
 
     Examples
     --------
@@ -54,7 +53,7 @@ def moving_mean(
     rows = series.reshape(-1, length)
     smoothed = np.empty_like(rows)
     smooth = _shrinking if edges == "shrink" else _repeating
-    # From both ends of the longest window there is to see beyond a series, there is nothing new.
+    # Wider windows change nothing.
     width = width if edges == "repeat" else min(width, 2 * length + 1)
     step = max(1, BATCH // length)
     for start in range(0, len(rows), step):
@@ -82,7 +81,7 @@ def _repeating(rows: NDArray[np.floating[Any]], width: int) -> NDArray[np.floati
 
 
 def _means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Mean of each ``width`` neighbours, NaN skipped."""
+    """Return the mean of each ``width`` neighbours, without NaN."""
     present = ~np.isnan(values)
     if present.all():
         return _window_sums(values, width) / width
@@ -92,7 +91,7 @@ def _means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _window_sums(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Sum of each ``width`` neighbours, from sums of 1, 2, 4, ... of them."""
+    """Return the sum of each ``width`` neighbours, from sums of 1, 2, 4, ... of them."""
     length = rows.shape[-1] - width + 1
     total = np.zeros((len(rows), length))
     done, span, spans = 0, 1, rows
@@ -111,26 +110,26 @@ def interpolate(
     knots: NDArray[np.number[Any]],
     positions: NDArray[np.number[Any]],
 ) -> NDArray[np.floating[Any]]:
-    """Piecewise linear interpolation between each series' own finite values.
+    """Interpolate linearly between the finite values of each series.
 
-    The first finite value is held before it and the last one after it. A knot at which a series
-    has no finite value has no influence on it, to the last bit.
+    The first and the last finite value extend outwards. A knot without a finite value has no
+    influence, to the last bit.
 
     Parameters
     ----------
     values : ndarray, shape (..., k), floating
-        One series per row; NaN where it was not measured.
+        One series per row; NaN marks missing values.
     lengths : ndarray, shape (...)
-        Where each series ends; NaN where there is none.
+        Length of each series; NaN if there is none.
     knots : ndarray, shape (k,)
-        Positions of the values, in any order, none of them twice.
+        Distinct positions of the values, in any order.
     positions : ndarray, shape (n,)
-        Where the result is wanted.
+        Positions of the result.
 
     Returns
     -------
     ndarray, shape (..., n), dtype of ``values``
-        Computed in float64. NaN from a series' length on, and throughout one without any value.
+        Computed in float64. NaN from the length of a series on, and for a series without values.
 
     Examples
     --------
@@ -141,7 +140,7 @@ def interpolate(
     order = np.argsort(knots)
     ordered = knots[order].astype(np.float64)
     left, right = _own_neighbours(np.isfinite(values)[..., order])
-    # A last knot, without a value, stands for the neighbours of a series that has none.
+    # An extra knot without a value serves series that have no finite value.
     padded = np.full((*values.shape[:-1], len(knots) + 1), np.nan)
     padded[..., :-1] = values[..., order]
     place = np.append(ordered, 0.0)
@@ -161,7 +160,7 @@ def interpolate(
 
 
 def _runs(labels: NDArray[np.intp]) -> list[tuple[int, slice]]:
-    """Stretches of one label: neighbouring positions lie in one gap, of which there are few."""
+    """Return stretches of equal labels: few, since neighbouring positions share a gap."""
     edges = np.flatnonzero(np.diff(labels)) + 1
     starts = [0, *edges.tolist()] if labels.size else []
     return [
@@ -171,10 +170,10 @@ def _runs(labels: NDArray[np.intp]) -> list[tuple[int, slice]]:
 
 
 def _own_neighbours(finite: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Index of the nearest finite knot on either side of each gap between knots.
+    """Return the indices of the nearest finite knots on both sides of each gap.
 
-    Gap j lies before knot j, and one more gap behind all knots. A gap with finite knots on one
-    side only gets the same one twice; where no knot is finite, both point past the last.
+    Gap j lies before knot j; the last gap lies behind all knots. If only one side has finite knots,
+    both indices are the same; without any, both point past the last knot.
     """
     knots = np.arange(finite.shape[-1])
     left = np.full((*finite.shape[:-1], len(knots) + 1), -1)

@@ -1,4 +1,4 @@
-"""From a series of measurements per trajectory to when it died or was last seen."""
+"""Event times of trajectories, and their counts by group and time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Bools = npt.NDArray[np.bool_]
 
 
 class EventTimes(NamedTuple):
-    """What became of trajectories; each of shape (..., threshold)."""
+    """Event and censoring times of each trajectory, arrays (..., threshold)."""
 
     end: npt.NDArray[np.int32]
-    """Index along time of the death, else of the last observation; -1 without any."""
+    """Index along time of the death, else of the last observation; -1 without one."""
     died: Bools
-    """Whether `end` is a death."""
+    """True if `end` is a death."""
     recovered: Bools
-    """Whether it died and a later observation was on the living side again."""
+    """True if a later observation after the death was alive again."""
     censored: Bools
-    """Whether it did not die, and ended before the window."""
+    """True if the trajectory ended before the window without dying."""
 
 
 def first_crossing(
@@ -41,31 +41,27 @@ def first_crossing(
     Parameters
     ----------
     values : array (..., time), floating
-        Measurements; NaN where there is none.
+        Measurements; NaN marks missing ones.
     length : array (...), floating
-        Length of each trajectory; NaN where it is not known, and is taken to be what was observed.
+        Length of each trajectory; NaN if unknown, then the observed length is used.
     window : array (...), integer
         Length of a trajectory that did not end early.
     times : array (time,), integer
         Labels of the last axis of `values`, ascending.
     offset : int
-        The last time at which a trajectory is observed, minus its length.
+        Last time at which a trajectory is observed, minus its length.
     thresholds : sequence of float
-        Each is compared in the dtype of `values`, so that a recorded 0.95 is not below 0.95.
+        Compared in the dtype of `values`, so that a recorded 0.95 is not below 0.95.
     dead : callable
-        ``numpy.less`` or ``numpy.greater_equal``: whether a value means death.
+        Comparison with the threshold that means death: ``numpy.less`` or ``numpy.greater_equal``.
     ended_alive : bool
-        Whether a trajectory that ended before its window without having died counts as seen alive
-        at its window, instead of being censored where it ended.
-
-    Returns
-    -------
-    Fates
+        Count a trajectory that ended early without dying as surviving to its window, instead of
+        censoring it at its end.
 
     Examples
     --------
     >>> pmass = np.array([[0.9, np.nan, 0.4, 0.8], [0.9, 0.9, np.nan, np.nan]])
-    >>> fates = first_crossing(
+    >>> events = first_crossing(
     ...     pmass,
     ...     np.array([3, 1]),
     ...     np.array(3),
@@ -74,7 +70,7 @@ def first_crossing(
     ...     thresholds=[0.5],
     ...     dead=np.less,
     ... )
-    >>> fates.end.T, fates.died.T, fates.censored.T
+    >>> events.end.T, events.died.T, events.censored.T
     (array([[2, 1]], dtype=int32), array([[ True, False]]), array([[False, True]]))
     """
     last_time = np.where(np.isnan(length), np.inf, length + offset)
@@ -85,7 +81,7 @@ def first_crossing(
     if ended_alive:
         at_window = np.searchsorted(times, window + offset, side="right") - 1
         followed = np.where((last >= 0) & ended_early, np.maximum(last, at_window), last)
-    fates = []
+    events = []
     for threshold in thresholds:
         crossed = observed & dead(values, values.dtype.type(threshold))
         died = crossed.any(axis=-1)
@@ -93,12 +89,12 @@ def first_crossing(
         end = np.where(died, first, followed).astype(np.int32)
         recovered = died & (_last_true(observed & ~crossed) > first)
         censored = ~died & (end >= 0) & ended_early & (not ended_alive)
-        fates.append((end, died, recovered, censored))
-    return EventTimes(*(np.stack(each, axis=-1) for each in zip(*fates, strict=True)))
+        events.append((end, died, recovered, censored))
+    return EventTimes(*(np.stack(each, axis=-1) for each in zip(*events, strict=True)))
 
 
 def _last_true(where: Bools) -> npt.NDArray[np.intp]:
-    """Index of the last True along the last axis, -1 where there is none."""
+    """Return the index of the last True along the last axis, -1 if there is none."""
     last = where.shape[-1] - 1 - where[..., ::-1].argmax(axis=-1)
     return np.where(where.any(axis=-1), last, -1)
 
@@ -116,11 +112,11 @@ def tally(
     Parameters
     ----------
     index : array (..., cell, unit), integer
-        Index along time of each trajectory's event; units are the trajectories of a cell.
+        Index along time of the event of each trajectory; a unit is a trajectory of a cell.
     counted : array (..., cell, unit), bool
-        Which trajectories count; `index` is not looked at elsewhere.
+        Mask of the trajectories to count; `index` is ignored elsewhere.
     group : array (cell,), integer
-        Flat index into `groups` of each cell.
+        Flat index of each cell into `groups`.
     groups : tuple of int
         Shape of the group axes; empty for one group without an axis.
     n_times : int
@@ -151,17 +147,9 @@ def tally_sharing(
     groups: tuple[int, ...],
     n_times: int,
 ) -> npt.NDArray[np.int64]:
-    """Count trajectories as `tally` does, each as often as its unit has trajectories.
+    """Count as `tally`, weighting each trajectory by the number of trajectories of its unit.
 
-    Parameters
-    ----------
-    index, counted, group, groups, n_times
-        As for `tally`. Those of a group that are at the same place along the last axis are of one
-        unit.
-
-    Returns
-    -------
-    array (..., *groups, time), int64
+    Trajectories of a group at the same index of the last axis belong to one unit.
 
     Examples
     --------
@@ -175,7 +163,7 @@ def tally_sharing(
     leading, shape = index.shape[:-2], (*groups, n_times)
     places = _places(index, group, math.prod(groups), n_times)
     size = math.prod((*leading, *shape))
-    # Whole numbers are exact in floating point.
+    # Sums of whole numbers are exact in float64.
     sums = np.bincount(places[counted], weights=weights, minlength=size)
     return sums.astype(np.int64).reshape(*leading, *shape)
 
@@ -186,16 +174,7 @@ def count_units(
     *,
     groups: tuple[int, ...],
 ) -> npt.NDArray[np.int64]:
-    """Count the trajectories of each unit, by group.
-
-    Parameters
-    ----------
-    counted, group, groups
-        As for `tally_sharing`.
-
-    Returns
-    -------
-    array (..., *groups, unit), int64
+    """Count the trajectories of each unit, by group (..., *groups, unit).
 
     Examples
     --------
@@ -217,21 +196,7 @@ def largest(
     *,
     groups: tuple[int, ...],
 ) -> npt.NDArray[np.int32]:
-    """Find the largest value of each group's cells.
-
-    Parameters
-    ----------
-    values : array (cell,), int32
-        Not negative.
-    counted : array (..., cell), bool
-        Which cells count.
-    group, groups
-        As for `tally`.
-
-    Returns
-    -------
-    array (..., *groups), int32
-        0 where no cell of a group counts.
+    """Return the largest nonnegative value of the counted cells of each group, 0 if there are none.
 
     Examples
     --------
@@ -252,7 +217,7 @@ def _places(
     n_groups: int,
     length: int,
 ) -> npt.NDArray[np.int64]:
-    """Flat index in an array (..., group, length)."""
+    """Return flat indices into an array (..., group, length)."""
     leading = index.shape[:-2]
     rows = np.arange(math.prod(leading)).reshape(*leading, 1, 1)
     places: npt.NDArray[np.int64] = (rows * n_groups + group[:, np.newaxis]) * length + index

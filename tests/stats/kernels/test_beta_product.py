@@ -19,7 +19,7 @@ def counts(numbers):
 
 @pytest.mark.parametrize("level", [0.9, 0.95])
 @pytest.mark.parametrize("n", [1, 8, 24, 1000])
-def test_without_censoring_it_is_clopper_and_pearsons(n, level):
+def test_without_censoring_it_equals_clopper_pearson(n, level):
     for dead in {0, 1, n // 3, n - 1, n}:
         early = dead // 2
         at_risk, died = np.array([n, n - early]), np.array([early, dead - early])
@@ -30,7 +30,7 @@ def test_without_censoring_it_is_clopper_and_pearsons(n, level):
 
 
 def drawn(at_risk, died, rng, n=40_000):
-    """Bounds from draws of the product itself, factor by factor."""
+    """Bounds from random draws of the product, factor by factor."""
     product = np.ones(n)
     bounds = []
     for r, d in zip(at_risk, died, strict=True):
@@ -41,7 +41,7 @@ def drawn(at_risk, died, rng, n=40_000):
     return np.array(bounds)
 
 
-def test_with_censoring_it_is_near_the_product_that_is_drawn():
+def test_with_censoring_it_is_near_simulated_products():
     rng = np.random.default_rng(0)
     for n in (8, 24, 100):
         died, lost = rng.multinomial(n, np.full(12, 1 / 12)).reshape(2, 6)
@@ -51,7 +51,7 @@ def test_with_censoring_it_is_near_the_product_that_is_drawn():
 
 
 @given(deaths_and_losses, st.sampled_from([0.01, 0.2, 1 / 3, 1, 7]))
-def test_it_contains_the_estimate_whole_numbers_or_not(numbers, worth):
+def test_it_contains_the_estimate_at_fractional_counts_too(numbers, worth):
     at_risk, died = counts(numbers)
     survival = km.kaplan_meier(at_risk, died)
     lower, upper = bp.interval(worth * at_risk, worth * died, level=0.95).T
@@ -74,7 +74,7 @@ def test_it_shrinks_as_all_counts_grow(numbers, times):
     assert (more_upper[seen] <= upper[seen] + ROUNDING).all()
 
 
-def test_nobody_at_risk_leaves_no_interval_unless_all_are_dead():
+def test_interval_is_nan_without_risk_set_unless_all_died():
     found = bp.interval(np.array([2, 1, 0]), np.array([0, 0, 0]), level=0.95)
     assert np.isnan(found[2]).all()
     assert found[1, 0] > 0
@@ -83,7 +83,7 @@ def test_nobody_at_risk_leaves_no_interval_unless_all_are_dead():
     assert found[2, 0] == 0
 
 
-def test_leading_dims_are_rows_of_their_own():
+def test_leading_dims_are_independent():
     rng = np.random.default_rng(1)
     died, lost = rng.integers(0, 5, (2, 3, 4, 6))
     at_risk = km.at_risk(died + lost)
@@ -95,21 +95,21 @@ def test_leading_dims_are_rows_of_their_own():
 
 
 @pytest.mark.parametrize("copies", [1, 3])
-def test_copies_of_a_trajectory_are_worth_one(copies):
+def test_copies_of_a_trajectory_count_once(copies):
     at_risk, died = np.array([8, 7, 4]), np.array([1, 1, 0])
     found = bp.effective_counts(copies * at_risk, copies * died, copies**2 * at_risk)
     np.testing.assert_allclose(found, [at_risk, died])
 
 
 @given(hnp.arrays(int, 6, elements=st.integers(1, 20)))
-def test_trajectories_are_worth_no_more_than_prompts(of_prompts):
+def test_effective_number_is_at_most_the_number_of_prompts(of_prompts):
     at_risk = np.array([of_prompts.sum()])
     shared = np.array([(of_prompts**2).sum()])
     (worth,), _ = bp.effective_counts(at_risk, at_risk, shared)
     assert 1 - ROUNDING <= worth <= of_prompts.size + ROUNDING
 
 
-def test_the_number_that_a_claim_needs_is_the_first_that_is_enough():
+def test_number_to_claim_is_the_smallest_sufficient_one():
     for survive in (0.5, 0.9, 0.99):
         n = bp.number_to_claim(survive, confidence=0.95)
         bounds = bp.bound_while_nobody_dies(np.array([max(n - 1, 1), n]), confidence=0.95)

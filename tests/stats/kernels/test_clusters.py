@@ -11,7 +11,7 @@ LEVEL = 0.95
 
 
 def korn_graubard(values):
-    """The definition, for units of equally many values, by a plain loop."""
+    """The definition for units of equal size, by a plain loop."""
     n = len(values)
     means = [sum(row) / len(row) for row in values]
     mean = sum(means) / n
@@ -27,7 +27,7 @@ def test_a_share_has_the_interval_of_its_effective_size():
     np.testing.assert_allclose(found, korn_graubard(values.tolist()), rtol=1e-9)
 
 
-def test_a_quantile_is_read_off_at_the_ends_of_the_interval_of_its_share():
+def test_quantile_bounds_invert_the_interval_of_the_share():
     samples = np.random.default_rng(1).exponential(np.arange(1, 13)[:, np.newaxis], (12, 80))
     middle, low, high = clusters.pooled_quantile(samples, 0.9, level=LEVEL)
     assert middle == pytest.approx(np.quantile(samples, 0.9))
@@ -44,7 +44,7 @@ unit_values = hnp.arrays(
 
 
 @given(unit_values)
-def test_intervals_contain_the_estimate_whatever_the_units(values):
+def test_intervals_contain_the_estimate(values):
     present = ~np.isnan(values)
     total, count = np.nansum(values, axis=1), present.sum(axis=1)
     for found in (
@@ -62,19 +62,19 @@ def test_intervals_contain_the_estimate_whatever_the_units(values):
 
 
 @given(unit_values, st.permutations(range(5)))
-def test_the_order_of_the_units_changes_nothing(values, order):
+def test_order_of_units_does_not_matter(values, order):
     found = clusters.pooled_quantile(values, 0.5, level=LEVEL)
     again = clusters.pooled_quantile(values[list(order)], 0.5, level=LEVEL)
     np.testing.assert_allclose(again, found, rtol=1e-9)
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 1])
-def test_units_that_do_not_differ_count_once_each(value):
+def test_identical_units_count_once_each(value):
     _, low, high = clusters.share(np.full(8, 9 * value), np.full(8, 9), level=LEVEL)
     assert high - low > 0.3
 
 
-def test_leading_dims_are_rows_of_their_own():
+def test_leading_dims_are_independent():
     samples = np.random.default_rng(2).random((2, 3, 5, 9))
     found = clusters.pooled_quantile(samples, 0.9, level=LEVEL)
     assert found.shape == (2, 3, 3)

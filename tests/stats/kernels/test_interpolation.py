@@ -19,7 +19,7 @@ lengths = arrays("f8", 4, elements=st.one_of(st.just(NAN), st.integers(0, 20).ma
 
 
 def row_by_row(values, ends, knots, positions):
-    """numpy's own interpolation, one series at a time."""
+    """Interpolation by numpy, one series at a time."""
     rows = []
     for row, end in zip(values, ends, strict=True):
         own = np.isfinite(row)
@@ -29,7 +29,7 @@ def row_by_row(values, ends, knots, positions):
 
 
 @given(masses, lengths)
-def test_it_is_numpys_interpolation_through_the_own_finite_knots(values, ends):
+def test_it_equals_numpy_through_the_finite_knots(values, ends):
     line = interpolate(values, ends, KNOTS, TOKENS)
     expected = row_by_row(values, ends, KNOTS, TOKENS)
     np.testing.assert_allclose(line, expected, rtol=1e-12, atol=1e-15)
@@ -37,7 +37,7 @@ def test_it_is_numpys_interpolation_through_the_own_finite_knots(values, ends):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @given(masses, lengths)
-def test_knots_of_other_series_change_no_bit(dtype, values, ends):
+def test_knots_of_other_series_have_no_influence(dtype, values, ends):
     values = values.astype(dtype)
     more = np.array([0, 1, 2, 3, 4, 5, 8, 11, 13, 14])
     spread = np.full((len(values), more.size), NAN, dtype=dtype)
@@ -46,13 +46,13 @@ def test_knots_of_other_series_change_no_bit(dtype, values, ends):
     assert interpolate(spread, ends, more, TOKENS).tobytes() == alone.tobytes()
 
 
-def test_a_measured_value_is_met_exactly():
+def test_measured_values_are_exact():
     values = np.random.default_rng(0).random((20, KNOTS.size)).astype("f4")
     line = interpolate(values, np.full(20, 99), KNOTS, KNOTS)
     np.testing.assert_array_equal(line, values)
 
 
-def test_the_ends_are_held_and_the_end_of_the_rollout_is_nan():
+def test_end_values_extend_to_the_end_of_the_rollout():
     values = np.array([NAN, 0.8, NAN, 0.4, NAN, NAN])
     line = interpolate(values, np.array(10), KNOTS, np.array([0, 1, 3, 5, 9, 10]))
     np.testing.assert_allclose(line, [0.8, 0.8, 0.6, 0.4, 0.4, NAN])
@@ -68,7 +68,7 @@ def test_the_order_of_the_knots_does_not_matter():
 @pytest.mark.parametrize("knots", [0, 3])
 @pytest.mark.parametrize("positions", [0, 5])
 @pytest.mark.parametrize("series", [0, 2])
-def test_nothing_to_interpolate_is_nan_or_empty(knots, positions, series):
+def test_empty_input_is_nan_or_empty(knots, positions, series):
     values = np.full((series, knots), NAN, dtype="f4")
     line = interpolate(values, np.full(series, 9.0), np.arange(knots), np.arange(positions))
     assert line.shape == (series, positions)

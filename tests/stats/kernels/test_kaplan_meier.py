@@ -19,7 +19,7 @@ TIMES = np.array([0, 1, 2, 3, 5, 8, 13, 21, 34])
 
 
 def simulated(seed):
-    """When trajectories ended, as indices of TIMES, and whether they died: one of many shapes."""
+    """Random event times, as indices of TIMES, and deaths."""
     rng = np.random.default_rng(seed)
     n = rng.integers(1, 40)
     spread = rng.integers(1, TIMES.size + 1)
@@ -41,7 +41,7 @@ def lifelines_fit(ended, died):
 
 def lifelines_fit_of(durations, died):
     with warnings.catch_warnings():
-        # Its interval divides by log S = 0 while nobody died.
+        # The interval of lifelines divides by log S = 0 before the first death.
         warnings.simplefilter("ignore", RuntimeWarning)
         return KaplanMeierFitter().fit(durations, died)
 
@@ -56,11 +56,11 @@ SETS = [simulated(seed) for seed in SEEDS] + [
 ]
 
 
-def test_survival_and_interval_are_those_of_lifelines():
+def test_survival_and_interval_equal_lifelines():
     for ended, died in SETS:
         at_risk, survival, interval = greenwood(*counts(ended, died))
         fit = lifelines_fit(ended, died)
-        # Beyond its last observation lifelines repeats the last value.
+        # lifelines repeats the last value after the last observation.
         expected = fit.survival_function_at_times(TIMES).to_numpy()
         expected[(TIMES[ended].max() < TIMES) & (expected > 0)] = np.nan
         np.testing.assert_allclose(survival, expected, rtol=0, atol=1e-9)
@@ -72,7 +72,7 @@ def test_survival_and_interval_are_those_of_lifelines():
         np.testing.assert_allclose(interval[inside], bounds[inside], rtol=0, atol=1e-9)
 
 
-def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
+def test_greenwood_has_zero_width_before_the_first_and_after_the_last_death():
     for ended, died in SETS:
         _, survival, interval = greenwood(*counts(ended, died))
         for certain in (0, 1):
@@ -84,7 +84,7 @@ def test_the_interval_has_no_width_while_nobody_died_and_once_all_are_dead():
 
 
 @pytest.mark.slow
-def test_restricted_mean_is_that_of_lifelines():
+def test_restricted_mean_equals_lifelines():
     for (ended, died), horizon in zip(SETS, [34, 40, 10, 3, 0] * len(SETS), strict=False):
         survival = km.carry_forward(greenwood(*counts(ended, died))[1])
         expected = restricted_mean_survival_time(lifelines_fit(ended, died), t=horizon)
@@ -92,12 +92,12 @@ def test_restricted_mean_is_that_of_lifelines():
 
 
 @pytest.mark.slow
-def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
+def test_earliest_deaths_are_at_the_previous_time():
     earlier = np.append(0, TIMES[:-1])
     for (ended, died), horizon in zip(SETS, [34, 40] * len(SETS), strict=False):
         both, deaths = counts(ended, died)
         survival = km.carry_forward(km.earliest_survival(km.at_risk(both), deaths))
-        # Who was censored was seen alive where it was.
+        # Censored trajectories were observed alive at their time.
         fit = lifelines_fit_of(np.where(died, earlier[ended], TIMES[ended]), died)
         expected = restricted_mean_survival_time(fit, t=horizon)
         found = km.earliest_restricted_mean(survival, TIMES, horizon)
@@ -109,7 +109,7 @@ def test_deaths_as_early_as_can_be_are_those_of_the_time_before():
 
 
 def plain_curve(died, lost):
-    """Survival by a loop over exact fractions; None where it is not known."""
+    """Survival by a loop over exact fractions; None if unknown."""
     remaining, survival, found = int(died.sum() + lost.sum()), Fraction(1), []
     for dead, gone in zip(died.tolist(), lost.tolist(), strict=True):
         if remaining:
@@ -119,7 +119,7 @@ def plain_curve(died, lost):
     return found
 
 
-def test_logrank_is_that_of_scipy():
+def test_logrank_equals_scipy():
     decided = 0
     for one, other in pairwise(SETS):
         ended, died = (np.stack(each) for each in zip(counts(*one), counts(*other), strict=True))
@@ -144,7 +144,7 @@ deaths_and_losses = hnp.arrays(int, (2, TIMES.size), elements=st.integers(0, 5))
 
 
 @given(deaths_and_losses)
-def test_survival_never_rises_and_is_one_before_the_first_death(numbers):
+def test_survival_decreases_from_one(numbers):
     died, lost = numbers
     at_risk, survival, _ = greenwood(died + lost, died)
     known = ~np.isnan(survival)
@@ -154,7 +154,7 @@ def test_survival_never_rises_and_is_one_before_the_first_death(numbers):
 
 @pytest.mark.parametrize("interval", ["auto", "beta", "greenwood"])
 @given(numbers=deaths_and_losses)
-def test_a_curve_is_known_while_somebody_is_at_risk_and_once_all_are_dead(numbers, interval):
+def test_a_curve_is_known_with_a_risk_set_and_after_the_last_death(numbers, interval):
     died, lost = numbers
     ended = died + lost
     at_risk, survival, bounds = curves(ended, died, ended, interval=interval, level=0.95)
@@ -167,7 +167,7 @@ def test_a_curve_is_known_while_somebody_is_at_risk_and_once_all_are_dead(number
     assert not unknown[at_risk > 0].any()
 
 
-def test_a_curve_without_a_death_at_its_last_observation_is_undefined_beyond():
+def test_a_curve_is_undefined_after_a_censored_last_observation():
     """The last observation is censored, as in R's summary(survfit(...), times = ...)."""
     survival = km.kaplan_meier(np.array([4, 3, 1, 0]), np.array([1, 1, 0, 0]))
     np.testing.assert_allclose(survival, [3 / 4, 1 / 2, 1 / 2, np.nan])
@@ -175,7 +175,7 @@ def test_a_curve_without_a_death_at_its_last_observation_is_undefined_beyond():
     np.testing.assert_allclose(to_zero, [3 / 4, 1 / 2, 0, 0])
 
 
-def test_carrying_forward_repeats_the_last_number_and_invents_none():
+def test_carry_forward_fills_only_after_a_number():
     found = km.carry_forward(np.array([[np.nan, 0.5, np.nan, np.nan], [1, np.nan, 0, np.nan]]))
     np.testing.assert_array_equal(found, [[np.nan, 0.5, 0.5, 0.5], [1, 1, 0, 0]])
 
@@ -211,7 +211,7 @@ def test_a_curve_is_known_to_the_horizon_or_to_its_last_trajectory_at_risk(
 
 
 @given(deaths_and_losses)
-def test_survival_is_the_plain_fraction_where_nothing_is_censored(numbers):
+def test_survival_is_the_plain_fraction_without_censoring(numbers):
     died = numbers[0]
     alive_to_the_end = np.zeros_like(died)
     alive_to_the_end[-1] = 1 + numbers[1, -1]
@@ -237,6 +237,6 @@ def test_half_life_is_a_bracket(survival, bracket):
     np.testing.assert_array_equal(found, bracket)
 
 
-def test_half_life_is_beyond_the_last_fork_that_anybody_reached():
+def test_half_life_is_open_after_the_last_risk_set():
     found = km.half_life(np.array([1.0, 0.8, 0.8]), np.array([5, 4, 0]), np.array([0, 8, 64]))
     np.testing.assert_array_equal(found, [8, np.nan])

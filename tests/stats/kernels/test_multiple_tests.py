@@ -7,7 +7,7 @@ from isoklx.stats.kernels.comparisons import first_failure, holm, last_of_sequen
 
 
 @given(hnp.arrays(bool, 6), hnp.arrays(bool, 6))
-def test_testing_goes_upwards_and_stops_at_the_first_failure(passed, tested):
+def test_sequence_stops_at_the_first_failure(passed, tested):
     safe, stopped = -1, -1
     for dose in range(6):
         if not tested[dose]:
@@ -21,7 +21,7 @@ def test_testing_goes_upwards_and_stops_at_the_first_failure(passed, tested):
 
 
 def holm_by_hand(p_values):
-    """Multiply the smallest by how many there are, the next by one less, never going down."""
+    """Multiply the smallest p by n, the next by n - 1, and so on, without decreasing."""
     adjusted = [np.nan] * len(p_values)
     known = sorted((p, i) for i, p in enumerate(p_values) if not np.isnan(p))
     largest = 0.0
@@ -32,5 +32,5 @@ def holm_by_hand(p_values):
 
 
 @given(hnp.arrays(float, st.integers(0, 8), elements=st.one_of(st.floats(0, 1), st.just(np.nan))))
-def test_holm_is_what_the_paper_says(p_values):
+def test_holm_equals_the_paper(p_values):
     np.testing.assert_allclose(holm(p_values), holm_by_hand(p_values.tolist()))

@@ -11,12 +11,12 @@ unit_counts = hnp.arrays(int, (2, 5, 4), elements=st.integers(0, 3))
 
 
 def weighted(weights, ended, died):
-    """Survival of a sample in which each unit counts by its weight."""
+    """Survival with weighted units."""
     return km.kaplan_meier(km.at_risk(weights @ ended), weights @ died)
 
 
 @given(unit_counts)
-def test_influence_is_the_derivative_in_a_units_weight(numbers):
+def test_influence_is_the_derivative_in_the_weight_of_a_unit(numbers):
     died, lost = numbers
     ended = died + lost
     found = pair.influence(ended, died)
@@ -32,7 +32,7 @@ def test_influence_is_the_derivative_in_a_units_weight(numbers):
 
 
 def newcombe_phi(both, first_only, second_only, neither):
-    """The correlation of method 10, from the table of a paired comparison."""
+    """Correlation of method 10, from the table of a paired comparison."""
     n = both + first_only + second_only + neither
     margins = (both + first_only) * (second_only + neither)
     margins *= (both + second_only) * (first_only + neither)
@@ -43,7 +43,7 @@ def newcombe_phi(both, first_only, second_only, neither):
 
 
 @given(st.tuples(*[st.integers(0, 12)] * 4).filter(any))
-def test_the_correlation_of_paired_proportions_is_newcombes(table):
+def test_correlation_of_paired_proportions_equals_newcombe(table):
     outcomes = np.repeat([[1, 1], [1, 0], [0, 1], [0, 0]], table, axis=0)
     influence = (outcomes - outcomes.mean(axis=0)) / len(outcomes)
     found = pair.correlation(*influence.T, largest=1.0)
@@ -54,7 +54,7 @@ bounds = st.tuples(*[st.floats(0, 1)] * 3).map(sorted)
 
 
 @given(bounds, bounds, st.floats(-1, 1))
-def test_the_interval_contains_the_difference_and_turns_round_with_its_sides(one, other, rho):
+def test_interval_contains_the_difference_and_is_antisymmetric(one, other, rho):
     lower, middle, upper = one
     other_lower, other_middle, other_upper = other
     first = np.array(middle), np.array([lower, upper])
@@ -65,7 +65,7 @@ def test_the_interval_contains_the_difference_and_turns_round_with_its_sides(one
     np.testing.assert_allclose(turned, [-high, -low], atol=1e-12)
 
 
-def test_sides_that_agree_at_every_prompt_have_an_interval_all_the_same():
+def test_sides_that_agree_at_every_prompt_have_a_nonzero_interval():
     died = np.repeat([[1, 0], [0, 0]], 4, axis=0)
     ended = np.repeat([[1, 0], [0, 1]], 4, axis=0)
     influence = pair.influence(ended, died)[:, -1]

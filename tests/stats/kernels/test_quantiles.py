@@ -14,7 +14,7 @@ shapes = st.tuples(*[st.integers(1, 5)] * 3)
 
 
 def slice_by_slice(samples, q, axes):
-    """numpy's quantile of what is left of each slice without its NaN."""
+    """Quantile by numpy of each slice without NaN."""
     slices = samples.reshape(-1, np.prod(samples.shape[samples.ndim - axes :], dtype=int))
     kept = [each[~np.isnan(each)] for each in slices]
     quantiles = [np.quantile(each, q) if each.size else np.full(q.size, np.nan) for each in kept]
@@ -23,21 +23,21 @@ def slice_by_slice(samples, q, axes):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @given(data=st.data(), q=levels, axes=st.integers(1, 3))
-def test_the_numbers_are_those_of_numpy(dtype, data, q, axes):
+def test_quantiles_equal_numpy(dtype, data, q, axes):
     samples = data.draw(arrays(dtype, shapes, elements=values))
     expected = slice_by_slice(samples, q, axes)
     np.testing.assert_allclose(nan_quantiles(samples, q, axes), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 11])
-def test_every_rank_is_met(count):
+def test_every_rank_is_exact(count):
     ranks = np.arange(float(count))
     samples = np.append(np.random.default_rng(0).permutation(ranks), [np.nan] * 3)
     quantiles = nan_quantiles(samples, ranks / max(count - 1, 1))
     np.testing.assert_allclose(quantiles, ranks, rtol=1e-15)
 
 
-def test_no_value_at_all_is_nan_without_a_warning():
+def test_all_nan_is_nan_without_a_warning():
     samples = np.full((2, 4), np.nan)
     np.testing.assert_array_equal(nan_quantiles(samples, np.array([0.5])), [[np.nan]] * 2)
 
@@ -55,7 +55,7 @@ def test_over_no_axes_each_sample_is_its_own_quantile():
     np.testing.assert_array_equal(quantiles, [[3.0, 3.0], [np.nan, np.nan]])
 
 
-def test_the_samples_are_left_in_their_order():
+def test_samples_are_not_sorted_in_place():
     samples = np.array([3.0, 1.0, 2.0])
     nan_quantiles(samples, np.array([0.5]))
     np.testing.assert_array_equal(samples, [3.0, 1.0, 2.0])

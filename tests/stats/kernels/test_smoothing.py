@@ -13,7 +13,7 @@ from isoklx.stats.kernels.smoothing import EDGES, moving_mean
 
 NAN = math.nan
 
-# Spikes beside next to nothing, and gaps anywhere.
+# Spikes beside tiny values, and gaps.
 nats = st.one_of(
     st.sampled_from([1e4, 1e-6, 1e-7, 0.0, 1.0, NAN]), st.floats(1e-9, 20.0), st.just(NAN)
 )
@@ -26,7 +26,7 @@ def rows(dtype: str = "f8") -> st.SearchStrategy[np.ndarray]:
 
 
 def by_hand(row: list[float], width: int, edges: str) -> list[float]:
-    """The definition, read off word by word."""
+    """The definition as a plain loop."""
     there = [i for i, x in enumerate(row) if not math.isnan(x)]
     if not there or (edges == "repeat" and there[-1] - there[0] + 1 < width):
         return row
@@ -48,19 +48,19 @@ both_edges = pytest.mark.parametrize("edges", EDGES)
 
 @both_edges
 @given(rows(), st.one_of(widths, st.integers(20, 90)))
-def test_it_is_the_mean_of_the_window_spikes_and_all(edges, series, width):
+def test_it_equals_the_mean_of_the_window(edges, series, width):
     expected = [by_hand(row, width, edges) for row in series.tolist()]
     expected = np.array(expected).reshape(series.shape)
     np.testing.assert_allclose(moving_mean(series, width, edges), expected, rtol=1e-12, atol=0)
 
 
-def test_repeating_the_ends_weighs_them_as_the_older_script_did():
+def test_repeated_edges_have_the_weight_of_the_older_script():
     first = np.eye(1, 512)[0]
     assert moving_mean(first, 65, "repeat")[0] == pytest.approx(33 / 65)
     assert moving_mean(first, 65)[0] == pytest.approx(1 / 33)
 
 
-def test_a_spike_leaves_no_rounding_behind():
+def test_a_spike_leaves_no_rounding_error():
     series = np.full(4096, 1e-6)
     series[100] = 1e4
     np.testing.assert_allclose(moving_mean(series, 65)[200:], 1e-6, rtol=1e-15)
@@ -74,14 +74,14 @@ def test_width_one_is_the_identity(edges, series):
 
 @both_edges
 @given(st.floats(2**-30, 2**14, width=32), st.integers(1, 40), widths)
-def test_a_constant_stays_the_constant(edges, level, length, width):
+def test_a_constant_stays_constant(edges, level, length, width):
     series = np.full(length, level, dtype="f4")
     np.testing.assert_array_equal(moving_mean(series, width, edges), series)
 
 
 @both_edges
 @given(rows(), widths.map(lambda width: 2 * (width // 2) + 1))
-def test_an_odd_window_sees_the_same_from_both_sides(edges, series, width):
+def test_an_odd_window_is_symmetric(edges, series, width):
     backwards = moving_mean(series[:, ::-1], width, edges)[:, ::-1]
     np.testing.assert_allclose(backwards, moving_mean(series, width, edges), rtol=1e-12)
 
@@ -95,20 +95,20 @@ def test_a_rollout_that_ended_early_is_smoothed_over_its_own_length(width, edges
     np.testing.assert_array_equal(moving_mean(padded, width, edges), expected)
 
 
-def test_a_rollout_shorter_than_the_window_averages_what_there_is():
+def test_a_short_rollout_averages_its_tokens():
     rollout = np.array([1.0, 5.0, 3.0, NAN, NAN, NAN])
     np.testing.assert_array_equal(moving_mean(rollout, 4, "repeat"), rollout)
     np.testing.assert_array_equal(moving_mean(rollout, 4), [3.0, 3.0, 3.0, NAN, NAN, NAN])
 
 
-def test_a_gap_stays_a_gap_and_its_neighbours_average_what_is_left():
+def test_gaps_stay_and_neighbouring_means_skip_them():
     series = np.array([3.0, 5.0, NAN, 1.0, 1.0])
     np.testing.assert_array_equal(moving_mean(series, 3), [4.0, 4.0, NAN, 1.0, 1.0])
     repeated = moving_mean(series, 3, "repeat")
     np.testing.assert_array_equal(repeated, [11 / 3, 4.0, NAN, 1.0, 1.0])
 
 
-def test_an_even_window_reaches_one_further_back_than_ahead():
+def test_an_even_window_extends_one_further_back():
     smoothed = moving_mean(np.array([0.0, 0.0, 4.0, 0.0, 0.0]), 2)
     np.testing.assert_array_equal(smoothed, [0.0, 0.0, 2.0, 2.0, 0.0])
 
@@ -121,7 +121,7 @@ def test_the_dtype_is_kept_and_the_input_untouched(dtype):
     np.testing.assert_array_equal(series, before)
 
 
-def test_working_through_the_rows_in_batches_changes_nothing(monkeypatch):
+def test_batches_do_not_change_results(monkeypatch):
     series = np.random.default_rng(0).random((5, 3, 40))
     whole = moving_mean(series, 7)
     monkeypatch.setattr(smoothing, "BATCH", 100)

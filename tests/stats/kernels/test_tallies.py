@@ -7,7 +7,7 @@ from isoklx.stats.kernels import tallies
 
 
 @given(hnp.arrays(bool, (3, 5)), hnp.arrays(np.intp, 5, elements=st.integers(0, 5)))
-def test_the_largest_of_a_group_is_that_of_its_counted_cells(counted, group):
+def test_largest_uses_counted_cells(counted, group):
     values = np.array([8, 16, 4, 32, 16], dtype=np.int32)
     found = tallies.largest(values, counted, group, groups=(2, 3)).reshape(3, 6)
     for row, kept in zip(found, counted, strict=True):
@@ -15,7 +15,7 @@ def test_the_largest_of_a_group_is_that_of_its_counted_cells(counted, group):
             assert row[g] == max([0, *values[kept & (group == g)]])
 
 
-def test_tally_counts_by_group_and_time_over_leading_dims():
+def test_tally_counts_by_group_and_time():
     rng = np.random.default_rng(0)
     index = rng.integers(-1, 4, (2, 3, 5, 6))
     group = np.array([0, 3, 3, 5, 1])
@@ -33,7 +33,7 @@ def test_tally_counts_by_group_and_time_over_leading_dims():
     hnp.arrays(bool, (2, 4, 5)),
     hnp.arrays(np.intp, 4, elements=st.integers(0, 1)),
 )
-def test_sharing_counts_each_trajectory_as_often_as_its_unit_has_some(index, counted, group):
+def test_sharing_weights_trajectories_by_the_size_of_their_unit(index, counted, group):
     found = tallies.tally_sharing(index, counted, group, groups=(2,), n_times=4)
     units = tallies.count_units(counted, group, groups=(2,))
     expected, in_units = np.zeros((2, 2, 4), dtype=int), np.zeros((2, 2, 5), dtype=int)
