@@ -73,8 +73,8 @@ def test_out_of_memory_halves_the_batch_from_then_on_and_says_so(error: Exceptio
     assert all(result == sum(rows) for rows, result in done)
     assert tried == [8, 4] + [2] * 8
     assert said == [
-        "memory ran out with 8 rows: going on with 4 at a time",
-        "memory ran out with 4 rows: going on with 2 at a time",
+        "memory ran out with 8 rows: continuing with 4 at a time",
+        "memory ran out with 4 rows: continuing with 2 at a time",
     ]
 
 

@@ -25,7 +25,9 @@ def test_two_lists_of_that_length_are_not_guessed_between() -> None:
     model = random_model("llama")
     model.model.others = nn.ModuleList(nn.Identity() for _ in range(4))
     try:
-        with pytest.raises(MeasureError, match="LlamaForCausalLM has 2 lists of 4 blocks"):
+        with pytest.raises(
+            MeasureError, match="LlamaForCausalLM must have one list of 4 blocks, got 2"
+        ):
             decoder_blocks(model)
     finally:
         del model.model.others
@@ -42,18 +44,30 @@ def test_the_output_of_every_block_is_checked_and_nothing_stays_on_the_model(nam
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Gemma3nTextConfig", r"Gemma3nForCausalLM .*: block 0 puts out \[4, 2, 3, 32\]"),
-        ("DeepseekV4Config", r"DeepseekV4ForCausalLM .*: block 0 puts out \[2, 3, 4, 32\]"),
-        ("DoryConfig", r"DoryForCausalLM .* puts out \[2, 3, 32\] and \[2, 3, 32\]"),
-        ("CpmAntConfig", r"CpmAntForCausalLM .*: block 0 puts out \[2, 35, 32\]"),
-        ("OpenAIGPTConfig", r"OpenAIGPTLMHeadModel .*: block 0 puts out list"),
+        (
+            "Gemma3nTextConfig",
+            r"Gemma3nForCausalLM .*: the output of block 0 must be .* \[2, 3, 32\], got \[4, 2, 3, 32\]",
+        ),
+        (
+            "DeepseekV4Config",
+            r"DeepseekV4ForCausalLM .*: the output of block 0 must be .* \[2, 3, 32\], got \[2, 3, 4, 32\]",
+        ),
+        ("DoryConfig", r"DoryForCausalLM .* got \[2, 3, 32\] and \[2, 3, 32\]"),
+        (
+            "CpmAntConfig",
+            r"CpmAntForCausalLM .*: the output of block 0 must be .* \[2, 3, 32\], got \[2, 35, 32\]",
+        ),
+        (
+            "OpenAIGPTConfig",
+            r"OpenAIGPTLMHeadModel .*: the output of block 0 must be .* \[2, 3, 32\], got list",
+        ),
     ],
 )
 def test_blocks_that_put_out_something_else_are_refused_by_name(name: str, said: str) -> None:
     if not hasattr(hf, name):
         pytest.skip(f"this version of transformers has no {name}")
     model = hf.AutoModelForCausalLM.from_config(getattr(hf, name)(**UNSTEERABLE[name])).eval()
-    with pytest.raises(MeasureError, match=f"{said} where .* is \\[2, 3, 32\\]$"):
+    with pytest.raises(MeasureError, match=f"{said}$"):
         refuse_other_outputs(model)
 
 
@@ -75,7 +89,7 @@ def test_a_layer_is_a_number_or_a_fraction_of_the_depth(layers, numbers) -> None
 
 @pytest.mark.parametrize("layers", [4, -1, 1.5, [0, 9], float("nan")])
 def test_a_layer_that_is_not_there_is_refused(layers) -> None:
-    with pytest.raises(UsageError, match="is not there: the model has blocks 0 to 3"):
+    with pytest.raises(UsageError, match="not found: the model has blocks 0 to 3"):
         layer_numbers(random_model("llama"), layers)
 
 

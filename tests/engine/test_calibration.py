@@ -351,20 +351,20 @@ def test_arrays_may_be_of_any_shape_and_kind():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target_kl": 0}, "target_kl=0: give nats above 0"),
-        ({"target_kl": math.nan}, "target_kl=nan: give nats above 0"),
-        ({"statistic": "p99"}, "statistic='p99': give one of p95, rms, mean"),
-        ({"bracket": (-1, 1)}, "bracket=(-1, 1): give two coefficients of one sign, and not 0"),
-        ({"bracket": (0, 1)}, "bracket=(0, 1): give two coefficients of one sign, and not 0"),
-        ({"bracket": (1,)}, "bracket=(1,): give two coefficients of one sign, and not 0"),
-        ({"start": 0.0}, "start=0.0: give a coefficient that is not 0"),
+        ({"target_kl": 0}, "target_kl must be above 0, got 0"),
+        ({"target_kl": math.nan}, "target_kl must be above 0, got nan"),
+        ({"statistic": "p99"}, "statistic must be one of p95, rms, mean, got 'p99'"),
+        ({"bracket": (-1, 1)}, "bracket must be two nonzero coefficients of one sign, got (-1, 1)"),
+        ({"bracket": (0, 1)}, "bracket must be two nonzero coefficients of one sign, got (0, 1)"),
+        ({"bracket": (1,)}, "bracket must be two nonzero coefficients of one sign, got (1,)"),
+        ({"start": 0.0}, "start must be finite and not 0, got 0.0"),
         (
             {"start": 1.0, "bracket": (-2, -1)},
-            "start=1.0 and bracket=(-2, -1) are of different signs",
+            "start and bracket must have one sign, got 1.0 and (-2, -1)",
         ),
-        ({"tolerance": 0}, "tolerance=0: give a share between 0 and 1"),
-        ({"max_evaluations": 0}, "max_evaluations=0: give at least 1"),
-        ({"batch": 0}, "batch=0: give at least 1"),
+        ({"tolerance": 0}, "tolerance must be between 0 and 1, got 0"),
+        ({"max_evaluations": 0}, "max_evaluations must be at least 1, got 0"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
     ],
 )
 def test_a_bad_argument_is_one_line_before_anything_is_measured(arguments, message):
@@ -376,11 +376,11 @@ def test_a_bad_argument_is_one_line_before_anything_is_measured(arguments, messa
 
 
 def test_a_measure_that_returns_something_else_is_one_line():
-    with pytest.raises(UsageError, match="measure did not return an array of KL per token"):
+    with pytest.raises(UsageError, match="measure must return an array of KL per token"):
         calibrate(lambda c: [[1.0], [1.0, 2.0]])
-    with pytest.raises(UsageError, match="measure returned 1 arrays for 3 coefficients"):
+    with pytest.raises(UsageError, match="must return 3 arrays, one per coefficient, got 1"):
         calibrate(lambda cs: [np.ones(2)], batch=3)
-    with pytest.raises(UsageError, match="measure returned no list of arrays but float"):
+    with pytest.raises(UsageError, match="one per coefficient, got float"):
         calibrate(lambda cs: 1.0, batch=3)
 
 
@@ -388,7 +388,7 @@ def test_tensors_are_taken():
     torch = pytest.importorskip("torch")
     found = calibrate(lambda cs: torch.tensor(cs)[:, None, None] ** 2, start=1.5, batch=2)
     assert found.c_star == pytest.approx(1, rel=0.03)
-    with pytest.raises(UsageError, match="measure did not return an array of KL per token: Can't"):
+    with pytest.raises(UsageError, match="measure must return an array of KL per token: Can't"):
         calibrate(lambda c: torch.tensor([c], requires_grad=True))
 
 

@@ -71,7 +71,7 @@ def test_batches_that_were_made_with_something_else_are_refused(tmp_path: Path) 
     with pytest.raises(MeasureError) as error:
         KeptBatches(tmp_path / "a", {**WITH, "window": 5})
     assert str(error.value) == (
-        f"{tmp_path / 'a'}: was begun with window 4, and not 5; remove it to begin anew"
+        f"{tmp_path / 'a'}: was begun with window 4, and not 5; remove it to start over"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_damaged_batch_is_one_line(tmp_path: Path, harm: Callable[[Path], None
     harm(path)
     with pytest.raises(MeasureError) as error:
         kept.rollouts("eval-0", never)
-    assert str(error.value) == f"{path}: cannot be read; remove it to make it anew"
+    assert str(error.value) == f"{path}: cannot be read; remove it to measure it again"
 
 
 def test_a_damaged_description_is_one_line(tmp_path: Path) -> None:

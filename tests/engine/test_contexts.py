@@ -65,5 +65,7 @@ KEPT_ELSEWHERE = {
 @pytest.mark.parametrize("name", KEPT_ELSEWHERE)
 def test_a_model_whose_rows_cannot_be_branched_is_refused(name: str) -> None:
     model = transformers.AutoModelForCausalLM.from_config(KEPT_ELSEWHERE[name]()).eval()
-    with pytest.raises(MeasureError, match="cannot be branched: it keeps what it has read in"):
+    with pytest.raises(
+        MeasureError, match="cannot be branched: its cache must be DynamicCache, got"
+    ):
         Contexts(model, together=True).start([[3, 4, 5]])

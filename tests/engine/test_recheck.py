@@ -138,7 +138,7 @@ def test_another_vector_is_caught_and_named(
     shutil.copyfile(root / "mixtral_mean_diff_s0_w6" / name, cell / name)
     assert recheck(cell).kl.max() > 1e-3
     assert main(["recheck", str(cell)]) == 1
-    cause = r"recomputation: it was computed with another vector \(then \w{12}, now \w{12}\)\n$"
+    cause = r"recomputation: it was computed with a different vector \(then \w{12}, now \w{12}\)\n$"
     assert re.search(cause, capsys.readouterr().err)
 
 
@@ -177,7 +177,9 @@ def test_doses_of_two_kinds_of_prompt_are_caught_with_and_without_identities(cel
     changed(cell, "calib.json", without_identities)
     assert recheck(cell).attrs["other"] == ""
     changed(cell, "gens.jsonl", other_prompt)
-    message = r"gens\.jsonl: alpha 1 was given other token ids of its prompts \(then sha256:"
+    message = (
+        r"gens\.jsonl: alpha 1 was measured with other token ids of its prompts \(then sha256:"
+    )
     with pytest.raises(CellError, match=message):
         recheck(cell)
 
@@ -185,9 +187,9 @@ def test_doses_of_two_kinds_of_prompt_are_caught_with_and_without_identities(cel
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("gens.jsonl", setting("coeff", to=3.0), "line 1: has the coefficient 3 at alpha 0 and a"),
-        ("gens.jsonl", lambda line: line.pop("token_ids"), "line 1: has no 'token_ids'"),
-        ("gens.jsonl", setting("prompt_idx", to=1), "alpha 0 was given other token ids of its pro"),
+        ("gens.jsonl", setting("coeff", to=3.0), "line 1: coefficient must be 0 (alpha 0 times"),
+        ("gens.jsonl", lambda line: line.pop("token_ids"), "line 1: 'token_ids' is missing"),
+        ("gens.jsonl", setting("prompt_idx", to=1), "alpha 0 was measured with other token ids of"),
         ("calib.json", lambda calib: calib.pop("measured_with"), "was not made by isoklx run"),
     ],
 )
@@ -206,22 +208,24 @@ def test_a_file_that_is_absent_or_broken_is_one_line(cell: Path, file: str) -> N
     with pytest.raises(CellError, match=file):
         recheck(cell)
     (cell / file).unlink()
-    with pytest.raises(CellError, match=f"{file}: is not there"):
+    with pytest.raises(CellError, match=f"{file}: not found"):
         recheck(cell)
 
 
 def test_without_rollouts_nothing_is_said_to_agree(cell: Path) -> None:
     (cell / "gens.jsonl").write_text("")
-    with pytest.raises(CellError, match=r"gens.jsonl: holds no rollout"):
+    with pytest.raises(CellError, match=r"gens.jsonl: contains no rollouts"):
         recheck(cell)
 
 
 def test_wrong_use_is_one_line(cell: Path, root: Path) -> None:
-    with pytest.raises(UsageError, match="samples is 0; give at least 1"):
+    with pytest.raises(UsageError, match="samples must be at least 1, got 0"):
         recheck(cell, samples=0)
-    with pytest.raises(UsageError, match=": is a runs root; name a cell in it, such as "):
+    with pytest.raises(
+        UsageError, match=": expected a cell, got a runs root; name a cell in it, such as "
+    ):
         recheck(root)
-    with pytest.raises(UsageError, match="absent: there is no such cell"):
+    with pytest.raises(UsageError, match="absent: not found"):
         recheck(cell.with_name("absent"))
 
 
@@ -231,7 +235,7 @@ def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(cell: Path) -> N
     with pytest.raises(UsageError) as error:
         recheck(cell)
     assert str(error.value) == (
-        f"{cell}: its model cannot be had; give --model, where it is now: "
+        f"{cell}: cannot load its model; give its location with --model: "
         "/gone: there is no such folder"
     )
     with pytest.raises(UsageError, match=r"^/gone/too: there is no such folder"):

@@ -121,5 +121,5 @@ def test_a_batch_that_mixes_its_rows_is_caught(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_numbers_that_are_none_do_not_pass() -> None:
-    with pytest.raises(MeasureError, match="difference is nan"):
-        selftests._refuse(float("nan"), 1e-4, "it differs")
+    with pytest.raises(MeasureError, match="got nan"):
+        selftests._check(float("nan"), 1e-4, "it differs")
