@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from isoklx.watch.display import ENTER, LEAVE, Lines, Screen, display, whole
-from isoklx.watch.states import CellState, Headway
+from isoklx.watch.states import CellState, Progress
 from tests.watch.test_table import STATES, view
 
 
@@ -28,7 +28,7 @@ def test_without_a_terminal_the_table_comes_first_and_then_only_what_has_changed
     lines.show(
         view(
             [*STATES[:3], sweeping, *STATES[5:]],
-            Headway(1, 5, 0.6, None),
+            Progress(1, 5, 0.6, None),
             read=datetime(2026, 1, 2, 12),
             problems=("report.nc: cannot be written: No space left on device",),
         )
@@ -100,13 +100,15 @@ def test_on_a_terminal_a_screen_of_its_own_is_drawn_over_and_left(terminal, monk
     assert first.startswith(ENTER)
     assert "stale for 42 min" in first
     assert first.count("\n") <= 23
-    screen.show(view(STATES[5:], Headway(1, 1, 1.0, 0.0)))
+    screen.show(view(STATES[5:], Progress(1, 1, 1.0, 0.0)))
     second = terminal.sent()
     assert ENTER not in second
     screen.close()
     left = terminal.sent()
     assert left.startswith(LEAVE)
-    assert left.removeprefix(LEAVE).splitlines() == whole(view(STATES[5:], Headway(1, 1, 1.0, 0.0)))
+    assert left.removeprefix(LEAVE).splitlines() == whole(
+        view(STATES[5:], Progress(1, 1, 1.0, 0.0))
+    )
     screen.close()  # once is enough
     terminal.stdout.write("end")
     terminal.stdout.flush()
@@ -117,7 +119,7 @@ def test_a_screen_never_scrolls_whatever_there_is_to_show(terminal, monkeypatch)
     terminal.attach(monkeypatch)
     many = [CellState(f"cell{i}", "done", 5, 5, True, 60) for i in range(300)]
     screen = Screen(30)
-    screen.show(view(many, Headway(300, 300, 1.0, 0.0), problems=("x" * 200, "y")))
+    screen.show(view(many, Progress(300, 300, 1.0, 0.0), problems=("x" * 200, "y")))
     drawn = re.sub(r"\033\[[?0-9]*[A-Za-z]", "", terminal.sent()).splitlines()
     assert len(drawn) <= 23
     assert max(map(len, drawn)) <= 80

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isoklx.errors import CellError
-from isoklx.watch.disk import Reading, Traces
+from isoklx.watch.disk import BuildResult, DiskState
 from isoklx.watch.states import STATES, cell_states
 
 NOW, LIMIT = 10_000.0, 600.0
@@ -15,7 +15,7 @@ RESULTS = ("calib.json", "trajectory.json", "pmass.json", "results.csv")
 
 def traces(name="a", *files, folder=True, kept=None, age=60.0):
     at = int((NOW - age) * 1e9)
-    return Traces(
+    return DiskState(
         name,
         Path("root", name) if folder else None,
         dict.fromkeys(files, (9, at)),
@@ -25,7 +25,7 @@ def traces(name="a", *files, folder=True, kept=None, age=60.0):
 
 
 def told(*cells, **reading):
-    found = cell_states({each.run_id: each for each in cells}, Reading(**reading), NOW, LIMIT)
+    found = cell_states({each.run_id: each for each in cells}, BuildResult(**reading), NOW, LIMIT)
     return found[0] if len(cells) == 1 else {each.run_id: each for each in found}
 
 
@@ -136,7 +136,7 @@ def test_what_somebody_should_look_at_comes_first():
             "f": traces("f", *RESULTS),
             "g": traces("g", *RESULTS),
         },
-        Reading({"a": 1, "d": 1, "e": 1, "g": 1}, skipped={"f": error}),
+        BuildResult({"a": 1, "d": 1, "e": 1, "g": 1}, skipped={"f": error}),
         NOW,
         LIMIT,
     )
@@ -145,5 +145,5 @@ def test_what_somebody_should_look_at_comes_first():
 
 
 def test_nothing_written_has_no_age():
-    found = told(Traces("a", Path("root/a")))
+    found = told(DiskState("a", Path("root/a")))
     assert math.isnan(found.idle)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isoklx.watch import display
-from isoklx.watch.states import CellState, Headway
+from isoklx.watch.states import CellState, Progress
 from isoklx.watch.watching import View
 
 STATES = (
@@ -20,7 +20,7 @@ STATES = (
 
 
 def view(states=STATES, far=None, **changes):
-    far = far or Headway(1, len(states), 0.5, 7300.0)
+    far = far or Progress(1, len(states), 0.5, 7300.0)
     given = {"read": datetime(2026, 1, 2, 11, 59, 30), "problems": ()} | changes
     return View(
         Path("outputs"), Path("report.html"), datetime(2026, 1, 2, 12), tuple(states), far, **given
@@ -79,18 +79,18 @@ def test_of_a_long_name_the_end_is_shown_and_columns_stay_straight():
 @pytest.mark.parametrize(
     ("states", "far", "says"),
     [
-        ((), Headway(0, 0, None, None), "no cells yet"),
-        ((), Headway(0, 3, None, None), "0 of 3 cells done, 3 not begun; time left unknown"),
-        (STATES[-1:], Headway(1, 1, 1.0, 0.0), "1 of 1 cell done"),
+        ((), Progress(0, 0, None, None), "no cells yet"),
+        ((), Progress(0, 3, None, None), "0 of 3 cells done, 3 not begun; time left unknown"),
+        (STATES[-1:], Progress(1, 1, 1.0, 0.0), "1 of 1 cell done"),
         (
             STATES,
-            Headway(1, 8, 0.428, 7300.0),
+            Progress(1, 8, 0.428, 7300.0),
             "1 of 8 cells done, 1 broken, 1 stale, 1 sweeping, 1 calibrating, 1 waiting, "
             "2 not begun; 42% of the work, 2 h 1 min left",
         ),
         (
             STATES[2:3],
-            Headway(0, 1, None, None),
+            Progress(0, 1, None, None),
             "0 of 1 cell done, 1 sweeping; time left unknown",
         ),
     ],

@@ -101,7 +101,7 @@ def test_the_last_page_of_a_sweep_that_grew_is_that_of_report(source, tmp_path):
     watch = Watch(root, page, every=30, cells=5)
     view = watch.look()
     assert (view.states, view.read, view.problems) == ((), None, ())
-    assert view.headway.cells == 5
+    assert view.progress.cells == 5
 
     with claimed(root / PCA0):
         assert states(watch.look()) == {PCA0: ("waiting", 0)}
@@ -202,7 +202,7 @@ def test_where_no_cell_can_be_read_each_says_why_and_no_page_is_written(tmp_path
         "trajectory.json",
         "calib.json",
     ]
-    assert view.problems == ("no cell can be read, and so no page is written",)
+    assert view.problems == ("no cell can be read: the page is not written",)
     assert not (tmp_path / "page.html").exists()
 
 
@@ -304,7 +304,7 @@ def test_relative_paths_and_links_are_followed(source, tmp_path, monkeypatch):
 
 def test_a_file_of_another_kind_beside_the_page_is_left_alone(source, tmp_path):
     (tmp_path / "page.nc").write_bytes(b"somebody's")
-    with pytest.raises(UsageError, match=r"page\.nc: is there, and not known to be written by"):
+    with pytest.raises(UsageError, match=r"page\.nc: exists, but was not written by"):
         Watch(source, tmp_path / "page.html")
     assert (tmp_path / "page.nc").read_bytes() == b"somebody's"
 

@@ -6,20 +6,20 @@ from pathlib import Path
 import isoklx
 from isoklx.errors import CellError
 from isoklx.simulation.sweep import CellSpec, simulate
-from isoklx.watch.disk import Reading, reading_of
+from isoklx.watch.disk import BuildResult, build_result
 from tests.handmade import kl, make_cell, write
 
 
 def read(root, *skipped):
     with isoklx.open_sweep(root) as ds:
-        return reading_of(ds, root, skipped)
+        return build_result(ds, root, skipped)
 
 
 def test_each_cell_has_its_own_doses_and_not_those_of_others(tmp_path):
     make_cell(tmp_path, "a", trajectory=kl({"0": [[0.0]], "1": [[0.1]]}))
     make_cell(tmp_path, "b", trajectory=kl({"1": [[0.1]], "2": [[0.2]], "4": [[0.3]]}))
     make_cell(tmp_path, "c")
-    assert read(tmp_path) == Reading({"a": 2, "b": 3, "c": 0})
+    assert read(tmp_path) == BuildResult({"a": 2, "b": 3, "c": 0})
 
 
 def test_a_dose_is_one_whichever_file_has_it(tmp_path):
@@ -56,7 +56,7 @@ def test_what_is_being_written_again_says_nothing(tmp_path):
     with isoklx.open_sweep(tmp_path) as ds:
         for content in ("{", "[]", "null", json.dumps({"completed_alphas": 3})):
             write(tmp_path / "a" / "pmass.json", content)
-            assert reading_of(ds, tmp_path, []).doses == {"a": 1}
+            assert build_result(ds, tmp_path, []).doses == {"a": 1}
 
 
 def test_what_was_skipped_is_found_by_its_name(tmp_path):
