@@ -90,7 +90,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Identified:
-    """Model and token ids of a cell, checked against those that it was begun with."""
+    """Model and token ids of a cell, checked against its record."""
 
     loaded: LoadedModel  # under the name that the cell was begun with
     tokenised: Tokenised
@@ -228,7 +228,7 @@ def _refuse_other_inputs(plan: CellPlan, inputs: Inputs, before: dict[str, Any],
     for name, file in inputs.files.items():
         if isinstance(hashes, dict) and hashes.get(name, file.sha256) != file.sha256:
             raise UsageError(
-                f"{file.path}: {name} differ from those that {folder} was begun with: {remedy}"
+                f"{file.path}: {name} differ from the ones that {folder} was begun with: {remedy}"
             )
     forks = list(fork_points(plan.settings.forks, plan.settings.window))
     begun = measured_with.get("forks")

@@ -77,7 +77,7 @@ def recheck(
         given, or torch is not installed.
     CellError
         If a file is missing or cannot be read, a coefficient does not match its dose, or the
-        prompts of a dose differ from those that the cell was begun with.
+        prompts of a dose differ from those of the cell's first dose.
     MeasureError
         If the model cannot be loaded.
 

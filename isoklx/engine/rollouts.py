@@ -103,7 +103,7 @@ def joined(rows: int, parts: Iterable[tuple[Sequence[int], Rollouts]]) -> Rollou
 
 
 class _Batch:
-    """Rows being decoded: the steered ones, then the base twins of those that continue."""
+    """Rows being decoded: the steered ones, then the base twins of the continuing ones."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class _Batch:
     def read(
         self, tokens: NDArray[np.int64], continues: NDArray[np.bool_], kept: NDArray[np.bool_]
     ) -> None:
-        """Read the next token of the rows kept, and of the twins of those that continue."""
+        """Read the next token of the rows kept, and of the twins of continuing rows."""
         twins = continues if self._twinned else np.zeros_like(continues)
         places = np.flatnonzero(np.concatenate([kept, twins]))
         if places.size < self._logits.shape[0]:

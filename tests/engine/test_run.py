@@ -565,7 +565,7 @@ def test_a_cell_that_was_begun_with_another_file_is_refused_by_the_name_of_the_f
         with pytest.raises(UsageError) as error:
             run(str(TINY), **{**options, name: other}, dry=dry)
         assert str(error.value) == (
-            f"{other}: {name} differ from those that {whole / 'out' / CELL} was begun with: "
+            f"{other}: {name} differ from the ones that {whole / 'out' / CELL} was begun with: "
             "use those, or another output folder"
         )
     assert contents(whole / "out") == before

@@ -1,4 +1,4 @@
-"""What steering does to a block's output, and that nothing of it stays."""
+"""Effect of steering on a block's output, and removal of its hooks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_ablating_sets_the_component_along_the_vector(name: str) -> None:
     np.testing.assert_allclose(moved[2], across, atol=1e-4)
 
 
-def test_hooks_come_off_when_what_is_within_fails() -> None:
+def test_hooks_are_removed_after_an_exception() -> None:
     model = random_model("llama")
     hooks = hooks_of(model)
     with pytest.raises(ZeroDivisionError), steered(model, Steering("add", {1: VECTOR}, "")):
@@ -66,7 +66,7 @@ def test_hooks_come_off_when_what_is_within_fails() -> None:
     assert hooks_of(model) == hooks
 
 
-def test_a_layer_that_is_not_there_is_named() -> None:
+def test_a_missing_layer_is_named() -> None:
     hooks = hooks_of(random_model("llama"))
     steering = Steering("add", {1: VECTOR, 4: VECTOR}, "")
     with (
@@ -83,7 +83,7 @@ def test_a_vector_of_another_width_is_named() -> None:
         output_of_block(random_model("llama"), 1, steering)
 
 
-def test_rows_that_have_no_coefficient_are_an_error() -> None:
+def test_rows_without_a_coefficient_are_an_error() -> None:
     with pytest.raises(MeasureError, match="must output 2 rows, got 3"):
         output_of_block(random_model("llama"), 1, None, [1.0, 2.0])
 

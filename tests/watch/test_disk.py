@@ -1,4 +1,4 @@
-"""What lies on disk of each cell, and what is no runs root."""
+"""State of cells on disk, and folders that cannot be a runs root."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from tests.handmade import kl, make_cell
 MINUTE = 60 * 10**9
 
 
-def test_a_root_without_cells_is_waited_for(tmp_path):
+def test_a_root_without_cells_is_valid(tmp_path):
     (tmp_path / "report.html").write_text("a page of the watch")
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "_aside").mkdir()
@@ -24,7 +24,7 @@ def test_a_root_without_cells_is_waited_for(tmp_path):
     assert disk_states(tmp_path) == {}
 
 
-def test_cells_are_those_of_a_build_and_those_in_the_making(tmp_path):
+def test_cells_include_those_not_yet_in_a_build(tmp_path):
     simulate(tmp_path, grid(methods=["pca"], seeds=[0, 1], prompts=1, windows=[8]))
     kept = tmp_path / "_measuring" / "tiny_pca_s2_w8"
     kept.mkdir(parents=True)
@@ -47,14 +47,14 @@ def test_cells_are_those_of_a_build_and_those_in_the_making(tmp_path):
     assert claim.changed > 0
 
 
-def test_a_claim_that_is_looked_at_is_not_taken(tmp_path):
+def test_looking_does_not_take_a_claim(tmp_path):
     with claimed(tmp_path / "tiny_pca_s0_w8"):
         before = sorted(tmp_path.iterdir())
         disk_states(tmp_path)
         assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_last_change_is_that_of_the_newest_file_or_kept_batch(tmp_path):
+def test_the_last_change_is_that_of_the_newest_file_or_checkpoint(tmp_path):
     folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
     for i, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, ns=(0, (i + 1) * MINUTE))
@@ -69,7 +69,7 @@ def test_the_last_change_is_that_of_the_newest_file_or_kept_batch(tmp_path):
     assert disk_states(tmp_path)["a"].changed == 6 * MINUTE
 
 
-def test_sources_change_with_what_a_build_reads_and_with_nothing_else(tmp_path):
+def test_sources_change_only_with_files_that_a_build_reads(tmp_path):
     folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
     before = disk_states(tmp_path)["a"].sources
     (folder / "vector.safetensors").write_bytes(b"vector")
@@ -78,13 +78,13 @@ def test_sources_change_with_what_a_build_reads_and_with_nothing_else(tmp_path):
     assert disk_states(tmp_path)["a"].sources != before
 
 
-def test_a_link_that_leads_nowhere_is_a_cell_without_files(tmp_path):
+def test_a_broken_link_is_a_cell_without_files(tmp_path):
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     found = disk_states(tmp_path)["gone"]
     assert (found.files, found.changed) == ({}, 0)
 
 
-def test_a_file_that_is_renamed_while_it_is_listed_hides_no_other(tmp_path, monkeypatch):
+def test_a_file_renamed_during_listing_does_not_hide_others(tmp_path, monkeypatch):
     folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
     (folder / "0.tmp").write_text("")
     scan = os.scandir
@@ -113,7 +113,7 @@ def test_a_file_that_is_renamed_while_it_is_listed_hides_no_other(tmp_path, monk
         ("nested", "no cell here, but some one level down"),
     ],
 )
-def test_what_cannot_become_a_runs_root_is_refused(tmp_path, what, says):
+def test_a_path_that_cannot_be_a_runs_root_is_refused(tmp_path, what, says):
     root = tmp_path / "root"
     if what == "file":
         root.write_text("")
@@ -129,7 +129,7 @@ def test_what_cannot_become_a_runs_root_is_refused(tmp_path, what, says):
     assert "\n" not in str(error.value)
 
 
-def test_a_root_that_goes_away_is_an_error_of_that_look(tmp_path):
+def test_a_root_that_disappears_is_an_error(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     assert disk_states(root) == {}

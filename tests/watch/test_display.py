@@ -1,4 +1,4 @@
-"""A screen that is drawn in its place, and lines where there is no terminal."""
+"""Screen redrawn in place on a terminal, and lines elsewhere."""
 
 import os
 import re
@@ -17,7 +17,7 @@ def printed(capsys):
     return capsys.readouterr().out.splitlines()
 
 
-def test_without_a_terminal_the_table_comes_first_and_then_only_what_has_changed(capsys):
+def test_without_a_terminal_the_table_is_printed_once_then_changes(capsys):
     lines, first = Lines(), view()
     lines.show(first)
     assert printed(capsys) == whole(first)
@@ -43,7 +43,7 @@ def test_without_a_terminal_the_table_comes_first_and_then_only_what_has_changed
     ]
 
 
-def test_a_dose_more_is_a_change_and_a_try_more_is_none(capsys):
+def test_another_dose_is_a_change_and_another_try_is_not(capsys):
     lines = Lines()
     lines.show(view())
     printed(capsys)
@@ -57,7 +57,7 @@ def test_a_dose_more_is_a_change_and_a_try_more_is_none(capsys):
     assert len(printed(capsys)) == 2
 
 
-def test_a_problem_is_said_once(capsys):
+def test_a_problem_is_printed_once(capsys):
     lines = Lines()
     for _ in range(3):
         lines.show(view(problems=("no such folder",)))
@@ -92,7 +92,7 @@ def terminal(tmp_path):
     opened.close()
 
 
-def test_on_a_terminal_a_screen_of_its_own_is_drawn_over_and_left(terminal, monkeypatch):
+def test_on_a_terminal_an_alternative_screen_is_redrawn_and_left(terminal, monkeypatch):
     terminal.attach(monkeypatch)
     screen = Screen(30)
     screen.show(view())
@@ -115,7 +115,7 @@ def test_on_a_terminal_a_screen_of_its_own_is_drawn_over_and_left(terminal, monk
     assert terminal.sent() == "end"
 
 
-def test_a_screen_never_scrolls_whatever_there_is_to_show(terminal, monkeypatch):
+def test_a_screen_never_scrolls(terminal, monkeypatch):
     terminal.attach(monkeypatch)
     many = [CellState(f"cell{i}", "done", 5, 5, True, 60) for i in range(300)]
     screen = Screen(30)
@@ -128,7 +128,7 @@ def test_a_screen_never_scrolls_whatever_there_is_to_show(terminal, monkeypatch)
     assert len(terminal.sent().splitlines()) > 300  # and all of it is left behind
 
 
-def test_what_is_no_terminal_or_a_dumb_one_gets_lines(terminal, monkeypatch):
+def test_pipes_and_dumb_terminals_get_lines(terminal, monkeypatch):
     terminal.attach(monkeypatch)
     monkeypatch.setenv("TERM", "xterm")
     assert isinstance(display(30), Screen)
