@@ -150,8 +150,8 @@ class Contexts:
         # Named past_key_values in transformers before 5.24, and cache_params in Mamba.
         names = inspect.signature(model.forward).parameters
         known = ("cache", "past_key_values", "cache_params")
-        self._name = next((name for name in known if name in names), "cache")
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
+        self._cache_name = next((name for name in known if name in names), "cache")
+        self._last_logits = {"logits_to_keep": 1} if "logits_to_keep" in names else {}
         self._takes_positions = "position_ids" in names
         self._cache: Any = None
         self._mask: Tensor | None = None
@@ -186,7 +186,7 @@ class Contexts:
     def branch(self, rows: Rows) -> Contexts:
         """Return a copy of these rows that can be read on independently."""
         other = copy.copy(self)
-        # Share keys and values: selecting rows makes new tensors anyway.
+        # Keys and values can be shared: after a selection, updates write to new tensors.
         other._cache = copy.deepcopy(self._cache, {id(kept): kept for kept in large(self._cache)})
         other.select(rows)
         return other
@@ -196,7 +196,7 @@ class Contexts:
         return sum(bytes_of(layer, tokens, room) for layer in self._cache.layers)
 
     def _forward(self, ids: Tensor) -> Tensor:
-        more: dict[str, Any] = dict(self._last)
+        more: dict[str, Any] = dict(self._last_logits)
         if self._mask is not None:
             more["attention_mask"] = self._mask
             if self._takes_positions:
@@ -204,9 +204,9 @@ class Contexts:
                 more["position_ids"] = positions[:, -ids.shape[1] :]
         first = self._cache is None
         if not first:
-            more[self._name] = self._cache
+            more[self._cache_name] = self._cache
         out = self._model(input_ids=ids.to(self._model.device), use_cache=True, **more)
-        self._cache = getattr(out, self._name, None)
+        self._cache = getattr(out, self._cache_name, None)
         if type(self._cache) is not DynamicCache:
             # Other classes, such as MiniMax's, hold state that reorder_cache does not select.
             name, kept = type(self._model).__name__, type(self._cache).__name__

@@ -49,9 +49,9 @@ def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
             remove_kept(kept_in)  # likewise
             return
     kept = KeptBatches(kept_in, cell.calib)
-    work = _Work(cell, kept, meter)
+    rollouts = _CellRollouts(cell, kept, meter)
     if before is None:
-        c_star, history = work.calibrated()
+        c_star, history = rollouts.calibrate()
         # The folder appears with both of its files, or not at all.
         write_cell(folder, {"c_star": c_star, **cell.calib}, history=history)
         cell.direction.write(folder)
@@ -60,7 +60,7 @@ def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
     for alphas in doses_at_once(settings.alphas, len(cell.tokenised.prompts), cell.batch):
         left = [alpha for alpha in alphas if alpha in doses]
         if left:
-            _write_doses(cell, work, folder, c_star, left)
+            _write_doses(cell, rollouts, folder, c_star, left)
     kept.remove()
 
 
@@ -75,12 +75,12 @@ def tried_at_once(device: str, batch: int, prompts: int) -> int:
     return max(1, min(AT_ONCE.get(device, 1), batch // prompts))
 
 
-class _Work:
+class _CellRollouts:
     """Rollouts of a cell, batch by batch."""
 
     def __init__(self, cell: Cell, kept: KeptBatches, meter: Meter) -> None:
         self._cell, self._kept, self._meter = cell, kept, meter
-        self._batch = self._tried = cell.batch
+        self._batch = self._last_size = cell.batch
 
     def begin(self, what: str) -> None:
         """Report the next phase."""
@@ -91,7 +91,7 @@ class _Work:
         self._kept.forget("eval-")
         self._kept.forget("qa-")
 
-    def calibrated(self) -> tuple[float, list[dict[str, Any]]]:
+    def calibrate(self) -> tuple[float, list[dict[str, Any]]]:
         """Return the calibrated coefficient and the history of the search."""
         cell, settings = self._cell, self._cell.plan.settings
         prompts = cell.tokenised.calib_prompts
@@ -106,7 +106,7 @@ class _Work:
                 tries = f"tries {rounds * at_once + 1} to {rounds * at_once + len(several)}"
             coefficients = ", ".join(f"{each:.4g}" for each in several)
             self.begin(f"calibration, {tries}: coefficient {coefficients}")
-            rollouts = self.rolled(f"calib-{rounds:02d}", prompts, several, probe=False)
+            rollouts = self.roll_out(f"calib-{rounds:02d}", prompts, several, probe=False)
             rounds += 1
             assert rollouts.kl is not None
             kl = rollouts.kl.reshape(len(several), len(prompts), -1)
@@ -134,7 +134,7 @@ class _Work:
         )
         return found.c_star, found.history
 
-    def rolled(
+    def roll_out(
         self,
         name: str,
         prompts: Sequence[Sequence[int]],
@@ -161,7 +161,7 @@ class _Work:
         )
 
         def roll_batch(batch: list[int]) -> Rollouts:
-            self._tried = len(batch)
+            self._last_size = len(batch)
             decoded = partial(
                 roll,
                 [prompts[rows[row][0]] for row in batch],
@@ -179,12 +179,12 @@ class _Work:
             return made
 
         batches = batches_of(lengths, self._batch, padded=cell.tests.padded)
-        return joined(len(rows), each_batch(batches, roll_batch, self._halved))
+        return joined(len(rows), each_batch(batches, roll_batch, self._halve))
 
-    def _halved(self, line: str) -> None:
+    def _halve(self, line: str) -> None:
         """Halve the batch size of everything that follows."""
         log.warning("%s: %s", self._cell.plan.run_id, line)
-        self._batch = (self._tried + 1) // 2
+        self._batch = (self._last_size + 1) // 2
 
     def _seeds(self, name: str, prompts: Sequence[int]) -> list[int] | None:
         """Return a seed per prompt, the same at every dose so that doses are comparable."""
@@ -198,18 +198,18 @@ class _Work:
 
 
 def _write_doses(
-    cell: Cell, work: _Work, folder: Path, c_star: float, alphas: Sequence[float]
+    cell: Cell, cell_rollouts: _CellRollouts, folder: Path, c_star: float, alphas: Sequence[float]
 ) -> None:
     """Roll out some doses, and add them to the cell."""
     shown = ", ".join(f"{alpha:g}" for alpha in alphas)
-    work.begin(f"alpha {shown}")
+    cell_rollouts.begin(f"alpha {shown}")
     given, inputs, tokenizer = cell.tokenised, cell.inputs, cell.loaded.tokenizer
     coefficients = [alpha * c_star for alpha in alphas]
 
     def doses(kind: str, texts: Sequence[str], prompts: Sequence[Sequence[int]]) -> DoseRollouts:
         # A hash, as a name with many doses would be too long for the file system.
         name = f"{kind}-{sha256(repr(list(alphas)).encode()).hexdigest()[:16]}"
-        rollouts = work.rolled(name, prompts, coefficients, twins=kind == "eval")
+        rollouts = cell_rollouts.roll_out(name, prompts, coefficients, twins=kind == "eval")
         return DoseRollouts(
             kind, alphas, coefficients, texts, prompts, given.forks, given.tail, rollouts
         )
@@ -237,7 +237,7 @@ def _write_doses(
         schema=ASK,
         **arrays,
     )
-    work.forget()
+    cell_rollouts.forget()
 
 
 def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
