@@ -1,4 +1,4 @@
-"""Which rows are rolled out together, what memory that takes, and what happens without it."""
+"""Batches of rollouts: their rows, their memory, and the fallback when memory runs out."""
 
 from __future__ import annotations
 
@@ -19,34 +19,12 @@ from isoklx.errors import MeasureError
 Result = TypeVar("Result")
 
 SHORT = 16
-"""Tokens that are read to find how much memory one takes."""
+"""Tokens that are read to find the memory of one."""
 
 
 def batches_of(lengths: Sequence[int], size: int, *, padded: bool = True) -> list[list[int]]:
-    """Put rows together, those of equal prompts' length first of all.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-        Tokens of each row's prompt.
-    size : int
-        Rows in a batch at most.
-    padded : bool
-        Whether prompts of different length may be in one batch, padded on the left.
-
-    Returns
-    -------
-    list of list of int
-        Numbers of rows, each once. They depend on the arguments alone: a run that was interrupted
-        makes the same batches again.
-
-    Examples
-    --------
-    >>> batches_of([5, 7, 5, 7, 5], 2)
-    [[0, 2], [4, 1], [3]]
-    >>> batches_of([5, 7, 5, 7, 5], 2, padded=False)
-    [[0, 2], [4], [1, 3]]
-    """
+    """Group row numbers into batches of at most `size`, prompts of similar length together."""
+    # Depends on the arguments only, so that an interrupted run makes the same batches again.
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
         batch = batches[-1] if batches else []
@@ -63,27 +41,7 @@ def each_batch(
     work: Callable[[list[int]], Result],
     say: Callable[[str], None],
 ) -> Iterator[tuple[list[int], Result]]:
-    """Work on one batch after the other; where memory runs out, on half as many rows from then on.
-
-    Parameters
-    ----------
-    batches : sequence of sequence of int
-        Numbers of rows, see :func:`batches_of`.
-    work : callable
-        Rolls out the rows of one batch.
-    say : callable
-        Is given one line where a batch is halved.
-
-    Yields
-    ------
-    tuple
-        The rows of a batch that was worked on, and what came of it.
-
-    Raises
-    ------
-    MeasureError
-        If memory runs out with a single row.
-    """
+    """Yield rows and result of each batch; when memory runs out, halve the batches from then on."""
     left = deque(list(batch) for batch in batches)
     largest = max(map(len, batches), default=1)
     while left:
@@ -96,35 +54,20 @@ def each_batch(
             yield rows, done[0]
             continue
         if len(rows) == 1:
-            raise MeasureError("memory runs out with a single row: take a shorter window")
+            raise MeasureError("memory ran out with a single row: reduce the window")
         largest = (len(rows) + 1) // 2
-        say(f"memory ran out with {len(rows)} rows: going on with {largest} at a time")
+        say(f"memory ran out with {len(rows)} rows: continuing with {largest} at a time")
         left.appendleft(rows)
 
 
 def memory_of(
     model: PreTrainedModel, rows: int, prompt: int, window: int, tail: int, *, twins: bool = True
 ) -> int:
-    """Memory that a batch takes beyond the model itself, at its largest.
+    """Estimate the bytes that a batch takes beyond the model, at its peak.
 
-    Found from the cache of a few tokens: what a model keeps of each depends on the architecture.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model.
-    rows : int
-        Steered rows of the batch.
-    prompt, window, tail : int
-        Tokens of the longest prompt, of the rollout and of the longest tail.
-    twins : bool
-        Whether base rows are decoded beside the steered ones.
-
-    Returns
-    -------
-    int
-        Bytes: the cache of all rows and of a branch with its tail, the tail's activations, the
-        logits and what KL takes; or the activations of the prompts, where these are more.
+    The cache of a few tokens is measured, as its size per token depends on the architecture. The
+    peak is the cache of all rows and of a branch with its suffix, the suffix's activations and the
+    logits; or the activations of the prompts, if these take more.
     """
     config = model.config.get_text_config()
     together = rows * (2 if twins else 1)
@@ -137,9 +80,9 @@ def memory_of(
         caches += contexts.nbytes(prompt + window + tail) * rows
     logits = 4 * config.vocab_size * together * 3
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    of_token = model.dtype.itemsize * (3 * wide + 4 * config.hidden_size)
-    # When the prompts are read there are no other tokens yet, and no branch.
-    prompts, tails = together * prompt * of_token, rows * tail * of_token
+    per_token = model.dtype.itemsize * (3 * wide + 4 * config.hidden_size)
+    # While the prompts are read, neither other tokens nor a branch exist yet.
+    prompts, tails = together * prompt * per_token, rows * tail * per_token
     return int(max(caches + tails + logits, prompts))
 
 
@@ -155,10 +98,10 @@ def _unless_out_of_memory(
     except (torch.OutOfMemoryError, MemoryError):
         pass
     except RuntimeError as error:
-        # What torch raises on a CPU has no class of its own.
+        # torch raises a plain RuntimeError on a CPU.
         if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
             raise
-    # Only here is the traceback gone that held the batch's tensors.
+    # Collect here, once the traceback that held the batch's tensors is gone.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -166,14 +109,14 @@ def _unless_out_of_memory(
 
 
 SHARE = 0.6
-"""Of the memory that is free, for one batch."""
+"""Fraction of the free memory that a batch may use."""
 
 MOST = {"cpu": 32, "cuda": 256}
-"""Rows beyond which a batch is not faster any more, and costs more when it is lost."""
+"""Rows beyond which a batch gets no faster, and costs more when it is lost."""
 
 
 def rows_that_fit(model: PreTrainedModel, tokenised: Tokenised, window: int) -> int:
-    """Rollouts at a time: a power of two, at least 1."""
+    """Return the number of rollouts that fit in memory, rounded down to a power of two."""
     longest = max(map(len, (*tokenised.prompts, *tokenised.calib_prompts)))
     each = memory_of(model, 1, longest, window, len(tokenised.tail))
     rows = min(int(SHARE * free_memory(model.device) / each), MOST.get(model.device.type, 64))
@@ -181,7 +124,7 @@ def rows_that_fit(model: PreTrainedModel, tokenised: Tokenised, window: int) -> 
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free where a model lies."""
+    """Return the free bytes on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Finding the coefficient that brings a statistic of KL to a target, in a few evaluations."""
+"""Search for the coefficient that brings a statistic of KL to a target."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from isoklx.stats.kernels.quantiles import nan_quantiles
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `isoklx.calibrate` found.
+    """Result of `isoklx.calibrate`.
 
     Parameters
     ----------
     c_star : float
-        The coefficient tried whose statistic is nearest to the target, in log; NaN where no
-        coefficient gave any KL. It meets the target only if `converged`.
+        The tried coefficient whose statistic is nearest to the target, in log; NaN if the KL was
+        infinite or missing at every coefficient. It meets the target only if `converged`.
     converged : bool
-        Whether the statistic at `c_star` is within the tolerance of the target.
+        True if the statistic at `c_star` is within the tolerance of the target.
     reason : str
-        Why not, in one line; empty when converged.
+        Why the search did not converge, in one line; empty if it did.
     history : list of dict
         One entry per evaluation, with the keys of ``history.json``: ``coeff``, ``coeff_abs``,
         ``sign``, ``kl_mean``, ``kl_p50``, ``kl_p90``, ``kl_p95`` and ``kl_max`` over all tokens,
-        ``n_pos`` (how many tokens), and ``per_t_mean``, ``per_t_p95`` and ``per_t_max`` over the
-        rollouts at each token (0.0 where all had ended). For ``statistic="rms"`` also ``kl_rms``.
-        In order of evaluation; of a round of several the nearest to the target is last.
+        ``n_pos`` (number of tokens), and ``per_t_mean``, ``per_t_p95`` and ``per_t_max`` over the
+        rollouts at each token (0.0 after all of them ended). For ``statistic="rms"`` also
+        ``kl_rms``. In order of evaluation; within a batch, the nearest to the target is last.
 
     Examples
     --------
@@ -62,32 +62,33 @@ def calibrate(
     max_evaluations: int = 12,
     batch: int = 1,
 ) -> Calibration:
-    """Find the coefficient at which a statistic of KL per token is `target_kl`.
+    """Find the coefficient at which a statistic of KL per token equals `target_kl`.
 
     Parameters
     ----------
     measure : callable
         ``measure(coeff)`` returns KL(steered || base) in nats of every token of the calibration
         rollouts, as an array whose last axis is the token: (prompt, token), or any other shape.
-        NaN is no token; infinity is one beyond any target. With ``batch > 1`` it is given a list
-        of at most `batch` coefficients and returns as many arrays.
+        NaN marks a missing token; infinity exceeds any target. With ``batch > 1`` it receives a
+        list of at most `batch` coefficients and returns a list of as many arrays.
     target_kl : float
-        Nats, above 0.
+        Target in nats, above 0.
     statistic : {"p95", "rms", "mean"}
-        Over all tokens of all rollouts: their 95th percentile (linear), root mean square or mean.
+        Statistic over all tokens of all rollouts: 95th percentile (linear), root mean square or
+        mean.
     start : float, optional
-        First coefficient tried, or the middle of the first round; by default the geometric middle
+        First coefficient to try, or the middle of the first batch; by default the geometric mean
         of `bracket`. The nearer to the result, the fewer evaluations.
     bracket : tuple of float
-        Where the coefficient is looked for, both ends of one sign. An end is moved outwards when
-        the target turns out to lie beyond it. A negative `start` or `bracket` calibrates the
-        negative side, which is a calibration of its own.
+        Range to search, both ends of one sign. An end moves outwards when the target lies beyond
+        it. A negative `start` or `bracket` calibrates the negative side, which is a calibration
+        of its own.
     tolerance : float
-        Largest ``|statistic / target_kl - 1|`` of a result.
+        Largest accepted ``|statistic / target_kl - 1|``.
     max_evaluations : int
-        Most coefficients tried.
+        Maximum number of coefficients tried.
     batch : int
-        Coefficients per call of `measure`, which a model rolls out together.
+        Coefficients per call of `measure`, for a model that rolls out several together.
 
     Returns
     -------
@@ -96,19 +97,20 @@ def calibrate(
     Raises
     ------
     UsageError
-        When an argument is out of range, or `measure` does not return what it should.
+        If an argument is out of range, or `measure` returns a wrong number of arrays or
+        something that is not an array.
 
     Notes
     -----
-    A secant in log coefficient and log KL, safeguarded by a bracket. As long as all measures are
-    below the target, the last two give the slope (2 where there is one: KL grows like the square
-    of the coefficient while it is small). As long as all are above, where KL saturates, the steps
-    down are long. Then the target is between two neighbours; where it is crossed several times,
-    between the two smallest. Interpolation there is linear; an end that stays twice counts half
-    (the Illinois rule).
+    A secant in log coefficient and log KL, safeguarded by a bracket. While all statistics are
+    below the target, the last two give the slope (2 after a single one: KL grows like the square
+    of the coefficient while it is small). While all are above, where KL saturates, the steps down
+    are long. Once the target is bracketed, the next point is interpolated linearly between the
+    two neighbours; if KL crosses the target several times, the crossing at the smallest
+    coefficient is taken. An end that stays twice counts half (the Illinois rule).
 
-    The first measure within `tolerance` ends it. It also ends, not converged, when the bracket has
-    shrunk to 0.1%: KL jumps there, or is noisier than the tolerance.
+    The search stops at the first statistic within `tolerance`. It stops without converging when
+    the bracket has shrunk to 0.1%: KL jumps there, or is noisier than the tolerance.
 
     Examples
     --------
@@ -124,7 +126,7 @@ def calibrate(
     >>> found.converged, round(found.c_star, 1), len(found.history)
     (True, 20.6, 3)
 
-    Where no coefficient reaches the target, the result says so:
+    If no coefficient reaches the target, the result says so:
 
     >>> found = calibrate(lambda coeff: [np.tanh(coeff / 9)], 2.0, max_evaluations=5)
     >>> found.converged
@@ -132,13 +134,13 @@ def calibrate(
     >>> print(found.reason)
     p95 of KL stays below 2: 1 at coefficient ... after 5 evaluations
     """
-    _refuse(target_kl, statistic, tolerance, max_evaluations, batch)
+    _check(target_kl, statistic, tolerance, max_evaluations, batch)
     sign, first, low, high = _side(start, bracket)
     search = Search(target_kl, tolerance, first, math.log(low), math.log(high))
     history: list[dict[str, Any]] = []
     while not (search.converged or search.exhausted or len(history) == max_evaluations):
         sizes = search.proposals(min(batch, max_evaluations - len(history)))
-        arrays = _measured(measure, [sign * size for size in sizes], batched=batch > 1)
+        arrays = _call(measure, [sign * size for size in sizes], batched=batch > 1)
         found = [
             (size, kl, statistic_of(kl, statistic)) for size, kl in zip(sizes, arrays, strict=True)
         ]
@@ -155,25 +157,7 @@ def calibrate(
 
 
 def statistic_of(kl: npt.ArrayLike, statistic: Statistic) -> float:
-    """A statistic of KL over all tokens.
-
-    Parameters
-    ----------
-    kl : array_like
-        Nats, of any shape; NaN is no token.
-    statistic : {"p95", "rms", "mean"}
-        Linear 95th percentile, root mean square, or mean.
-
-    Returns
-    -------
-    float
-        NaN where there is no token; infinity where an infinite KL decides.
-
-    Examples
-    --------
-    >>> round(statistic_of([[0.0, 3.0], [4.0, float("nan")]], "rms"), 4)
-    2.8868
-    """
+    """Return a statistic of KL over all tokens, ignoring NaN; NaN if all are NaN."""
     values = np.asarray(kl, dtype=np.float64).ravel()
     values = values[~np.isnan(values)]
     if not values.size:
@@ -183,54 +167,54 @@ def statistic_of(kl: npt.ArrayLike, statistic: Statistic) -> float:
     return float(values.mean() if statistic == "mean" else np.sqrt(np.mean(values**2)))
 
 
-def _refuse(target_kl: float, statistic: str, tolerance: float, most: int, batch: int) -> None:
+def _check(target_kl: float, statistic: str, tolerance: float, most: int, batch: int) -> None:
     if not (math.isfinite(target_kl) and target_kl > 0):
-        raise UsageError(f"target_kl={target_kl}: give nats above 0")
+        raise UsageError(f"target_kl must be above 0, got {target_kl}")
     if statistic not in get_args(Statistic):
-        raise UsageError(f"statistic={statistic!r}: give one of {', '.join(get_args(Statistic))}")
+        known = ", ".join(get_args(Statistic))
+        raise UsageError(f"statistic must be one of {known}, got {statistic!r}")
     if not 0 < tolerance < 1:
-        raise UsageError(f"tolerance={tolerance}: give a share between 0 and 1")
+        raise UsageError(f"tolerance must be between 0 and 1, got {tolerance}")
     for name, value in (("max_evaluations", most), ("batch", batch)):
         if value < 1:
-            raise UsageError(f"{name}={value}: give at least 1")
+            raise UsageError(f"{name} must be at least 1, got {value}")
 
 
 def _side(start: float | None, bracket: Sequence[float]) -> tuple[float, float, float, float]:
-    """Sign, first size, and the smallest and largest size to look in."""
+    """Return sign, first size, smallest and largest size to search."""
     ends = [*bracket]
     if len(ends) != 2 or not all(map(math.isfinite, ends)) or ends[0] * ends[1] <= 0:
-        raise UsageError(f"bracket={bracket}: give two coefficients of one sign, and not 0")
+        raise UsageError(f"bracket must be two nonzero coefficients of one sign, got {bracket}")
     if start is not None and not (math.isfinite(start) and start != 0):
-        raise UsageError(f"start={start}: give a coefficient that is not 0")
+        raise UsageError(f"start must be finite and not 0, got {start}")
     if start is not None and start > 0 > ends[0]:
-        raise UsageError(f"start={start} and bracket={bracket} are of different signs")
+        raise UsageError(f"start and bracket must have one sign, got {start} and {bracket}")
     low, high = sorted(map(abs, ends))
     first = math.sqrt(low) * math.sqrt(high) if start is None else abs(start)
     sign = -1.0 if min(ends[0], start or 0) < 0 else 1.0
     return sign, first, min(low, first), max(high, first)
 
 
-def _measured(
+def _call(
     measure: Callable[[Any], Any], coefficients: list[float], *, batched: bool
 ) -> list[Floats]:
     found = measure(coefficients) if batched else [measure(coefficients[0])]
-    wanted = f"for {len(coefficients)} coefficients"
+    wanted = f"measure must return {len(coefficients)} arrays, one per coefficient"
     try:
         each = [*found]
     except TypeError as error:
-        what = type(found).__name__
-        raise UsageError(f"measure returned no list of arrays but {what} {wanted}") from error
+        raise UsageError(f"{wanted}, got {type(found).__name__}") from error
     if len(each) != len(coefficients):
-        raise UsageError(f"measure returned {len(each)} arrays {wanted}")
+        raise UsageError(f"{wanted}, got {len(each)}")
     try:
         arrays = [np.atleast_1d(np.asarray(kl, dtype=np.float64)) for kl in each]
     except (TypeError, ValueError, RuntimeError) as error:  # torch raises all three
-        raise UsageError(f"measure did not return an array of KL per token: {error}") from error
+        raise UsageError(f"measure must return an array of KL per token: {error}") from error
     return [kl.reshape(-1, max(kl.shape[-1], 1)) for kl in arrays]
 
 
 def _entry(coeff: float, kl: Floats, statistic: Statistic) -> dict[str, Any]:
-    """An entry of history.json; `kl` is (rollout, token)."""
+    """Return an entry of history.json; `kl` is (rollout, token)."""
     values = kl[~np.isnan(kl)]
     p50, p90, p95, largest = _quantiles(kl.ravel(), 0.5, 0.9, 0.95, 1.0).tolist()
     n = np.maximum((~np.isnan(kl)).sum(axis=0), 1)
@@ -253,14 +237,14 @@ def _entry(coeff: float, kl: Floats, statistic: Statistic) -> dict[str, Any]:
 
 
 def _quantiles(samples: Floats, *q: float) -> Floats:
-    """Linear quantiles over the last axis; between infinities there is infinity."""
+    """Return linear quantiles over the last axis; between two infinities, infinity."""
     found = nan_quantiles(samples, np.array(q))
     some = ~np.isnan(samples).all(axis=-1, keepdims=True)
     return np.where(np.isnan(found) & some, math.inf, found)
 
 
 def _reason(search: Search, sign: float, statistic: Statistic) -> str:
-    """Why there is no result, in one line."""
+    """Explain in one line why the search did not converge."""
     x, y, above = search.ascending()
     if not np.isfinite(y).any():
         ends = f"{sign * math.exp(x[0]):.4g} to {sign * math.exp(x[-1]):.4g}"

@@ -1,8 +1,8 @@
-"""Where a calibration starts: a coefficient that is nearly right, for a fraction of one try.
+"""Estimate of the calibrated coefficient, for a fraction of the cost of one evaluation.
 
-The base model goes on with some prompts by a few tokens, and these are read by the steered one at
-many coefficients at once. KL along the base model's own words is not KL along the steered model's,
-but it meets the target at nearly the same coefficient.
+The base model continues a few prompts by a few tokens, and the steered model reads these tokens at
+many coefficients at once. KL along the base model's tokens differs from KL along the steered
+model's, but meets the target at nearly the same coefficient.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from isoklx.engine.steering import BASE, Steering, steered
 from isoklx.engine.tokenised import Tokenised
 
 TRIED = 2.0 ** np.arange(-4, 1.6, 0.5)
-"""Coefficients that are read, in units of the states' norm over that of the vector."""
+"""Coefficients to evaluate, in units of the norm of the states over that of the vector."""
 
 PROMPTS, TOKENS = 12, 64
-"""That are gone on with, and by how much, at most."""
+"""Maximum number of prompts, and of tokens by which each is continued."""
 
 
 def calibration_start(
@@ -39,28 +39,7 @@ def calibration_start(
     target_kl: float,
     statistic: Statistic,
 ) -> float:
-    """Guess the coefficient at which a statistic of KL is the target.
-
-    Parameters
-    ----------
-    loaded : LoadedModel
-        The model.
-    steering : Steering
-        What it is steered with.
-    tokenised : Tokenised
-        Its calibration prompts.
-    window : int
-        Tokens of a rollout at most.
-    target_kl : float
-        Nats.
-    statistic : {"p95", "rms", "mean"}
-        As for `isoklx.calibrate`.
-
-    Returns
-    -------
-    float
-        Above 0. Where the target is not met by what is tried, the states' norm over the vector's.
-    """
+    """Estimate the positive coefficient at which a statistic of KL meets the target."""
     prompts = tokenised.calib_prompts[:PROMPTS]
     layers = sorted(steering.vectors)
     norms = residual_norms(loaded.model, prompts, layers)
@@ -80,25 +59,25 @@ def calibration_start(
         eos_ids=tokenised.eos_ids,
         twins=False,
     )
-    kl = _read(loaded, steering, prompts, base.token_ids, tried)
+    kl = _kl_along(loaded, steering, prompts, base.token_ids, tried)
     reached = np.array([max(statistic_of(each, statistic), 1e-12) for each in kl])
-    # The smallest coefficient from which on KL stays above: what ablates has some at 0 already.
+    # Take the last crossing: ablation has a KL above 0 even at coefficient 0.
     below = np.flatnonzero(reached < target_kl)
     if not below.size or below[-1] + 1 == tried.size:
-        return size
+        return size  # the target is outside the range tried
     ends = slice(below[-1], below[-1] + 2)
     guess = np.interp(np.log(target_kl), np.log(reached[ends]), np.log(tried[ends]))
     return float(np.exp(guess))
 
 
-def _read(
+def _kl_along(
     loaded: LoadedModel,
     steering: Steering,
     prompts: Sequence[Sequence[int]],
     continuations: Sequence[Sequence[int]],
     coefficients: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """KL (coefficient, token) of the distributions that predicted the tokens of all rollouts."""
+    """Return KL (coefficient, token) of the predictions of all continuation tokens."""
     rows = [*map(float, coefficients), BASE]
     names = inspect.signature(loaded.model.forward).parameters
     found = []
@@ -106,7 +85,7 @@ def _read(
         for prompt, tokens in zip(prompts, continuations, strict=True):
             ids = torch.tensor([[*prompt, *tokens]] * len(rows), device=loaded.model.device)
             last = len(tokens) + 1
-            # Of a large vocabulary the logits of whole prompts would take gigabytes.
+            # With a large vocabulary the logits of whole prompts would take gigabytes.
             some = {"logits_to_keep": last} if "logits_to_keep" in names else {}
             logits = loaded.model(input_ids=ids, use_cache=False, **some).logits[:, -last:-1]
             base = logits[-1].float().log_softmax(-1)

@@ -1,8 +1,7 @@
-"""Batches of rollouts kept on disk until their doses are in the cell.
+"""Checkpoints of a cell: its batches of rollouts on disk, until their doses are in the cell.
 
-A cell is a fixed sequence of batches. What has been rolled out is kept under its place in that
-sequence, so that a run that was interrupted goes through the sequence again and decodes only what
-is missing: the numbers are those of a run that was left alone.
+A cell is a fixed sequence of batches. Each batch is kept under its place in that sequence, so that
+an interrupted run decodes only the missing ones and yields the numbers of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -24,21 +23,10 @@ MADE_WITH = "made_with.json"
 
 
 class KeptBatches:
-    """The batches of one cell.
+    """Batches of one cell, kept in a folder that is made if needed.
 
-    Parameters
-    ----------
-    folder : Path
-        Where they are kept; made if there is none.
-    made_with : mapping
-        All that decides their numbers, as JSON can hold it.
-
-    Raises
-    ------
-    MeasureError
-        When batches are there that were made with something else.
-    BuildError
-        When the folder cannot be written.
+    `made_with` is everything that decides their numbers, as JSON. MeasureError is raised if the
+    folder has batches made with something else, BuildError if it cannot be written.
     """
 
     def __init__(self, folder: Path, made_with: Mapping[str, Any]) -> None:
@@ -52,18 +40,18 @@ class KeptBatches:
         except ValueError as error:
             raise MeasureError(f"{described}: cannot be read; remove {folder}") from error
         if before is None:
-            self.forget("")  # of a cell whose batches were being removed when its run was killed
+            self.forget("")  # leftovers of a run that was killed while removing its batches
             with replacing(described) as partial:
                 partial.write_text(json.dumps(made_with, indent=1))
         elif difference := first_difference(before, made_with):
-            raise MeasureError(f"{folder}: was begun with {difference}; remove it to begin anew")
+            raise MeasureError(f"{folder}: was begun with {difference}; remove it to start over")
 
     def has(self, name: str) -> bool:
-        """Whether the batch of that name was kept."""
+        """Return whether the batch of that name is kept."""
         return self._path(name).is_file()
 
     def rollouts(self, name: str, make: Callable[[], Rollouts]) -> Rollouts:
-        """The batch of that name: as it was kept, or made now and kept."""
+        """Return the batch of that name, made and kept now if it is missing."""
         path = self._path(name)
         if path.is_file():
             return _read(path)
@@ -73,7 +61,7 @@ class KeptBatches:
         return made
 
     def forget(self, prefix: str) -> None:
-        """Remove the batches whose names begin so; their numbers are in the cell now."""
+        """Remove the batches whose names begin with `prefix`: their numbers are in the cell."""
         for path in self._folder.glob(f"{prefix}*.npz"):
             path.unlink(missing_ok=True)
 
@@ -81,23 +69,17 @@ class KeptBatches:
         return self._folder / f"{name}.npz"
 
     def remove(self) -> None:
-        """Remove all of them: the cell is complete."""
+        """Remove all batches: the cell is complete."""
         remove_kept(self._folder)
 
 
 def remove_kept(folder: Path) -> None:
-    """Remove the batches of a cell that is complete, if there are any."""
+    """Remove the batches of a complete cell, if any."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first thing that was otherwise, in words; empty where nothing was.
-
-    Examples
-    --------
-    >>> first_difference({"window": 64, "batch": 8}, {"window": 64, "batch": 4})
-    'batch 8, and not 4'
-    """
+    """Describe the first difference, as in 'batch 8, and not 4'; empty if equal."""
     for name in dict.fromkeys((*before, *now)):
         was, is_now = before.get(name), now.get(name)
         if isinstance(was, Mapping) and isinstance(is_now, Mapping):
@@ -124,7 +106,7 @@ def _read(path: Path) -> Rollouts:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise MeasureError(f"{path}: cannot be read; remove it to make it anew") from error
+        raise MeasureError(f"{path}: cannot be read; remove it to measure it again") from error
     ends = np.cumsum(arrays["gen_len"])
     rows = np.split(arrays.pop("tokens"), ends[:-1])
     return Rollouts(token_ids=[row.tolist() for row in rows], kl=arrays.pop("kl", None), **arrays)

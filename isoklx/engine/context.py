@@ -1,4 +1,4 @@
-"""What a cell is made of: model, inputs, direction, self-tests and the size of a batch."""
+"""Context of a cell: model, inputs, direction, self-tests and batch size."""
 
 from __future__ import annotations
 
@@ -32,46 +32,28 @@ from isoklx.errors import MeasureError, UsageError
 log = logging.getLogger("isoklx.engine")
 
 SCOPE = "all"
-"""The tokens that are steered: those of the prompt, the rollout and the tail of a fork."""
+"""Tokens that are steered: those of the prompt, the rollout and the suffix of a fork."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell is made of.
-
-    Parameters
-    ----------
-    plan : CellPlan
-        Which cell it is.
-    loaded : LoadedModel
-        The model.
-    inputs, tokenised : Inputs, Tokenised
-        What it is given, as texts and as token ids.
-    identity : mapping
-        ``identity`` and ``end_ids`` of ``measured_with``; empty for a cell that was begun without.
-    direction : Direction
-        What it is steered with.
-    tests : SelfTests
-        What the self-tests found.
-    batch : int
-        Rollouts at a time.
-    requested : mapping, optional
-        Options as they were given when the cell was begun; None if it does not record them.
-    """
+    """Everything that a cell is measured with."""
 
     plan: CellPlan
     loaded: LoadedModel
     inputs: Inputs
     tokenised: Tokenised
+    # identity and end_ids of measured_with; empty for a cell begun before they were recorded.
     identity: Mapping[str, Any]
     direction: Direction
     tests: SelfTests
     batch: int
+    # Options as they were given when the cell was begun; None if they are not recorded.
     requested: Mapping[str, Any] | None
 
     @property
     def calib(self) -> dict[str, Any]:
-        """``calib.json``, but for ``c_star``: all that decides the cell's numbers."""
+        """Content of ``calib.json`` except ``c_star``: all that decides the cell's numbers."""
         settings, loaded = self.plan.settings, self.loaded
         rows = self.direction.steering.vector_rows
         return {
@@ -108,37 +90,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Identified:
-    """Model and token ids of a cell, the same that it was begun with.
+    """Model and token ids of a cell, checked against its record."""
 
-    Parameters
-    ----------
-    loaded : LoadedModel
-        Under the name that the cell was begun with.
-    tokenised : Tokenised
-        The inputs as token ids.
-    identity : mapping
-        ``identity`` and ``end_ids`` of ``measured_with``; empty for a cell that was begun without.
-    before : mapping
-        ``calib.json`` of the cell as it was begun; empty if it was not.
-    """
-
-    loaded: LoadedModel
+    loaded: LoadedModel  # under the name that the cell was begun with
     tokenised: Tokenised
+    # identity and end_ids of measured_with; empty for a cell begun before they were recorded.
     identity: Mapping[str, Any]
-    before: Mapping[str, Any]
+    before: Mapping[str, Any]  # calib.json of the cell so far; empty if it was not begun
 
 
 def identified(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -> Identified:
-    """Write the inputs of a cell as token ids; raise if it was begun with another model or inputs.
-
-    Raises
-    ------
-    UsageError
-        Naming what differs from what the cell was begun with, or an input that does not fit.
-    """
+    """Tokenise the inputs of a cell; raise UsageError if it was begun with others."""
     before = begun_in(plan, out)
     if _same_model(before, loaded):
-        # A model has more than one name, and a hub more than one commit of it.
+        # One model can have several names, and several commits on a hub.
         loaded = replace(loaded, name=before["model"], commit=before.get("commit"))
     _refuse_other_inputs(plan, inputs, before, out)
     tokenised = tokenise(loaded, inputs, plan.settings)
@@ -149,8 +114,8 @@ def identified(plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path) -
         "identity": {**loaded.identity, **tokenised.identity},
     }
     if found := difference(_identity_before(plan, before, out), recorded_identity(identity)):
-        ways_out = "give that, or write elsewhere"
-        raise UsageError(f"{plan.folder(out)}: was begun with {found}: {ways_out}")
+        remedy = "use that, or another output folder"
+        raise UsageError(f"{plan.folder(out)}: was begun with {found}: {remedy}")
     if before:
         identity = {name: now for name, now in identity.items() if name in before["measured_with"]}
     return Identified(loaded, tokenised, identity, before)
@@ -163,32 +128,10 @@ def prepared(
     out: Path,
     begin: Callable[[str], object] = lambda _: None,
 ) -> Cell:
-    """Put together what a cell is made of, and test that the model can be measured.
+    """Assemble the context of a cell, and run the self-tests.
 
-    Parameters
-    ----------
-    plan : CellPlan
-        Which cell.
-    loaded : LoadedModel
-        Its model.
-    inputs : Inputs
-        What the model is given.
-    out : Path
-        The runs root, where the cell, or batches of it, may be already: a batch is as large as it
-        was then, and the model is called as it was.
-    begin : callable
-        Is given the name of each phase before it begins.
-
-    Returns
-    -------
-    Cell
-
-    Raises
-    ------
-    UsageError
-        For inputs that do not fit the model, or are others than those that the cell was begun with.
-    MeasureError
-        When a self-test fails.
+    If the cell has been begun under `out`, its batch size and the model's recorded name are kept.
+    `begin` receives the name of each phase before it starts.
     """
     given = identified(plan, loaded, inputs, out)
     loaded, tokenised, before = given.loaded, given.tokenised, given.before
@@ -201,7 +144,7 @@ def prepared(
             loaded.model, direction.steering, tokenised.prompts, direction.start, tokenised.tail
         )
     except torch.OutOfMemoryError as error:
-        raise MeasureError(f"{plan.model}: memory runs out before anything is measured") from error
+        raise MeasureError(f"{plan.model}: memory ran out before the first measurement") from error
     log.info(
         "%s: self-test passed: rows of a batch agree with single rows to %.1e",
         plan.run_id,
@@ -213,14 +156,14 @@ def prepared(
     if tests.zero is not None:
         log.info("%s: self-test passed: KL at coefficient 0 is %.1e", plan.run_id, tests.zero)
     batch = batch_of(plan, loaded, tokenised, before)
-    asked = before["measured_with"].get(REQUESTED) if before else requested(plan)
-    return Cell(plan, loaded, inputs, tokenised, given.identity, direction, tests, batch, asked)
+    options = before["measured_with"].get(REQUESTED) if before else requested(plan)
+    return Cell(plan, loaded, inputs, tokenised, given.identity, direction, tests, batch, options)
 
 
 def batch_of(
     plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised, before: Mapping[str, Any]
 ) -> int:
-    """Rollouts at a time: as asked for, as the cell was begun with, or as many as fit."""
+    """Return the batch size: the requested one, that of the cell so far, or what fits in memory."""
     return (
         plan.settings.batch
         or (int(before["measured_with"]["batch"]) if before else None)
@@ -229,13 +172,13 @@ def batch_of(
 
 
 def begun_in(plan: CellPlan, out: Path) -> dict[str, Any]:
-    """``calib.json`` of the cell as it was begun; empty where it was not, or says no batch."""
+    """Return ``calib.json`` of the cell so far; empty if it was not begun or has no batch size."""
     places = (plan.folder(out) / CALIBRATION, plan.kept_in(out) / MADE_WITH)
     return next(filter(None, map(begun_with, places)), {})
 
 
 def refuse_other_inputs(plan: CellPlan, inputs: Inputs, out: Path) -> None:
-    """Raise UsageError if a cell was begun with other files of prompts, or other forks."""
+    """Raise UsageError if a cell was begun with other input files or forks."""
     _refuse_other_inputs(plan, inputs, begun_in(plan, out), out)
 
 
@@ -245,14 +188,14 @@ def _same_model(before: Mapping[str, Any], loaded: LoadedModel) -> bool:
     if "weights" in known and "weights" in loaded.identity:
         return all(known.get(name) == now for name, now in loaded.identity.items())
     try:
-        there = Path(str(before.get("model"))).expanduser()
-        return there.samefile(Path(loaded.name).expanduser())
+        recorded = Path(str(before.get("model"))).expanduser()
+        return recorded.samefile(Path(loaded.name).expanduser())
     except OSError:
         return False
 
 
 def _identity_before(plan: CellPlan, before: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """What a cell was begun with; of one that does not record it, what its rollouts show."""
+    """Return the recorded identity of a cell, or else the one that its rollouts show."""
     known = recorded_identity(before.get("measured_with", {}))
     if known or not before:
         return known
@@ -263,37 +206,39 @@ def _identity_before(plan: CellPlan, before: Mapping[str, Any], out: Path) -> di
             dose = takewhile(lambda line: line["alpha"] == first["alpha"], lines)
             return shown_identity(chain([first], dose))
     except (OSError, ValueError, LookupError, TypeError, StopIteration):
-        return {}  # whoever reads the file for its content says what is wrong with it
+        return {}  # reading the file for its content reports what is wrong
 
 
 def _ends_before(plan: CellPlan, loaded: LoadedModel, tokenised: Tokenised) -> frozenset[int]:
-    """End tokens of a cell that records none: the end of a turn did not count when it was begun."""
+    """Return the end tokens of a cell that records none: ends of turns did not count then."""
     named = chat.named_eos_ids(loaded.model, loaded.tokenizer)
     for token in sorted(tokenised.eos_ids - named):
         text = loaded.tokenizer.decode([token])
-        log.warning("%s: goes on as it was begun, when %s ended no rollout", plan.run_id, text)
+        log.warning(
+            "%s: continues as it was begun, when %s did not end a rollout", plan.run_id, text
+        )
     return named
 
 
 def _refuse_other_inputs(plan: CellPlan, inputs: Inputs, before: dict[str, Any], out: Path) -> None:
-    """Say in words what `calib.json` could tell the difference of by hashes and lengths alone."""
-    folder, ways_out = plan.folder(out), "give those, or write elsewhere"
+    """Name the input file or forks that differ; `calib.json` has their hashes only."""
+    folder, remedy = plan.folder(out), "use those, or another output folder"
     measured_with = before.get("measured_with", {})
     hashes = measured_with.get("sha256")
     for name, file in inputs.files.items():
         if isinstance(hashes, dict) and hashes.get(name, file.sha256) != file.sha256:
             raise UsageError(
-                f"{file.path}: holds other {name} than {folder} was begun with: {ways_out}"
+                f"{file.path}: {name} differ from the ones that {folder} was begun with: {remedy}"
             )
     forks = list(fork_points(plan.settings.forks, plan.settings.window))
-    there = measured_with.get("forks")
-    if isinstance(there, list) and there != forks:
+    begun = measured_with.get("forks")
+    if isinstance(begun, list) and begun != forks:
         raise UsageError(
-            f"{folder}: was begun with forks at {_listed(there)}, and not at {_listed(forks)}: "
-            f"{ways_out}"
+            f"{folder}: was begun with forks at {_shortened(begun)}, and not at "
+            f"{_shortened(forks)}: {remedy}"
         )
 
 
-def _listed(points: Sequence[int]) -> str:
+def _shortened(points: Sequence[int]) -> str:
     shown = [str(point) for point in points]
     return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", shown[-1]])

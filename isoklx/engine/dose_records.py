@@ -1,4 +1,4 @@
-"""Rollouts of some doses, as the arrays and lines that a cell's files hold."""
+"""Conversion of rollouts at one or more doses to the arrays and lines of a cell's files."""
 
 from __future__ import annotations
 
@@ -12,46 +12,25 @@ from transformers import PreTrainedTokenizerBase
 from isoklx.engine.chat import AnswerIds, thinking_at
 from isoklx.engine.rollouts import Rollouts
 
-SPAN = 128
-GRAM = 3
+SPAN = 128  # tokens
+GRAM = 3  # repeated where the same three tokens stand earlier in the span
 
 
 def repetition(token_ids: Sequence[int]) -> float:
-    """Worst share of repeated 3-grams in any 128 tokens of a rollout.
-
-    A 3-gram of a span is repeated where the same three tokens stand earlier in that span: text
-    that says the same for ever has a share near 1, fluent text one near 0.
-
-    Parameters
-    ----------
-    token_ids : sequence of int
-        The generated tokens; where they are fewer than 128, all of them are the span.
-
-    Returns
-    -------
-    float
-        From 0 to 1; NaN where there are fewer than three tokens, which repeat nothing.
-
-    Examples
-    --------
-    >>> repetition([1, 2, 3, 4, 5])
-    0.0
-    >>> repetition([1, 2, 1, 2, 1, 2])
-    0.5
-    """
+    """Return the worst share of repeated 3-grams in any 128 tokens, NaN below three tokens."""
     tokens = np.asarray(token_ids)
     if tokens.size < GRAM:
         return float("nan")
     grams = np.lib.stride_tricks.sliding_window_view(tokens, GRAM)
     _, kind = np.unique(grams, axis=0, return_inverse=True)
     kind = kind.ravel()
-    # Where the same gram stood last; -1 where it did not yet.
+    # Previous position of the same gram; -1 at its first occurrence.
     order = np.argsort(kind, kind="stable")
     again = np.flatnonzero(np.diff(kind[order]) == 0)
     last = np.full(kind.size, -1)
     last[order[again + 1]] = order[again]
-    # The gram at place i repeats in every span that begins at its last place or before, and still
-    # reaches i: spans that begin from i - width + 1 to last[i].
+    # The gram at i repeats in the spans that contain both i and last[i]: those beginning from
+    # i - width + 1 to last[i].
     width = min(SPAN, tokens.size) - GRAM + 1
     begins = kind.size - width + 1
     repeats = np.flatnonzero(last >= 0)
@@ -66,37 +45,19 @@ def repetition(token_ids: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class DoseRollouts:
-    """The rollouts of one kind at some doses: all prompts at the first dose, then at the next.
+    """Rollouts of one kind, all prompts at the first dose, then at the next."""
 
-    Parameters
-    ----------
-    kind : {"eval", "qa"}
-        From prompts, or from questions.
-    alphas, coefficients : sequence of float
-        Doses, and what they stand for.
-    texts : sequence of str
-        The prompts as they were written.
-    prompts : sequence of list of int
-        And as token ids.
-    forks : tuple of int
-        Tokens at which they were asked.
-    tail : list of int
-        The tokens that asked.
-    rollouts : Rollouts
-        A row for each dose and prompt.
-    """
-
-    kind: str
+    kind: str  # "eval" (from prompts) or "qa" (from questions)
     alphas: Sequence[float]
     coefficients: Sequence[float]
-    texts: Sequence[str]
-    prompts: Sequence[Sequence[int]]
+    texts: Sequence[str]  # the prompts as written
+    prompts: Sequence[Sequence[int]]  # and as token ids
     forks: Sequence[int]
     tail: Sequence[int]
-    rollouts: Rollouts
+    rollouts: Rollouts  # a row per dose and prompt
 
     def arrays(self) -> dict[str, Any]:
-        """What `isoklx.write_cell` takes of rollouts from prompts."""
+        """Return the arguments of `isoklx.write_cell` for rollouts from prompts."""
         return {
             "kl": self._by_dose(self.rollouts.kl),
             "gen_len": self._by_dose(self.rollouts.gen_len),
@@ -105,25 +66,25 @@ class DoseRollouts:
         }
 
     def answers(self, tokenizer: PreTrainedTokenizerBase, ids: AnswerIds) -> dict[str, Any]:
-        """What `isoklx.write_cell` takes of rollouts from questions."""
+        """Return the arguments of `isoklx.write_cell` for rollouts from questions."""
         top = self.rollouts.top_id
         thinking = thinking_at(tokenizer, self.rollouts.token_ids, self.forks)
         shown = np.array([[_text(tokenizer, each) for each in row] for row in top], object)
         label = np.full(top.shape, None, object)
         label[np.isin(top, ids.true_ids)] = "true"
         label[np.isin(top, ids.false_ids)] = "false"
-        said = {"argmax_str": shown, "was_thinking": thinking, "answer_label": label}
+        answers = {"argmax_str": shown, "was_thinking": thinking, "answer_label": label}
         return {
             "pmass": self._by_dose(self.rollouts.pmass),
             "p_true": self._by_dose(self.rollouts.p_true),
             "gen_len_qa": self._by_dose(self.rollouts.gen_len),
             "answers": {
-                name: self._by_dose(np.array(values, object)) for name, values in said.items()
+                name: self._by_dose(np.array(values, object)) for name, values in answers.items()
             },
         }
 
     def generations(self, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
-        """The lines of ``gens.jsonl``, by which any number can be computed again."""
+        """Yield the lines of ``gens.jsonl``, from which any number can be recomputed."""
         for row, tokens in enumerate(self.rollouts.token_ids):
             dose, place = divmod(row, len(self.prompts))
             yield {
@@ -146,5 +107,5 @@ class DoseRollouts:
 
 
 def _text(tokenizer: PreTrainedTokenizerBase, token: int) -> str | None:
-    """A token as text; None past the end of the rollout."""
+    """Decode a token; None past the end of the rollout."""
     return None if token < 0 else str(tokenizer.decode([token]))

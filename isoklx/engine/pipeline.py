@@ -1,4 +1,4 @@
-"""One cell from its plan: the direction, the self-tests, the calibration, and dose after dose."""
+"""Pipeline of a cell: calibration, then the sweep over doses."""
 
 from __future__ import annotations
 
@@ -29,35 +29,14 @@ from isoklx.system.progress import Meter
 log = logging.getLogger("isoklx.engine")
 
 AT_ONCE = {"cuda": 4}
-"""Coefficients that are tried in one round of the calibration, where they fit; elsewhere one."""
+"""Coefficients per round of the calibration, if they fit in a batch; elsewhere one."""
 
 ALIVE = 0.9
-"""Mean pmass at alpha 0 below which the question, or the counting of its answers, is in doubt."""
+"""Mean pmass at alpha 0 below which a warning doubts the question or its answer tokens."""
 
 
 def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
-    """Calibrate a cell and sweep its doses, as far as that has not been done.
-
-    Parameters
-    ----------
-    cell : Cell
-        What it is made of.
-    folder : Path
-        The cell's folder.
-    kept_in : Path
-        Where batches are kept until their doses are in the cell.
-    meter : Meter
-        Is told of every batch.
-
-    Raises
-    ------
-    UsageError
-        When the folder was made with something else.
-    MeasureError
-        When no coefficient meets the target, or what was kept was made with something else.
-    BuildError
-        When a file cannot be written.
-    """
+    """Calibrate a cell and sweep its doses, except for what is already in `folder` or `kept_in`."""
     settings = cell.plan.settings
     before = recorded(folder, cell.calib)
     doses = missing(settings.alphas, () if before is None else before.alphas)
@@ -65,15 +44,15 @@ def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
     tries = 0 if before is None else TRIES
     meter.passed(expected_tokens(cell.inputs, settings, doses=done, tries=tries))
     if before is not None:
-        cell.direction.write(folder)  # which a run that was killed may not have got to
+        cell.direction.write(folder)  # a run may have been killed just before
         if not doses:
-            remove_kept(kept_in)  # as above
+            remove_kept(kept_in)  # likewise
             return
     kept = KeptBatches(kept_in, cell.calib)
-    work = _Work(cell, kept, meter)
+    rollouts = _CellRollouts(cell, kept, meter)
     if before is None:
-        c_star, history = work.calibrated()
-        # The folder is there with both of its files, or not at all.
+        c_star, history = rollouts.calibrate()
+        # The folder appears with both of its files, or not at all.
         write_cell(folder, {"c_star": c_star, **cell.calib}, history=history)
         cell.direction.write(folder)
     else:
@@ -81,45 +60,39 @@ def make_cell(cell: Cell, folder: Path, kept_in: Path, meter: Meter) -> None:
     for alphas in doses_at_once(settings.alphas, len(cell.tokenised.prompts), cell.batch):
         left = [alpha for alpha in alphas if alpha in doses]
         if left:
-            _write_doses(cell, work, folder, c_star, left)
+            _write_doses(cell, rollouts, folder, c_star, left)
     kept.remove()
 
 
 def doses_at_once(alphas: Sequence[float], prompts: int, batch: int) -> list[tuple[float, ...]]:
-    """Doses whose rollouts are decoded side by side: as many as a batch holds, one at least.
-
-    Examples
-    --------
-    >>> doses_at_once([0, 0.5, 1, 2, 4], prompts=8, batch=16)
-    [(0, 0.5), (1, 2), (4,)]
-    """
+    """Group doses that are decoded together: as many as fit a batch, at least one."""
     size = max(1, batch // prompts)
     return [tuple(alphas[begin : begin + size]) for begin in range(0, len(alphas), size)]
 
 
 def tried_at_once(device: str, batch: int, prompts: int) -> int:
-    """Coefficients that are tried in one round of the calibration: as many as a batch holds."""
+    """Return the number of coefficients per calibration round: as many as fit a batch."""
     return max(1, min(AT_ONCE.get(device, 1), batch // prompts))
 
 
-class _Work:
-    """The rollouts of a cell, batch by batch."""
+class _CellRollouts:
+    """Rollouts of a cell, batch by batch."""
 
     def __init__(self, cell: Cell, kept: KeptBatches, meter: Meter) -> None:
         self._cell, self._kept, self._meter = cell, kept, meter
-        self._batch = self._tried = cell.batch
+        self._batch = self._last_size = cell.batch
 
     def begin(self, what: str) -> None:
-        """Say what is rolled out next."""
+        """Report the next phase."""
         self._meter.begin(f"{self._cell.plan.run_id}: {what}")
 
     def forget(self) -> None:
-        """Remove what was kept of doses that are in the cell."""
+        """Remove the checkpoints of doses that are in the cell."""
         self._kept.forget("eval-")
         self._kept.forget("qa-")
 
-    def calibrated(self) -> tuple[float, list[dict[str, Any]]]:
-        """The coefficient that meets the target, and the way to it."""
+    def calibrate(self) -> tuple[float, list[dict[str, Any]]]:
+        """Return the calibrated coefficient and the history of the search."""
         cell, settings = self._cell, self._cell.plan.settings
         prompts = cell.tokenised.calib_prompts
         at_once = tried_at_once(cell.loaded.model.device.type, cell.batch, len(prompts))
@@ -133,7 +106,7 @@ class _Work:
                 tries = f"tries {rounds * at_once + 1} to {rounds * at_once + len(several)}"
             coefficients = ", ".join(f"{each:.4g}" for each in several)
             self.begin(f"calibration, {tries}: coefficient {coefficients}")
-            rollouts = self.rolled(f"calib-{rounds:02d}", prompts, several, ask=False)
+            rollouts = self.roll_out(f"calib-{rounds:02d}", prompts, several, probe=False)
             rounds += 1
             assert rollouts.kl is not None
             kl = rollouts.kl.reshape(len(several), len(prompts), -1)
@@ -149,8 +122,8 @@ class _Work:
         more = rounds * at_once - TRIES
         self._meter.expect(expected_tokens(cell.inputs, settings, doses=0, tries=more))
         if not found.converged:
-            self._kept.remove()  # other settings may do better
-            raise MeasureError(f"{cell.plan.run_id}: no coefficient was found: {found.reason}")
+            self._kept.remove()  # so that other settings can be tried
+            raise MeasureError(f"{cell.plan.run_id}: calibration did not converge: {found.reason}")
         tries = len(found.history)
         log.info(
             "%s: calibrated: c_star is %.4g, found in %d %s",
@@ -161,16 +134,16 @@ class _Work:
         )
         return found.c_star, found.history
 
-    def rolled(
+    def roll_out(
         self,
         name: str,
         prompts: Sequence[Sequence[int]],
         coefficients: Sequence[float],
         *,
-        ask: bool = True,
+        probe: bool = True,
         twins: bool = True,
     ) -> Rollouts:
-        """Every prompt at every coefficient, the prompts at the first one first."""
+        """Roll out every prompt at every coefficient, all prompts at the first one first."""
         cell = self._cell
         rows = [(prompt, c) for c in coefficients for prompt in range(len(prompts))]
         lengths = [len(prompts[prompt]) for prompt, _ in rows]
@@ -179,7 +152,7 @@ class _Work:
             cell.loaded.model,
             cell.direction.steering,
             window=cell.plan.settings.window,
-            forks=cell.tokenised.forks if ask else (),
+            forks=cell.tokenised.forks if probe else (),
             tails=[cell.tokenised.tail],
             answers=cell.tokenised.answers,
             eos_ids=cell.tokenised.eos_ids,
@@ -187,8 +160,8 @@ class _Work:
             temperature=cell.plan.settings.temperature,
         )
 
-        def work(batch: list[int]) -> Rollouts:
-            self._tried = len(batch)
+        def roll_batch(batch: list[int]) -> Rollouts:
+            self._last_size = len(batch)
             decoded = partial(
                 roll,
                 [prompts[rows[row][0]] for row in batch],
@@ -206,15 +179,15 @@ class _Work:
             return made
 
         batches = batches_of(lengths, self._batch, padded=cell.tests.padded)
-        return joined(len(rows), each_batch(batches, work, self._halved))
+        return joined(len(rows), each_batch(batches, roll_batch, self._halve))
 
-    def _halved(self, line: str) -> None:
-        """Go on with half of what was tried, in what follows too."""
+    def _halve(self, line: str) -> None:
+        """Halve the batch size of everything that follows."""
         log.warning("%s: %s", self._cell.plan.run_id, line)
-        self._batch = (self._tried + 1) // 2
+        self._batch = (self._last_size + 1) // 2
 
     def _seeds(self, name: str, prompts: Sequence[int]) -> list[int] | None:
-        """A seed per prompt: the same at every dose, so that doses are compared like with like."""
+        """Return a seed per prompt, the same at every dose so that doses are comparable."""
         if self._cell.plan.settings.temperature == 0:
             return None
         kind = ("calib", "eval", "qa").index(name.split("-", maxsplit=1)[0])
@@ -225,18 +198,18 @@ class _Work:
 
 
 def _write_doses(
-    cell: Cell, work: _Work, folder: Path, c_star: float, alphas: Sequence[float]
+    cell: Cell, cell_rollouts: _CellRollouts, folder: Path, c_star: float, alphas: Sequence[float]
 ) -> None:
     """Roll out some doses, and add them to the cell."""
     shown = ", ".join(f"{alpha:g}" for alpha in alphas)
-    work.begin(f"alpha {shown}")
+    cell_rollouts.begin(f"alpha {shown}")
     given, inputs, tokenizer = cell.tokenised, cell.inputs, cell.loaded.tokenizer
     coefficients = [alpha * c_star for alpha in alphas]
 
     def doses(kind: str, texts: Sequence[str], prompts: Sequence[Sequence[int]]) -> DoseRollouts:
-        # Not the doses themselves: many of them would make a name that no file system takes.
+        # A hash, as a name with many doses would be too long for the file system.
         name = f"{kind}-{sha256(repr(list(alphas)).encode()).hexdigest()[:16]}"
-        rollouts = work.rolled(name, prompts, coefficients, twins=kind == "eval")
+        rollouts = cell_rollouts.roll_out(name, prompts, coefficients, twins=kind == "eval")
         return DoseRollouts(
             kind, alphas, coefficients, texts, prompts, given.forks, given.tail, rollouts
         )
@@ -249,9 +222,9 @@ def _write_doses(
     if inputs.questions is not None:
         questions = [question.prompt for question in inputs.questions.rows]
         answer_key = [question.answer for question in inputs.questions.rows]
-        asked = doses("qa", questions, given.questions)
-        arrays |= asked.answers(tokenizer, given.answers)
-        lines += asked.generations(tokenizer)
+        answered = doses("qa", questions, given.questions)
+        arrays |= answered.answers(tokenizer, given.answers)
+        lines += answered.generations(tokenizer)
     write_cell(
         folder,
         {"c_star": c_star, **cell.calib},
@@ -264,36 +237,36 @@ def _write_doses(
         schema=ASK,
         **arrays,
     )
-    work.forget()
+    cell_rollouts.forget()
 
 
 def _warn_of_low_pmass(cell: Cell, held_out: DoseRollouts) -> None:
-    """Say where the probability went if the model that nothing was done to does not answer."""
+    """Warn, with the most probable other tokens, if the base model does not answer."""
     if 0 not in held_out.alphas:
         return
     prompts, rollouts = len(held_out.prompts), held_out.rollouts
     first = list(held_out.alphas).index(0) * prompts
     pmass: NDArray[np.float32] = rollouts.pmass[first : first + prompts]
-    asked = pmass[np.isfinite(pmass)]
-    mean = float(asked.mean()) if asked.size else 1.0
+    probed = pmass[np.isfinite(pmass)]
+    mean = float(probed.mean()) if probed.size else 1.0
     if mean >= ALIVE:
         return
     other = rollouts.top_id[first : first + prompts][pmass < ALIVE]
     answers = {*cell.tokenised.answers.true_ids, *cell.tokenised.answers.false_ids}
-    said = Counter(int(token) for token in other if token >= 0 and token not in answers)
+    counts = Counter(int(token) for token in other if token >= 0 and token not in answers)
     where = ", ".join(
         f"{cell.loaded.tokenizer.decode([token])!r} {count} times"
-        for token, count in said.most_common(3)
+        for token, count in counts.most_common(3)
     )
     log.warning(
         "%s: pmass at alpha 0 is %.2f on average: the model does not answer the question of the "
-        "forks. Likeliest instead: %s",
+        "forks. Most probable instead: %s",
         cell.plan.run_id,
         mean,
-        where or "nothing in particular",
+        where or "no other token",
     )
 
 
 def missing(alphas: Sequence[float], there: Sequence[float]) -> list[float]:
-    """Doses that the cell has not."""
+    """Return the doses that are not in the cell."""
     return [alpha for alpha in alphas if not any(same_dose(alpha, a) for a in there)]

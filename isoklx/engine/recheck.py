@@ -1,7 +1,6 @@
-"""A cell's numbers computed again by a plain loop: no cache, one row at a time, nothing shared.
+"""Recomputation of a cell's numbers by a plain loop: no cache, one row at a time.
 
-What is compared comes from the cell's own files alone: its token ids, its vectors, and what it says
-that it was measured with.
+Nothing is shared with the rollout loop: token ids, vectors and settings come from the cell's files.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LARGEST = ("kl", "pmass", "p_true")
-"""The columns that hold largest differences."""
+"""Columns with the largest differences."""
 
 NEEDED = {"dtype", "action", "true_ids", "false_ids"}
-"""What of ``measured_with`` it takes to compute a cell's numbers again."""
+"""Keys of ``measured_with`` that a recomputation needs."""
 
 LINE = {"kind", "alpha", "coeff", "prompt_idx", "prompt_ids", "token_ids", "fork_tail_ids"}
-"""And of a rollout's line."""
+"""Keys of a line of ``gens.jsonl`` that a recomputation needs."""
 
 
 def recheck(
     cell: str | Path, *, samples: int = 3, model: str | None = None, device: str = "auto"
 ) -> pd.DataFrame:
-    """Compute some rollouts' numbers again, from a cell's files and its model alone.
+    """Recompute numbers of some rollouts from a cell's files and its model.
 
-    Every KL and pmass of a rollout is found by reading all its tokens anew, without a cache, in a
-    batch of one: what a reader believes at sight, and many times slower than the run was.
+    Every KL and pmass of a rollout comes from reading all its tokens anew, without a cache, in a
+    batch of one: a simple loop, and many times slower than the run.
 
     Parameters
     ----------
@@ -59,35 +58,35 @@ def recheck(
     samples : int
         Rollouts of each kind, spread evenly over doses and prompts.
     model : str, optional
-        Where the model is now; by default what the cell says.
+        Current location of the model; by default the one that the cell records.
     device : str
-        As torch names it.
+        Device as torch names it.
 
     Returns
     -------
     DataFrame
         One row per rollout: ``kind``, ``alpha``, ``prompt``, ``tokens``, and the largest
-        differences from what the cell has in ``kl`` (nats), ``pmass`` and ``p_true``; NaN where
-        there is nothing to compare, infinity where one of the two is no number, or absent. Its
-        ``attrs["other"]`` names what is not as it was recorded of model and vector, "" if nothing.
+        differences from the cell's ``kl`` (nats), ``pmass`` and ``p_true``; NaN where there is
+        nothing to compare, infinity where only one of the two values is missing. Its
+        ``attrs["other"]`` names what differs from the record in model and vector, "" if nothing.
 
     Raises
     ------
     UsageError
-        When `samples` is below 1, `cell` is no cell, its model is not where it was and `model` does
-        not say where it is, or torch is not installed.
+        If `samples` is below 1, `cell` is not a cell, its model has moved and `model` is not
+        given, or torch is not installed.
     CellError
-        When a file is absent or cannot be read, a coefficient is not what its dose stands for, or
-        the prompts of a dose are others than the cell was begun with.
+        If a file is missing or cannot be read, a coefficient does not match its dose, or the
+        prompts of a dose differ from those of the cell's first dose.
     MeasureError
-        When the model cannot be loaded.
+        If the model cannot be loaded.
 
     Examples
     --------
     $ isoklx recheck outputs/model_mean_diff_s0_w256 --samples 3
     """
     if samples < 1:
-        raise UsageError(f"samples is {samples}; give at least 1")
+        raise UsageError(f"samples must be at least 1, got {samples}")
     require_extra("torch", "recheck", extra="run")
     import pandas as pd
 
@@ -104,17 +103,17 @@ def recheck(
         if model is not None or not str(error).startswith(f"{name}: ") or Path(name).exists():
             raise
         raise UsageError(
-            f"{folder}: its model cannot be had; give --model, where it is now: {error}"
+            f"{folder}: cannot load its model; give its location with --model: {error}"
         ) from error
     with quiet():
         rows = [
-            _compared(loaded.model, recorded, generation)
+            _compare(loaded.model, recorded, generation)
             for kind in ("eval", "qa")
             for generation in _spread(recorded.generations(kind), samples)
         ]
     found = pd.DataFrame(rows, columns=["kind", "alpha", "prompt", "tokens", *LARGEST])
     if found.empty:
-        raise CellError(folder, GENERATIONS, "holds no rollout")
+        raise CellError(folder, GENERATIONS, "contains no rollouts")
     found.attrs["dtype"] = recorded.measured_with["dtype"]
     model_differs = difference(recorded_identity(recorded.measured_with), loaded.identity)
     found.attrs["other"] = model_differs or recorded.vector_differs()
@@ -123,7 +122,7 @@ def recheck(
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What a cell's files say."""
+    """Content of a cell's files."""
 
     folder: Path
     calib: dict[str, Any]
@@ -134,24 +133,30 @@ class _Recorded:
     @classmethod
     def read(cls, folder: Path) -> _Recorded:
         if not folder.is_dir():
-            raise UsageError(f"{folder}: there is no such cell")
+            raise UsageError(f"{folder}: not found")
         cells = sorted(entry.parent for entry in folder.glob(f"*/{CALIBRATION}"))
         if cells and not (folder / CALIBRATION).exists():
-            raise UsageError(f"{folder}: is a runs root; name a cell in it, such as {cells[0]}")
+            raise UsageError(
+                f"{folder}: expected a cell, got a runs root; name a cell in it, such as {cells[0]}"
+            )
         sources = Sources(folder)
         sources.read(CALIBRATION, TRAJECTORY, PMASS, GENERATIONS)
         contents = []
         for file in (CALIBRATION, TRAJECTORY, PMASS):
             content = sources.json(file)
             if not isinstance(content, dict):
-                reason = "is not there" if content is None else "holds no object"
+                reason = "not found" if content is None else "is not a JSON object"
                 raise CellError(folder, file, reason)
             contents.append(content)
         calib, trajectory, pmass = contents
         measured_with = calib.get("measured_with")
         known = isinstance(measured_with, dict) and measured_with.keys() >= NEEDED
         if not known or not (folder / VECTOR).is_file():
-            raise CellError(folder, CALIBRATION, "was not made by isoklx run, and says too little")
+            raise CellError(
+                folder,
+                CALIBRATION,
+                "was not made by isoklx run: settings of the measurement are missing",
+            )
         return cls(
             folder, calib, trajectory, pmass, _lines(folder, sources, float(calib["c_star"]))
         )
@@ -162,18 +167,20 @@ class _Recorded:
         return found
 
     def refuse_other_prompts(self) -> None:
-        """Raise CellError if a dose was given other token ids than the cell was begun with."""
+        """Raise CellError if the token ids of a dose differ from the cell's first ones."""
         from isoklx.engine.identity import difference, recorded_identity, shown_identity
 
         begun = recorded_identity(self.measured_with)
         for alpha, lines in groupby(self.lines, key=lambda line: line["alpha"]):
             shown = shown_identity(lines)
             if found := difference(begun, shown):
-                raise CellError(self.folder, GENERATIONS, f"alpha {alpha:g} was given {found}")
+                raise CellError(
+                    self.folder, GENERATIONS, f"alpha {alpha:g} was measured with {found}"
+                )
             begun = {**shown, **begun}
 
     def vector_differs(self) -> str:
-        """Say that vector.safetensors is not the one that was recorded; else nothing."""
+        """Describe how vector.safetensors differs from the recorded one; empty if it does not."""
         from safetensors.numpy import load_file
 
         from isoklx.cells.vector_file import vectors_sha256
@@ -181,13 +188,13 @@ class _Recorded:
         tensors = load_file(str(self.folder / VECTOR))
         now = vectors_sha256({_layer(name): vector for name, vector in tensors.items()})
         then = self.measured_with.get("sha256", {}).get("vector", now)
-        return "" if then == now else f"another vector (then {then[:12]}, now {now[:12]})"
+        return "" if then == now else f"a different vector (then {then[:12]}, now {now[:12]})"
 
     def generations(self, kind: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["kind"] == kind]
 
     def values(self, file: dict[str, Any], key: str, line: dict[str, Any]) -> list[float]:
-        """What a file has of a rollout, by its dose; nothing where it has nothing."""
+        """Return a rollout's values in a file, by its dose; empty if the file has none."""
         for alpha, rows in file.get(key, {}).items():
             if same_dose(float(alpha), line["alpha"]) and line["prompt_idx"] < len(rows):
                 found: list[float] = rows[line["prompt_idx"]]
@@ -196,10 +203,10 @@ class _Recorded:
 
 
 def _lines(folder: Path, sources: Sources, c_star: float) -> list[dict[str, Any]]:
-    """The rollouts, each with all that it takes to compute its numbers again."""
+    """Return the rollouts, each with all keys that a recomputation needs."""
     text = sources.bytes(GENERATIONS)
     if text is None:
-        raise CellError(folder, GENERATIONS, "is not there")
+        raise CellError(folder, GENERATIONS, "not found")
     found = []
     for number, line in enumerate(text.decode().split("\n"), start=1):
         if line:
@@ -213,10 +220,10 @@ def _lines(folder: Path, sources: Sources, c_star: float) -> list[dict[str, Any]
 def _rollout(line: dict[str, Any], c_star: float) -> dict[str, Any]:
     absent = LINE - line.keys()
     if absent:
-        raise ValueError(f"has no {min(absent)!r}")
+        raise ValueError(f"{min(absent)!r} is missing")
     if not math.isclose(line["coeff"], line["alpha"] * c_star, rel_tol=1e-6):
-        stands_for = f"alpha {line['alpha']:g} and a c_star of {c_star:g}"
-        raise ValueError(f"has the coefficient {line['coeff']:g} at {stands_for}")
+        expected = f"{line['alpha'] * c_star:g} (alpha {line['alpha']:g} times c_star {c_star:g})"
+        raise ValueError(f"coefficient must be {expected}, got {line['coeff']:g}")
     return line
 
 
@@ -225,50 +232,50 @@ def _layer(tensor: str) -> int:
 
 
 def _spread(lines: Sequence[dict[str, Any]], samples: int) -> list[dict[str, Any]]:
-    """So many of the lines, the last among them: the largest dose has the largest numbers."""
+    """Return some lines, including the last: the largest dose has the largest numbers."""
     places = np.linspace(len(lines) - 1, 0, min(samples, len(lines))).round().astype(int)[::-1]
     return [lines[place] for place in places]
 
 
-def _compared(
+def _compare(
     model: PreTrainedModel, recorded: _Recorded, line: dict[str, Any]
 ) -> tuple[str, float, int, int, float, float, float]:
-    prompt, tokens, tail = line["prompt_ids"], line["token_ids"], line["fork_tail_ids"]
+    prompt, tokens, suffix = line["prompt_ids"], line["token_ids"], line["fork_tail_ids"]
     plain = _Plain(model, recorded, float(line["coeff"]))
     kl = pmass = p_true = math.nan
-    asked = line["kind"] == "qa"
-    if not asked:
+    of_question = line["kind"] == "qa"
+    if not of_question:
         kl = _largest(
             recorded.values(recorded.trajectory, "per_prompt_per_t_kl", line),
             plain.kl(prompt, tokens),
         )
-    again = [
-        plain.fork([*prompt, *tokens[:fork], *tail]) if fork <= len(tokens) else (math.nan,) * 2
+    forks = [
+        plain.fork([*prompt, *tokens[:fork], *suffix]) if fork <= len(tokens) else (math.nan,) * 2
         for fork in recorded.pmass["fork_points"]
     ]
-    key = "pmass" if asked else "pmass_eval"
-    pmass = _largest(recorded.values(recorded.pmass, key, line), [each[0] for each in again])
-    if asked:
+    key = "pmass" if of_question else "pmass_eval"
+    pmass = _largest(recorded.values(recorded.pmass, key, line), [each[0] for each in forks])
+    if of_question:
         p_true = _largest(
-            recorded.values(recorded.pmass, "p_true", line), [each[1] for each in again]
+            recorded.values(recorded.pmass, "p_true", line), [each[1] for each in forks]
         )
     return line["kind"], line["alpha"], line["prompt_idx"], len(tokens), kl, pmass, p_true
 
 
-def _largest(there: Sequence[float], again: Sequence[float]) -> float:
-    """Largest difference, infinity where one has a number and the other has none."""
-    if len(there) != len(again):
+def _largest(recorded: Sequence[float], recomputed: Sequence[float]) -> float:
+    """Return the largest difference; infinity where only one of two values is missing."""
+    if len(recorded) != len(recomputed):
         return math.inf
-    known, found = np.array(there, float), np.array(again, float)
-    neither = np.isnan(known) & np.isnan(found)
+    old, new = np.array(recorded, float), np.array(recomputed, float)
+    neither = np.isnan(old) & np.isnan(new)
     if neither.all():
         return math.nan
-    differences = np.abs(known - found)[~neither]
+    differences = np.abs(old - new)[~neither]
     return math.inf if np.isnan(differences).any() else float(differences.max())
 
 
 class _Plain:
-    """A steered model that reads every token anew."""
+    """Steered model that reads every token anew."""
 
     def __init__(self, model: PreTrainedModel, recorded: _Recorded, coefficient: float) -> None:
         from safetensors.torch import load_file
@@ -283,7 +290,7 @@ class _Plain:
         }
 
     def kl(self, prompt: Sequence[int], tokens: Sequence[int]) -> list[float]:
-        """KL(steered || base) of the distribution that predicted each token."""
+        """Return KL(steered || base) of the prediction of each token."""
         if not tokens:
             return []
         predicted = slice(len(prompt) - 1, -1)
@@ -294,10 +301,10 @@ class _Plain:
         return found
 
     def fork(self, ids: Sequence[int]) -> tuple[float, float]:
-        """Probability of both answers as the next token, and the share of true in it."""
+        """Return the probability of both answers as the next token, and the share of true in it."""
         with self._steered():
             log_p = self._logits(ids)[-1].double().log_softmax(-1)
-        # Of logarithms, as both may be too improbable for a quotient.
+        # In logarithms, as both probabilities may be too small for a quotient.
         true, false = (log_p[ids].logsumexp(-1) for ids in (self._true, self._false))
         both = true.logaddexp(false)
         return float(both.exp()), float((true - both).exp())

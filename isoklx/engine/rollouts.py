@@ -1,8 +1,8 @@
-"""Steered rollouts with their KL to the base model, and the answers at their forks.
+"""Steered rollouts, their KL to the base model, and the answers at their forks.
 
-One loop decodes the steered rows together with their base twins, which are fed the same tokens:
-each step's logits give both distributions, and nothing has to be scored afterwards. Where a fork
-lies the tail is read by a copy of the steered rows, as they are at that moment.
+One loop decodes the steered rows together with their base twins, which read the same tokens: the
+logits of each step give both distributions, and nothing has to be scored afterwards. At a fork, a
+copy of the steered rows reads the suffix and thereby leaves the rollout unchanged.
 """
 
 from __future__ import annotations
@@ -24,29 +24,19 @@ from isoklx.errors import MeasureError
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What one batch of rollouts measured.
+    """Measurements of a batch of rollouts."""
 
-    Parameters
-    ----------
-    token_ids : list of list of int
-        The generated tokens of each row, with the one that ended it.
-    gen_len : ndarray
-        int32 [row]; their number.
-    kl : ndarray or None
-        float32 [row, window], nats: KL(steered || base) of the distributions that predicted each
-        token; NaN from ``gen_len`` on. None where there were no twins.
-    pmass, p_true : ndarray
-        float32 [row, fork]: probability of all spellings of both answers as the next token after
-        the tail, and the share of "true" in it; NaN where the rollout had ended before the fork.
-    top_id : ndarray
-        int32 [row, fork]: the most probable next token there; -1 where ``pmass`` is NaN.
-    """
-
+    # Generated tokens of each row, including the one that ended it, and their number [row].
     token_ids: list[list[int]]
     gen_len: NDArray[np.int32]
+    # [row, window]: KL(steered || base) in nats of the distributions that predicted each token;
+    # NaN from gen_len on. None without twins.
     kl: NDArray[np.float32] | None
+    # [row, fork]: probability of all spellings of both answers after the suffix, and the share of
+    # "true" in it; NaN if the rollout ended before the fork.
     pmass: NDArray[np.float32]
     p_true: NDArray[np.float32]
+    # [row, fork]: most probable next token; -1 where pmass is NaN.
     top_id: NDArray[np.int32]
 
 
@@ -66,47 +56,10 @@ def roll_out(
     seeds: Sequence[int] | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Rollouts:
-    """Roll out one batch: a row per prompt and coefficient.
+    """Roll out one batch, with one row per prompt and coefficient; NaN rolls out the base model.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model.
-    steering : Steering
-        What it is steered with.
-    prompts : list of list of int
-        Token ids of each row's prompt, none empty; rows of one length need no padding.
-    coefficients : list of float
-        Of each row. NaN rolls the base model out.
-    window : int
-        Generated tokens at most.
-    forks : list of int
-        Numbers of generated tokens after which to ask, from 0 to ``window``.
-    tails : list of list of int
-        The tokens that ask, of each row, or one list for all.
-    answers : AnswerIds
-        The tokens that count as an answer.
-    eos_ids : collection of int
-        The tokens that end a rollout; they count into ``gen_len``, and have a KL.
-    twins : bool
-        Whether to measure KL, with a base row beside each steered one.
-    temperature : float
-        0 takes the most probable token; else tokens are drawn at that temperature.
-    seeds : list of int, optional
-        Of each row where tokens are drawn. What a row draws depends on its seed alone, not on
-        the batch it is in.
-    progress : callable
-        Is given the number of tokens that every row has been decoded to, after each.
-
-    Returns
-    -------
-    Rollouts
-        Rows in the order given.
-
-    Raises
-    ------
-    MeasureError
-        If the model's logits are no numbers, or it keeps what it has read in no cache.
+    `forks` are numbers of generated tokens; `tails` has one suffix per row, or one for all. At a
+    temperature above 0 a row's tokens depend on its seed only, not on the batch.
     """
     tails = list(tails) * len(prompts) if len(tails) == 1 else list(tails)
     record = _Record(coefficients, window, forks, twins=twins)
@@ -118,38 +71,25 @@ def roll_out(
         batch = _Batch(contexts, work, prompts, coefficients, twins=twins)
         for step in range(window + 1):
             if step in forks:
-                for rows, logits in batch.ask(tails):
+                for rows, logits in batch.probe(tails):
                     record.fork(step, rows, logits, answers)
             batch.drop_ended()
             if step == window or not batch.rows.size:
                 break
             if uniform is None:
-                tokens = batch.likeliest()
+                tokens = batch.most_probable()
             else:
-                tokens = batch.drawn(temperature, uniform[batch.rows, step])
+                tokens = batch.sample(temperature, uniform[batch.rows, step])
             record.token(step, batch.rows, tokens, batch.kl() if twins else None)
-            # What has ended is read once more where it is asked, and then dropped.
-            goes_on = ~np.isin(tokens, eos) & (step + 1 < window)
-            batch.read(tokens, goes_on, goes_on | (step + 1 in forks))
+            # A row that has ended is read once more if a fork follows, and then dropped.
+            continues = ~np.isin(tokens, eos) & (step + 1 < window)
+            batch.read(tokens, continues, continues | (step + 1 in forks))
             progress(step + 1)
     return record.rollouts()
 
 
 def joined(rows: int, parts: Iterable[tuple[Sequence[int], Rollouts]]) -> Rollouts:
-    """Put the rollouts of several batches together, each row in its place.
-
-    Parameters
-    ----------
-    rows : int
-        How many there are; every one is in one of the parts.
-    parts : iterable of tuple
-        Numbers of rows, and their rollouts.
-
-    Returns
-    -------
-    Rollouts
-        Of all rows, in order.
-    """
+    """Join the rollouts of several batches, given with their row numbers, in order of rows."""
     places, found = zip(*parts, strict=True)
     back = np.argsort(np.concatenate([np.asarray(each) for each in places]))
     assert back.size == rows
@@ -163,7 +103,7 @@ def joined(rows: int, parts: Iterable[tuple[Sequence[int], Rollouts]]) -> Rollou
 
 
 class _Batch:
-    """The rows that are decoded: the steered ones, then the base twins of those that go on."""
+    """Rows being decoded: the steered ones, then the base twins of the continuing ones."""
 
     def __init__(
         self,
@@ -175,24 +115,24 @@ class _Batch:
         twins: bool,
     ) -> None:
         self.rows = np.arange(len(prompts))
-        self._goes_on = np.ones(len(prompts), bool)
+        self._continues = np.ones(len(prompts), bool)
         self._coefficients = np.asarray(coefficients, np.float32)
         self._twinned = twins
         self._work = work
         self._contexts = contexts
-        # A prompt is read once for all rows that are steered alike, and once for all base twins.
-        alike = [
+        # Each prompt is read once per coefficient, and once for all its base twins.
+        keys = [
             (tuple(prompt), None if np.isnan(coefficient) else coefficient)
             for prompt, coefficient in zip(prompts, coefficients, strict=True)
         ]
-        alike += [(prompt, None) for prompt, _ in alike] if twins else []
-        place = {key: place for place, key in enumerate(dict.fromkeys(alike))}
+        keys += [(prompt, None) for prompt, _ in keys] if twins else []
+        place = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         work.rows([BASE if coefficient is None else coefficient for _, coefficient in place])
         self._logits = self._contexts.start([prompt for prompt, _ in place])
-        self._select(np.array([place[key] for key in alike]))
+        self._select(np.array([place[key] for key in keys]))
 
-    def ask(self, tails: Sequence[Sequence[int]]) -> Iterator[tuple[Rows, Tensor]]:
-        """Let a copy of the steered rows read their tails; rows, and the logits that follow."""
+    def probe(self, tails: Sequence[Sequence[int]]) -> Iterator[tuple[Rows, Tensor]]:
+        """Read the suffix with a copy of the steered rows; yield rows and their next logits."""
         lengths = np.array([len(tails[row]) for row in self.rows.tolist()])
         for length in np.unique(lengths):
             places = np.flatnonzero(lengths == length)
@@ -202,46 +142,48 @@ class _Batch:
             yield rows, self._contexts.branch(places).read(read)
 
     def drop_ended(self) -> None:
-        """Go on without the rows that were kept only to be asked."""
-        if not self._goes_on.all():
-            going = np.flatnonzero(self._goes_on)
-            twins = self.rows.size + np.arange(going.size if self._twinned else 0)
-            self._select(np.concatenate([going, twins]))
-            self.rows, self._goes_on = self.rows[going], self._goes_on[going]
+        """Drop the rows that were kept for a last fork only."""
+        if not self._continues.all():
+            places = np.flatnonzero(self._continues)
+            twins = self.rows.size + np.arange(places.size if self._twinned else 0)
+            self._select(np.concatenate([places, twins]))
+            self.rows, self._continues = self.rows[places], self._continues[places]
 
-    def likeliest(self) -> NDArray[np.int64]:
-        """The most probable next token of each row."""
+    def most_probable(self) -> NDArray[np.int64]:
+        """Return the most probable next token of each row."""
         tokens: NDArray[np.int64] = self._logits[: self.rows.size].argmax(1).cpu().numpy()
         return tokens
 
-    def drawn(self, temperature: float, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-        """A next token of each row, drawn with a number from 0 to 1 each."""
+    def sample(self, temperature: float, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Sample a next token for each row from one uniform number each."""
         p = (self._logits[: self.rows.size] / temperature).softmax(1).double()
-        reached = p.cumsum(1)
-        sought = torch.as_tensor(uniform, device=p.device)[:, None] * reached[:, -1:]
-        # Without the last entry, which rounding must not put out of reach.
+        cumulative = p.cumsum(1)
+        target = torch.as_tensor(uniform, device=p.device)[:, None] * cumulative[:, -1:]
+        # Without the last entry, so that rounding cannot exceed the vocabulary.
         tokens: NDArray[np.int64] = (
-            torch.searchsorted(reached[:, :-1].contiguous(), sought, right=True)[:, 0].cpu().numpy()
+            torch.searchsorted(cumulative[:, :-1].contiguous(), target, right=True)[:, 0]
+            .cpu()
+            .numpy()
         )
         return tokens
 
     def kl(self) -> NDArray[np.float32]:
-        """KL(steered || base) of each row's next token, in nats."""
+        """Return KL(steered || base) of each row's next token, in nats."""
         log_p, log_base = self._logits.log_softmax(1).chunk(2)
         terms = torch.nn.functional.kl_div(log_base, log_p, reduction="none", log_target=True)
-        # Rounding can leave a KL of nothing below 0, where no KL lies.
+        # Clamp: rounding can make a zero KL slightly negative.
         kl: NDArray[np.float32] = terms.sum(1).clamp(min=0).cpu().numpy()
         return kl
 
     def read(
-        self, tokens: NDArray[np.int64], goes_on: NDArray[np.bool_], kept: NDArray[np.bool_]
+        self, tokens: NDArray[np.int64], continues: NDArray[np.bool_], kept: NDArray[np.bool_]
     ) -> None:
-        """Read the next token of the rows that are kept, and of the twins of those that go on."""
-        twins = goes_on if self._twinned else np.zeros_like(goes_on)
+        """Read the next token of the rows kept, and of the twins of continuing rows."""
+        twins = continues if self._twinned else np.zeros_like(continues)
         places = np.flatnonzero(np.concatenate([kept, twins]))
         if places.size < self._logits.shape[0]:
             self._select(places)
-        self.rows, self._goes_on = self.rows[kept], goes_on[kept]
+        self.rows, self._continues = self.rows[kept], continues[kept]
         if self.rows.size:
             base = np.full(twins.sum(), BASE, np.float32)
             self._work.rows(np.concatenate([self._coefficients[self.rows], base]))
@@ -254,7 +196,7 @@ class _Batch:
 
 
 class _Record:
-    """What is known of the rows so far."""
+    """Values of all rows so far."""
 
     def __init__(
         self, coefficients: Sequence[float], window: int, forks: Sequence[int], *, twins: bool
@@ -275,7 +217,7 @@ class _Record:
         self._tokens[rows, step] = tokens
         self._gen_len[rows] = step + 1
         if self._kl is not None and kl is not None:
-            self._refuse_no_number(kl, "KL", step, rows)
+            self._check_finite(kl, "KL", step, rows)
             self._kl[rows, step] = kl
 
     def fork(self, step: int, rows: Rows, logits: Tensor, answers: AnswerIds) -> None:
@@ -285,9 +227,9 @@ class _Record:
             for ids in (answers.true_ids, answers.true_ids + answers.false_ids)
         )
         pmass, place = both.exp().cpu().numpy(), self._place[step]
-        self._refuse_no_number(pmass, "pmass", step, rows)
+        self._check_finite(pmass, "pmass", step, rows)
         self._pmass[rows, place] = pmass
-        # A quotient of logarithms, as both probabilities may be too small for a float32.
+        # A difference of logarithms, as both probabilities may be too small for float32.
         self._p_true[rows, place] = (true - both).exp().cpu().numpy()
         self._top_id[rows, place] = logits.argmax(1).cpu().numpy()
 
@@ -297,20 +239,18 @@ class _Record:
         ]
         return Rollouts(tokens, self._gen_len, self._kl, self._pmass, self._p_true, self._top_id)
 
-    def _refuse_no_number(
-        self, values: NDArray[np.float32], name: str, step: int, rows: Rows
-    ) -> None:
+    def _check_finite(self, values: NDArray[np.float32], name: str, step: int, rows: Rows) -> None:
         if not np.isfinite(values).all():
             wrong = int(np.flatnonzero(~np.isfinite(values))[0])
             row = int(rows[wrong])
             raise MeasureError(
                 f"{name} of row {row} (coefficient {self._coefficients[row]:g}) is {values[wrong]}"
-                f" after {step} tokens: its logits are beyond the model's precision"
+                f" after {step} tokens: its logits exceed the model's precision"
             )
 
 
 def _uniform(seeds: Sequence[int] | None, rows: int, window: int) -> NDArray[np.float64]:
-    """A number from 0 to 1 for each row and token, which depends on the row's seed alone."""
+    """Return a uniform number per row and token that depends on the row's seed only."""
     if seeds is None or len(seeds) != rows:
-        raise MeasureError("where tokens are drawn each row needs a seed")
+        raise MeasureError("sampling needs one seed per row")
     return np.stack([np.random.default_rng(seed).random(window) for seed in seeds])

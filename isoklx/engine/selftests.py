@@ -1,4 +1,4 @@
-"""Before anything is measured: the same numbers have to come out whichever way they are got."""
+"""Self-tests before measuring: alternative ways of computing a number must agree."""
 
 from __future__ import annotations
 
@@ -18,32 +18,20 @@ from isoklx.errors import MeasureError
 
 WINDOW = 6
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 2e-2}
-"""Largest difference of a probability, and of a KL for 1 nat more than it is; else 0.1."""
+"""Largest difference of a probability, and of a KL relative to 1 + KL; else 0.1."""
 
 NOTHING = 1e-6
-"""Largest KL of two distributions that are the same but for rounding, in float32."""
+"""Largest KL between two distributions that differ by rounding only, in float32."""
 
 
 @dataclass(frozen=True)
 class SelfTests:
-    """Largest differences that were found, and whether prompts may be padded.
+    """Largest differences found by the self-tests."""
 
-    Parameters
-    ----------
-    batch : float
-        Between a row of a batch and the same row alone.
-    fork : float
-        Between the loop and every token read anew, without a cache: KL and forks.
-    zero : float or None
-        KL at a coefficient of 0; None where steering ablates.
-    padded : bool
-        Whether prompts of different length may be in one batch.
-    """
-
-    batch: float
-    fork: float
-    zero: float | None
-    padded: bool
+    batch: float  # between a row of a batch and the same row alone
+    fork: float  # between the rollout loop and forwards without a cache
+    zero: float | None  # KL at coefficient 0; None for ablation
+    padded: bool  # prompts of different lengths may share a batch
 
 
 def self_test(
@@ -53,37 +41,12 @@ def self_test(
     coefficient: float,
     tail: Sequence[int],
 ) -> SelfTests:
-    """Measure a few tokens in several ways, and refuse to go on where they disagree.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model.
-    steering : Steering
-        What it is steered with.
-    prompts : list of list of int
-        Token ids of prompts, of which the shortest and the longest are rolled out.
-    coefficient : float
-        A dose that does something, without breaking the model.
-    tail : list of int
-        The tokens that ask at a fork.
-
-    Returns
-    -------
-    SelfTests
-        The largest differences, for the record.
-
-    Raises
-    ------
-    MeasureError
-        If rows of a batch differ from single ones, if the loop differs from every token read
-        anew, if steering changes nothing, or a coefficient of 0 does.
-    """
-    # Half of the vocabulary against the other: whatever a model says, a wrong state moves it.
+    """Measure a few tokens in several ways, and raise MeasureError if the results disagree."""
+    # Halves of the vocabulary as answers: a wrong state shifts mass between them in any text.
     size = model.config.get_text_config().vocab_size
     halves = AnswerIds(tuple(range(0, size, 2)), tuple(range(1, size, 2)))
 
-    def rolled(prompts: Sequence[Sequence[int]], coefficients: Sequence[float]) -> Rollouts:
+    def roll(prompts: Sequence[Sequence[int]], coefficients: Sequence[float]) -> Rollouts:
         return roll_out(
             model,
             steering,
@@ -98,33 +61,33 @@ def self_test(
 
     tolerance = TOLERANCE.get(model.dtype, 0.1)
     short, long = (pick(prompts, key=len) for pick in (min, max))
-    # Of equal length, and not the same.
+    # A different prompt of equal length.
     cut = long[-len(short) :]
-    alone = rolled([short], [coefficient])
-    fork = _against_reading_anew(model, steering, short, coefficient, tail, alone, halves)
-    _refuse(fork, tolerance, "rollouts with a cache differ from a recomputation without one")
+    alone = roll([short], [coefficient])
+    fork = _fork_difference(model, steering, short, coefficient, tail, alone, halves)
+    _check(fork, tolerance, "rollouts with a cache differ from a recomputation without one")
     moved = float(_kl(alone).max())
     if moved <= NOTHING:
         raise MeasureError(
             f"self-test failed: steering changes nothing: the largest KL at coefficient "
             f"{coefficient:g} is {moved:.2g}"
         )
-    together = rolled([short, cut, short], [coefficient, -coefficient, 0.0])
+    together = roll([short, cut, short], [coefficient, -coefficient, 0.0])
     batch = _difference(alone, together)
-    _refuse(batch, tolerance, "a row of a batch differs from the same row alone")
+    _check(batch, tolerance, "a row of a batch differs from the same row alone")
     zero = None
     if steering.action == "add":
         zero = float(_kl(together)[2].max())
-        _refuse(
+        _check(
             zero,
             NOTHING if model.dtype == torch.float32 else tolerance,
             "a coefficient of 0 changes the model",
         )
-    padded = _difference(alone, rolled([short, long], [coefficient] * 2)) <= tolerance
+    padded = _difference(alone, roll([short, long], [coefficient] * 2)) <= tolerance
     return SelfTests(batch, fork, zero, padded)
 
 
-def _against_reading_anew(
+def _fork_difference(
     model: PreTrainedModel,
     steering: Steering,
     prompt: Sequence[int],
@@ -133,7 +96,7 @@ def _against_reading_anew(
     rollouts: Rollouts,
     answers: AnswerIds,
 ) -> float:
-    """Largest difference of KL and of forks from forwards without cache, the base without hooks."""
+    """Return the largest difference of KL and p_true from forwards without a cache."""
 
     def log_p(ids: Sequence[int]) -> torch.Tensor:
         read = torch.tensor([list(ids)], device=model.device)
@@ -146,10 +109,10 @@ def _against_reading_anew(
         base = log_p(ids)
         with steered(model, steering, [coefficient]):
             log_s = log_p(ids)
-            asked = [log_p([*prompt, *tokens[:fork], *tail])[-1] for fork in range(WINDOW + 1)]
+            probes = [log_p([*prompt, *tokens[:fork], *tail])[-1] for fork in range(WINDOW + 1)]
     kl = (log_s.exp() * (log_s - base)).sum(-1)[len(prompt) - 1 : -1]
-    p_true = torch.stack(asked)[:, list(answers.true_ids)].exp().sum(-1)
-    anew = Rollouts(
+    p_true = torch.stack(probes)[:, list(answers.true_ids)].exp().sum(-1)
+    recomputed = Rollouts(
         rollouts.token_ids,
         rollouts.gen_len,
         kl.cpu().numpy()[None],
@@ -157,13 +120,13 @@ def _against_reading_anew(
         p_true.cpu().numpy()[None],
         rollouts.top_id,
     )
-    return _difference(anew, rollouts)
+    return _difference(recomputed, rollouts)
 
 
 def _difference(one: Rollouts, other: Rollouts) -> float:
-    """Largest difference of the first rows, as far as they say the same."""
+    """Return the largest difference of the first rows, up to the first token that differs."""
     same = np.cumprod(np.equal(one.token_ids[0], other.token_ids[0])).sum()
-    # What predicted the first token that differs was read alike.
+    # The prediction of the first token that differs had the same input.
     kl = [_kl(rollouts)[0, : same + 1] for rollouts in (one, other)]
     p_true = [rollouts.p_true[0, : same + 1] for rollouts in (one, other)]
     return float(
@@ -179,10 +142,10 @@ def _kl(rollouts: Rollouts) -> NDArray[np.float32]:
     return rollouts.kl
 
 
-def _refuse(found: float, tolerance: float, what: str) -> None:
-    # Written so that a difference of NaN is refused too.
+def _check(found: float, tolerance: float, what: str) -> None:
+    # `not <=` also catches a difference of NaN.
     if not found <= tolerance:
         raise MeasureError(
-            f"self-test failed: {what}: the largest difference is {found:.2g}, and rounding "
-            f"explains {tolerance:.0e} at most"
+            f"self-test failed: {what}: the largest difference must be at most {tolerance:.0e}, "
+            f"got {found:.2g}"
         )

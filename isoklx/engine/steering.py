@@ -1,4 +1,4 @@
-"""What steers a model, and the hooks that do it, row by row of a batch."""
+"""Steering vectors, and the hooks that apply them to the rows of a batch."""
 
 from __future__ import annotations
 
@@ -18,25 +18,10 @@ from isoklx.errors import MeasureError, UsageError
 
 
 def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The blocks of the decoder, whose outputs are the residual stream.
+    """Return the decoder blocks, whose outputs are the residual stream, in order.
 
-    They are the one list of modules below ``model.get_decoder()`` that is as long as the text
-    configuration says that the model is deep, on whatever architecture.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model.
-
-    Returns
-    -------
-    ModuleList
-        In the order in which they run.
-
-    Raises
-    ------
-    MeasureError
-        If there is no such list, or more than one.
+    On any architecture they are the only list of modules below ``model.get_decoder()`` whose length
+    is the depth in the text configuration.
     """
     depth = model.config.get_text_config().num_hidden_layers
     decoder: nn.Module = model.get_decoder()
@@ -47,27 +32,16 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
     ]
     if len(lists) != 1:
         raise MeasureError(
-            f"{type(model).__name__} has {len(lists)} lists of {depth} blocks where one is needed"
+            f"{type(model).__name__} must have one list of {depth} blocks, got {len(lists)}"
         )
     return lists[0]
 
 
 def refuse_other_outputs(model: PreTrainedModel) -> None:
-    """Refuse a model whose blocks cannot be steered by adding a vector to what they put out.
+    """Raise MeasureError unless each block outputs its hidden states, float [row, token, hidden].
 
-    Each block must put out its hidden states once per forward, float [row, token, hidden], by
-    themselves or as the first of a tuple. Gemma 3n's are [4, row, token, hidden]. Tried by a
-    forward of six tokens, whatever the architecture.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model.
-
-    Raises
-    ------
-    MeasureError
-        Naming the architecture, the block and what it puts out.
+    A tuple that begins with them is accepted. Gemma 3n's are [4, row, token, hidden]. Tested by a
+    forward of six tokens.
     """
     blocks = decoder_blocks(model)
     outputs: list[list[Any]] = [[] for _ in blocks]
@@ -87,47 +61,28 @@ def refuse_other_outputs(model: PreTrainedModel) -> None:
             list(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in found
         ]
         if shapes != [expected]:
-            puts_out = " and ".join(map(str, shapes)) or "nothing"
+            got = " and ".join(map(str, shapes)) or "nothing"
             raise MeasureError(
-                f"{type(model).__name__} cannot be steered: block {layer} puts out {puts_out} "
-                f"where [row, token, hidden] is {expected}"
+                f"{type(model).__name__} cannot be steered: the output of block {layer} must be "
+                f"[row, token, hidden] {expected}, got {got}"
             )
 
 
 def _keep(found: list[Any]) -> Callable[[nn.Module, object, Any], None]:
     def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
-        # A block of bloom or falcon puts out a tuple, of which the first is the hidden state.
+        # The output of a bloom or falcon block is a tuple that begins with the hidden state.
         found.append(output[0] if isinstance(output, tuple) else output)
 
     return keep
 
 
 def layer_numbers(model: PreTrainedModel, layers: float | Sequence[float]) -> tuple[int, ...]:
-    """Which blocks are meant: numbers from 0, or fractions of the depth.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model.
-    layers : int or float, or several
-        A whole number names a block, the first is 0. A fraction from 0 up to 1 names the block at
-        that fraction of the depth, rounded down: 0.6 is block 18 of 30.
-
-    Returns
-    -------
-    tuple of int
-        Sorted.
-
-    Raises
-    ------
-    UsageError
-        If a block is not there, or is named twice.
-    """
+    """Resolve numbers (from 0) and fractions of the depth to sorted block numbers."""
     depth = len(decoder_blocks(model))
-    asked = [layers] if isinstance(layers, int | float) else list(layers)
-    numbers = [_number(layer, depth) for layer in asked]
+    given = [layers] if isinstance(layers, int | float) else list(layers)
+    numbers = [_number(layer, depth) for layer in given]
     if not numbers:
-        raise UsageError("layer: name at least one")
+        raise UsageError("layer must name at least one block, got none")
     twice = {number for number in numbers if numbers.count(number) > 1}
     if twice:
         raise UsageError(f"layer {min(twice)} is named twice in {layers!r}")
@@ -136,12 +91,12 @@ def layer_numbers(model: PreTrainedModel, layers: float | Sequence[float]) -> tu
 
 def _number(layer: float, depth: int) -> int:
     if isinstance(layer, float) and 0 <= layer < 1:
-        # 0.29 * 100 is 28.999999999999996 in binary, and means 29.
+        # 0.29 * 100 is 28.999999999999996 in floating point; 29 is meant.
         return math.floor(layer * depth + 1e-9)
     if not float(layer).is_integer() or not 0 <= layer < depth:
         raise UsageError(
-            f"layer {layer:g} is not there: the model has blocks 0 to {depth - 1}"
-            ", or name a fraction below 1"
+            f"layer {layer:g} not found: the model has blocks 0 to {depth - 1}"
+            "; fractions must be below 1"
         )
     return int(layer)
 
@@ -150,58 +105,45 @@ Output = Tensor | tuple[Tensor, ...]
 Coefficients = Tensor | NDArray[np.float32] | Sequence[float]
 
 BASE = float("nan")
-"""The coefficient of a row that is left as it is."""
+"""Coefficient of a row that is not steered."""
 
 
 @dataclass(frozen=True)
 class Steering:
-    """A direction per block, and what is done with it.
+    """Direction per block, and how it is applied."""
 
-    Parameters
-    ----------
-    action : {"add", "ablate"}
-        With c the coefficient and v the vector: ``add`` turns a block's output h into h + c v,
-        ``ablate`` into h - (h.v) v + c v.
-    vectors : dict of int to ndarray
-        Number of a block to its vector, float32 [hidden]. For ``ablate`` of length 1.
-    method : str
-        How the vectors were found, as it is recorded.
-    vector_rows : {"depth", "depth + 1"}, optional
-        How many rows the file had that the vectors were read from by row, as it is recorded.
-
-    Raises
-    ------
-    MeasureError
-        If there is no vector, or one is not a line of finite numbers, or not of unit length where
-        it is ablated.
-    """
-
+    # With c the coefficient: "add" turns h into h + c v, "ablate" into h - (h.v) v + c v.
     action: Literal["add", "ablate"]
-    vectors: Mapping[int, NDArray[np.float32]]
+    vectors: Mapping[int, NDArray[np.float32]]  # [hidden] by block; of length 1 for ablation
     method: str
+    # "depth" or "depth + 1": number of rows of the file, if the vectors were read by row.
     vector_rows: str | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ("add", "ablate"):
-            raise MeasureError(f"action {self.action!r} is neither add nor ablate")
+            raise MeasureError(f"action must be add or ablate, got {self.action!r}")
         if not self.vectors:
-            raise MeasureError("there is no vector to steer with")
+            raise MeasureError("steering needs at least one vector, got none")
         for layer, vector in self.vectors.items():
             if vector.ndim != 1:
-                raise MeasureError(f"the vector of layer {layer} has the shape {vector.shape}")
+                raise MeasureError(
+                    f"the vector of layer {layer} must have one axis, got shape {vector.shape}"
+                )
             if not np.isfinite(vector).all():
                 where = int(np.flatnonzero(~np.isfinite(vector))[0])
-                raise MeasureError(f"the vector of layer {layer} has {vector[where]} at {where}")
+                raise MeasureError(
+                    f"the vector of layer {layer} must be finite, got {vector[where]} at {where}"
+                )
             length = float(np.linalg.norm(vector))
             if self.action == "ablate" and abs(length - 1) > 1e-3:
                 raise MeasureError(
-                    f"the vector of layer {layer} has length {length:.4g};"
-                    " one that is ablated has length 1"
+                    f"the vector of layer {layer} must have length 1 to be ablated,"
+                    f" got {length:.4g}"
                 )
 
 
 class Steered:
-    """The coefficients at work on a model's rows, one per row; made by :func:`steered`."""
+    """Coefficients of a model's rows, one per row; made by :func:`steered`."""
 
     def __init__(self, steering: Steering, device: torch.device) -> None:
         self._ablates = steering.action == "ablate"
@@ -213,25 +155,25 @@ class Steered:
         self._active = self._coefficients
 
     def rows(self, coefficients: Coefficients) -> None:
-        """Say what each row of the next forward is steered by; NaN leaves a row as it is."""
+        """Set the coefficient of each row of the next forward; NaN leaves a row unchanged."""
         given = torch.as_tensor(coefficients, dtype=torch.float32)
         given = given.to(self._coefficients.device)[:, None, None]
         self._active = (~given.isnan()).to(torch.float32)
         self._coefficients = given.masked_fill(given.isnan(), 0.0)
 
     def __call__(self, layer: int, hidden: Tensor) -> Tensor:
-        """The output of a block, steered; float [row, token, hidden] as it came."""
+        """Return the steered output of a block, float [row, token, hidden] in its own dtype."""
         if hidden.shape[0] != self._coefficients.shape[0]:
             raise MeasureError(
-                f"block {layer} puts out {hidden.shape[0]} rows"
-                f" where {self._coefficients.shape[0]} are read"
+                f"block {layer} must output {self._coefficients.shape[0]} rows,"
+                f" got {hidden.shape[0]}"
             )
-        # In float32 whatever the model computes in, so that the sum is rounded once.
+        # In float32 whatever the model's dtype, so that the sum is rounded once.
         vector, h = self._vectors[layer].to(hidden.device), hidden.to(torch.float32)
         if vector.shape[0] != h.shape[-1]:
             raise MeasureError(
-                f"the vector of layer {layer} is {vector.shape[0]} wide,"
-                f" the model's hidden states {h.shape[-1]}"
+                f"the vector of layer {layer} must have the model's hidden size {h.shape[-1]},"
+                f" got {vector.shape[0]}"
             )
         weights = self._coefficients.to(h.device)
         if self._ablates:
@@ -245,35 +187,15 @@ def steered(
     steering: Steering,
     coefficients: Coefficients = (),
 ) -> Iterator[Steered]:
-    """Steer the rows of every forward within; the hooks come off however it ends.
+    """Steer the rows of every forward within; the hooks are always removed.
 
-    All tokens of a row are steered, those of the prompt too.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A causal language model; its weights are not touched.
-    steering : Steering
-        The vectors and what is done with them.
-    coefficients : Tensor or list of float
-        One per row of the batch; a row of NaN is a base row, left exactly as it is.
-
-    Yields
-    ------
-    Steered
-        Its ``rows(coefficients)`` changes the coefficients when the rows change.
-
-    Raises
-    ------
-    MeasureError
-        If a layer is not there, or a vector is not as wide as the model's hidden states.
+    All tokens of a row are steered, those of the prompt too. A coefficient of NaN marks a base row,
+    whose values stay exactly as they are.
     """
     blocks = decoder_blocks(model)
     beyond = [layer for layer in steering.vectors if not 0 <= layer < len(blocks)]
     if beyond:
-        raise MeasureError(
-            f"there is a vector for layer {beyond[0]}; the model has 0 to {len(blocks) - 1}"
-        )
+        raise MeasureError(f"the layer of a vector must be 0 to {len(blocks) - 1}, got {beyond[0]}")
     work = Steered(steering, model.device)
     work.rows(coefficients)
     handles = []
@@ -288,7 +210,7 @@ def steered(
 
 def _hook(work: Steered, layer: int) -> Callable[[nn.Module, object, Output], object]:
     def steer(_module: nn.Module, _inputs: object, output: Output) -> object:
-        # A block of bloom or falcon puts out a tuple, of which the first is the hidden state.
+        # The output of a bloom or falcon block is a tuple that begins with the hidden state.
         if isinstance(output, tuple):
             return (work(layer, output[0]), *output[1:])
         return work(layer, output)

@@ -1,4 +1,4 @@
-"""What a model is given: the prompts of a run as its token ids, and what it is asked at a fork."""
+"""Inputs of a run as a model's token ids."""
 
 from __future__ import annotations
 
@@ -22,39 +22,23 @@ log = logging.getLogger("isoklx.engine")
 
 @dataclass(frozen=True)
 class Tokenised:
-    """The inputs of a run as a model's token ids.
+    """Inputs of a run as a model's token ids."""
 
-    Parameters
-    ----------
-    prompts, calib_prompts, questions : list of list of int
-        Each up to where the assistant begins to speak.
-    pairs : list of list of int
-        Both answers of each pair, up to the token at which its state is read.
-    forks : tuple of int
-        Generated tokens after which a rollout is asked.
-    tail : list of int
-        The tokens that ask.
-    answers : AnswerIds
-        The tokens that count as an answer.
-    eos_ids : frozenset of int
-        The tokens that end a rollout.
-    template : str or None
-        The chat template that wrote all of it.
-    """
-
+    # Each up to the beginning of the assistant's turn.
     prompts: Sequence[Sequence[int]]
     calib_prompts: Sequence[Sequence[int]]
     questions: Sequence[Sequence[int]]
+    # Both answers of each pair, up to the token whose state is read.
     pairs: Sequence[Sequence[int]]
     forks: tuple[int, ...]
-    tail: Sequence[int]
+    tail: Sequence[int]  # suffix that probes the model at a fork
     answers: AnswerIds
     eos_ids: frozenset[int]
     template: str | None
 
     @property
     def identity(self) -> dict[str, str]:
-        """Of what the model reads, by content."""
+        """Hashes of everything that the model reads."""
         ids = {
             "prompt_ids": self.prompts,
             "calib_prompt_ids": self.calib_prompts,
@@ -70,15 +54,7 @@ class Tokenised:
 
 
 def tokenise(loaded: LoadedModel, inputs: Inputs, settings: Settings) -> Tokenised:
-    """Write the prompts of a run as a model's token ids.
-
-    Raises
-    ------
-    UsageError
-        Where a prompt and its rollout are longer than the model's context.
-    MeasureError
-        Where the chat template refuses, or an answer has no token of its own.
-    """
+    """Encode the inputs of a run; raise UsageError for one beyond the model's context."""
     context, tokenizer = chat.context_length(loaded.model), loaded.tokenizer
 
     def encoded(read: InputFile[str] | InputFile[Question], tail_length: int) -> list[list[int]]:
@@ -86,11 +62,11 @@ def tokenise(loaded: LoadedModel, inputs: Inputs, settings: Settings) -> Tokenis
             tokenizer, read, context=context, window=settings.window, tail=tail_length
         )
 
-    with _naming(loaded.name):
+    with _with_prefix(loaded.name):
         tail = chat.tail_ids(tokenizer)
         pairs: list[list[int]] = []
         if inputs.pairs is not None:
-            with _naming(str(inputs.pairs.path)):
+            with _with_prefix(str(inputs.pairs.path)):
                 pairs = pair_ids(tokenizer, inputs.pairs.rows, settings.token)
         return Tokenised(
             prompts=encoded(inputs.prompts, len(tail)),
@@ -106,29 +82,23 @@ def tokenise(loaded: LoadedModel, inputs: Inputs, settings: Settings) -> Tokenis
 
 
 def say_conventions(loaded: LoadedModel) -> None:
-    """Log how prompts are written without a chat template, and an end of turn that is not named.
-
-    Raises
-    ------
-    MeasureError
-        Where the chat template refuses.
-    """
-    with _naming(loaded.name):
+    """Log the prompt format without a chat template, and an undeclared end-of-turn token."""
+    with _with_prefix(loaded.name):
         if chat_template(loaded.tokenizer) is None:
             log.info("%s: no chat template: prompts are written as User:/Assistant:", loaded.name)
         end = chat.turn_end_id(loaded.tokenizer)
     if end is not None and end not in chat.named_eos_ids(loaded.model, loaded.tokenizer):
         log.warning(
-            "%s: %s ends a turn in the chat template, and neither model nor tokenizer names it as "
-            "an end token: a rollout ends with it",
+            "%s: %s ends a turn in the chat template but is not an end token of model or "
+            "tokenizer: a rollout ends with it",
             loaded.name,
             loaded.tokenizer.decode([end]),
         )
 
 
 @contextmanager
-def _naming(place: str) -> Iterator[None]:
+def _with_prefix(prefix: str) -> Iterator[None]:
     try:
         yield
     except MeasureError as error:
-        raise MeasureError(f"{place}: {error}") from error
+        raise MeasureError(f"{prefix}: {error}") from error

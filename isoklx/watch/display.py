@@ -1,4 +1,4 @@
-"""What a watch says: how far the sweep has come, and a table of its cells."""
+"""Text of a watch: the progress of the sweep, and a table of its cells."""
 
 from __future__ import annotations
 
@@ -14,44 +14,34 @@ from typing import Protocol
 
 from isoklx.system.progress import duration
 from isoklx.system.terminal import printable
-from isoklx.watch.states import STATES, CellState, Headway
+from isoklx.watch.states import STATES, CellState, Progress
 from isoklx.watch.watching import View
 
 BAR = 24
 LONGEST_NAME, SHORTEST_NAME = 48, 12
-"""Columns of a cell's name, of which the end tells it from others; and in a narrow terminal."""
+"""Columns of a cell's name, at most and in a narrow terminal; its end is kept."""
 
 BETWEEN = 2
 """Columns between those of the table."""
 
 
 def summary(view: View) -> str:
-    """How far the sweep has come, in one line.
-
-    Examples
-    --------
-    >>> from datetime import datetime
-    >>> from pathlib import Path
-    >>> states = (CellState("a", "broken"), CellState("b", "done", 5, 5, True))
-    >>> view = View(
-    ...     Path("outputs"), Path("report.html"), datetime(2026, 1, 2, 12), states,
-    ...     Headway(1, 2, 0.5, None), None, (),
-    ... )
-    >>> summary(view)
-    'outputs: 1 of 2 cells done, 1 broken; 50% of the work, time left unknown'
-    """
-    far = view.headway
-    if not far.cells:
+    """Return the progress of the sweep in one line."""
+    progress = view.progress
+    if not progress.cells:
         return f"{printable(view.root)}: no cells yet"
-    begun = _counted([each for each in view.states if each.state != "done"])
-    absent = far.cells - len(view.states)
-    begun += [f"{absent} not begun"] if absent else []
-    parts = [f"{far.done} of {far.cells} {'cell' if far.cells == 1 else 'cells'} done", *begun]
-    return f"{printable(view.root)}: {', '.join(parts)}{_rest(far)}"
+    others = _counted([each for each in view.states if each.state != "done"])
+    absent = progress.cells - len(view.states)
+    others += [f"{absent} not begun"] if absent else []
+    parts = [
+        f"{progress.done} of {progress.cells} {'cell' if progress.cells == 1 else 'cells'} done",
+        *others,
+    ]
+    return f"{printable(view.root)}: {', '.join(parts)}{_rest(progress)}"
 
 
 def page_line(view: View) -> str:
-    """Which page there is, and as of when."""
+    """Return a line with the path and time of the page."""
     if view.read is None:
         return "no page yet: it is written when a cell can be read"
     return f"page: {printable(view.page)}, of the cells at {view.read:%H:%M:%S}"
@@ -60,27 +50,9 @@ def page_line(view: View) -> str:
 def cells_table(
     states: Sequence[CellState], *, rows: int | None = None, columns: int | None = None
 ) -> list[str]:
-    """A line for each cell, under a heading.
+    """Return a heading and a line for each cell, at most `rows` lines of `columns` columns.
 
-    Parameters
-    ----------
-    states : sequence of CellState
-        In the order that they are shown in.
-    rows, columns : int, optional
-        What there is room for: the last line then counts the cells that have none; names are
-        shortened first, then lines are cut. By default there is room for all.
-
-    Returns
-    -------
-    list of str
-        Empty where there is no cell.
-
-    Examples
-    --------
-    >>> for line in cells_table([CellState("gpt2_pca_s0_w64", "sweeping", 2, 5, True, 130.0)]):
-    ...     print(line)
-    cell             state     doses   written
-    gpt2_pca_s0_w64  sweeping  2 of 5  2 min ago
+    Cells beyond `rows` are counted in the last line; names are shortened first, then lines are cut.
     """
     if not states:
         return []
@@ -98,42 +70,24 @@ def cells_table(
 
 
 def change(cell: CellState) -> str:
-    """A cell in one line, to be read by itself."""
+    """Return a cell in one self-contained line."""
     _, state, doses, _, detail = _row(cell)
-    said = "" if doses == "-" else f", {doses} {'dose' if doses == '1' else 'doses'}"
-    return f"{printable(cell.run_id)}: {state}{said}{f' ({detail})' if detail else ''}"
+    count = "" if doses == "-" else f", {doses} {'dose' if doses == '1' else 'doses'}"
+    return f"{printable(cell.run_id)}: {state}{count}{f' ({detail})' if detail else ''}"
 
 
 def bar(share: float | None) -> str:
-    """A share of the work as a bar.
-
-    Examples
-    --------
-    >>> bar(0.5)
-    '[############            ]'
-    """
+    """Draw a fraction of the work as a bar."""
     return f"[{'#' * int(BAR * (share or 0)):<{BAR}}]"
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that a text takes.
-
-    Examples
-    --------
-    >>> width("pca"), width("\N{CJK UNIFIED IDEOGRAPH-6E2C}"), width("e\N{COMBINING ACUTE ACCENT}")
-    (3, 2, 1)
-    """
+    """Return the number of terminal columns of a text."""
     return sum(map(_width, text))
 
 
 def cut(line: str, columns: int) -> str:
-    """A line that is no wider than so many columns.
-
-    Examples
-    --------
-    >>> cut("simulated-1B_pca_s0_w64", 12)
-    'simulated...'
-    """
+    """Cut a line to a number of columns."""
     if width(line) <= columns:
         return line
     while line and width(line) > columns - 3:
@@ -152,11 +106,15 @@ def _counted(states: Sequence[CellState]) -> list[str]:
     return [f"{counts[state]} {state}" for state in STATES if counts[state]]
 
 
-def _rest(far: Headway) -> str:
-    if far.done == far.cells:
+def _rest(progress: Progress) -> str:
+    if progress.done == progress.cells:
         return ""
-    share = "" if far.share is None else f"; {math.floor(100 * far.share)}% of the work"
-    left = "time left unknown" if far.seconds_left is None else f"{duration(far.seconds_left)} left"
+    share = "" if progress.share is None else f"; {math.floor(100 * progress.share)}% of the work"
+    left = (
+        "time left unknown"
+        if progress.seconds_left is None
+        else f"{duration(progress.seconds_left)} left"
+    )
     return f"{share}{', ' if share else '; '}{left}"
 
 
@@ -185,7 +143,7 @@ def _age(seconds: float) -> str:
 
 
 def _room_for_names(widths: Sequence[int], columns: int | None) -> int:
-    """So many columns that state, doses and age stay in sight, whatever becomes of the detail."""
+    """Return the columns for names that leave state, doses and age visible."""
     if columns is None:
         return LONGEST_NAME
     left = columns - sum(widths[1:4]) - 3 * BETWEEN
@@ -205,45 +163,39 @@ def _padded(text: str, to: int) -> str:
 
 
 ENTER, LEAVE = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
-"""A screen of its own without a cursor, and back to what was there before."""
+"""Switch to an alternative screen without a cursor, and back."""
 
 HOME, END_OF_LINE, BELOW = "\033[H", "\033[K", "\033[J"
 
 
 class Display(Protocol):
-    """Shows one view after another."""
+    """Display of one view after another."""
 
     def show(self, view: View) -> None:
-        """Show a view in the place of, or after, what was shown before."""
+        """Show a view instead of, or after, the previous one."""
 
     def close(self) -> None:
-        """Leave the last view behind. Waits for nothing, so that it can be owed."""
+        """Leave the last view visible. Does not wait for anything, as it runs on Ctrl-C."""
 
 
 def display(every: float) -> Display:
-    """What suits standard output: a screen on a terminal, and else lines.
-
-    Parameters
-    ----------
-    every : float
-        Seconds between two looks.
-    """
+    """Return a display for standard output: a screen on a terminal, lines elsewhere."""
     terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return Screen(every) if terminal else Lines()
 
 
 def whole(view: View, columns: int | None = None) -> list[str]:
-    """All lines of a view, whatever the height of the terminal."""
-    far = view.headway
+    """Return all lines of a view, whatever the height of the terminal."""
+    progress = view.progress
     head = [summary(view)]
-    if far.share is not None and far.done < far.cells:
-        head.append(bar(far.share))
+    if progress.share is not None and progress.done < progress.cells:
+        head.append(bar(progress.share))
     lines = [*head, *cells_table(view.states, columns=columns), page_line(view)]
     return [*lines, *(printable(problem) for problem in view.problems)]
 
 
 class Lines:
-    """The whole table first, and then a line for each cell whose state or doses have changed."""
+    """The whole table once, then a line for each cell whose state or doses have changed."""
 
     def __init__(self) -> None:
         self._before: View | None = None
@@ -256,7 +208,7 @@ class Lines:
         self._before = view
 
     def close(self) -> None:
-        """Nothing: what was shown is there."""
+        """Do nothing: all lines are printed already."""
 
     def _new(self, view: View) -> list[str]:
         before = self._before
@@ -277,13 +229,7 @@ def _key(cell: CellState) -> tuple[str, int, str]:
 
 
 class Screen:
-    """A table that stays in its place, on a screen of its own; the last one is left behind.
-
-    Parameters
-    ----------
-    every : float
-        Seconds between two looks.
-    """
+    """Table on an alternative screen, redrawn in place; the last one is printed at the end."""
 
     def __init__(self, every: float) -> None:
         self._every = every
@@ -291,27 +237,27 @@ class Screen:
         self._last = b""
 
     def show(self, view: View) -> None:
-        """Draw over what was drawn before."""
+        """Redraw the screen."""
         size = shutil.get_terminal_size()
         lines = self._lines(view, size.lines - 1, size.columns)
         drawn = "".join(f"{line}{END_OF_LINE}\n" for line in lines)
         self._last = _encoded("\n".join([*whole(view, size.columns), ""]))
         enter = "" if self._open else ENTER
-        self._open = True  # before it is, as Ctrl-C may come in between
+        self._open = True  # before writing, as Ctrl-C may come in between
         sys.stdout.write(f"{enter}{HOME}{drawn}{BELOW}")
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Go back to the screen that was there before, and print the last view."""
+        """Return to the original screen, and print the last view."""
         if self._open:
             self._open = False
-            with contextlib.suppress(OSError):  # whoever has closed the terminal sees nothing
-                # Not through a buffer, which Ctrl-C may have found in the middle of something.
+            with contextlib.suppress(OSError):  # the terminal may be closed
+                # Unbuffered: Ctrl-C may have interrupted a write to the buffer.
                 os.write(sys.stdout.fileno(), LEAVE.encode() + self._last)
 
     def _lines(self, view: View, rows: int, columns: int) -> list[str]:
-        far = view.headway
-        head = [summary(view), bar(far.share) if far.cells else "", ""]
+        progress = view.progress
+        head = [summary(view), bar(progress.share) if progress.cells else "", ""]
         foot = [
             "",
             page_line(view),

@@ -1,4 +1,4 @@
-"""A sweep that is looked at again and again: built, and its page written, as it changes."""
+"""Repeated builds of a sweep that is being measured, and of its page."""
 
 from __future__ import annotations
 
@@ -20,80 +20,34 @@ from isoklx.store import formats
 from isoklx.sweeps.build import build
 from isoklx.sweeps.opening import open_sweep
 from isoklx.system.atomic import destination, replacing, workspace
-from isoklx.watch.disk import Reading, Traces, reading_of, require_root, traces_in
-from isoklx.watch.states import CellState, Headway, cell_states, headway
+from isoklx.watch.disk import BuildResult, DiskState, build_result, check_root, disk_states
+from isoklx.watch.states import CellState, Progress, cell_states, progress
 
 OFTENEST = 10.0
-"""Seconds between two readings of the page by a browser, at least: each takes it a moment."""
+"""Shortest interval, in seconds, at which a browser reloads the page."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A sweep at one look.
-
-    Parameters
-    ----------
-    root, page : Path
-        The runs root and the page.
-    time : datetime
-        When it was looked at, in local time.
-    states : tuple of CellState
-        What each cell is doing.
-    headway : Headway
-        How far all of it has come.
-    read : datetime, optional
-        When the cells were read that the page shows; None where there is no page yet.
-    problems : tuple of str
-        What was in the way of a build, and what there is to know of the page.
-    """
+    """State of a sweep at one look."""
 
     root: Path
     page: Path
-    time: datetime
+    time: datetime  # local
     states: tuple[CellState, ...]
-    headway: Headway
-    read: datetime | None
-    problems: tuple[str, ...]
+    progress: Progress
+    read: datetime | None  # when the cells on the page were read; None without a page
+    problems: tuple[str, ...]  # failures of the build and warnings of the page
 
 
 class Watch:
-    """Looks at a runs root that others write to.
+    """Observer of a runs root that others write to.
 
-    Cells are built into a file beside the page, of its name and ending in ``.nc``, in which those
-    that have not changed are found again; so is a watch that is started anew. A look that finds
-    nothing changed builds nothing: of a thousand cells it takes 55 ms of one core.
-
-    Parameters
-    ----------
-    root : Path
-        The runs root; there may be no cell in it yet.
-    page : Path
-        The page to keep current, ending in ``.html``.
-    stale : float
-        Seconds without anything written after which a cell is stale.
-    cells : int, optional
-        How many cells there will be.
-    every : float, optional
-        Seconds after which a browser reads the page anew; None for a page that stays as it is.
-
-    Raises
-    ------
-    UsageError
-        When `root` is no folder, or one that cannot become a runs root, the file beside the page is
-        not of a build, or the extra ``report`` is not installed.
-    BuildError
-        When there can be no folder for the page.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     watch = Watch(Path("data/sample"), Path(folder, "report.html"))
-    ...     view = watch.look()
-    ...     sorted(path.name for path in Path(folder).iterdir())
-    ['report.html', 'report.nc']
-    >>> view.headway
-    Headway(done=12, cells=12, share=1.0, seconds_left=0.0)
+    Cells are built into a file beside the page, of its name and ending in ``.nc``, in which
+    unchanged cells are found again, also by a new watch. A look without changes builds nothing:
+    with a thousand cells it takes 55 ms of one core. UsageError is raised if `root` cannot be a
+    runs root or the file beside the page is not that of a build, BuildError if the folder of the
+    page cannot be made.
     """
 
     def __init__(
@@ -106,7 +60,7 @@ class Watch:
         every: float | None = None,
     ) -> None:
         require_report_extra()
-        require_root(root)
+        check_root(root)
         self.root, self.page, self.file = root, page, page.with_suffix(".nc")
         self._stale, self._cells, self._every = stale, cells, every
         try:
@@ -115,51 +69,43 @@ class Watch:
             raise BuildError(f"{page.parent}: cannot be made: {error.strerror}") from error
         if self.file.exists() and not formats.is_replaceable(self.file):
             raise UsageError(
-                f"{self.file}: is there, and not known to be written by isoklx build; "
+                f"{self.file}: exists, but was not written by isoklx build; "
                 "move it, or name another page"
             )
         formats.check_target(self.file)
-        self._traces: dict[str, Traces] = {}
+        self._on_disk: dict[str, DiskState] = {}
         self._built: dict[str, dict[str, Stamp]] = {}
-        self._reading = Reading()
+        self._build_result = BuildResult()
         self._read: datetime | None = None
         self._page_is_due = True
         self._final: bytes | None = None
 
     def look(self) -> View:
-        """Look at every cell, and build and write what has changed.
-
-        Returns
-        -------
-        View
-            What could not be done is among its problems, and tried again at the next look.
-        """
+        """Look at every cell, and build and write what has changed; failures become problems."""
         problems: list[str] = []
         try:
-            self._traces = traces_in(self.root)
+            self._on_disk = disk_states(self.root)
             sources = {
                 name: each.sources
-                for name, each in self._traces.items()
+                for name, each in self._on_disk.items()
                 if each.sources is not None
             }
             if sources != self._built:
                 problems += self._build(sources)
-                self._built = {} if any(map(_passes, self._reading.skipped.values())) else sources
+                self._built = (
+                    {}
+                    if any(map(_may_become_readable, self._build_result.skipped.values()))
+                    else sources
+                )
         except IsoklxError as error:
             problems.append(str(error))
-        states, far = self._told()
-        found = tuple(problems)
-        return View(self.root, self.page, _now(), states, far, self._read, found)
+        states, overall = self._assess()
+        return View(self.root, self.page, _now(), states, overall, self._read, tuple(problems))
 
     def settle(self) -> None:
-        """Leave the page as it was last written, but for what had it read anew.
+        """Replace the page by its last content without reloading.
 
-        Waits for nothing, so that it can be owed when Ctrl-C ends the process.
-
-        Raises
-        ------
-        BuildError
-            When it cannot be written; the page is then as it was.
+        Does not wait for anything, as it runs when Ctrl-C ends the process.
         """
         if self._final is None or self._every is None:
             return
@@ -174,39 +120,39 @@ class Watch:
             raise BuildError(f"{self.page}: cannot be written: {error.strerror}") from error
         self._final = None
 
-    def _told(self) -> tuple[tuple[CellState, ...], Headway]:
-        states = cell_states(self._traces, self._reading, time.time(), self._stale)
-        return tuple(states), headway(states, self._traces, self._cells)
+    def _assess(self) -> tuple[tuple[CellState, ...], Progress]:
+        states = cell_states(self._on_disk, self._build_result, time.time(), self._stale)
+        return tuple(states), progress(states, self._on_disk, self._cells)
 
     def _build(self, sources: Mapping[str, Mapping[str, Stamp]]) -> list[str]:
-        """Build the cells and write their page; what there is to know of that."""
+        """Build the cells and write their page; return problems and warnings."""
         if not any(CALIBRATION in files for files in sources.values()):
-            self._reading = Reading()
+            self._build_result = BuildResult()
             return []
         read = _now()
         try:
             report = build(self.root, self.file, texts=True)
         except BuildError as error:
-            self._reading = self._unreadable(error)
-            return ["no cell can be read, and so no page is written"]
+            self._build_result = self._unreadable(error)
+            return ["no cell can be read: the page is not written"]
         self._page_is_due |= report.written
         if not self._page_is_due:
             return []
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("default")
-            with open_sweep(self.file, texts=True) as ds, workspace(self.page) as room:
-                self._reading = reading_of(ds, self.root, report.skipped)
-                final = write_report(ds, room / "page.html").read_bytes()
-        self._final = final  # before the page that it ends, for Ctrl-C may come in between
+            with open_sweep(self.file, texts=True) as ds, workspace(self.page) as folder:
+                self._build_result = build_result(ds, self.root, report.skipped)
+                final = write_report(ds, folder / "page.html").read_bytes()
+        self._final = final  # before the page, as Ctrl-C may come in between
         with replacing(self.page) as partial:
-            partial.write_bytes(final if self._every is None else self._refreshing(final, read))
+            partial.write_bytes(final if self._every is None else self._with_reload(final, read))
         self._page_is_due, self._read = False, read
         return list(dict.fromkeys(str(note.message) for note in notes))
 
-    def _unreadable(self, failure: BuildError) -> Reading:
-        """Why no cell can be read; raises `failure` where one can, for then it is another."""
+    def _unreadable(self, failure: BuildError) -> BuildResult:
+        """Return why no cell can be read; raise `failure` if one can."""
         errors: dict[str, CellError] = {}
-        for name, each in self._traces.items():
+        for name, each in self._on_disk.items():
             if each.folder is not None:
                 try:
                     read_cell(each.folder)
@@ -214,17 +160,18 @@ class Watch:
                     errors[name] = error
                 else:
                     raise failure
-        return Reading(skipped=errors)
+        return BuildResult(skipped=errors)
 
-    def _refreshing(self, page: bytes, read: datetime) -> bytes:
+    def _with_reload(self, page: bytes, read: datetime) -> bytes:
         assert self._every is not None
-        _, far = self._told()
-        says = f"Still being measured: {far.done} of {far.cells} cells done at {read:%H:%M:%S}."
-        return refreshing(page.decode("utf-8"), max(self._every, OFTENEST), says).encode("utf-8")
+        _, overall = self._assess()
+        cells = f"{overall.done} of {overall.cells} cells"
+        text = f"Still being measured: {cells} done at {read:%H:%M:%S}."
+        return refreshing(page.decode("utf-8"), max(self._every, OFTENEST), text).encode("utf-8")
 
 
-def _passes(error: CellError) -> bool:
-    """Whether a cell may be readable at the next look although nothing of it has changed."""
+def _may_become_readable(error: CellError) -> bool:
+    """Return whether a cell may become readable without a change."""
     return error.reason == BEING_WRITTEN or error.reason.startswith(UNREADABLE)
 
 

@@ -98,14 +98,14 @@ def test_once_where_no_cell_can_be_read_fails_with_one_line(tmp_path, capsys):
     assert main(words) == 1
     out, err = capsys.readouterr()
     assert "a     broken" in out
-    assert err == "isoklx watch: no cell can be read, and so no page is written\n"
+    assert err == "isoklx watch: no cell can be read: the page is not written\n"
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["absent"], "absent: there is no such folder"),
-        (["file"], "file: is a file; watch takes a runs root, a folder of cells"),
+        (["file"], "file: expected a runs root (a folder of cells), got a file"),
         (["outputs", "--every", "0"], "--every 0: give at least 1"),
         (["outputs", "--stale", "-1"], "--stale -1: give at least 1"),
         (["outputs", "--cells", "0"], "--cells 0: give at least 1"),

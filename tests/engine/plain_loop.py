@@ -1,4 +1,4 @@
-"""Rollouts as anybody would write them: one row, no cache, no batch. Slow, and right at sight.
+"""Rollouts by a plain loop: one row, no cache, no batch. Slow, and obviously correct.
 
 The oracle of the engine, and with ``generate`` for its rollouts the baseline of its benchmark.
 """
@@ -52,7 +52,7 @@ def next_logits(model, ids: Sequence[int]) -> torch.Tensor:
 
 
 def rollout(model, prompt: list[int], window: int, eos_ids: set[int]) -> list[int]:
-    """The most probable token, one after the other, each after reading all from the first."""
+    """Return the most probable tokens, each after reading all from the first."""
     tokens: list[int] = []
     while len(tokens) < window and not (tokens and tokens[-1] in eos_ids):
         tokens.append(int(next_logits(model, prompt + tokens)[-1].argmax()))

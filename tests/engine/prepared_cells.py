@@ -1,4 +1,4 @@
-"""What cells of the tiny model are made of, without making any."""
+"""Contexts of cells of the tiny model, without making any cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tiny() -> LoadedModel:
 
 
 def parts(folder: Path, **options: Any) -> tuple[CellPlan, Inputs, Tokenised]:
-    """Of one cell with few prompts."""
+    """Return plan, inputs and token ids of a cell with few prompts."""
     method = options.pop("method", "mean_diff")
     files: dict[str, Any] = inputs(folder)
     if "vector" in options:

@@ -1,4 +1,4 @@
-"""Which rows go together, and what happens when memory runs out."""
+"""Grouping of rows, and the fallback when memory runs out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTHS = st.lists(st.integers(1, 9), max_size=40)
 
 
 @given(LENGTHS, st.integers(1, 12), st.booleans())
-def test_every_row_is_in_one_batch_that_is_not_too_large(lengths, size: int, padded: bool) -> None:
+def test_every_row_is_in_one_batch_of_limited_size(lengths, size: int, padded: bool) -> None:
     batches = batches_of(lengths, size, padded=padded)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert all(0 < len(batch) <= size for batch in batches)
@@ -32,7 +32,7 @@ def test_every_row_is_in_one_batch_that_is_not_too_large(lengths, size: int, pad
 
 
 @given(LENGTHS, st.integers(1, 12))
-def test_rows_are_padded_by_no_more_than_their_neighbours_in_length_ask(lengths, size: int) -> None:
+def test_rows_are_batched_with_rows_of_similar_length(lengths, size: int) -> None:
     batches = [[lengths[row] for row in batch] for batch in batches_of(lengths, size)]
     assert all(max(a) <= min(b) for a, b in itertools.pairwise(batches))
 
@@ -55,7 +55,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_out_of_memory_halves_the_batch_from_then_on_and_says_so(error: Exception) -> None:
+def test_out_of_memory_halves_all_later_batches_with_a_message(error: Exception) -> None:
     said: list[str] = []
     tried: list[int] = []
     batches = [list(range(8)), list(range(8, 16))]
@@ -73,17 +73,17 @@ def test_out_of_memory_halves_the_batch_from_then_on_and_says_so(error: Exceptio
     assert all(result == sum(rows) for rows, result in done)
     assert tried == [8, 4] + [2] * 8
     assert said == [
-        "memory ran out with 8 rows: going on with 4 at a time",
-        "memory ran out with 4 rows: going on with 2 at a time",
+        "memory ran out with 8 rows: continuing with 4 at a time",
+        "memory ran out with 4 rows: continuing with 2 at a time",
     ]
 
 
-def test_memory_that_a_single_row_exceeds_is_an_error_of_one_line() -> None:
+def test_out_of_memory_with_a_single_row_is_an_error() -> None:
     with pytest.raises(MeasureError, match="single row"):
         list(each_batch([[0, 1]], out_of_memory_above(0, MemoryError(), []), lambda _line: None))
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+def test_other_errors_are_not_taken_for_out_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         list(each_batch([[0]], out_of_memory_above(0, RuntimeError("shapes"), []), print))
 

@@ -21,7 +21,7 @@ KEYS = [
 
 
 def constant_over_tokens(kl_of_coeff):
-    """A measure whose every statistic is `kl_of_coeff`, and what it was asked."""
+    """Return a measure whose every statistic is `kl_of_coeff`, and its list of calls."""
     asked = []
 
     def measure(coeff):
@@ -32,11 +32,11 @@ def constant_over_tokens(kl_of_coeff):
 
 
 def value(found, name="kl_p95"):
-    """The statistic that the history has at c_star."""
+    """Return the statistic in the history at c_star."""
     return next(entry[name] for entry in found.history if entry["coeff"] == found.c_star)
 
 
-# How fast
+# Speed
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_the_cells_of_the_tiny_model_took_at_most_5_evaluations(method, evaluati
     )
     assert len(history) == evaluations <= 5
     off = [abs(step["kl_p95"] / calib["target_kl"] - 1) for step in history]
-    # The first that is within the tolerance ended it.
+    # The search stopped at the first statistic within the tolerance.
     assert [miss <= 0.05 for miss in off] == [False] * (evaluations - 1) + [True]
     assert history[-1]["coeff"] == calib["c_star"]
 
@@ -101,7 +101,7 @@ def test_without_a_start_the_middle_of_the_bracket_is_tried_first():
     assert asked[0] == 4
 
 
-def test_published_measures_are_found_again_in_as_many_steps():
+def test_published_coefficients_are_reproduced_in_as_many_steps():
     # OLMo-2-1B, window 4096: p95 at the coefficients that were tried, joined in log-log.
     tried, p95 = [3.2, 6.4, 7.3412, 8.51, 12.8], [0.1, 0.412, 0.99, 2.602, 3.564]
     measure, asked = constant_over_tokens(
@@ -112,7 +112,7 @@ def test_published_measures_are_found_again_in_as_many_steps():
     assert len(asked) <= 5
 
 
-# Which side
+# Sides
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_a_negative_start_or_bracket_calibrates_the_negative_side(arguments):
     assert found.history[-1]["coeff_abs"] == -found.c_star
 
 
-def test_the_two_sides_take_the_same_steps_when_they_answer_the_same():
+def test_symmetric_responses_take_the_same_steps_on_both_sides():
     plus = calibrate(Response(4), start=1.0)
     minus = calibrate(Response(4), start=-1.0)
     assert [e["coeff"] for e in plus.history] == [-e["coeff"] for e in minus.history]
 
 
-# What is hard
+# Difficult responses
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -153,7 +153,7 @@ def test_a_jump_over_the_target_is_never_a_result(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_saturation_below_the_target_is_said_and_no_end_is_returned_as_a_result(seed):
+def test_saturation_below_the_target_does_not_converge(seed):
     rng = np.random.default_rng(seed)
     cap, scale = rng.uniform(0.1, 0.9), math.exp(rng.uniform(-3, 3))
     measure, asked = constant_over_tokens(lambda c: cap * math.tanh((c / scale) ** 2))
@@ -164,7 +164,7 @@ def test_saturation_below_the_target_is_said_and_no_end_is_returned_as_a_result(
     assert len(asked) == 12
 
 
-def test_kl_that_never_comes_down_to_the_target_is_said():
+def test_kl_above_the_target_everywhere_does_not_converge():
     measure, asked = constant_over_tokens(lambda c: 5 + c / 1e6)
     found = calibrate(measure, start=1.0)
     assert not found.converged
@@ -172,7 +172,7 @@ def test_kl_that_never_comes_down_to_the_target_is_said():
     assert min(asked) < 1e-3
 
 
-def test_a_vector_that_does_nothing_ends_the_search_in_time():
+def test_a_vector_without_effect_ends_the_search():
     measure, asked = constant_over_tokens(lambda c: 0.0)
     found = calibrate(measure, max_evaluations=1000)
     assert not found.converged
@@ -224,7 +224,7 @@ def test_where_the_target_is_crossed_several_times_a_crossing_is_found(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_model_that_is_broken_gives_nan_and_the_search_goes_lower(seed):
+def test_nan_from_a_broken_model_moves_the_search_down(seed):
     rng = np.random.default_rng(seed)
     c_star = math.exp(rng.uniform(-4, 4))
     broken = c_star * rng.uniform(1.02, 3)
@@ -234,7 +234,7 @@ def test_a_model_that_is_broken_gives_nan_and_the_search_goes_lower(seed):
     assert found.c_star == pytest.approx(c_star, rel=0.03)
 
 
-def test_no_finite_kl_anywhere_is_said():
+def test_no_finite_kl_anywhere_is_reported():
     found = calibrate(lambda coeff: [np.nan, np.nan])
     assert math.isnan(found.c_star)
     assert not found.converged
@@ -258,7 +258,7 @@ def test_nan_tokens_are_left_out_and_infinite_ones_are_above_every_target():
     most=st.integers(1, 15),
     start=st.floats(1e-6, 1e6),
 )
-def test_whatever_is_measured_the_result_is_what_was_tried_and_honest(values, batch, most, start):
+def test_any_result_is_a_tried_coefficient_with_its_true_statistic(values, batch, most, start):
     asked = []
 
     def kl(coeff):
@@ -279,10 +279,10 @@ def test_whatever_is_measured_the_result_is_what_was_tried_and_honest(values, ba
         assert not any(abs(entry["kl_p95"] - 1) < 0.049 for entry in found.history)
 
 
-# What is handed over
+# Arguments and results
 
 
-def test_a_batch_is_one_call_of_that_many_coefficients_and_what_is_left_at_the_end():
+def test_a_batch_is_one_call_and_the_last_one_may_be_smaller():
     rounds = []
 
     def measure(coefficients):
@@ -300,7 +300,7 @@ def test_of_a_batch_the_result_is_the_last_entry():
         assert found.history[-1]["coeff"] == found.c_star
 
 
-def test_an_entry_is_what_numpy_says_of_the_tokens():
+def test_an_entry_agrees_with_numpy():
     rng = np.random.default_rng(3)
     kl = rng.lognormal(size=(5, 7))
     kl[1, 4:] = np.nan
@@ -328,7 +328,7 @@ def test_an_entry_has_the_keys_of_measured_ones(real_root):
         assert list(entry) == KEYS
 
 
-def test_rms_is_in_the_history_where_it_decides():
+def test_rms_is_in_the_history_if_it_is_the_statistic():
     found = calibrate(lambda c: [3 * c, 4 * c], math.sqrt(12.5), statistic="rms", start=1.0)
     assert found.c_star == 1.0
     assert found.history[0]["kl_rms"] == pytest.approx(math.sqrt(12.5))
@@ -351,23 +351,23 @@ def test_arrays_may_be_of_any_shape_and_kind():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target_kl": 0}, "target_kl=0: give nats above 0"),
-        ({"target_kl": math.nan}, "target_kl=nan: give nats above 0"),
-        ({"statistic": "p99"}, "statistic='p99': give one of p95, rms, mean"),
-        ({"bracket": (-1, 1)}, "bracket=(-1, 1): give two coefficients of one sign, and not 0"),
-        ({"bracket": (0, 1)}, "bracket=(0, 1): give two coefficients of one sign, and not 0"),
-        ({"bracket": (1,)}, "bracket=(1,): give two coefficients of one sign, and not 0"),
-        ({"start": 0.0}, "start=0.0: give a coefficient that is not 0"),
+        ({"target_kl": 0}, "target_kl must be above 0, got 0"),
+        ({"target_kl": math.nan}, "target_kl must be above 0, got nan"),
+        ({"statistic": "p99"}, "statistic must be one of p95, rms, mean, got 'p99'"),
+        ({"bracket": (-1, 1)}, "bracket must be two nonzero coefficients of one sign, got (-1, 1)"),
+        ({"bracket": (0, 1)}, "bracket must be two nonzero coefficients of one sign, got (0, 1)"),
+        ({"bracket": (1,)}, "bracket must be two nonzero coefficients of one sign, got (1,)"),
+        ({"start": 0.0}, "start must be finite and not 0, got 0.0"),
         (
             {"start": 1.0, "bracket": (-2, -1)},
-            "start=1.0 and bracket=(-2, -1) are of different signs",
+            "start and bracket must have one sign, got 1.0 and (-2, -1)",
         ),
-        ({"tolerance": 0}, "tolerance=0: give a share between 0 and 1"),
-        ({"max_evaluations": 0}, "max_evaluations=0: give at least 1"),
-        ({"batch": 0}, "batch=0: give at least 1"),
+        ({"tolerance": 0}, "tolerance must be between 0 and 1, got 0"),
+        ({"max_evaluations": 0}, "max_evaluations must be at least 1, got 0"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
     ],
 )
-def test_a_bad_argument_is_one_line_before_anything_is_measured(arguments, message):
+def test_a_bad_argument_is_refused_before_measuring(arguments, message):
     measure, asked = constant_over_tokens(lambda c: 1.0)
     with pytest.raises(UsageError) as error:
         calibrate(measure, **arguments)
@@ -375,24 +375,24 @@ def test_a_bad_argument_is_one_line_before_anything_is_measured(arguments, messa
     assert not asked
 
 
-def test_a_measure_that_returns_something_else_is_one_line():
-    with pytest.raises(UsageError, match="measure did not return an array of KL per token"):
+def test_a_wrong_return_value_of_measure_is_refused():
+    with pytest.raises(UsageError, match="measure must return an array of KL per token"):
         calibrate(lambda c: [[1.0], [1.0, 2.0]])
-    with pytest.raises(UsageError, match="measure returned 1 arrays for 3 coefficients"):
+    with pytest.raises(UsageError, match="must return 3 arrays, one per coefficient, got 1"):
         calibrate(lambda cs: [np.ones(2)], batch=3)
-    with pytest.raises(UsageError, match="measure returned no list of arrays but float"):
+    with pytest.raises(UsageError, match="one per coefficient, got float"):
         calibrate(lambda cs: 1.0, batch=3)
 
 
-def test_tensors_are_taken():
+def test_tensors_are_accepted():
     torch = pytest.importorskip("torch")
     found = calibrate(lambda cs: torch.tensor(cs)[:, None, None] ** 2, start=1.5, batch=2)
     assert found.c_star == pytest.approx(1, rel=0.03)
-    with pytest.raises(UsageError, match="measure did not return an array of KL per token: Can't"):
+    with pytest.raises(UsageError, match="measure must return an array of KL per token: Can't"):
         calibrate(lambda c: torch.tensor([c], requires_grad=True))
 
 
-def test_what_a_measure_raises_comes_through():
+def test_exceptions_of_measure_propagate():
     def measure(coeff):
         raise RuntimeError("CUDA error")
 
@@ -400,7 +400,7 @@ def test_what_a_measure_raises_comes_through():
         calibrate(measure)
 
 
-def test_it_is_public_and_needs_numpy_alone():
+def test_calibrate_is_public_and_needs_numpy_only():
     code = "import isoklx, sys; isoklx.calibrate; print({'xarray', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

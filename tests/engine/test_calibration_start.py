@@ -1,4 +1,4 @@
-"""The start of a calibration is nearly its end."""
+"""Estimated start of a calibration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def start(steering: Steering, tokenised: Tokenised, **options: Any) -> float:
 
 @pytest.mark.parametrize("method", ["mean_diff", "directional_ablation"])
 @pytest.mark.parametrize("statistic", ["p95", "mean"])
-def test_kl_there_is_of_the_size_of_the_target(tmp_path: Path, method: str, statistic: str) -> None:
+def test_kl_at_the_start_is_near_the_target(tmp_path: Path, method: str, statistic: str) -> None:
     steering, tokenised = steering_of(tmp_path, method)
     guess = start(steering, tokenised, statistic=statistic)
     kl = roll_out(
@@ -54,14 +54,14 @@ def test_kl_there_is_of_the_size_of_the_target(tmp_path: Path, method: str, stat
     assert 0.5 < found < 2
 
 
-def test_a_vector_that_is_longer_needs_a_smaller_coefficient(tmp_path: Path) -> None:
+def test_a_longer_vector_needs_a_smaller_coefficient(tmp_path: Path) -> None:
     steering, tokenised = steering_of(tmp_path)
     longer = Steering("add", {LAYER: 1000 * steering.vectors[LAYER]}, "longer")
     assert 1000 * start(longer, tokenised) == pytest.approx(start(steering, tokenised), rel=1e-3)
 
 
 @pytest.mark.parametrize("target", [1e-9, 1e3])
-def test_a_target_beyond_what_is_tried_starts_at_the_size_of_the_states(
+def test_a_target_out_of_range_starts_at_the_norm_of_the_states(
     tmp_path: Path, target: float
 ) -> None:
     steering, tokenised = steering_of(tmp_path)

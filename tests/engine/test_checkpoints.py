@@ -1,4 +1,4 @@
-"""Batches that are kept until their doses are in the cell."""
+"""Batches kept until their doses are in the cell."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_batch_is_made_once_and_is_the_same_to_the_bit(tmp_path: Path, twins: 
             assert getattr(found, name).dtype == getattr(made, name).dtype
 
 
-def test_what_is_in_the_cell_is_forgotten_and_the_rest_is_not(tmp_path: Path) -> None:
+def test_only_batches_in_the_cell_are_removed(tmp_path: Path) -> None:
     kept = KeptBatches(tmp_path / "a", WITH)
     for name in ("calib-00", "eval-0", "eval-1"):
         kept.rollouts(name, rollouts)
@@ -66,16 +66,16 @@ def test_what_is_in_the_cell_is_forgotten_and_the_rest_is_not(tmp_path: Path) ->
     assert not (tmp_path / "a").exists()
 
 
-def test_batches_that_were_made_with_something_else_are_refused(tmp_path: Path) -> None:
+def test_batches_made_with_other_settings_are_refused(tmp_path: Path) -> None:
     KeptBatches(tmp_path / "a", WITH).rollouts("eval-0", rollouts)
     with pytest.raises(MeasureError) as error:
         KeptBatches(tmp_path / "a", {**WITH, "window": 5})
     assert str(error.value) == (
-        f"{tmp_path / 'a'}: was begun with window 4, and not 5; remove it to begin anew"
+        f"{tmp_path / 'a'}: was begun with window 4, and not 5; remove it to start over"
     )
 
 
-def test_batches_that_nobody_knows_the_making_of_are_not_used(tmp_path: Path) -> None:
+def test_batches_without_a_description_are_not_used(tmp_path: Path) -> None:
     KeptBatches(tmp_path / "a", WITH).rollouts("eval-0", rollouts)
     (tmp_path / "a" / "made_with.json").unlink()  # as when a removal was killed
     assert not KeptBatches(tmp_path / "a", {**WITH, "window": 5}).has("eval-0")
@@ -90,23 +90,23 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [emptied, cut])
-def test_a_damaged_batch_is_one_line(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+def test_a_damaged_batch_is_an_error(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     kept = KeptBatches(tmp_path / "a", WITH)
     kept.rollouts("eval-0", rollouts)
     path = tmp_path / "a" / "eval-0.npz"
     harm(path)
     with pytest.raises(MeasureError) as error:
         kept.rollouts("eval-0", never)
-    assert str(error.value) == f"{path}: cannot be read; remove it to make it anew"
+    assert str(error.value) == f"{path}: cannot be read; remove it to measure it again"
 
 
-def test_a_damaged_description_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_description_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "made_with.json").write_text("{")
     with pytest.raises(MeasureError, match=r"made_with\.json: cannot be read; remove "):
         KeptBatches(tmp_path, WITH)
 
 
-def test_a_place_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+def test_a_file_instead_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(BuildError, match="a: cannot be written: File exists"):
         KeptBatches(tmp_path / "a", WITH)
@@ -129,7 +129,7 @@ def test_the_first_difference_is_named(now: dict[str, object], difference: str) 
 
 
 @given(st.dictionaries(st.text(), st.integers()), st.dictionaries(st.text(), st.integers()))
-def test_there_is_a_difference_just_where_two_are_not_equal(
+def test_a_difference_is_found_if_and_only_if_two_differ(
     one: dict[str, int], other: dict[str, int]
 ) -> None:
     assert (first_difference(one, other) == "") == (one == other)

@@ -1,4 +1,4 @@
-"""What can be asked for by name is what there is."""
+"""Choices by name match the implemented ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isoklx.engine.calibration import statistic_of
 from isoklx.engine.choices import Dtype, Method, Statistic, Token
 
 
-def test_methods_and_tokens_are_those_that_directions_are_found_by() -> None:
+def test_methods_and_tokens_match_the_extraction() -> None:
     assert get_args(Method) == METHODS
     assert get_args(Token) == TOKENS
 

@@ -129,7 +129,7 @@ def test_a_complete_cell_is_refused_other_inputs_before_a_model_is_loaded(
     options[name].write_text("".join(options[name].read_text().splitlines(True)[:-1]))
     status, _, err = done(options)
     assert status == 2
-    assert f"holds other {name} than" in err
+    assert f"{name} differ from the ones that" in err
     assert "rows of a batch" not in err
 
 

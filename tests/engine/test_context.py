@@ -1,4 +1,4 @@
-"""What a cell is made of, and how it is recorded."""
+"""Context of a cell, and its record in calib.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def recorded(path: Path, batch: object) -> None:
     path.write_text(json.dumps({"measured_with": {"batch": batch}}))
 
 
-def test_all_that_decides_the_numbers_is_recorded(tmp_path: Path) -> None:
+def test_everything_that_decides_the_numbers_is_recorded(tmp_path: Path) -> None:
     calib = cell(tmp_path, temperature=0.5, statistic="rms", target_kl=0.5).calib
     assert json.loads(json.dumps(calib)) == calib
     assert calib["target_stat"] == "rms"
@@ -80,7 +80,7 @@ def test_the_same_content_keeps_the_name_and_commit_that_a_cell_was_begun_with(
         prepared(plan, later, inputs, tmp_path / "out")
 
 
-def test_a_batch_is_what_is_asked_for_or_else_what_fits(tmp_path: Path) -> None:
+def test_the_batch_size_is_the_requested_one_or_what_fits(tmp_path: Path) -> None:
     assert cell(tmp_path, batch=3).batch == 3
     free = cell(tmp_path, batch=None)
     assert free.batch == rows_that_fit(tiny().model, free.tokenised, 8)
@@ -89,7 +89,7 @@ def test_a_batch_is_what_is_asked_for_or_else_what_fits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "place", ["tiny_mean_diff_s0_w8/calib.json", "_measuring/tiny_mean_diff_s0_w8/made_with.json"]
 )
-def test_a_cell_that_was_begun_goes_on_with_its_batch(tmp_path: Path, place: str) -> None:
+def test_a_begun_cell_keeps_its_batch_size(tmp_path: Path, place: str) -> None:
     recorded(tmp_path / "out" / place, 7)
     assert cell(tmp_path, batch=None).batch == 7
     recorded(tmp_path / "out" / place, "seven")

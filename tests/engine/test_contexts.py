@@ -1,4 +1,4 @@
-"""What a model has read, and models that keep it where it cannot be branched."""
+"""Contexts of many architectures, and models that cannot be branched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.models.random_models import CONFIGS, HIDDEN, VOCABULARY, random_model
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_reading_on_in_parts_is_reading_all(name: str) -> None:
+def test_reading_in_parts_equals_reading_at_once(name: str) -> None:
     model, ids = random_model(name), random_prompt(20)
     with at_rest(model):
         contexts = Contexts(model, together=reads_together(model))
@@ -28,7 +28,7 @@ def test_reading_on_in_parts_is_reading_all(name: str) -> None:
     torch.testing.assert_close(in_parts.softmax(1), whole.softmax(1), atol=1e-5, rtol=1e-4)
 
 
-def test_a_model_that_forgets_its_state_is_given_one_token_at_a_time() -> None:
+def test_a_model_that_loses_its_state_reads_one_token_at_a_time() -> None:
     with at_rest(random_model("mamba")):
         assert not reads_together(random_model("mamba"))
     with at_rest(random_model("qwen3_5")):
@@ -65,5 +65,7 @@ KEPT_ELSEWHERE = {
 @pytest.mark.parametrize("name", KEPT_ELSEWHERE)
 def test_a_model_whose_rows_cannot_be_branched_is_refused(name: str) -> None:
     model = transformers.AutoModelForCausalLM.from_config(KEPT_ELSEWHERE[name]()).eval()
-    with pytest.raises(MeasureError, match="cannot be branched: it keeps what it has read in"):
+    with pytest.raises(
+        MeasureError, match="cannot be branched: its cache must be DynamicCache, got"
+    ):
         Contexts(model, together=True).start([[3, 4, 5]])

@@ -44,7 +44,7 @@ def test_arrays_are_by_dose_and_prompt(doses: DoseRollouts) -> None:
     assert arrays["repetition"].shape == (2, 3)
 
 
-def test_answers_are_named_where_there_is_one(doses: DoseRollouts) -> None:
+def test_answers_are_labelled(doses: DoseRollouts) -> None:
     found = doses.answers(TOKENIZER, AnswerIds((TRUE,), (FALSE,)))
     assert found["answers"]["argmax_str"][0].tolist() == [
         [" true", " false", "a"],
@@ -57,7 +57,7 @@ def test_answers_are_named_where_there_is_one(doses: DoseRollouts) -> None:
     assert found["gen_len_qa"].tolist() == [[2, 1, 2], [1, 2, 2]]
 
 
-def test_a_line_has_what_it_takes_to_compute_its_numbers_again(doses: DoseRollouts) -> None:
+def test_a_line_suffices_to_recompute_its_numbers(doses: DoseRollouts) -> None:
     lines = list(doses.generations(TOKENIZER))
     assert [(line["alpha"], line["coeff"], line["prompt_idx"]) for line in lines] == [
         *((0.0, 0.0, prompt) for prompt in range(3)),

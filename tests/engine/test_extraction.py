@@ -66,7 +66,7 @@ def test_states_of_a_batch_are_those_of_its_sequences_one_by_one(name: str) -> N
         assert found.dtype == np.float32
 
 
-def test_a_model_is_left_as_it_was_even_when_reading_it_fails() -> None:
+def test_the_model_is_restored_even_after_a_failure() -> None:
     model = random_model("llama")
     model.train()
     hooks = hooks_of(model)
@@ -149,7 +149,7 @@ STATES = hnp.arrays(np.float32, (5, 4), elements=st.floats(-100, 100, width=32))
 
 
 @given(positive=STATES, negative=STATES, method=st.sampled_from(METHODS))
-def test_a_direction_is_a_unit_vector_that_turns_round_with_the_sides(
+def test_a_direction_is_a_unit_vector_and_swapping_sides_negates_it(
     positive: np.ndarray, negative: np.ndarray, method: str
 ) -> None:
     try:
@@ -180,7 +180,7 @@ def test_the_first_component_is_that_of_power_iteration() -> None:
         assert abs(float(found @ v)) == pytest.approx(1, abs=1e-6)
 
 
-def test_centring_removes_the_shift_that_is_sought_and_no_centring_keeps_it() -> None:
+def test_centring_removes_the_common_shift() -> None:
     rng = np.random.default_rng(1)
     negative = rng.normal(size=(40, 8))
     noise = rng.normal(size=(40, 8)) * [0, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
@@ -189,7 +189,7 @@ def test_centring_removes_the_shift_that_is_sought_and_no_centring_keeps_it() ->
     assert abs(direction(positive, negative, "pca_centred")[1]) > 0.9
 
 
-def test_a_direction_across_the_shift_has_a_sign_nevertheless() -> None:
+def test_a_direction_orthogonal_to_the_shift_has_a_sign() -> None:
     negative = np.zeros((2, 3))
     positive = np.array([[1.0, -2, 0], [1, 2, 0]])
     np.testing.assert_allclose(direction(positive, negative, "pca"), [0, 1, 0], atol=1e-12)
@@ -205,28 +205,26 @@ def test_a_direction_across_the_shift_has_a_sign_nevertheless() -> None:
         ("directional_ablation", np.zeros((2, 4)), np.zeros((2, 4))),
     ],
 )
-def test_sides_that_do_not_differ_are_no_direction(
-    method: str, positive: np.ndarray, negative: np.ndarray
-) -> None:
-    with pytest.raises(MeasureError, match=f"do not differ, and {method} finds nothing"):
+def test_equal_sides_are_refused(method: str, positive: np.ndarray, negative: np.ndarray) -> None:
+    with pytest.raises(MeasureError, match=f"do not differ: {method} finds no direction"):
         direction(positive, negative, method)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_states_that_are_no_numbers_are_refused_with_their_pair_and_layer(bad: float) -> None:
+def test_states_that_are_not_finite_are_refused_with_pair_and_layer(bad: float) -> None:
     from isoklx.engine.activations import Activations
 
     positive = np.ones((3, 4), np.float32)
     positive[1, 2] = bad
     states = Activations({5: positive}, {5: np.zeros((3, 4), np.float32)})
-    with pytest.raises(MeasureError, match="layer 5: the states of pair 1 are no finite numbers"):
+    with pytest.raises(MeasureError, match="layer 5: the states of pair 1 are not finite"):
         steering_of(states, "pca")
 
 
-def test_what_there_is_no_method_or_token_for_is_refused_before_the_model_runs() -> None:
-    with pytest.raises(UsageError, match="method 'lda' is none of mean_diff, pca, pca_centred"):
+def test_unknown_methods_and_tokens_are_refused_before_the_model_runs() -> None:
+    with pytest.raises(UsageError, match="method must be one of mean_diff, pca, pca_centred, "):
         extract(None, Letters(), PAIRS, [0], "lda")
-    with pytest.raises(UsageError, match="token 'first' is none of content, last"):
+    with pytest.raises(UsageError, match="token must be one of content, last, got 'first'"):
         extract(None, Letters(), PAIRS, [0], "pca", token="first")
-    with pytest.raises(UsageError, match="no pairs"):
+    with pytest.raises(UsageError, match="needs at least one pair"):
         extract(None, Letters(), [], [0], "pca")

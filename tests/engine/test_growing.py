@@ -1,4 +1,4 @@
-"""A cache that grows in place holds what transformers' own holds."""
+"""A cache that grows in place equals transformers' own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def two() -> tuple[DynamicCache, DynamicCache]:
     return plain, growing
 
 
-def test_it_holds_the_same_however_much_comes() -> None:
+def test_it_equals_the_original_at_every_length() -> None:
     plain, growing = two()
     for seed, tokens in enumerate([1, 1, ROOM - 2, 1, 3 * ROOM, 1]):
         fed(plain, tokens, seed=seed)
@@ -57,7 +57,7 @@ def test_appending_moves_nothing_while_there_is_room() -> None:
     assert growing.layers[0].keys.data_ptr() == place
 
 
-def test_rows_that_are_selected_go_on_by_themselves() -> None:
+def test_selected_rows_grow_independently() -> None:
     plain, growing = two()
     for cache in (plain, growing):
         fed(cache, 1)
@@ -66,7 +66,7 @@ def test_rows_that_are_selected_go_on_by_themselves() -> None:
     assert same(plain, growing)
 
 
-def test_a_branch_writes_into_nothing_that_it_shares() -> None:
+def test_a_branch_does_not_write_to_shared_tensors() -> None:
     plain, growing = two()
     for cache in (plain, growing):
         fed(cache, 1)
@@ -79,7 +79,7 @@ def test_a_branch_writes_into_nothing_that_it_shares() -> None:
     assert same(plain, growing)
 
 
-def test_one_token_makes_room_for_more_and_a_tail_only_for_itself() -> None:
+def test_one_token_allocates_spare_room_and_a_suffix_does_not() -> None:
     for tokens, room in ((1, 1 + ROOM), (4, 4)):
         _, growing = two()
         before = growing.get_seq_length()

@@ -57,8 +57,8 @@ def test_a_model_whose_blocks_cannot_be_steered_is_refused_before_it_is_used(
     with pytest.raises(MeasureError) as error:
         load_model(str(tmp_path))
     assert str(error.value) == (
-        f"{tmp_path}: Gemma3nForCausalLM cannot be steered: block 0 puts out [4, 2, 3, 32] where "
-        "[row, token, hidden] is [2, 3, 32]"
+        f"{tmp_path}: Gemma3nForCausalLM cannot be steered: the output of block 0 must be "
+        "[row, token, hidden] [2, 3, 32], got [4, 2, 3, 32]"
     )
 
 

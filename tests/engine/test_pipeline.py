@@ -1,4 +1,4 @@
-"""The order in which a cell's doses are decoded."""
+"""Order in which a cell's doses are decoded."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def test_each_dose_is_decoded_once_and_as_many_side_by_side_as_fit(
     assert all((len(group) + 1) * prompts > batch for group in groups[:-1])
 
 
-def test_a_dose_that_is_there_to_rounding_is_not_missing() -> None:
+def test_a_dose_present_to_rounding_is_not_missing() -> None:
     assert missing([0.0, 0.1 + 0.2, 4.0], [0.3, 0.0]) == [4.0]
     assert missing([1.0], []) == [1.0]

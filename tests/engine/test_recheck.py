@@ -1,4 +1,4 @@
-"""Cells of many architectures are computed again by a plain loop, and wrong ones are caught."""
+"""Cells of many architectures are recomputed by a plain loop, and wrong ones are caught."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tests.models.random_models import CONFIGS
 from tests.models.saved_models import saved_model
 
 NAMES = [name for name in CONFIGS if name not in ("qwen3_next", "bloom", "gpt_neox")]
-"""Eight of them; of those that are left out there is one of the kind."""
+"""Eight architectures; each one left out has a similar one among them."""
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cell of each architecture, made by one call."""
     folder = tmp_path_factory.mktemp("architectures")
-    # Mamba reads what asks token by token; without a chat template that is short.
+    # Mamba reads the suffix token by token; without a chat template it is short.
     templates = {name: None if name == "mamba" else CHATML for name in NAMES}
     models = [str(saved_model(name, folder / "models", templates[name])) for name in NAMES]
     options = small(folder, window=6, alphas=(0.0, 1.0), forks=3, target_kl=0.03)
@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_number_of_a_cell_is_found_again(root: Path, name: str) -> None:
+def test_every_number_of_a_cell_is_reproduced(root: Path, name: str) -> None:
     found = recheck(root / f"{name}_mean_diff_s0_w6", samples=4)
     assert found.kind.tolist() == ["eval"] * 4 + ["qa"] * 4
     assert set(found.alpha) == {0.0, 1.0}
@@ -55,7 +55,7 @@ def test_every_number_of_a_cell_is_found_again(root: Path, name: str) -> None:
     assert found.pmass.notna().all()
 
 
-def test_they_are_built_and_verified_without_a_note(root: Path, tmp_path: Path) -> None:
+def test_the_cells_build_and_verify_without_messages(root: Path, tmp_path: Path) -> None:
     report = isoklx.build(root, tmp_path / "a.nc")
     assert (report.notes, report.skipped) == ((), ())
     assert len(report.read) == len(NAMES)
@@ -138,7 +138,7 @@ def test_another_vector_is_caught_and_named(
     shutil.copyfile(root / "mixtral_mean_diff_s0_w6" / name, cell / name)
     assert recheck(cell).kl.max() > 1e-3
     assert main(["recheck", str(cell)]) == 1
-    cause = r"recomputation: it was computed with another vector \(then \w{12}, now \w{12}\)\n$"
+    cause = r"recomputation: it was computed with a different vector \(then \w{12}, now \w{12}\)\n$"
     assert re.search(cause, capsys.readouterr().err)
 
 
@@ -177,7 +177,9 @@ def test_doses_of_two_kinds_of_prompt_are_caught_with_and_without_identities(cel
     changed(cell, "calib.json", without_identities)
     assert recheck(cell).attrs["other"] == ""
     changed(cell, "gens.jsonl", other_prompt)
-    message = r"gens\.jsonl: alpha 1 was given other token ids of its prompts \(then sha256:"
+    message = (
+        r"gens\.jsonl: alpha 1 was measured with other token ids of its prompts \(then sha256:"
+    )
     with pytest.raises(CellError, match=message):
         recheck(cell)
 
@@ -185,13 +187,13 @@ def test_doses_of_two_kinds_of_prompt_are_caught_with_and_without_identities(cel
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("gens.jsonl", setting("coeff", to=3.0), "line 1: has the coefficient 3 at alpha 0 and a"),
-        ("gens.jsonl", lambda line: line.pop("token_ids"), "line 1: has no 'token_ids'"),
-        ("gens.jsonl", setting("prompt_idx", to=1), "alpha 0 was given other token ids of its pro"),
+        ("gens.jsonl", setting("coeff", to=3.0), "line 1: coefficient must be 0 (alpha 0 times"),
+        ("gens.jsonl", lambda line: line.pop("token_ids"), "line 1: 'token_ids' is missing"),
+        ("gens.jsonl", setting("prompt_idx", to=1), "alpha 0 was measured with other token ids of"),
         ("calib.json", lambda calib: calib.pop("measured_with"), "was not made by isoklx run"),
     ],
 )
-def test_a_cell_that_says_too_little_is_one_line(
+def test_an_incomplete_cell_is_an_error(
     cell: Path, file: str, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     changed(cell, file, change)
@@ -201,37 +203,39 @@ def test_a_cell_that_says_too_little_is_one_line(
 
 
 @pytest.mark.parametrize("file", ["calib.json", "trajectory.json", "pmass.json", "gens.jsonl"])
-def test_a_file_that_is_absent_or_broken_is_one_line(cell: Path, file: str) -> None:
+def test_a_missing_or_broken_file_is_an_error(cell: Path, file: str) -> None:
     (cell / file).write_text('{"a": ')
     with pytest.raises(CellError, match=file):
         recheck(cell)
     (cell / file).unlink()
-    with pytest.raises(CellError, match=f"{file}: is not there"):
+    with pytest.raises(CellError, match=f"{file}: not found"):
         recheck(cell)
 
 
-def test_without_rollouts_nothing_is_said_to_agree(cell: Path) -> None:
+def test_a_cell_without_rollouts_is_an_error(cell: Path) -> None:
     (cell / "gens.jsonl").write_text("")
-    with pytest.raises(CellError, match=r"gens.jsonl: holds no rollout"):
+    with pytest.raises(CellError, match=r"gens.jsonl: contains no rollouts"):
         recheck(cell)
 
 
-def test_wrong_use_is_one_line(cell: Path, root: Path) -> None:
-    with pytest.raises(UsageError, match="samples is 0; give at least 1"):
+def test_wrong_arguments_are_an_error(cell: Path, root: Path) -> None:
+    with pytest.raises(UsageError, match="samples must be at least 1, got 0"):
         recheck(cell, samples=0)
-    with pytest.raises(UsageError, match=": is a runs root; name a cell in it, such as "):
+    with pytest.raises(
+        UsageError, match=": expected a cell, got a runs root; name a cell in it, such as "
+    ):
         recheck(root)
-    with pytest.raises(UsageError, match="absent: there is no such cell"):
+    with pytest.raises(UsageError, match="absent: not found"):
         recheck(cell.with_name("absent"))
 
 
-def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(cell: Path) -> None:
+def test_a_moved_model_is_loaded_from_the_given_location(cell: Path) -> None:
     model = json.loads((cell / "calib.json").read_text())["model"]
     changed(cell, "calib.json", setting("model", to="/gone"))
     with pytest.raises(UsageError) as error:
         recheck(cell)
     assert str(error.value) == (
-        f"{cell}: its model cannot be had; give --model, where it is now: "
+        f"{cell}: cannot load its model; give its location with --model: "
         "/gone: there is no such folder"
     )
     with pytest.raises(UsageError, match=r"^/gone/too: there is no such folder"):
@@ -241,5 +245,5 @@ def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(cell: Path) -> N
     assert recheck(cell, model=model).kl.max() < 1e-4
 
 
-def test_a_single_sample_is_of_the_largest_dose(root: Path) -> None:
+def test_a_single_sample_is_from_the_largest_dose(root: Path) -> None:
     assert recheck(root / f"{NAMES[0]}_mean_diff_s0_w6", samples=1).alpha.tolist() == [1.0, 1.0]

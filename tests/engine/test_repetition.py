@@ -25,14 +25,14 @@ def test_it_is_the_worst_share_of_any_span(tokens: list[int]) -> None:
     assert math.isclose(repetition(tokens), by_definition(tokens), abs_tol=1e-12)
 
 
-def test_a_word_for_ever_repeats_all_but_its_first_gram() -> None:
+def test_one_repeated_token_repeats_all_but_the_first_gram() -> None:
     assert repetition([5] * 500) == 125 / 126
 
 
-def test_a_loop_at_the_end_of_a_long_fluent_text_is_seen() -> None:
+def test_a_loop_at_the_end_of_a_fluent_text_is_found() -> None:
     assert repetition([*range(1000), *[7, 8] * 64]) > 0.9
 
 
-def test_two_tokens_repeat_nothing_that_could_be_told() -> None:
+def test_two_tokens_have_no_repetition_value() -> None:
     assert math.isnan(repetition([1, 1]))
     assert math.isnan(repetition([]))

@@ -81,7 +81,7 @@ def assert_is_plain(
 @pytest.mark.parametrize("action", ["add", "ablate"])
 @pytest.mark.parametrize("lengths", [(7, 7), (4, 9)], ids=["equal lengths", "padded"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_rollouts_are_those_of_the_plain_loop(name: str, lengths, action: str) -> None:
+def test_rollouts_equal_the_plain_loop(name: str, lengths, action: str) -> None:
     steering = steering_of(action, (1, 2))
     first, second = (random_prompt(length, seed) for seed, length in enumerate(lengths))
     prompts = [first, first, second]
@@ -90,13 +90,13 @@ def test_rollouts_are_those_of_the_plain_loop(name: str, lengths, action: str) -
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_adding_nothing_leaves_the_model_as_it_is(name: str) -> None:
+def test_a_coefficient_of_0_leaves_the_model_unchanged(name: str) -> None:
     rollouts = rolled(name, prompts=[random_prompt(7)] * 3, coefficients=[0.0, 3.0, 0.0])
     assert np.nanmax(rollouts.kl[[0, 2]]) < 1e-6
     assert np.nanmax(rollouts.kl[1]) > 1e-6
 
 
-def test_rollouts_that_end_at_once_have_one_token_and_are_asked_after_it() -> None:
+def test_rollouts_that_end_at_once_are_probed_after_their_token() -> None:
     first = rolled(eos_ids=()).token_ids[0][0]
     rollouts = rolled(eos_ids={first})
     assert rollouts.token_ids == [[first]]
@@ -105,7 +105,7 @@ def test_rollouts_that_end_at_once_have_one_token_and_are_asked_after_it() -> No
     assert_is_plain(rollouts, "llama", steering_of(), [random_prompt(7)], [2.0], {first})
 
 
-def test_each_row_is_asked_with_its_own_tail() -> None:
+def test_each_row_is_probed_with_its_own_suffix() -> None:
     prompts = [random_prompt(7, seed) for seed in range(3)]
     tails = [[9], [10, 11, 12], [13]]
     together = rolled(prompts=prompts, coefficients=DOSES, tails=tails)
@@ -129,7 +129,7 @@ def test_a_base_row_is_the_model_unsteered() -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3_5"])
-def test_what_a_row_draws_depends_on_its_seed_alone(name: str) -> None:
+def test_sampled_tokens_depend_on_the_seed_only(name: str) -> None:
     prompts, seeds = [random_prompt(n, n) for n in (5, 8, 5)], [11, 12, 13]
     options = {"temperature": 1.0, "eos_ids": ()}
     together = rolled(name, prompts=prompts, coefficients=DOSES, seeds=seeds, **options)
@@ -148,7 +148,7 @@ def test_what_a_row_draws_depends_on_its_seed_alone(name: str) -> None:
     )
 
 
-def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
+def test_tokens_are_sampled_by_their_probability() -> None:
     prompt, rows = random_prompt(6), 4000
     drawn = rolled(
         prompts=[prompt] * rows,
@@ -166,12 +166,12 @@ def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
     assert ((counts - expected) ** 2 / expected).sum() < 97 + 4 * np.sqrt(2 * 97)
 
 
-def test_drawing_needs_a_seed_a_row() -> None:
+def test_sampling_needs_a_seed_per_row() -> None:
     with pytest.raises(MeasureError, match="each row needs a seed"):
         rolled(temperature=1.0)
 
 
-def test_the_model_is_afterwards_what_it_was_before() -> None:
+def test_the_model_is_restored() -> None:
     model = random_model("llama")
     hooks = hooks_of(model)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -186,7 +186,7 @@ def test_the_model_is_afterwards_what_it_was_before() -> None:
     assert not any(weight.is_inference() for weight in model.state_dict().values())
 
 
-def test_logits_that_are_no_numbers_are_refused() -> None:
+def test_logits_that_are_not_finite_are_refused() -> None:
     hooks = hooks_of(random_model("llama"))
     with pytest.raises(MeasureError, match=r"row 1 \(coefficient inf\) is nan after 0"):
         rolled(prompts=[random_prompt(7)] * 2, coefficients=[1.0, float("inf")])
@@ -194,7 +194,7 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_branch_leaves_alone_what_it_left(name: str) -> None:
+def test_a_branch_does_not_change_its_origin(name: str) -> None:
     asked, unasked = rolled(name, forks=range(WINDOW + 1)), rolled(name, forks=[])
     assert asked.token_ids == unasked.token_ids
     np.testing.assert_allclose(asked.kl, unasked.kl, atol=1e-6)

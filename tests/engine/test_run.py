@@ -326,13 +326,13 @@ def test_a_model_that_does_not_answer_is_told_of_with_what_it_says_instead(
     (cell,) = run(str(model), **small(tmp_path, target_kl=0.01))
     ends, line = caplog.messages
     assert ends == (
-        f"{model}: <|im_end|> ends a turn in the chat template, and neither model nor tokenizer "
-        "names it as an end token: a rollout ends with it"
+        f"{model}: <|im_end|> ends a turn in the chat template but is not an end token of "
+        "model or tokenizer: a rollout ends with it"
     )
     # Of the tokenizer, of the model's configuration, and of the template.
     assert calib_of(cell)["measured_with"]["end_ids"] == [1, 2, 3]
     assert "llama_mean_diff_s0_w8: pmass at alpha 0 is 0.0" in line
-    assert "Likeliest instead: '" in line
+    assert "Most probable instead: '" in line
     assert line.endswith(" times")
 
 
@@ -352,7 +352,7 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_no_number(
     monkeypatch.setattr(pipeline, "roll_out", short_of_memory)
     (cell,) = run(str(TINY), **small(tmp_path))
     # It is learnt once, and not anew for every dose.
-    assert caplog.messages == [f"{CELL}: memory ran out with 3 rows: going on with 2 at a time"]
+    assert caplog.messages == [f"{CELL}: memory ran out with 3 rows: continuing with 2 at a time"]
     assert tokens_of(cell) == tokens_of(whole / "out" / CELL)
     for alpha, rows in kl_of(cell).items():
         for one, other in zip(rows, kl_of(whole / "out" / CELL)[alpha], strict=True):
@@ -366,10 +366,10 @@ def test_memory_that_runs_out_with_one_row_is_one_line(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(pipeline, "roll_out", out_of_memory)
-    with pytest.raises(MeasureError, match="memory runs out with a single row"):
+    with pytest.raises(MeasureError, match="memory ran out with a single row"):
         run(str(TINY), **small(tmp_path))
     monkeypatch.setattr("isoklx.engine.context.self_test", out_of_memory)
-    with pytest.raises(MeasureError, match="memory runs out before anything is measured"):
+    with pytest.raises(MeasureError, match="memory ran out before the first measurement"):
         run(str(TINY), **small(tmp_path))
 
 
@@ -404,7 +404,13 @@ def not_a_number(path: Path) -> None:
             UsageError,
             "{}: line 1: has no 'negative', only 'prompt', ",
         ),
-        ("pairs.jsonl", too_long, {}, UsageError, "{}: pair 1: an answer with its prompt is of "),
+        (
+            "pairs.jsonl",
+            too_long,
+            {},
+            UsageError,
+            "{}: pair 1: an answer with its prompt must fit ",
+        ),
         ("pairs.jsonl", lambda p: p.write_text("{"), {}, UsageError, "{}: line 1: is not JSON: "),
         ("pairs.jsonl", Path.unlink, {}, UsageError, "{}: pairs cannot be read: No such file or"),
         ("prompts.jsonl", Path.touch, {}, UsageError, "{}: holds no prompts"),
@@ -423,7 +429,7 @@ def not_a_number(path: Path) -> None:
             UsageError,
             "a vector from a file is steered",
         ),
-        ("", None, {"layer": 4}, UsageError, "layer 4 is not there: the model has blocks 0 to 3,"),
+        ("", None, {"layer": 4}, UsageError, "layer 4 not found: the model has blocks 0 to 3;"),
         ("", None, {"layer": (1, 1)}, UsageError, "layer 1 is named twice in "),
         ("", None, {"device": "abacus"}, UsageError, "device 'abacus' cannot be used: "),
         ("", None, {"device": "meta"}, UsageError, "device 'meta' cannot be used: "),
@@ -432,7 +438,7 @@ def not_a_number(path: Path) -> None:
             None,
             {"target_kl": 1e3},
             MeasureError,
-            f"{CELL}: no coefficient was found: p95 of KL",
+            f"{CELL}: calibration did not converge: p95 of KL",
         ),
         ("", None, {"alphas": (1, 1)}, UsageError, "alphas 1 and 1 are the same dose"),
         (
@@ -559,8 +565,8 @@ def test_a_cell_that_was_begun_with_another_file_is_refused_by_the_name_of_the_f
         with pytest.raises(UsageError) as error:
             run(str(TINY), **{**options, name: other}, dry=dry)
         assert str(error.value) == (
-            f"{other}: holds other {name} than {whole / 'out' / CELL} was begun with: "
-            "give those, or write elsewhere"
+            f"{other}: {name} differ from the ones that {whole / 'out' / CELL} was begun with: "
+            "use those, or another output folder"
         )
     assert contents(whole / "out") == before
 
@@ -570,7 +576,7 @@ def test_a_cell_that_was_begun_with_other_forks_is_refused_with_both(whole: Path
         run(str(TINY), **small(whole, forks=2))
     assert str(error.value) == (
         f"{whole / 'out' / CELL}: was begun with forks at 0, 4, 8, and not at 0, 2, 4, 6, 8: "
-        "give those, or write elsewhere"
+        "use those, or another output folder"
     )
 
 
@@ -664,7 +670,7 @@ def test_a_cell_is_not_continued_with_a_model_that_was_changed_under_its_name(
         run(str(model), **options)
     change(model)
     before = contents(tmp_path / "out")
-    cell, give = re.escape(str(tmp_path / "out" / CELL)), "give that, or write elsewhere"
+    cell, give = re.escape(str(tmp_path / "out" / CELL)), "use that, or another output folder"
     for dry in (False, True):
         with pytest.raises(UsageError, match=f"^{cell}: was begun with {message}.*: {give}$"):
             run(str(model), **{**options, "alphas": (0.0, 1.0, 2.0)}, dry=dry)
@@ -717,7 +723,10 @@ def test_a_cell_without_end_tokens_is_continued_with_those_that_ended_it(
     caplog.clear()
     run(str(model), **{**options, "alphas": (1.0, 2.0)})
     name = "llama_mean_diff_s0_w8"
-    assert f"{name}: goes on as it was begun, when <|im_end|> ended no rollout" in caplog.messages
+    assert (
+        f"{name}: continues as it was begun, when <|im_end|> did not end a rollout"
+        in caplog.messages
+    )
     assert "end_ids" not in calib_of(cell)["measured_with"]
 
 
@@ -769,7 +778,7 @@ def test_what_was_kept_of_another_run_is_refused(tmp_path: Path) -> None:
         run(str(TINY), **small(tmp_path, target_kl=2.0))
     kept = tmp_path / "out" / "_measuring" / CELL
     assert str(error.value) == (
-        f"{kept}: was begun with target_kl 1.0, and not 2.0; remove it to begin anew"
+        f"{kept}: was begun with target_kl 1.0, and not 2.0; remove it to start over"
     )
     assert contents(tmp_path / "out") == before
 
@@ -790,7 +799,7 @@ def test_what_was_kept_of_a_cell_that_is_complete_is_removed(
 
 
 def test_a_calibration_that_failed_is_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(MeasureError, match="no coefficient was found"):
+    with pytest.raises(MeasureError, match="calibration did not converge"):
         run(str(TINY), **small(tmp_path, target_kl=1e3))
     run(str(TINY), **small(tmp_path, alphas=(1.0,)))
 

@@ -1,4 +1,4 @@
-"""The self-tests pass on whole models, and catch what has gone wrong before."""
+"""The self-tests pass on intact models, and catch known faults."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def found_on(name: str, action: str = "add") -> SelfTests:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_models_as_they_are_pass(name: str) -> None:
+def test_intact_models_pass(name: str) -> None:
     found = found_on(name)
     assert max(found.batch, found.fork) < 2e-5
     assert found.zero < 1e-6
     assert found.padded
 
 
-def test_ablation_is_not_held_to_change_nothing_at_zero() -> None:
+def test_ablation_skips_the_test_at_coefficient_0() -> None:
     assert found_on("llama", "ablate").zero is None
 
 
@@ -62,7 +62,7 @@ def test_a_hybrid_whose_cache_is_cropped_is_caught(
         found_on(name)
 
 
-def test_where_all_blocks_attend_a_crop_takes_everything_back(
+def test_with_attention_only_a_crop_is_exact(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Contexts, "branch", cropping)
@@ -97,7 +97,7 @@ def test_padding_that_is_read_makes_batches_of_equal_lengths(
     assert not found_on("llama").padded
 
 
-def test_a_zero_that_is_no_zero_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_at_coefficient_0_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Steered.rows
 
     def leaking(self: Steered, coefficients) -> None:
@@ -120,6 +120,6 @@ def test_a_batch_that_mixes_its_rows_is_caught(monkeypatch: pytest.MonkeyPatch) 
         found_on("llama")
 
 
-def test_numbers_that_are_none_do_not_pass() -> None:
-    with pytest.raises(MeasureError, match="difference is nan"):
-        selftests._refuse(float("nan"), 1e-4, "it differs")
+def test_nan_does_not_pass() -> None:
+    with pytest.raises(MeasureError, match="got nan"):
+        selftests._check(float("nan"), 1e-4, "it differs")

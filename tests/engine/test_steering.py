@@ -1,4 +1,4 @@
-"""What steering does to a block's output, and that nothing of it stays."""
+"""Effect of steering on a block's output, and removal of its hooks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_ablating_sets_the_component_along_the_vector(name: str) -> None:
     np.testing.assert_allclose(moved[2], across, atol=1e-4)
 
 
-def test_hooks_come_off_when_what_is_within_fails() -> None:
+def test_hooks_are_removed_after_an_exception() -> None:
     model = random_model("llama")
     hooks = hooks_of(model)
     with pytest.raises(ZeroDivisionError), steered(model, Steering("add", {1: VECTOR}, "")):
@@ -66,11 +66,11 @@ def test_hooks_come_off_when_what_is_within_fails() -> None:
     assert hooks_of(model) == hooks
 
 
-def test_a_layer_that_is_not_there_is_named() -> None:
+def test_a_missing_layer_is_named() -> None:
     hooks = hooks_of(random_model("llama"))
     steering = Steering("add", {1: VECTOR, 4: VECTOR}, "")
     with (
-        pytest.raises(MeasureError, match="vector for layer 4; the model has 0 to 3"),
+        pytest.raises(MeasureError, match="layer of a vector must be 0 to 3, got 4"),
         steered(random_model("llama"), steering),
     ):
         pass
@@ -79,23 +79,27 @@ def test_a_layer_that_is_not_there_is_named() -> None:
 
 def test_a_vector_of_another_width_is_named() -> None:
     steering = Steering("add", {1: VECTOR[:7]}, "")
-    with pytest.raises(MeasureError, match="layer 1 is 7 wide, the model's hidden states 32"):
+    with pytest.raises(MeasureError, match="layer 1 must have the model's hidden size 32, got 7"):
         output_of_block(random_model("llama"), 1, steering)
 
 
-def test_rows_that_have_no_coefficient_are_an_error() -> None:
-    with pytest.raises(MeasureError, match="puts out 3 rows where 2 are read"):
+def test_rows_without_a_coefficient_are_an_error() -> None:
+    with pytest.raises(MeasureError, match="must output 2 rows, got 3"):
         output_of_block(random_model("llama"), 1, None, [1.0, 2.0])
 
 
 @pytest.mark.parametrize(
     ("action", "vectors", "message"),
     [
-        ("add", {}, "no vector"),
-        ("turn", {1: VECTOR}, "'turn' is neither add nor ablate"),
-        ("add", {3: np.array([1, np.nan], np.float32)}, "layer 3 has nan at 1"),
-        ("add", {3: np.ones((2, 2), np.float32)}, r"layer 3 has the shape \(2, 2\)"),
-        ("ablate", {3: 2 * VECTOR}, "layer 3 has length 2"),
+        ("add", {}, "needs at least one vector"),
+        ("turn", {1: VECTOR}, "action must be add or ablate, got 'turn'"),
+        ("add", {3: np.array([1, np.nan], np.float32)}, "layer 3 must be finite, got nan at 1"),
+        (
+            "add",
+            {3: np.ones((2, 2), np.float32)},
+            r"layer 3 must have one axis, got shape \(2, 2\)",
+        ),
+        ("ablate", {3: 2 * VECTOR}, "layer 3 must have length 1 to be ablated, got 2"),
     ],
 )
 def test_vectors_that_cannot_steer_are_refused(action, vectors, message: str) -> None:

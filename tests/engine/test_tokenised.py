@@ -1,4 +1,4 @@
-"""The inputs of a run as a model's token ids."""
+"""Inputs of a run as a model's token ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.engine.prepared_cells import parts, tiny
 from tests.engine.small_runs import ROWS
 
 
-def test_prompts_end_where_the_assistant_begins_to_speak(tmp_path: Path) -> None:
+def test_prompts_end_where_the_assistants_turn_begins(tmp_path: Path) -> None:
     _, inputs, tokenised = parts(tmp_path)
     decoded = [tiny().tokenizer.decode(ids) for ids in tokenised.prompts]
     texts = read_prompts(tmp_path / "prompts.jsonl").rows
@@ -28,7 +28,7 @@ def test_prompts_end_where_the_assistant_begins_to_speak(tmp_path: Path) -> None
     assert tokenised.forks == (0, 4, 8)
 
 
-def test_what_asks_and_what_answers_are_the_models_own_tokens(tmp_path: Path) -> None:
+def test_suffix_and_answers_are_the_models_own_tokens(tmp_path: Path) -> None:
     tokenised = parts(tmp_path)[2]
     decode = tiny().tokenizer.decode
     assert decode(tokenised.tail) == '\n{"choice":'
@@ -40,5 +40,5 @@ def test_what_asks_and_what_answers_are_the_models_own_tokens(tmp_path: Path) ->
     assert tokenised.eos_ids == {tiny().model.generation_config.eos_token_id}
 
 
-def test_without_questions_there_are_none(tmp_path: Path) -> None:
+def test_questions_are_optional(tmp_path: Path) -> None:
     assert parts(tmp_path, ask=False, questions=None)[2].questions == []

@@ -1,4 +1,4 @@
-"""A screen that is drawn in its place, and lines where there is no terminal."""
+"""Screen redrawn in place on a terminal, and lines elsewhere."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from isoklx.watch.display import ENTER, LEAVE, Lines, Screen, display, whole
-from isoklx.watch.states import CellState, Headway
+from isoklx.watch.states import CellState, Progress
 from tests.watch.test_table import STATES, view
 
 
@@ -17,7 +17,7 @@ def printed(capsys):
     return capsys.readouterr().out.splitlines()
 
 
-def test_without_a_terminal_the_table_comes_first_and_then_only_what_has_changed(capsys):
+def test_without_a_terminal_the_table_is_printed_once_then_changes(capsys):
     lines, first = Lines(), view()
     lines.show(first)
     assert printed(capsys) == whole(first)
@@ -28,7 +28,7 @@ def test_without_a_terminal_the_table_comes_first_and_then_only_what_has_changed
     lines.show(
         view(
             [*STATES[:3], sweeping, *STATES[5:]],
-            Headway(1, 5, 0.6, None),
+            Progress(1, 5, 0.6, None),
             read=datetime(2026, 1, 2, 12),
             problems=("report.nc: cannot be written: No space left on device",),
         )
@@ -43,7 +43,7 @@ def test_without_a_terminal_the_table_comes_first_and_then_only_what_has_changed
     ]
 
 
-def test_a_dose_more_is_a_change_and_a_try_more_is_none(capsys):
+def test_another_dose_is_a_change_and_another_try_is_not(capsys):
     lines = Lines()
     lines.show(view())
     printed(capsys)
@@ -57,7 +57,7 @@ def test_a_dose_more_is_a_change_and_a_try_more_is_none(capsys):
     assert len(printed(capsys)) == 2
 
 
-def test_a_problem_is_said_once(capsys):
+def test_a_problem_is_printed_once(capsys):
     lines = Lines()
     for _ in range(3):
         lines.show(view(problems=("no such folder",)))
@@ -92,7 +92,7 @@ def terminal(tmp_path):
     opened.close()
 
 
-def test_on_a_terminal_a_screen_of_its_own_is_drawn_over_and_left(terminal, monkeypatch):
+def test_on_a_terminal_an_alternative_screen_is_redrawn_and_left(terminal, monkeypatch):
     terminal.attach(monkeypatch)
     screen = Screen(30)
     screen.show(view())
@@ -100,24 +100,26 @@ def test_on_a_terminal_a_screen_of_its_own_is_drawn_over_and_left(terminal, monk
     assert first.startswith(ENTER)
     assert "stale for 42 min" in first
     assert first.count("\n") <= 23
-    screen.show(view(STATES[5:], Headway(1, 1, 1.0, 0.0)))
+    screen.show(view(STATES[5:], Progress(1, 1, 1.0, 0.0)))
     second = terminal.sent()
     assert ENTER not in second
     screen.close()
     left = terminal.sent()
     assert left.startswith(LEAVE)
-    assert left.removeprefix(LEAVE).splitlines() == whole(view(STATES[5:], Headway(1, 1, 1.0, 0.0)))
+    assert left.removeprefix(LEAVE).splitlines() == whole(
+        view(STATES[5:], Progress(1, 1, 1.0, 0.0))
+    )
     screen.close()  # once is enough
     terminal.stdout.write("end")
     terminal.stdout.flush()
     assert terminal.sent() == "end"
 
 
-def test_a_screen_never_scrolls_whatever_there_is_to_show(terminal, monkeypatch):
+def test_a_screen_never_scrolls(terminal, monkeypatch):
     terminal.attach(monkeypatch)
     many = [CellState(f"cell{i}", "done", 5, 5, True, 60) for i in range(300)]
     screen = Screen(30)
-    screen.show(view(many, Headway(300, 300, 1.0, 0.0), problems=("x" * 200, "y")))
+    screen.show(view(many, Progress(300, 300, 1.0, 0.0), problems=("x" * 200, "y")))
     drawn = re.sub(r"\033\[[?0-9]*[A-Za-z]", "", terminal.sent()).splitlines()
     assert len(drawn) <= 23
     assert max(map(len, drawn)) <= 80
@@ -126,7 +128,7 @@ def test_a_screen_never_scrolls_whatever_there_is_to_show(terminal, monkeypatch)
     assert len(terminal.sent().splitlines()) > 300  # and all of it is left behind
 
 
-def test_what_is_no_terminal_or_a_dumb_one_gets_lines(terminal, monkeypatch):
+def test_pipes_and_dumb_terminals_get_lines(terminal, monkeypatch):
     terminal.attach(monkeypatch)
     monkeypatch.setenv("TERM", "xterm")
     assert isinstance(display(30), Screen)

@@ -1,4 +1,4 @@
-"""What a watch says, line by line."""
+"""Lines of a watch."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isoklx.watch import display
-from isoklx.watch.states import CellState, Headway
+from isoklx.watch.states import CellState, Progress
 from isoklx.watch.watching import View
 
 STATES = (
@@ -20,7 +20,7 @@ STATES = (
 
 
 def view(states=STATES, far=None, **changes):
-    far = far or Headway(1, len(states), 0.5, 7300.0)
+    far = far or Progress(1, len(states), 0.5, 7300.0)
     given = {"read": datetime(2026, 1, 2, 11, 59, 30), "problems": ()} | changes
     return View(
         Path("outputs"), Path("report.html"), datetime(2026, 1, 2, 12), tuple(states), far, **given
@@ -39,11 +39,11 @@ def test_every_state_has_its_line():
     ]
 
 
-def test_no_cell_is_no_table():
+def test_without_cells_there_is_no_table():
     assert display.cells_table([]) == []
 
 
-def test_cells_without_room_are_counted():
+def test_cells_that_do_not_fit_are_counted():
     lines = display.cells_table(STATES, rows=5)
     assert len(lines) == 5
     assert lines[3].startswith("begun")
@@ -52,7 +52,7 @@ def test_cells_without_room_are_counted():
 
 
 @pytest.mark.parametrize("columns", [34, 38, 60, 100])
-def test_a_long_name_leaves_the_state_in_sight(columns):
+def test_a_long_name_leaves_the_state_visible(columns):
     names = [f"a-model-of-a-long-name-{i}B_pca_s0_w512" for i in (1, 8)]
     cells = [CellState(name, "stale", 2, 5, True, 2500) for name in names]
     for line in display.cells_table(cells, columns=columns)[1:]:
@@ -67,7 +67,7 @@ def test_no_line_is_wider_than_the_terminal():
         assert all(display.width(line) <= columns for line in lines)
 
 
-def test_of_a_long_name_the_end_is_shown_and_columns_stay_straight():
+def test_a_long_name_keeps_its_end_and_columns_stay_aligned():
     name = "\N{CJK UNIFIED IDEOGRAPH-6E2C}" * 30 + "_s1_w512"
     head, first, _ = display.cells_table(
         [CellState(name, "done", 5, 5, True, 60), CellState("a", "done", 5, 5, True, 60)]
@@ -79,23 +79,23 @@ def test_of_a_long_name_the_end_is_shown_and_columns_stay_straight():
 @pytest.mark.parametrize(
     ("states", "far", "says"),
     [
-        ((), Headway(0, 0, None, None), "no cells yet"),
-        ((), Headway(0, 3, None, None), "0 of 3 cells done, 3 not begun; time left unknown"),
-        (STATES[-1:], Headway(1, 1, 1.0, 0.0), "1 of 1 cell done"),
+        ((), Progress(0, 0, None, None), "no cells yet"),
+        ((), Progress(0, 3, None, None), "0 of 3 cells done, 3 not begun; time left unknown"),
+        (STATES[-1:], Progress(1, 1, 1.0, 0.0), "1 of 1 cell done"),
         (
             STATES,
-            Headway(1, 8, 0.428, 7300.0),
+            Progress(1, 8, 0.428, 7300.0),
             "1 of 8 cells done, 1 broken, 1 stale, 1 sweeping, 1 calibrating, 1 waiting, "
             "2 not begun; 42% of the work, 2 h 1 min left",
         ),
         (
             STATES[2:3],
-            Headway(0, 1, None, None),
+            Progress(0, 1, None, None),
             "0 of 1 cell done, 1 sweeping; time left unknown",
         ),
     ],
 )
-def test_the_summary_counts_what_is_not_done(states, far, says):
+def test_the_summary_counts_unfinished_cells(states, far, says):
     assert display.summary(view(states, far)) == f"outputs: {says}"
 
 
@@ -104,7 +104,7 @@ def test_the_page_is_named_with_the_time_of_its_cells():
     assert display.page_line(view(read=None)).startswith("no page yet")
 
 
-def test_a_change_is_read_by_itself():
+def test_a_change_is_a_self_contained_line():
     assert [display.change(each) for each in STATES] == [
         "broken: broken (pmass.json: not JSON\\x1b[2J)",
         "stale: stale for 42 min, 2 of 5 doses (sweeping)",
@@ -115,5 +115,5 @@ def test_a_change_is_read_by_itself():
     ]
 
 
-def test_one_dose_is_no_plural():
+def test_one_dose_is_singular():
     assert display.change(CellState("a", "done", 1, 1, True)) == "a: done, 1 dose"

@@ -1,4 +1,4 @@
-"""A sweep that grows while it is watched, with everything that can go wrong with it."""
+"""A sweep that grows while it is watched, including every failure."""
 
 import os
 import re
@@ -45,7 +45,7 @@ for alpha in cell.alpha.values.tolist():
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Four simulated cells, which the tests have arrive one after another."""
+    """Simulate four cells, which arrive one after another in the tests."""
     root = tmp_path_factory.mktemp("source")
     simulate(root, grid(seeds=[0, 1], windows=[16], prompts=3, questions=0, texts=True))
     return root
@@ -57,7 +57,7 @@ PCA0, PCA1, DIFF0, DIFF1 = (
 
 
 def arrive(source, root, name, *files):
-    """Some files of a cell, or all of them, written this moment."""
+    """Copy some files of a cell, or all of them, with the current time."""
     (root / name).mkdir(parents=True, exist_ok=True)
     for file in files or [path.name for path in (source / name).iterdir()]:
         shutil.copyfile(source / name / file, root / name / file)
@@ -74,7 +74,7 @@ def states(view):
 
 
 def report(root, page):
-    """The page as the command makes it."""
+    """Return the page that the command writes."""
     words = ["report", str(root), "--out", str(page)]
     subprocess.run([sys.executable, "-m", "isoklx", *words], check=True, capture_output=True)
     return page
@@ -101,7 +101,7 @@ def test_the_last_page_of_a_sweep_that_grew_is_that_of_report(source, tmp_path):
     watch = Watch(root, page, every=30, cells=5)
     view = watch.look()
     assert (view.states, view.read, view.problems) == ((), None, ())
-    assert view.headway.cells == 5
+    assert view.progress.cells == 5
 
     with claimed(root / PCA0):
         assert states(watch.look()) == {PCA0: ("waiting", 0)}
@@ -155,7 +155,7 @@ def test_the_last_page_of_a_sweep_that_grew_is_that_of_report(source, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_writer_that_comes_back_goes_on_where_the_killed_one_stopped(source, tmp_path):
+def test_a_killed_and_restarted_writer_is_followed(source, tmp_path):
     root = tmp_path / "outputs"
     arrive(source, root, PCA0)
     killed_after_two_doses(source, root / DIFF1)
@@ -167,20 +167,20 @@ def test_a_writer_that_comes_back_goes_on_where_the_killed_one_stopped(source, t
     assert states(watch.look())[DIFF1] == ("done", 6)
 
 
-def test_a_look_at_what_has_not_changed_builds_nothing(source, tmp_path, monkeypatch):
+def test_a_look_without_changes_builds_nothing(source, tmp_path, monkeypatch):
     root = tmp_path / "outputs"
     arrive(source, root, PCA0)
     watch = Watch(root, tmp_path / "page.html", every=30)
     first = watch.look()
     for name in ("build", "write_report", "open_sweep"):
         monkeypatch.setattr(watching, name, lambda *_, **__: pytest.fail("was called"))
-    (root / "_measuring" / PCA1).mkdir(parents=True)  # which no build reads
+    (root / "_measuring" / PCA1).mkdir(parents=True)  # not read by a build
     second = watch.look()
     assert second.read == first.read
     assert states(second) == {PCA1: ("calibrating", 0), PCA0: ("done", 6)}
 
 
-def test_a_watch_that_is_started_anew_parses_only_what_has_changed(source, tmp_path, monkeypatch):
+def test_a_new_watch_parses_only_changed_cells(source, tmp_path, monkeypatch):
     root, reports = tmp_path / "outputs", []
     arrive(source, root, PCA0)
     Watch(root, tmp_path / "page.html").look()
@@ -192,7 +192,7 @@ def test_a_watch_that_is_started_anew_parses_only_what_has_changed(source, tmp_p
     assert [each.unchanged for each in reports] == [(PCA0,)]
 
 
-def test_where_no_cell_can_be_read_each_says_why_and_no_page_is_written(tmp_path):
+def test_without_readable_cells_each_has_a_reason_and_no_page_is_written(tmp_path):
     root = tmp_path / "outputs"
     make_cell(root, "a", trajectory="{")
     make_cell(root, "b", calib="[]")
@@ -202,11 +202,11 @@ def test_where_no_cell_can_be_read_each_says_why_and_no_page_is_written(tmp_path
         "trajectory.json",
         "calib.json",
     ]
-    assert view.problems == ("no cell can be read, and so no page is written",)
+    assert view.problems == ("no cell can be read: the page is not written",)
     assert not (tmp_path / "page.html").exists()
 
 
-def test_what_is_in_the_way_of_a_build_is_said_and_tried_again(source, tmp_path, monkeypatch):
+def test_a_failed_build_is_reported_and_tried_again(source, tmp_path, monkeypatch):
     root = tmp_path / "outputs"
     arrive(source, root, PCA0)
     watch = Watch(root, tmp_path / "page.html", every=30)
@@ -223,7 +223,7 @@ def test_what_is_in_the_way_of_a_build_is_said_and_tried_again(source, tmp_path,
     assert (tmp_path / "page.html").exists()
 
 
-def test_what_the_system_refused_to_read_is_tried_again(source, tmp_path, monkeypatch):
+def test_a_failed_read_is_tried_again(source, tmp_path, monkeypatch):
     root, page = tmp_path / "outputs", tmp_path / "page.html"
     for name in (PCA0, PCA1):
         arrive(source, root, name)
@@ -240,7 +240,7 @@ def test_what_the_system_refused_to_read_is_tried_again(source, tmp_path, monkey
         assert states(watch.look()) == {PCA1: ("broken", 0), PCA0: ("done", 6)}
         before = page.read_bytes()
         assert states(watch.look()) == {PCA1: ("broken", 0), PCA0: ("done", 6)}
-        assert page.read_bytes() == before  # the file was the same, and so is the page
+        assert page.read_bytes() == before  # the same file gives the same page
     assert states(watch.look()) == {PCA0: ("done", 6), PCA1: ("done", 6)}
     assert page.read_bytes() != before
 
@@ -262,7 +262,7 @@ def test_a_page_that_could_not_be_written_is_written_at_the_next_look(
     assert page.exists()
 
 
-def test_a_root_that_goes_away_and_comes_back_is_watched_on(source, tmp_path):
+def test_a_root_that_disappears_and_returns_is_still_watched(source, tmp_path):
     root = tmp_path / "outputs"
     arrive(source, root, PCA0)
     watch = Watch(root, tmp_path / "page.html", every=30)
@@ -275,7 +275,7 @@ def test_a_root_that_goes_away_and_comes_back_is_watched_on(source, tmp_path):
     assert watch.look().problems == ()
 
 
-def test_a_cell_that_is_removed_is_gone_from_the_page(source, tmp_path):
+def test_a_removed_cell_disappears_from_the_page(source, tmp_path):
     root = tmp_path / "outputs"
     arrive(source, root, PCA0)
     arrive(source, root, PCA1)
@@ -304,17 +304,17 @@ def test_relative_paths_and_links_are_followed(source, tmp_path, monkeypatch):
 
 def test_a_file_of_another_kind_beside_the_page_is_left_alone(source, tmp_path):
     (tmp_path / "page.nc").write_bytes(b"somebody's")
-    with pytest.raises(UsageError, match=r"page\.nc: is there, and not known to be written by"):
+    with pytest.raises(UsageError, match=r"page\.nc: exists, but was not written by"):
         Watch(source, tmp_path / "page.html")
     assert (tmp_path / "page.nc").read_bytes() == b"somebody's"
 
 
-def test_what_cannot_become_a_runs_root_is_refused_at_once(tmp_path):
+def test_a_path_that_cannot_be_a_runs_root_is_refused_at_once(tmp_path):
     with pytest.raises(UsageError, match="there is no such folder"):
         Watch(tmp_path / "absent", tmp_path / "page.html")
 
 
-def test_where_there_was_no_page_there_is_none_to_settle(tmp_path):
+def test_without_a_page_settling_does_nothing(tmp_path):
     (tmp_path / "outputs").mkdir()
     watch = Watch(tmp_path / "outputs", tmp_path / "page.html", every=30)
     watch.look()
@@ -322,7 +322,7 @@ def test_where_there_was_no_page_there_is_none_to_settle(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
-def test_a_cell_of_isoklx_run_is_done_when_nothing_is_kept_of_it(tmp_path):
+def test_a_cell_of_isoklx_run_is_done_without_checkpoints(tmp_path):
     root = tmp_path / "outputs"
     for name, doses in (("a", ["0.0", "1.0"]), ("b", ["1.0"])):
         rows = {alpha: [[0.1]] for alpha in doses}

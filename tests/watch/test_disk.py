@@ -1,4 +1,4 @@
-"""What lies on disk of each cell, and what is no runs root."""
+"""State of cells on disk, and folders that cannot be a runs root."""
 
 import contextlib
 import os
@@ -10,21 +10,21 @@ from isoklx.errors import BuildError, UsageError
 from isoklx.simulation.sweep import CellSpec, grid, simulate
 from isoklx.system.locks import claimed
 from isoklx.watch import disk
-from isoklx.watch.disk import require_root, traces_in
+from isoklx.watch.disk import check_root, disk_states
 from tests.handmade import kl, make_cell
 
 MINUTE = 60 * 10**9
 
 
-def test_a_root_without_cells_is_waited_for(tmp_path):
+def test_a_root_without_cells_is_valid(tmp_path):
     (tmp_path / "report.html").write_text("a page of the watch")
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "_aside").mkdir()
-    require_root(tmp_path)
-    assert traces_in(tmp_path) == {}
+    check_root(tmp_path)
+    assert disk_states(tmp_path) == {}
 
 
-def test_cells_are_those_of_a_build_and_those_in_the_making(tmp_path):
+def test_cells_include_those_not_yet_in_a_build(tmp_path):
     simulate(tmp_path, grid(methods=["pca"], seeds=[0, 1], prompts=1, windows=[8]))
     kept = tmp_path / "_measuring" / "tiny_pca_s2_w8"
     kept.mkdir(parents=True)
@@ -33,7 +33,7 @@ def test_cells_are_those_of_a_build_and_those_in_the_making(tmp_path):
         (kept / f"{name}.npz").write_bytes(b"")
     with claimed(tmp_path / "tiny_pca_s3_w8") as mine:
         assert mine
-        found = traces_in(tmp_path)
+        found = disk_states(tmp_path)
     assert list(found) == [
         *("simulated-1B_pca_s0_w8", "simulated-1B_pca_s1_w8"),
         *("tiny_pca_s2_w8", "tiny_pca_s3_w8"),
@@ -47,44 +47,44 @@ def test_cells_are_those_of_a_build_and_those_in_the_making(tmp_path):
     assert claim.changed > 0
 
 
-def test_a_claim_that_is_looked_at_is_not_taken(tmp_path):
+def test_looking_does_not_take_a_claim(tmp_path):
     with claimed(tmp_path / "tiny_pca_s0_w8"):
         before = sorted(tmp_path.iterdir())
-        traces_in(tmp_path)
+        disk_states(tmp_path)
         assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_last_change_is_that_of_the_newest_file_or_kept_batch(tmp_path):
+def test_the_last_change_is_that_of_the_newest_file_or_checkpoint(tmp_path):
     folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
     for i, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, ns=(0, (i + 1) * MINUTE))
-    assert traces_in(tmp_path)["a"].changed == 2 * MINUTE
+    assert disk_states(tmp_path)["a"].changed == 2 * MINUTE
     kept = tmp_path / "_measuring" / "a"
     kept.mkdir(parents=True)
     (kept / "eval-0-0-8.npz").write_bytes(b"")
     os.utime(kept / "eval-0-0-8.npz", ns=(0, 5 * MINUTE))
     os.utime(kept, ns=(0, 4 * MINUTE))
-    assert traces_in(tmp_path)["a"].changed == 5 * MINUTE
+    assert disk_states(tmp_path)["a"].changed == 5 * MINUTE
     os.utime(kept, ns=(0, 6 * MINUTE))  # as when batches are removed
-    assert traces_in(tmp_path)["a"].changed == 6 * MINUTE
+    assert disk_states(tmp_path)["a"].changed == 6 * MINUTE
 
 
-def test_sources_change_with_what_a_build_reads_and_with_nothing_else(tmp_path):
+def test_sources_change_only_with_files_that_a_build_reads(tmp_path):
     folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
-    before = traces_in(tmp_path)["a"].sources
+    before = disk_states(tmp_path)["a"].sources
     (folder / "vector.safetensors").write_bytes(b"vector")
-    assert traces_in(tmp_path)["a"].sources == before
+    assert disk_states(tmp_path)["a"].sources == before
     (folder / "gens.jsonl").write_text("{}\n")
-    assert traces_in(tmp_path)["a"].sources != before
+    assert disk_states(tmp_path)["a"].sources != before
 
 
-def test_a_link_that_leads_nowhere_is_a_cell_without_files(tmp_path):
+def test_a_broken_link_is_a_cell_without_files(tmp_path):
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    found = traces_in(tmp_path)["gone"]
+    found = disk_states(tmp_path)["gone"]
     assert (found.files, found.changed) == ({}, 0)
 
 
-def test_a_file_that_is_renamed_while_it_is_listed_hides_no_other(tmp_path, monkeypatch):
+def test_a_file_renamed_during_listing_does_not_hide_others(tmp_path, monkeypatch):
     folder = make_cell(tmp_path, "a", trajectory=kl({"1": [[1.0]]}))
     (folder / "0.tmp").write_text("")
     scan = os.scandir
@@ -107,13 +107,13 @@ def test_a_file_that_is_renamed_while_it_is_listed_hides_no_other(tmp_path, monk
     ("what", "says"),
     [
         ("absent", "there is no such folder"),
-        ("file", "is a file; watch takes a runs root"),
-        ("store", "a built store does not grow"),
+        ("file", "got a file"),
+        ("store", "expected a runs root, got a built store"),
         ("cell", "this is one cell; the runs root is"),
         ("nested", "no cell here, but some one level down"),
     ],
 )
-def test_what_cannot_become_a_runs_root_is_refused(tmp_path, what, says):
+def test_a_path_that_cannot_be_a_runs_root_is_refused(tmp_path, what, says):
     root = tmp_path / "root"
     if what == "file":
         root.write_text("")
@@ -125,17 +125,17 @@ def test_what_cannot_become_a_runs_root_is_refused(tmp_path, what, says):
     elif what == "nested":
         make_cell(root / "outputs", "a")
     with pytest.raises(UsageError, match=says) as error:
-        require_root(root)
+        check_root(root)
     assert "\n" not in str(error.value)
 
 
-def test_a_root_that_goes_away_is_an_error_of_that_look(tmp_path):
+def test_a_root_that_disappears_is_an_error(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
-    assert traces_in(root) == {}
+    assert disk_states(root) == {}
     root.rmdir()
     with pytest.raises(BuildError, match="there is no such folder"):
-        traces_in(root)
+        disk_states(root)
 
 
 def test_a_look_at_a_thousand_cells_takes_a_fraction_of_a_second(tmp_path):
@@ -147,5 +147,5 @@ def test_a_look_at_a_thousand_cells_takes_a_fraction_of_a_second(tmp_path):
         for name in names:
             os.link(folder / name, copy / name)
     begun = time.process_time()
-    assert len(traces_in(tmp_path)) == 1001
+    assert len(disk_states(tmp_path)) == 1001
     assert time.process_time() - begun < 0.5
