@@ -171,11 +171,13 @@ def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(
 ) -> None:
     grid = dose_response(measured, title=False, width="column")
     said = note(grid)
-    assert said.startswith("Safe: 95% sure that 90% survive, there and at every smaller dose.")
+    assert said.startswith(
+        "Safe dose: 95% confidence that at least 90% survive, at it and at every smaller dose."
+    )
     assert "Dead once pmass_eval < 0.75." in said
     assert (
         "90% intervals: beta product, prompts independent, rollouts that end early are censored. "
-        "Claims use the lower ends."
+        "Safe doses use the lower ends."
     ) in said
     assert sum("n = 24 (8 distinct)" in each for each in entries(grid)) == 3
     assert "beta product" not in note(dose_response(measured, show="acquiescence"))
@@ -203,7 +205,7 @@ def test_without_a_safe_dose_the_reason_is_told(measured: xr.Dataset) -> None:
     grid = dose_response(measured, survive=0.9)
     assert not rings(grid.axs.flat[0], [0.0])
     assert "pca, n = 24 (8 distinct), safe: none" in entries(grid)
-    assert "None: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
+    assert "No safe dose: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
     assert "n = 72 (24 distinct)" in grid.fig.get_suptitle()
 
 
@@ -300,8 +302,8 @@ def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"show": "kl"}, "show 'kl': give any of survival, restricted_mean"),
-        ({"show": []}, "show: give at least one"),
+        ({"show": "kl"}, "show must be any of survival, restricted_mean.*, got 'kl'"),
+        ({"show": []}, "show must name at least one of"),
         ({"survive": 2}, "survive=2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
         ({"alphas": [3]}, "no alpha 3"),

@@ -129,7 +129,7 @@ def test_there_is_a_panel_for_each_threshold_or_group(sample_ds: xr.Dataset) -> 
 
 
 def test_panels_that_differ_in_three_things_are_refused(sample_ds: xr.Dataset) -> None:
-    expected = "threshold, method, model_short: give one threshold, or fewer labels in by"
+    expected = "threshold, method, model_short; give one threshold, or fewer labels in by"
     with pytest.raises(UsageError, match=expected):
         survival(sample_ds, by=["method", "model_short"], threshold=[0.5, 0.9])
 
@@ -197,9 +197,9 @@ def test_the_title_names_the_dose_where_it_is_the_only_one(sample_ds: xr.Dataset
 
 
 def test_a_hue_that_panels_differ_in_is_refused(sample_ds: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match="hue=method: panels differ in it already; give it once"):
+    with pytest.raises(UsageError, match="hue=method is also in by; give it once"):
         survival(sample_ds, by=["method"], hue="method")
-    expected = "threshold, model_short, alpha: give one threshold, or fewer labels in by, or one"
+    expected = "threshold, model_short, alpha; give one threshold, or fewer labels in by, or one"
     with pytest.raises(UsageError, match=expected):
         survival(sample_ds, by="model_short", hue="method", threshold=[0.5, 0.9])
 
