@@ -321,7 +321,9 @@ def _draw_search(ax: Axes, drawn: xr.Dataset, cells: pd.DataFrame) -> str:
     stats = sorted(set(cells["target_stat"]) - {"rms"})
     ax.set_ylabel(f"{' or '.join(stats)} of KL (nats)")
     absent = (cells["target_stat"] == "rms").sum()
-    return f"search; rms of {absent} not recorded" if absent else "search; large: c_star"
+    return (
+        f"search steps; rms of {absent} not recorded" if absent else "search steps; large: c_star"
+    )
 
 
 def _draw_steps(
