@@ -256,21 +256,21 @@ def _numbers_of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dat
     return found.compute(), by_line(lines, "prompt", LINE, xr.ones_like(part["gen_len"], bool))
 
 
-def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
+def _draw_panel(ax: Axes, panel: xr.Dataset) -> Extent:
     """Draw the trajectories of one dose; return their extent."""
-    lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
-    death = np.where(np.isnan(here["death"].values), np.inf, here["death"].values)
+    lines, tokens = panel["kl"].transpose(LINE, "token").values, panel["token"].values
+    death = np.where(np.isnan(panel["death"].values), np.inf, panel["death"].values)
     state = np.where(tokens < death[:, np.newaxis], np.int8(ALIVE), np.int8(DEAD))
-    last_seen = np.where(np.isnan(here["last_seen"].values), np.inf, here["last_seen"].values)
+    last_seen = np.where(np.isnan(panel["last_seen"].values), np.inf, panel["last_seen"].values)
     state[tokens >= last_seen[:, np.newaxis]] = UNKNOWN
-    state[here["known"].values != 1] = UNKNOWN
+    state[panel["known"].values != 1] = UNKNOWN
     drawable = ~np.isnan(lines).all(axis=1)
     collection, states = add_lines(ax, tokens, lines[drawable], state[drawable], STROKES)
     collection.set_color([COLOURS[state] for state in states])
-    draw_median(ax, here["kl_median"], STROKES)
-    _draw_ends(ax, tokens, lines[drawable & (here["ended"].values == 1)])
+    draw_median(ax, panel["kl_median"], STROKES)
+    _draw_ends(ax, tokens, lines[drawable & (panel["ended"].values == 1)])
     n, died, censored, unknown, not_normalised = (
-        int(np.nan_to_num(here[name].values))
+        int(np.nan_to_num(panel[name].values))
         for name in ("n", "n_died", "n_censored", "n_unknown", "n_not_normalised")
     )
     if n:
@@ -281,7 +281,7 @@ def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
     if not_normalised:
         note(ax, f"{not_normalised} of {n + not_normalised} not normalised")
     note_shown(ax, int(drawable.sum()), n)
-    return Extent.of_lines(lines, here["kl_median"].values)
+    return Extent.of_lines(lines, panel["kl_median"].values)
 
 
 def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:

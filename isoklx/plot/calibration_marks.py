@@ -39,10 +39,10 @@ def draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
         stack = _stacks(row, scale, near)
         height, level = np.bincount(stack)[stack], row.groupby(stack).cumcount().to_numpy()
         row = row.assign(y=y + (level - (height - 1) / 2) * np.minimum(0.3, 0.8 / height))
-        sure = row.dropna(subset=["lower", "upper"])
+        bounded = row.dropna(subset=["lower", "upper"])
         colour = row["colour"].iat[0]
-        if len(sure):
-            ends = sure["y"], sure["lower"], sure["upper"]
+        if len(bounded):
+            ends = bounded["y"], bounded["lower"], bounded["upper"]
             ax.hlines(*ends, color=colour, linewidth=0.8, zorder=1.5)
         for filled, marks in row.groupby("filled"):
             ax.plot(

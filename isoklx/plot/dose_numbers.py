@@ -43,7 +43,7 @@ def numbers(
     wanted = [name for each in shown for name in (each, f"{each}_ci")]
     kl = doses[["heldout_kl", "heldout_kl_ci"]]
     drawn = doses[[*wanted, *counts]].compute()
-    whole = validated(ds, how["metric"])
+    valid = validated(ds, how["metric"])
     keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
     drawn = drawn.isel(alpha=(drawn["n"] > 0).any(keys).values)
     if not drawn.sizes["alpha"]:
@@ -53,7 +53,7 @@ def numbers(
     drawn = drawn.assign(
         _safe_doses_by_group(safe_dose(ds, by, survive, confidence, **how), drawn, keys)
     )
-    cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
+    cells = valid.isel(cell=np.flatnonzero(valid[METRICS[how["metric"]].flag].values == 1))
     of_p95 = cells["target_stat"].values == "p95" if "target_stat" in cells else True
     known = np.isfinite(cells["target_kl"].values) & of_p95
     targets = np.unique(cells["target_kl"].values[known])

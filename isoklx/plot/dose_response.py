@@ -220,9 +220,9 @@ def _draw_panel(
 def _draw_group(
     ax: Axes, x: Floats, values: xr.DataArray, bounds: xr.DataArray, group: Group
 ) -> None:
-    there = values.notnull().values
-    x, height = x[there], values.values[there]
-    lower, upper = (bounds.sel(ci_bound=bound).values[there] for bound in ("lower", "upper"))
+    known = values.notnull().values
+    x, height = x[known], values.values[known]
+    lower, upper = (bounds.sel(ci_bound=bound).values[known] for bound in ("lower", "upper"))
     colour, few = group.style["color"], values.sizes["alpha"] <= MOST_MARKS
     size = 3.5 if few else 0
     ax.plot(x, height, markersize=size, linewidth=1.1, label=group.name, **group.style)

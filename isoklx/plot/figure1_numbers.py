@@ -157,15 +157,15 @@ def _spaghetti(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, list[xr.D
 def _spaghetti_of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]:
     needed = ["kl", "target_kl", "pmass_eval", "gen_len", "unpaired"]
     cells = in_memory_if_small(cells[[name for name in needed if name in cells]])
-    there, over = cells["kl"].notnull(), crossed(cells)
+    known, over = cells["kl"].notnull(), crossed(cells)
     # The median of raw lines would be as rough as they are.
     roll = max(choice.roll, choice.least_roll)
     median = quantile(cells["kl"], 0.5).drop_vars("quantile")
     medians = xr.Dataset(
         {
-            "crossed_share": over.sum() / there.any("token").sum(),
-            "above_share": above_target(cells).sum() / there.sum(),
-            "n_lines": there.any("token").sum(),
+            "crossed_share": over.sum() / known.any("token").sum(),
+            "above_share": above_target(cells).sum() / known.sum(),
+            "n_lines": known.any("token").sum(),
             "kl_median": smooth(median, roll, edges=choice.edges),
         }
     ).compute()

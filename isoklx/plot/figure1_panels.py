@@ -144,41 +144,41 @@ def _draw_kl_rows(grid: Grid, parts: Sequence[_Part], look: Look) -> float:
         row = row_name("kl", part.label)
         label_row(grid, row, "KL (nats)", part.label)
         for alpha, ax in panels_of(grid, row).items():
-            here = part.drawn.sel(alpha=alpha)
-            note_size(ax, here["n"].values, here["n_distinct"].values)
-            extents[ax] = _draw_kl(ax, here, alpha, look.strokes)
-            draw_target([ax], here["target_kl"].values)
+            panel = part.drawn.sel(alpha=alpha)
+            note_size(ax, panel["n"].values, panel["n_distinct"].values)
+            extents[ax] = _draw_kl(ax, panel, alpha, look.strokes)
+            draw_target([ax], panel["target_kl"].values)
     least = float(np.nanmax(grid.data["target_kl"].values))
     return limit(extents, ymax=look.top, log=not look.linear, least=least, floor=KL_FLOOR)
 
 
-def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Extent:
-    if here.attrs["kind"] == "spaghetti":
-        if here["n_lines"] > 0:
-            note(ax, f"{_percent(float(here['crossed_share']), 0)} crossed")
-            share = float(here["above_share"])
+def _draw_kl(ax: Axes, panel: xr.Dataset, alpha: float, strokes: Strokes) -> Extent:
+    if panel.attrs["kind"] == "spaghetti":
+        if panel["n_lines"] > 0:
+            note(ax, f"{_percent(float(panel['crossed_share']), 0)} crossed")
+            share = float(panel["above_share"])
             # At a sound dose the share is small, and its first decimal matters.
             note(ax, f"{_percent(share, 1 if 0 < share < 0.1 else 0)} of tokens above")
-        return draw_lines(ax, here, strokes)
+        return draw_lines(ax, panel, strokes)
     (colour,) = dose_colours([alpha]).values()
-    return _draw_bands(ax, here, "kl", {"color": colour, "linestyle": "-"}, strokes)
+    return _draw_bands(ax, panel, "kl", {"color": colour, "linestyle": "-"}, strokes)
 
 
 def _draw_bands(
-    ax: Axes, here: xr.Dataset, name: str, plain: dict[str, Any], strokes: Strokes
+    ax: Axes, panel: xr.Dataset, name: str, plain: dict[str, Any], strokes: Strokes
 ) -> Extent:
     """Draw the band of each group, or the medians of many groups over one pooled band."""
-    kind, extents = here.attrs["kind"], {}
-    hues = _hues(here)
+    kind, extents = panel.attrs["kind"], {}
+    hues = _hues(panel)
     opacity = 1.0 if len(hues) == 1 else OVERLAID
-    pooled = here.get(f"{name}_{POOLED}")
+    pooled = panel.get(f"{name}_{POOLED}")
     if pooled is not None:
         opacity, extents[POOLED] = 0.0, draw_pooled(ax, pooled, kind)
     for labels, style in hues:
         own = plain if style is None else style
         extents[", ".join(label_name(*label) for label in labels.items())] = draw_band(
             ax,
-            here[name].sel(labels),
+            panel[name].sel(labels),
             kind,
             own["color"],
             strokes,
@@ -201,17 +201,17 @@ def _draw_answers_row(grid: Grid, part: _Part, look: Look) -> None:
     for alpha, ax in panels_of(grid, row).items():
         ax.set_ylim(-0.03, 1.05)
         ax.set_yticks([0, 0.5, 1])
-        here = part.drawn.sel(alpha=alpha)
-        note_size(ax, here["n_answers"].values, here["n_answers_distinct"].values)
-        if not here[name].notnull().any():
+        panel = part.drawn.sel(alpha=alpha)
+        note_size(ax, panel["n_answers"].values, panel["n_answers_distinct"].values)
+        if not panel[name].notnull().any():
             say_why_empty(ax, "no pmass")
             continue
         (colour,) = dose_colours([alpha]).values()
-        if here.attrs["kind"] == "spaghetti":
-            draw_answer_lines(ax, here, colour, look.strokes)
+        if panel.attrs["kind"] == "spaghetti":
+            draw_answer_lines(ax, panel, colour, look.strokes)
             continue
         plain = {"color": colour, "marker": "o", "linestyle": "-"}
-        _draw_bands(ax, here, name, plain, look.strokes)
+        _draw_bands(ax, panel, name, plain, look.strokes)
 
 
 def _put_colour_bar(grid: Grid) -> None:

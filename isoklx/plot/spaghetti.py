@@ -25,52 +25,52 @@ PMASS_LEVELS = 12
 CROSSED, BELOW = 0, 1
 
 
-def draw_lines(ax: Axes, here: xr.Dataset, strokes: Strokes) -> Extent:
+def draw_lines(ax: Axes, panel: xr.Dataset, strokes: Strokes) -> Extent:
     """Draw the trajectories of one dose and row; return their extent."""
-    lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
-    there = ~np.isnan(lines).all(axis=1)
-    drawn = lines[there]
-    if 2 * here.attrs["roll"] < default_roll(here.attrs["window"]):
+    lines, tokens = panel["kl"].transpose(LINE, "token").values, panel["token"].values
+    drawable = ~np.isnan(lines).all(axis=1)
+    drawn = lines[drawable]
+    if 2 * panel.attrs["roll"] < default_roll(panel.attrs["window"]):
         strokes = strokes.of_rough_lines(len(drawn))
-    if here.attrs["color_by_pmass"]:
-        level = _shade(here["pmass_on_tokens"].transpose(LINE, "token").values[there])
+    if panel.attrs["color_by_pmass"]:
+        level = _shade(panel["pmass_on_tokens"].transpose(LINE, "token").values[drawable])
         collection, levels = add_lines(ax, tokens, drawn, level, strokes)
         _colour_by_pmass(collection, levels)
     else:
-        over = here["crossed"].values[there] == 1
+        over = panel["crossed"].values[drawable] == 1
         level = np.where(over, CROSSED, BELOW)[:, np.newaxis]
         collection, levels = add_lines(ax, tokens, drawn, level, strokes)
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
-    note_shown(ax, len(drawn), int(here["n_lines"]))
-    draw_median(ax, here["kl_median"], strokes)
-    return Extent.of_lines(lines, here["kl_median"].values)
+    note_shown(ax, len(drawn), int(panel["n_lines"]))
+    draw_median(ax, panel["kl_median"], strokes)
+    return Extent.of_lines(lines, panel["kl_median"].values)
 
 
-def draw_answer_lines(ax: Axes, here: xr.Dataset, colour: str, strokes: Strokes) -> None:
+def draw_answer_lines(ax: Axes, panel: xr.Dataset, colour: str, strokes: Strokes) -> None:
     """Draw pmass of one dose at the forks, one line per prompt or question.
 
     `colour` is that of the dose, unless lines are coloured by pmass.
     """
-    name = here.attrs["answers"]
-    lines, forks = here[name].transpose(ANSWER_LINE, "fork").values, here["fork"].values
+    name = panel.attrs["answers"]
+    lines, forks = panel[name].transpose(ANSWER_LINE, "fork").values, panel["fork"].values
     # Move NaN to the end: a fork that only other cells have must not interrupt the line.
     lines = lines[~np.isnan(lines).all(axis=1)]
     order = np.isnan(lines).argsort(axis=1, kind="stable")
     lines = np.take_along_axis(lines, order, axis=1)
-    if here.attrs["color_by_pmass"]:
+    if panel.attrs["color_by_pmass"]:
         collection, levels = add_lines(ax, forks[order], lines, _shade(lines), strokes)
         _colour_by_pmass(collection, levels)
     else:
         level = np.zeros((len(lines), 1), int)
         collection, _ = add_lines(ax, forks[order], lines, level, strokes)
         collection.set_color(colour)
-    draw_median(ax, here[f"{name}_median"], strokes)
+    draw_median(ax, panel[f"{name}_median"], strokes)
 
 
-def note_shown(ax: Axes, drawn: int, there: int) -> None:
+def note_shown(ax: Axes, drawn: int, total: int) -> None:
     """Note how many of the lines are drawn, if not all are."""
-    if drawn < there:
-        note(ax, f"{drawn} of {there} lines drawn")
+    if drawn < total:
+        note(ax, f"{drawn} of {total} lines drawn")
 
 
 def spaghetti_legend() -> list[Artist]:

@@ -107,14 +107,14 @@ def survival(
     """
     if alphas is not None:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
-    whole = validated(ds, metric)
+    valid = validated(ds, metric)
     if alphas is None:
-        whole = few_doses(whole)
-    has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)
-    wanted, hues = check_labels(by, whole), [] if hue is None else [hue]
+        valid = few_doses(valid)
+    has = np.flatnonzero(valid[METRICS[metric].flag].values == 1)
+    wanted, hues = check_labels(by, valid), [] if hue is None else [hue]
     if hue in wanted:
         raise UsageError(f"hue={hue} is also in by; give it once")
-    cells, rows = told_apart(whole.isel(cell=has), wanted, hues)
+    cells, rows = told_apart(valid.isel(cell=has), wanted, hues)
     curves = survival_curves.survival(
         cells, metric, threshold, [*rows, *hues], distinct, interval, ended
     ).compute()
@@ -126,7 +126,7 @@ def survival(
     curves = curves.assign_attrs(
         figure="survival", hue=hue or "alpha", title=_title(curves, cells, hue)
     )
-    curves.attrs["doses"] = doses_drawn(whole)
+    curves.attrs["doses"] = doses_drawn(valid)
     apart = [*facets, hue or "alpha"]
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups, "alpha") if dim not in apart})
     curves = curves.rename({METRICS[metric].time: "time"})
@@ -178,8 +178,8 @@ def _facets(curves: xr.Dataset, hue: str) -> list[Hashable]:
 
 def _draw_curves(ax: Axes, panel: xr.Dataset, page: SurvivalPage) -> list[Line2D]:
     panel = panel.where(panel["n"] > 0).transpose(page.hue, "ci_bound", "time")
-    there = np.flatnonzero(panel["survival"].notnull().any("time").values)
-    panel, looks = panel.isel({page.hue: there}), [page.looks[i] for i in there]
+    shown = np.flatnonzero(panel["survival"].notnull().any("time").values)
+    panel, looks = panel.isel({page.hue: shown}), [page.looks[i] for i in shown]
     forks = panel["time"].values
     tokens = np.append(0, forks)
     curves = _prepend_one(panel["survival"].values)
@@ -191,19 +191,19 @@ def _draw_curves(ax: Axes, panel: xr.Dataset, page: SurvivalPage) -> list[Line2D
         colour = look["color"]
         ax.fill_between(tokens, low, high, step="post", color=colour, alpha=0.14, linewidth=0)
         # Cut at the last estimate: otherwise a step to the token after it would be drawn.
-        known = np.flatnonzero(~np.isnan(curves[i]))[-1] + 1
+        length = np.flatnonzero(~np.isnan(curves[i]))[-1] + 1
         lines += ax.plot(
-            tokens[:known],
-            curves[i, :known],
+            tokens[:length],
+            curves[i, :length],
             **look,
-            markevery=[known - 1],
+            markevery=[length - 1],
             markersize=4,
             drawstyle="steps-post",
             linewidth=WIDTH,
         )
         if panel["observed_to"].values[i] < panel["horizon"].values[i]:
             end = {"color": colour, "markerfacecolor": paper(), "markersize": 5}
-            ax.plot(tokens[known - 1], curves[i, known - 1], "o", **end)
+            ax.plot(tokens[length - 1], curves[i, length - 1], "o", **end)
         ended = panel["censored"].values[i] > 0
         ax.plot(
             forks[ended], curves[i, 1:][ended], "|", color=colour, markersize=6, markeredgewidth=0.8

@@ -92,17 +92,17 @@ def text(
     if "gen_text" not in sweep:
         raise DatasetError("this sweep lacks texts: build it with texts=True, or --texts")
     schema.require(sweep, ["kl", "gen_text", "gen_len", "target_kl", "run_id", "alpha", "prompt"])
-    one = select(restore_dims(sweep), run_id=[run_id], alpha=[alpha], prompt=[prompt]).load()
-    generated = str(one["gen_text"].values.item())
+    rollout = select(restore_dims(sweep), run_id=[run_id], alpha=[alpha], prompt=[prompt]).load()
+    generated = str(rollout["gen_text"].values.item())
     if not generated:
         raise DatasetError(f"{run_id}: no text recorded at alpha {alpha:g}, prompt {prompt}")
-    kl = one["kl"].values[0, 0, 0]
-    forks = _forks(one, threshold)
-    head = f"{printable(run_id)}, alpha {alpha:g}, prompt {prompt}: {_summary(one, forks)}"
-    prompt_text = str(one["prompt_text"].values.item()) if "prompt_text" in one else ""
-    tokens = _tokens(one, generated)
+    kl = rollout["kl"].values[0, 0, 0]
+    forks = _forks(rollout, threshold)
+    head = f"{printable(run_id)}, alpha {alpha:g}, prompt {prompt}: {_summary(rollout, forks)}"
+    prompt_text = str(rollout["prompt_text"].values.item()) if "prompt_text" in rollout else ""
+    tokens = _tokens(rollout, generated)
     body = (
-        _shaded(tokens, kl, float(one["target_kl"].values[0]), forks)
+        _shaded(tokens, kl, float(rollout["target_kl"].values[0]), forks)
         if tokens
         else _escape(generated)
     )
@@ -134,33 +134,33 @@ class _Fork:
         return f"token {self.token}: pmass {self.pmass:.3g}{', died' if self.died else ''}"
 
 
-def _forks(one: xr.Dataset, threshold: float | None) -> list[_Fork]:
+def _forks(rollout: xr.Dataset, threshold: float | None) -> list[_Fork]:
     """List the forks of the rollout with pmass, and the one at which it died."""
-    if "pmass_eval" not in one or not one["pmass_eval"].notnull().any():
+    if "pmass_eval" not in rollout or not rollout["pmass_eval"].notnull().any():
         return []
-    events = lifetimes(one, "pmass_eval", threshold).isel(threshold=0).squeeze()
+    events = lifetimes(rollout, "pmass_eval", threshold).isel(threshold=0).squeeze()
     death = int(events["end"]) if bool(events["died"]) else -1
-    pmass = paired_pmass(one).values[0, 0, 0]
+    pmass = paired_pmass(rollout).values[0, 0, 0]
     return [
         _Fork(int(fork), float(value), i == death)
-        for i, (fork, value) in enumerate(zip(one["fork"].values, pmass, strict=True))
+        for i, (fork, value) in enumerate(zip(rollout["fork"].values, pmass, strict=True))
         if math.isfinite(value)
     ]
 
 
-def _summary(one: xr.Dataset, forks: list[_Fork]) -> str:
-    length = one["gen_len"].values.item()
+def _summary(rollout: xr.Dataset, forks: list[_Fork]) -> str:
+    length = rollout["gen_len"].values.item()
     tokens = "" if math.isnan(length) else f"{int(length)} tokens"
     dead = [f"died at token {fork.token}" for fork in forks if fork.died]
     return ", ".join(filter(None, [tokens, *dead]))
 
 
-def _tokens(one: xr.Dataset, generated: str) -> list[str]:
+def _tokens(rollout: xr.Dataset, generated: str) -> list[str]:
     """Split the text into tokens; return an empty list if their lengths are not recorded."""
-    if "token_chars" not in one:
+    if "token_chars" not in rollout:
         return []
-    length = one["gen_len"].values.item()
-    chars = one["token_chars"].values[0, 0, 0][: 0 if math.isnan(length) else int(length)]
+    length = rollout["gen_len"].values.item()
+    chars = rollout["token_chars"].values[0, 0, 0][: 0 if math.isnan(length) else int(length)]
     ends = np.concatenate([[0], np.cumsum(chars, dtype=np.int64)]).tolist()
     return [generated[a:b] for a, b in pairwise(ends)] if ends[-1] == len(generated) else []
 
