@@ -89,7 +89,7 @@ def alive(
         censored (ended before the window, not dead). It also counts trajectories without pmass,
         and those whose KL cannot be normalised, which are not drawn.
     calib_tokens : int, optional
-        Number of first tokens for the early p95, as in `isoklx.normalise_kl`; by default 20.
+        Number of initial tokens whose p95 divides KL, as in `isoklx.normalise_kl`; by default 20.
     normalize : bool
         Divide each trajectory by its early p95; otherwise the axis is in nats.
     alphas : float or sequence of float, optional

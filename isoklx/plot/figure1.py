@@ -90,7 +90,8 @@ def figure1(
         Leave out the row of pmass.
     pmass : {"pmass_eval", "pmass"}, optional
         Draw pmass at the prompts of KL (``pmass_eval``) or at the questions (``pmass``) in the
-        lower row; by default the first one recorded. The legend states which.
+        lower row; by default ``pmass_eval`` if any cell has it, otherwise ``pmass``. The legend
+        states which.
     mark_t : int, optional
         Token at which to draw a dotted line.
     color_by_pmass : bool
