@@ -1,4 +1,4 @@
-"""Figures: finished statistics drawn as facets, returned and never saved."""
+"""Functions that draw the figures; they return a grid or figure and save nothing."""
 
 from isoklx.plot.alive import alive as alive
 from isoklx.plot.calibration import calibration as calibration

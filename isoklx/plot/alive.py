@@ -1,4 +1,4 @@
-"""Trajectories while alive, and from the fork on at which they were found dead."""
+"""Figure of trajectories, coloured by whether they are alive or dead."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from isoklx.stats.trajectories import (
 THRESHOLD = 0.75
 
 HEIGHT = 2.0
-"""Of a row, in inches."""
+"""Height of a row in inches."""
 
 DEAD, ALIVE, UNKNOWN = range(3)
 COLOURS = (palette.DEAD, palette.ALIVE, palette.UNKNOWN)
@@ -76,62 +76,64 @@ def alive(
     title: bool | str = True,
     subfigure: AnyFigure | None = None,
 ) -> Grid:
-    """Draw KL per token, each trajectory over its own early p95, in two colours: alive and dead.
+    """Draw KL per token of each trajectory, divided by its early p95 and coloured alive or dead.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it.
     threshold : float
-        A trajectory is dead from the first fork on with ``pmass_eval`` below it, as for
-        `isoklx.survival`. What comes after the last fork of a rollout that ended before its window
-        is unknown. Above a panel: how many trajectories are drawn, how many died, and how many
-        ended before the window without having died; how many are drawn without pmass, which tells
-        neither, and how many have KL but cannot be normalised, and are neither drawn nor counted.
+        A trajectory is dead from the first fork at which ``pmass_eval`` is below this, as in
+        `isoklx.survival`. After the last fork of a rollout that ended before its window, its state
+        is unknown. The note above each panel counts the trajectories drawn, the deaths and the
+        censored (ended before the window, not dead). It also counts trajectories without pmass,
+        and those whose KL cannot be normalised, which are not drawn.
     calib_tokens : int, optional
-        Tokens that the early p95 is taken of, as for `isoklx.normalise_kl`; by default 20.
+        Number of initial tokens whose p95 divides KL, as in `isoklx.normalise_kl`; by default 20.
     normalize : bool
-        Whether to divide by it; otherwise the axis is in nats.
+        Divide each trajectory by its early p95; otherwise the axis is in nats.
     alphas : float or sequence of float, optional
-        Doses, in the order of the columns; by default all that were run, of more than 12 an even
-        spread, but those at which KL is 0 throughout and cannot be normalised.
+        Doses, in the order of the columns. By default all doses that were run (evenly spaced ones
+        if there are more than 12), except doses whose KL is 0 and cannot be normalised.
     window : int, optional
-        Only cells of this window, in tokens; needed where there are several.
+        Draw only cells with this window, in tokens; required if the windows differ.
     by : str, optional
-        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
-        each. By default all models, methods and seeds are drawn together. Both sides of a
-        direction, or several temperatures, have rows of their own.
+        Label of a cell, such as ``"method"``, ``"layer"`` or one of your own: draw a row of panels
+        for each value. By default all models, methods and seeds are pooled. The two sides of a
+        direction and different temperatures always have separate rows.
     roll : int, optional
-        Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
+        Tokens to average over, as in `isoklx.smooth`; by default an eighth of the window, at most
+        65.
     edges : {"shrink", "repeat"}
-        At its ends a trajectory averages the tokens that there are, or repeats its end value.
+        At the ends of a trajectory, average over fewer tokens, or repeat the end value.
     distinct : bool
-        Whether what repeats another cell of the row to the byte, dose by dose, is left out.
+        Leave out duplicates: at each dose, cells identical to another cell of the row.
     kl_ymax : float or "auto"
-        Upper limit; by itself above all that is drawn, or on a linear axis above 98% of the fullest
-        panel. A panel that goes beyond it says how far.
+        Upper limit of the axis. "auto" shows all values, or on a linear axis 98% of those in the
+        fullest panel. A panel with higher values notes its maximum.
     linear : bool
-        Whether the KL axis is linear, not logarithmic.
+        Draw a linear KL axis instead of a logarithmic one.
     width : float or {"column", "page"}, optional
-        Of the figure, in inches; a column is 3.3 and a page 7. Doses go on in further rows where
-        they do not fit. By default that of the style's ``figure.figsize``, or what they would like.
+        Width of the figure in inches; a column is 3.3 and a page 7. Columns that do not fit
+        continue in further rows. By default the style's ``figure.figsize``, or as wide as the
+        panels need.
     title : bool or str
-        Whether to write a title made from the data above it; or one of your own.
+        Write a title made from the data, or this text.
     subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure.
+        Draw into this instead of a new figure.
 
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``alpha`` and ``row`` a panel is of, its ``data`` are the
-        numbers that were drawn. Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
+        ``name_dicts`` gives the ``alpha`` and ``row`` of each panel, ``data`` the numbers drawn.
+        Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, or has no per-token KL, or no ``pmass_eval``.
+        If `ds` is not a sweep, or lacks per-token KL or ``pmass_eval``.
     UsageError
-        When an option is out of range, a window or dose is not there, or a window must be chosen.
+        If an option is out of range, a window or dose is not found, or a window must be chosen.
 
     Examples
     --------
@@ -142,11 +144,11 @@ def alive(
     """
     check_ymax(kl_ymax)
     if calib_tokens is not None and not normalize:
-        raise UsageError(f"calib_tokens={calib_tokens}: does nothing where KL is not normalised")
+        raise UsageError(f"calib_tokens={calib_tokens} has no effect without normalisation")
     calib_tokens = CALIB_TOKENS if calib_tokens is None else calib_tokens
     ds = in_scope(ds, window=window, alphas=alphas)
     if normalize and alphas is None:
-        ds = _that_can_be_normalised(ds, calib_tokens)
+        ds = _drop_unnormalisable(ds, calib_tokens)
     roll = check_count("roll", default_roll(int(ds["window"].max())) if roll is None else roll)
     page = Page(width, title, subfigure)
     ds, rows = told_apart(ds, [] if by is None else [by])
@@ -162,19 +164,7 @@ def alive(
 
 
 def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
-    """Draw what the ``data`` of an earlier figure are.
-
-    Parameters
-    ----------
-    drawn : Dataset
-        Lines, and for each where it died and whether it ended; medians and counts. Its attributes
-        ``kl_ymax`` and ``linear`` are those of `alive`.
-    page : Page
-
-    Returns
-    -------
-    Grid
-    """
+    """Draw the figure from its numbers: lines with their death and end, medians and counts."""
     by, calib_tokens = drawn.attrs["by"], drawn.attrs["calib_tokens"]
     labels = drawn[by].values.tolist() if by else [None]
     names = ["" if label is None else label_name(by, label) for label in labels]
@@ -200,8 +190,8 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     return grid
 
 
-def _that_can_be_normalised(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
-    """Without the doses of which there would be nothing left, unless that is all of them."""
+def _drop_unnormalisable(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
+    """Drop the doses at which no trajectory can be normalised, unless that would drop all."""
     early = normalise_kl(ds.isel(token=slice(0, calib_tokens)), calib_tokens)
     some = early.notnull().any(["cell", "prompt", "token"]).values
     return ds.isel(alpha=some) if some.any() else ds
@@ -210,15 +200,17 @@ def _that_can_be_normalised(ds: xr.Dataset, calib_tokens: int) -> xr.Dataset:
 def _numbers(
     ds: xr.Dataset, by: str | None, threshold: float, calib_tokens: int, roll: int, edges: Edges
 ) -> xr.Dataset:
-    """All that is drawn, in memory; KL is not normalised with 0 tokens to do it by."""
+    """Compute the numbers to draw, in memory; `calib_tokens` 0 leaves KL in nats."""
     ds = in_memory_if_small(ds)
     kl = normalise_kl(ds, calib_tokens) if calib_tokens else ds["kl"]
     paired = ds.assign(pmass_eval=paired_pmass(ds))
-    lives = lifetimes(paired, "pmass_eval", threshold).isel(threshold=0, drop=True)
-    whole = ds.assign({"drawn": kl, **lives.data_vars})
+    events = lifetimes(paired, "pmass_eval", threshold).isel(threshold=0, drop=True)
+    ds = ds.assign({"drawn": kl, **events.data_vars})
     groups, lines = [], []
-    for labels, cells in split(whole, [] if by is None else [by]):
-        doses = [_of_dose(cells.isel(alpha=i), roll, edges) for i in range(cells.sizes["alpha"])]
+    for labels, cells in split(ds, [] if by is None else [by]):
+        doses = [
+            _numbers_of_dose(cells.isel(alpha=i), roll, edges) for i in range(cells.sizes["alpha"])
+        ]
         found = xr.concat([each[0] for each in doses], "alpha")
         groups.append(found.assign_coords(labels))
         part = xr.concat([each[1] for each in doses], "alpha", coords="minimal", compat="override")
@@ -236,15 +228,15 @@ def _numbers(
     )
 
 
-def _of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr.Dataset]:
-    """Median and counts of one dose, and its lines."""
-    there, seen = cells["drawn"].notnull().any("token"), cells["end"] >= 0
+def _numbers_of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the median and counts of one dose, and its lines."""
+    drawable, known = cells["drawn"].notnull().any("token"), cells["end"] >= 0
     counts = {
-        "n": there,
-        "n_died": cells["died"] & there,
-        "n_censored": cells["censored"] & there & seen,
-        "n_unknown": there & ~seen,
-        "n_not_normalised": cells["kl"].notnull().any("token") & ~there,
+        "n": drawable,
+        "n_died": cells["died"] & drawable,
+        "n_censored": cells["censored"] & drawable & known,
+        "n_unknown": drawable & ~known,
+        "n_not_normalised": cells["kl"].notnull().any("token") & ~drawable,
     }
     found = xr.Dataset({name: flag.sum(["cell", "prompt"]) for name, flag in counts.items()})
     median = quantile(cells["drawn"], 0.5).drop_vars("quantile")
@@ -264,21 +256,21 @@ def _of_dose(cells: xr.Dataset, roll: int, edges: Edges) -> tuple[xr.Dataset, xr
     return found.compute(), by_line(lines, "prompt", LINE, xr.ones_like(part["gen_len"], bool))
 
 
-def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
-    """Draw the trajectories of one dose, and say how far they go."""
-    lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
-    death = np.where(np.isnan(here["death"].values), np.inf, here["death"].values)
+def _draw_panel(ax: Axes, panel: xr.Dataset) -> Extent:
+    """Draw the trajectories of one dose; return their extent."""
+    lines, tokens = panel["kl"].transpose(LINE, "token").values, panel["token"].values
+    death = np.where(np.isnan(panel["death"].values), np.inf, panel["death"].values)
     state = np.where(tokens < death[:, np.newaxis], np.int8(ALIVE), np.int8(DEAD))
-    last_seen = np.where(np.isnan(here["last_seen"].values), np.inf, here["last_seen"].values)
+    last_seen = np.where(np.isnan(panel["last_seen"].values), np.inf, panel["last_seen"].values)
     state[tokens >= last_seen[:, np.newaxis]] = UNKNOWN
-    state[here["known"].values != 1] = UNKNOWN
-    there = ~np.isnan(lines).all(axis=1)
-    collection, states = add_lines(ax, tokens, lines[there], state[there], STROKES)
+    state[panel["known"].values != 1] = UNKNOWN
+    drawable = ~np.isnan(lines).all(axis=1)
+    collection, states = add_lines(ax, tokens, lines[drawable], state[drawable], STROKES)
     collection.set_color([COLOURS[state] for state in states])
-    draw_median(ax, here["kl_median"], STROKES)
-    _draw_ends(ax, tokens, lines[there & (here["ended"].values == 1)])
+    draw_median(ax, panel["kl_median"], STROKES)
+    _draw_ends(ax, tokens, lines[drawable & (panel["ended"].values == 1)])
     n, died, censored, unknown, not_normalised = (
-        int(np.nan_to_num(here[name].values))
+        int(np.nan_to_num(panel[name].values))
         for name in ("n", "n_died", "n_censored", "n_unknown", "n_not_normalised")
     )
     if n:
@@ -288,12 +280,12 @@ def _draw_panel(ax: Axes, here: xr.Dataset) -> Extent:
             note(ax, f"{unknown} without pmass")
     if not_normalised:
         note(ax, f"{not_normalised} of {n + not_normalised} not normalised")
-    note_shown(ax, int(there.sum()), n)
-    return Extent.of_lines(lines, here["kl_median"].values)
+    note_shown(ax, int(drawable.sum()), n)
+    return Extent.of_lines(lines, panel["kl_median"].values)
 
 
 def _draw_ends(ax: Axes, tokens: Values, lines: Values) -> None:
-    """Put a tick on the last value of each line."""
+    """Mark the last value of each line with a tick."""
     last = lines.shape[1] - 1 - np.isfinite(lines)[:, ::-1].argmax(axis=1)
     heights = np.take_along_axis(lines, last[:, np.newaxis], axis=1)
     ax.plot(tokens[last], heights, color=palette.ink(), **EOS)

@@ -1,4 +1,4 @@
-"""Quantiles over trajectories: a median line in one shaded band, or in a fan of two."""
+"""Quantiles over trajectories: a median line with one shaded band, or two (a fan)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ PAIRS: dict[Kind, list[tuple[float, float]]] = {"band": [OUTER], "fan": [OUTER, 
 OPACITY = {OUTER: 0.28, INNER: 0.38}
 
 OVERLAID = 0.6
-"""Of that opacity, where several bands share a panel."""
+"""Factor on the opacity if several bands share a panel."""
 
 MOST_BANDS = 3
-"""Bands in one panel; of more groups the medians stand upon one band of all groups together."""
+"""Maximum number of bands in a panel; more groups have medians over one band of all groups."""
 
 COLOUR = "dimgrey"
-"""Of the legend, as each dose has its own."""
+"""Colour of the legend, since each dose has its own colour."""
 
 
 def levels(kind: Kind) -> list[float]:
-    """Quantiles that are drawn, ascending."""
+    """Return the quantiles to draw, ascending."""
     return sorted({0.5, *(level for pair in PAIRS[kind] for level in pair)})
 
 
@@ -49,27 +49,9 @@ def draw_band(
     marker: str = "",
     opacity: float = 1.0,
 ) -> Extent:
-    """Draw quantiles of one dose, and say how far they go.
+    """Draw the `levels` of one dose; return their extent.
 
-    Parameters
-    ----------
-    ax : Axes
-    quantiles : DataArray
-        The `levels` of this kind, along ``quantile`` and the dimension of the x axis; NaN where
-        there is nothing to draw.
-    kind : {"band", "fan"}
-    colour : str
-    strokes : Strokes
-    dashes : line style
-        Of the median.
-    marker : str
-        On the median.
-    opacity : float
-        Factor on the opacity of the shades; 0 draws the median alone.
-
-    Returns
-    -------
-    Extent
+    `dashes` and `marker` style the median; `opacity` scales the shades, 0 draws the median alone.
     """
     x, edge = _edges(ax, quantiles)
     if opacity:
@@ -81,7 +63,7 @@ def draw_band(
 
 
 def draw_pooled(ax: Axes, quantiles: xr.DataArray, kind: Kind) -> Extent:
-    """Draw the shades of all groups together, behind their medians, and say how far they go."""
+    """Draw the bands of all groups pooled, behind their medians; return their extent."""
     x, edge = _edges(ax, quantiles)
     _shade(ax, x, edge, kind, COLOUR, 1.0)
     low, high = PAIRS[kind][0]
@@ -89,12 +71,12 @@ def draw_pooled(ax: Axes, quantiles: xr.DataArray, kind: Kind) -> Extent:
 
 
 def _edges(ax: Axes, quantiles: xr.DataArray) -> tuple[Floats, dict[float, Floats]]:
-    """Positions, and the value of each quantile at them, no more than a panel can show."""
+    """Return the positions and each quantile's values, thinned to what a panel can show."""
     x_name = next(dim for dim in quantiles.dims if dim != "quantile")
     quantiles = quantiles.transpose("quantile", x_name).dropna(x_name, how="all")
     kept = thin_for(ax, quantiles.values)
     if kept is not None:
-        # The edges of a band share their positions.
+        # The edges of a band must share their positions.
         quantiles = quantiles.isel({x_name: np.unique(kept)})
     edge = dict(zip(quantiles["quantile"].values.tolist(), quantiles.values, strict=True))
     return quantiles[x_name].values, edge
@@ -110,9 +92,9 @@ def _shade(
 
 
 def band_legend(kind: Kind, whose: str = "") -> list[Artist]:
-    """Explain the line and the shades, in whatever colour; the latter may be of all groups."""
+    """Make the legend of the median and bands; `whose` is appended to the names of the bands."""
     shades = dict(OPACITY)
-    # The inner band lies upon the outer one.
+    # The inner band is drawn over the outer one.
     shades[INNER] = 1 - (1 - OPACITY[INNER]) * (1 - OPACITY[OUTER])
     return [
         Line2D([], [], color=COLOUR, label="median"),

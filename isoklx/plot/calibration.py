@@ -1,4 +1,4 @@
-"""What the bisection tried, the coefficients that it found, and whether they carry over."""
+"""Figure of the calibrations: search steps, coefficients found, and KL on held-out prompts."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.tables.calibration import HELD_OUT_RANGE, calibration_table
 
 PAGE, COLUMN = 7.0, 3.5
-"""Inches: the width of three panels and of one."""
+"""Default width in inches of three panels, and of one."""
 
 ROW = 0.21
-"""Inches for the cells of one model and method."""
+"""Height in inches of a row of cells."""
 
 LEAST_HEIGHT = 1.7
-"""Of a panel, in inches."""
+"""Minimum height of a panel in inches."""
 
 LABELS, LEAST_LETTERS = 0.28, 20
-"""Of the width, for the names of rows; and letters of a name that fit in any case."""
+"""Fraction of the width for the row names; letters of a name that always fit."""
 
 NARROW = 6.5
-"""Inches; on a narrower page three panels do not fit beside each other."""
+"""Width in inches below which three panels do not fit side by side."""
 
 FEW_ROWS = 14
-"""As many as look well beside the bisection."""
+"""Maximum number of rows for which the search steps stand beside the other panels."""
 
 MANY = 100
-"""Cells whose lines are too many for a vector file."""
+"""Number of cells above which lines are rasterized."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 LABELLED = [
     *("run_id", "model", "model_short", "method", "row", "seed", "window", "target_stat", "coeff")
 ]
-"""What numbers of a cell are called by."""
+"""Coordinates of the numbers."""
 
 HELD_OUT_TICKS = (0.1, 0.2, 0.4, HELD_OUT_RANGE[0], 1, HELD_OUT_RANGE[1], 2.5, 5)
 DECADES = (0.001, 0.01, 0.1, 1, 10, 100, 1000)
-"""Ticks of an axis of less than a decade, and of a longer one."""
+"""Ticks of a held-out axis shorter than a decade, and of a longer one."""
 
 
 def calibration(
@@ -78,48 +78,47 @@ def calibration(
     title: bool | str = True,
     subfigure: AnyFigure | None = None,
 ) -> AnyFigure:
-    """Draw the bisection, the coefficients that it found, and the held-out p95 at alpha 1.
+    """Draw the calibration steps, the coefficients found, and the held-out p95 at alpha 1.
 
     Parameters
     ----------
     ds : Dataset
-        A sweep or any selection of it; calibrated-only cells too.
+        A sweep or any selection of it; cells that were only calibrated are drawn too.
     width : float or {"column", "page"}, optional
-        Of the figure, in inches; a column is 3.3 and a page 7. Below 6.5 inches the bisection is
-        above the others. By default that of the style's ``figure.figsize``, or what the panels
-        would like.
+        Width of the figure in inches; a column is 3.3 and a page 7. Below 6.5 inches the
+        calibration steps are drawn above the other panels. By default the style's
+        ``figure.figsize``, or as wide as the panels need.
     title : bool or str
-        Whether to write a title made from the data above it; or one of your own.
+        Write a title made from the data, or this text.
     subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure; it is what is returned.
+        Draw into this instead of a new figure, and return it.
 
     Returns
     -------
     Figure
-        Its attribute ``data`` are the numbers that were drawn. Up to three axes, labelled by
+        Its attribute ``data`` holds the numbers drawn. Up to three axes, named by
         ``Axes.get_label``:
 
         bisection
-            The statistic of KL that the cell's ``target_stat`` names ("p95" or "mean"; an "rms" is
-            not recorded, which is said) against the magnitude of the coefficient, a line per cell
-            and sign of the coefficient, the target, and a large mark at ``c_star``: on the line, or
-            at its end if nothing was tried so far out. Each model has its dashes. Left out where no
-            cell has a history of its statistic.
+            The steps of each calibration: the statistic of KL in ``target_stat`` ("p95" or "mean";
+            "rms" is not recorded) against the magnitude of the coefficient, with one line per cell
+            and sign, dashes by model, the target, and a large mark at ``c_star`` (at the end of the
+            line if ``c_star`` is beyond all steps). Omitted if no cell records its steps.
         c_star
-            One mark per cell, a row per model, method and window, and per side and temperature
-            where there are several. Marks that would lie on each other are stacked.
+            One mark per cell, in a row per model, method and window, and per side and temperature
+            if they differ. Overlapping marks are stacked.
         heldout
-            p95 of KL at alpha 1 over the target, with its 95% interval over prompts, and the range
-            in which a calibration carries over. A mark is filled where all of the interval is in
-            the range, and open where it is not: outside, or unclear. Left out where no cell with a
-            p95 as its target was run at alpha 1.
+            p95 of KL at alpha 1 divided by the target, with its 95% interval over prompts, and the
+            range in which a calibration carries over. A mark is filled if the whole interval is in
+            the range, otherwise open (outside, or unclear). Omitted if no cell calibrated to a p95
+            was run at alpha 1.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, or no cell has a ``c_star``.
+        If `ds` is not a sweep, or no cell has a ``c_star``.
     UsageError
-        When the width is out of range.
+        If the width is out of range.
 
     Examples
     --------
@@ -133,52 +132,41 @@ def calibration(
     ds = with_absent(restore_dims(ds), ["target_stat"])
     ds = ds.isel(cell=np.flatnonzero(np.isfinite(ds["c_star"].values)))
     if not ds.sizes["cell"]:
-        raise DatasetError("no cell of this sweep has a c_star, so there is nothing to draw")
+        raise DatasetError("nothing to draw: no cell of this sweep has a c_star")
     return draw_numbers(_numbers(ds), page)
 
 
 def draw_numbers(drawn: xr.Dataset, page: Page) -> AnyFigure:
-    """Draw what the ``data`` of an earlier figure are.
-
-    Parameters
-    ----------
-    drawn : Dataset
-        Along ``cell`` what is marked and what cells are called, along ``iteration`` what was tried.
-    page : Page
-
-    Returns
-    -------
-    Figure
-    """
-    cells = _styled(drawn)
-    names = _inches_of_names(page.inches(PAGE))
+    """Draw the figure from its numbers, along ``cell`` and (the search steps) ``iteration``."""
+    cells = _cell_table(drawn)
+    names = _names_width(page.inches(PAGE))
     rows = _rows(cells, max(LEAST_LETTERS, letters_in(names, points("tick"))))
     panels: dict[str, Callable[[Axes], str]] = {}
     if drawn["bisection"].notnull().any():
-        panels["bisection"] = lambda ax: _draw_bisection(ax, drawn, cells)
+        panels["bisection"] = lambda ax: _draw_search(ax, drawn, cells)
     panels["c_star"] = lambda ax: _draw_c_star(ax, cells, rows)
     if cells["heldout"].notna().any():
         panels["heldout"] = lambda ax: _draw_heldout(ax, cells, rows)
-    figure, places = _places(page, drawn, list(panels), len(rows), _dashes(cells))
+    figure, places = _lay_out(page, drawn, list(panels), len(rows), _model_dashes(cells))
     for letter, (name, draw) in zip("abc", panels.items(), strict=False):
         ax = figure.add_subplot(places[name], label=name)
         ax.tick_params(labelsize=points("tick"))
-        letters = letters_in(_inches(page, name, list(panels), len(rows)), points("panel"))
-        said = textwrap.fill(f"({letter}) {draw(ax)}", letters - 2)
-        ax.set_title(said, fontsize=points("panel"), loc="left")
+        letters = letters_in(_panel_width(page, name, list(panels), len(rows)), points("panel"))
+        title = textwrap.fill(f"({letter}) {draw(ax)}", letters - 2)
+        ax.set_title(title, fontsize=points("panel"), loc="left")
         ax.set_xlabel(textwrap.fill(ax.get_xlabel(), letters), fontsize=points("label"))
         ax.yaxis.label.set_fontsize(points("label"))
         ax.spines[["top", "right"]].set_visible(False)
     page.put_title(figure, drawn.attrs["title"])
     if "bisection" in panels:
-        _name_models(figure, _dashes(cells))
+        _put_model_legend(figure, _model_dashes(cells))
     typeset(figure)
     figure.data = drawn  # type: ignore[union-attr]
     return figure
 
 
 def _numbers(ds: xr.Dataset) -> xr.Dataset:
-    """All that is drawn, in memory."""
+    """Compute the numbers to draw, in memory."""
     table = calibration_table(ds)
     n, n_distinct = len(table), (table["repeats"] == "").sum()
     size = f"{n} cell{'s' if n > 1 else ''} ({n_distinct} distinct)"
@@ -192,7 +180,7 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
     by_cell = [tried.get(name, nothing).values[i] for i, name in enumerate(stat)]
     columns |= {
         "model": ("cell", ds["model"].values),
-        "row": ("cell", _names_of_rows(ds)),
+        "row": ("cell", _row_names(ds)),
         "target_stat": ("cell", stat),
         "heldout": ("cell", relative[0]),
         "heldout_ci": (("cell", "ci_bound"), relative[1:].T),
@@ -205,8 +193,8 @@ def _numbers(ds: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(columns, bound, attrs).set_coords(LABELLED)
 
 
-def _names_of_rows(ds: xr.Dataset) -> npt.NDArray[np.str_]:
-    """Name of the row of each cell: its method, and what cells of a method are split by."""
+def _row_names(ds: xr.Dataset) -> npt.NDArray[np.str_]:
+    """Return the row name of each cell: its method, with side and temperature if they differ."""
     names = np.empty(ds.sizes["cell"], dtype=object)
     keys = split_by(ds, ["model", "method", "window"])
     for labels, cells in occurring(ds, [key for key in keys if key not in ("model", "window")]):
@@ -214,17 +202,17 @@ def _names_of_rows(ds: xr.Dataset) -> npt.NDArray[np.str_]:
     return names.astype(str)
 
 
-def _places(
+def _lay_out(
     page: Page, drawn: xr.Dataset, names: list[str], n_rows: int, dashes: dict[str, Any]
 ) -> tuple[AnyFigure, dict[str, SubplotSpec]]:
-    """A figure, and panels side by side; of many cells the bisection is above the others."""
+    """Make the figure and a place for each panel: side by side, or the search steps on top."""
     heights = {"bisection": LEAST_HEIGHT, "rows": max(LEAST_HEIGHT, ROW * n_rows)}
     wanted = PAGE if len(names) > 1 else COLUMN
     inches = page.inches(wanted)
     words = page.title_height(drawn.attrs["title"], wanted) + 0.7
     if len(dashes) > 1 and "bisection" in names:
         words += ROW * -(-len(dashes) // columns_of(list(dashes), inches, points("legend")))
-    if _beside(inches, names, n_rows):
+    if _in_one_row(inches, names, n_rows):
         figure = page.new(wanted, heights["rows"] + words, ShownOnce)
         grid = figure.add_gridspec(1, len(names))
         return figure, {name: grid[i] for i, name in enumerate(names)}
@@ -234,34 +222,34 @@ def _places(
     return figure, places
 
 
-def _beside(inches: float, names: list[str], n_rows: int) -> bool:
-    """Whether all panels are beside each other."""
+def _in_one_row(inches: float, names: list[str], n_rows: int) -> bool:
+    """Return whether all panels stand in one row."""
     few = len(names) == 1 or names[0] != "bisection" or n_rows <= FEW_ROWS
     return few and (len(names) < 3 or inches >= NARROW)
 
 
-def _inches(page: Page, name: str, names: list[str], n_rows: int) -> float:
-    """Width of a panel and its words, more or less."""
+def _panel_width(page: Page, name: str, names: list[str], n_rows: int) -> float:
+    """Estimate the width of a panel with its labels, in inches."""
     inches = page.inches(PAGE if len(names) > 1 else COLUMN)
-    if _beside(inches, names, n_rows):
+    if _in_one_row(inches, names, n_rows):
         return (1 - LABELS / 2) * inches / len(names)
-    beside = inches - _inches_of_names(inches)
+    beside = inches - _names_width(inches)
     return beside if name == "bisection" else beside / (len(names) - 1)
 
 
-def _inches_of_names(inches: float) -> float:
-    """Width of the names of rows on a page of so many inches."""
+def _names_width(inches: float) -> float:
+    """Return the width of the row names on a page of so many inches."""
     return max(LABELS * inches, LEAST_LETTERS * LETTER * points("tick") / 72)
 
 
-def _dashes(cells: pd.DataFrame) -> dict[str, Any]:
-    """Those of each model, as the legend calls it."""
+def _model_dashes(cells: pd.DataFrame) -> dict[str, Any]:
+    """Map each model's name in the legend to its line style."""
     dashes = dict(sorted(zip(cells["model"], cells["dashes"], strict=True)))
     return {titles.literal(model): style for model, style in dashes.items()}
 
 
-def _name_models(figure: AnyFigure, dashes: dict[str, Any]) -> None:
-    """Say whose lines have which dashes, where there are several models."""
+def _put_model_legend(figure: AnyFigure, dashes: dict[str, Any]) -> None:
+    """Put a legend of the models' line styles, if there are several models."""
     if len(dashes) == 1:
         return
     figure.legend(
@@ -276,8 +264,8 @@ def _name_models(figure: AnyFigure, dashes: dict[str, Any]) -> None:
     )
 
 
-def _styled(drawn: xr.Dataset) -> pd.DataFrame:
-    """One row per cell: what it is called, what is drawn of it, and how."""
+def _cell_table(drawn: xr.Dataset) -> pd.DataFrame:
+    """Tabulate the numbers per cell, with the colour, marker and dashes of each."""
     names = [name for name in drawn.variables if drawn[name].dims == ("cell",)]
     cells = pd.DataFrame({name: drawn[name].values for name in names})
     for bound in ("lower", "upper"):
@@ -292,7 +280,7 @@ def _styled(drawn: xr.Dataset) -> pd.DataFrame:
 
 
 def _rows(cells: pd.DataFrame, letters: int) -> pd.DataFrame:
-    """A row per model, method and window, below a heading where there are several models."""
+    """List the rows (model, method, window), with a heading per model if there are several."""
     literal = partial(titles.literal, longest=min(letters, titles.LONGEST_NAME))
     rows = cells[[*ROW_KEYS, "colour"]].drop_duplicates(ROW_KEYS)
     rows = rows.assign(label=[literal(name) for name in rows["row"]], heading=False)
@@ -307,13 +295,14 @@ def _rows(cells: pd.DataFrame, letters: int) -> pd.DataFrame:
     return rows.sort_values(ROW_KEYS, ignore_index=True)
 
 
-def _draw_bisection(ax: Axes, drawn: xr.Dataset, cells: pd.DataFrame) -> str:
+def _draw_search(ax: Axes, drawn: xr.Dataset, cells: pd.DataFrame) -> str:
+    """Draw the search steps; return the panel's title."""
     tried, p95 = drawn["coeff"].values, drawn["bisection"].values
     opacity = float(np.clip(12 / len(cells), 0.2, 1))
     shared = {"alpha": opacity, "rasterized": len(cells) > MANY}
     for i, cell in enumerate(cells.to_dict("records")):
         for sign in (-1, 1):
-            _draw_trials(ax, sign * tried[i], p95[i], cell, sign * cell["c_star"], shared)
+            _draw_steps(ax, sign * tried[i], p95[i], cell, sign * cell["c_star"], shared)
     for target in cells["target_kl"].dropna().unique():
         ax.axhline(target, color=ink(), linewidth=0.8, linestyle="--", zorder=1)
     ax.set_xscale("log")
@@ -332,13 +321,15 @@ def _draw_bisection(ax: Axes, drawn: xr.Dataset, cells: pd.DataFrame) -> str:
     stats = sorted(set(cells["target_stat"]) - {"rms"})
     ax.set_ylabel(f"{' or '.join(stats)} of KL (nats)")
     absent = (cells["target_stat"] == "rms").sum()
-    return f"bisection; rms of {absent} not recorded" if absent else "bisection; large: c_star"
+    return (
+        f"search steps; rms of {absent} not recorded" if absent else "search steps; large: c_star"
+    )
 
 
-def _draw_trials(
+def _draw_steps(
     ax: Axes, tried: Floats, p95: Floats, cell: Any, c_star: float, shared: dict[str, Any]
 ) -> None:
-    """Draw what one cell tried above 0, and its c_star if that is there too."""
+    """Draw one cell's steps at positive coefficients, and its c_star if it is positive."""
     known = np.flatnonzero((tried > 0) & (p95 > 0))
     if not known.size:
         return
@@ -347,7 +338,7 @@ def _draw_trials(
     style = {"color": cell["colour"], "marker": cell["marker"], **shared}
     ax.plot(coeff, kl, linewidth=0.8, linestyle=cell["dashes"], markersize=2.5, **style)
     if c_star > 0:
-        # Exactly what was measured, where c_star itself was tried.
+        # If c_star itself was a step, this is exactly its measured value.
         at = np.exp(np.interp(np.log(c_star), np.log(coeff), np.log(kl)))
         ax.plot(c_star, at, markersize=6, markeredgecolor=paper(), **style)
 
@@ -365,14 +356,14 @@ def _draw_c_star(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ):
         label.set(color=small_print(colour), fontweight="bold" if heading else "normal")
     ax.set_xlabel("c_star")
-    return "c_star, a mark per cell"
+    return "c_star, one mark per cell"
 
 
 def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ran = cells[cells["heldout"].notna()]
     ax.axvspan(*HELD_OUT_RANGE, color=ink(), alpha=0.1, linewidth=0, zorder=0)
     ax.axvline(1, color=ink(), linewidth=0.8, linestyle="--", zorder=1)
-    # On a logarithmic axis an interval may reach down to 0.
+    # An interval that reaches 0 cannot set the limit of a logarithmic axis.
     lower = ran["lower"].where(ran["lower"] > 0)
     low = min(0.62, 0.9 * np.fmin.reduce([*ran["heldout"], *lower]))
     high = max(1.6, 1.1 * np.nanmax(ran[["heldout", "upper"]].to_numpy()))
@@ -389,5 +380,4 @@ def _draw_heldout(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     ax.set_xlabel(f"held-out p95 / target, {titles.dose(1)}")
     unclear = (in_range == "unclear").sum()
     inside = f"{(in_range == 'yes').sum()} of {len(ran)}"
-    # The number stays with its word where the title is broken into lines.
     return f"{inside} in range" + f", {unclear} unclear" * bool(unclear)

@@ -1,4 +1,4 @@
-"""Marks of cells in the rows of the calibration figure, with their intervals, none upon another."""
+"""Marks of cells in the rows of the calibration figure, stacked so that none overlap."""
 
 from __future__ import annotations
 
@@ -13,27 +13,19 @@ from isoklx.plot.page import points
 from isoklx.plot.palette import ink, paper
 
 ROW_KEYS = ["model", "method", "row", "window"]
-"""What a row is of; ``row`` is the method, with its side or temperature where there are several."""
+"""Columns that identify a row; ``row`` is the method, with side and temperature if they differ."""
 
 LARGEST_STACK = 5
-"""Marks upon each other that can be counted; of more, the number is written beside them."""
+"""Number of stacked marks above which their count is written beside them."""
 
 MARK_WIDTH = 0.03
-"""Of a mark, over the width of the panel."""
+"""Width of a mark as a fraction of the panel's width."""
 
 
 def draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Mark each cell at its ``x``, in the row that it belongs to; what meets is stacked.
+    """Draw each cell's mark at its ``x`` and line from ``lower`` to ``upper`` (NaN: no line).
 
-    Parameters
-    ----------
-    ax : Axes
-        With the scale and limits of its x axis.
-    cells : DataFrame
-        A row per cell: ``x``, and the ends ``lower`` and ``upper`` of a line through it, NaN where
-        there is none; whether it is ``filled``; its ``colour``, its ``marker``, and `ROW_KEYS`.
-    rows : DataFrame
-        The rows from the top, with `ROW_KEYS`, and whether each is a ``heading``.
+    The x axis must already have its scale and limits; `rows` are ordered from the top.
     """
     scale = np.log if ax.get_xscale() == "log" else np.asarray
     low, high = scale(ax.get_xlim())
@@ -47,10 +39,10 @@ def draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
         stack = _stacks(row, scale, near)
         height, level = np.bincount(stack)[stack], row.groupby(stack).cumcount().to_numpy()
         row = row.assign(y=y + (level - (height - 1) / 2) * np.minimum(0.3, 0.8 / height))
-        sure = row.dropna(subset=["lower", "upper"])
+        bounded = row.dropna(subset=["lower", "upper"])
         colour = row["colour"].iat[0]
-        if len(sure):
-            ends = sure["y"], sure["lower"], sure["upper"]
+        if len(bounded):
+            ends = bounded["y"], bounded["lower"], bounded["upper"]
             ax.hlines(*ends, color=colour, linewidth=0.8, zorder=1.5)
         for filled, marks in row.groupby("filled"):
             ax.plot(
@@ -64,7 +56,7 @@ def draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
                 color=colour if filled else paper(),
             )
         for _, marks in row[height > LARGEST_STACK].groupby(stack[height > LARGEST_STACK]):
-            # Those that are not quite equal stand apart.
+            # A stack of overlapping intervals with separate marks needs no count.
             if np.ptp(scale(marks["x"])) < near:
                 ax.annotate(
                     f"\N{MULTIPLICATION SIGN}{len(marks)}",
@@ -78,7 +70,7 @@ def draw_cells(ax: Axes, cells: pd.DataFrame, rows: pd.DataFrame) -> None:
 
 
 def _stacks(row: pd.DataFrame, scale: Callable[[Any], Any], near: float) -> Any:
-    """Number the stacks of marks in the order of their ``x``: what meets is in the same one."""
+    """Assign stack numbers in the order of ``x``; overlapping marks and intervals share a stack."""
     with np.errstate(divide="ignore"):
         ends = [scale(row[name].fillna(row["x"]).to_numpy()) for name in ("lower", "upper")]
     reach = np.maximum.accumulate(ends[1])

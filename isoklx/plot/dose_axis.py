@@ -1,4 +1,4 @@
-"""The axis of doses: linear near 0 and logarithmic beyond, with ticks at the doses."""
+"""The dose axis: linear near 0 and logarithmic beyond, with ticks at the doses."""
 
 from __future__ import annotations
 
@@ -9,50 +9,35 @@ import numpy as np
 import numpy.typing as npt
 
 LINEAR_WIDTH = 0.25
-"""Dose at which the scale turns from linear to logarithmic; doses that double lie evenly."""
+"""Dose at which the scale changes from linear to logarithmic; doubled doses are evenly spaced."""
 
 STEP, CROWDED = 0.025, 0.5
-"""Distance of two groups at one dose, over the length of the axis; and what all groups may take of
-the smallest distance between two doses."""
+"""Distance between two groups at one dose as a fraction of the axis; and the fraction of the
+smallest distance between two doses that all groups may occupy."""
 
 MARGIN = 0.06
-"""Space before the first and after the last dose, over the distance between them."""
+"""Margin at both ends as a fraction of the distance from the first to the last dose."""
 
 BETWEEN_LABELS = 0.6
-"""Space between two labels of ticks, in letters."""
+"""Minimum space between two tick labels, in letters."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def scaled(alphas: npt.ArrayLike) -> Floats:
-    """Position of doses on the axis: asinh(alpha / 0.25)."""
+    """Return the positions of doses on the axis: asinh(alpha / 0.25)."""
     return np.asarray(np.arcsinh(np.asarray(alphas, dtype=float) / LINEAR_WIDTH))
 
 
 def unscaled(positions: npt.ArrayLike) -> Floats:
-    """Doses at positions of the axis."""
+    """Return the doses at positions on the axis, the inverse of `scaled`."""
     return np.asarray(LINEAR_WIDTH * np.sinh(np.asarray(positions, dtype=float)))
 
 
 def side_steps(alphas: npt.ArrayLike, n_groups: int) -> Floats:
-    """Position of each group's marks relative to their dose, so that few hide each other.
+    """Return each group's offset from its dose, in units of `scaled`, so that marks do not overlap.
 
-    Parameters
-    ----------
-    alphas : array of float
-        Doses, ascending.
-    n_groups : int
-
-    Returns
-    -------
-    array (group,)
-        In units of `scaled`. All of them together take half of the smallest distance of two doses
-        at most, so that each mark stands at its own dose.
-
-    Examples
-    --------
-    >>> np.ptp(side_steps([0, 0.5, 1], 6)) < 0.5 * np.diff(scaled([0, 0.5, 1])).min()
-    np.True_
+    All offsets span at most half of the smallest distance between two doses.
     """
     places = scaled(alphas)
     span = np.ptp(places) or 1.0
@@ -63,28 +48,17 @@ def side_steps(alphas: npt.ArrayLike, n_groups: int) -> Floats:
 
 
 def limits(alphas: npt.ArrayLike) -> tuple[float, float]:
-    """Ends of the axis, in units of `scaled`."""
+    """Return the limits of the axis, in units of `scaled`."""
     places = scaled(alphas)
     margin = MARGIN * (np.ptp(places) or 1.0)
     return float(places.min() - margin), float(places.max() + margin)
 
 
 def labelled(alphas: npt.ArrayLike, texts: Sequence[str], letter: float) -> list[int]:
-    """Choose the doses whose ticks have a label, so that no label meets another.
+    """Choose the ascending doses to label (indices), so that no labels overlap.
 
-    Parameters
-    ----------
-    alphas : array of float
-        Doses, ascending.
-    texts : sequence of str
-        Their labels.
-    letter : float
-        Width of a letter over the length of the axis.
-
-    Returns
-    -------
-    list of int
-        Indices, ascending. The extremes, 0 and 1 go first, then short labels.
+    The extremes, 0 and 1 come first, then short labels. `letter` is the width of a letter as a
+    fraction of the axis.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The numbers of the dose figure: what each dose does, and which doses are safe."""
+"""Numbers and legend of the dose figure: dose response, and the safe dose of each group."""
 
 from __future__ import annotations
 
@@ -32,44 +32,28 @@ def numbers(
     interval: Interval,
     how: dict[str, Any],
 ) -> xr.Dataset:
-    """All that is drawn, in memory.
+    """Compute the numbers to draw, in memory, along ``alpha`` and the labels of `by`.
 
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep or any selection of it.
-    shown : sequence of str
-        Quantities of `isoklx.dose_response`.
-    by, survive, confidence, interval
-        As for `isoklx.plot.dose_response`.
-    how : dict
-        Its options that `isoklx.safe_dose` has as well: ``metric``, ``threshold``, ``distinct`` and
-        ``ended``.
-
-    Returns
-    -------
-    Dataset
-        Along the labels of `by` and ``alpha``: what is shown, each with its interval, the counts,
-        ``safe_dose`` and the ``reason`` of none along ``toward`` ("+" and "-", where there are
-        negative doses), ``target_kl`` where it is a p95, and ``coeff`` where all agree. The
-        attribute ``note`` says what is safe, what is dead, what the intervals are, and where groups
-        differ in held-out KL. Survival has an interval whose lower end is the bound of a claim.
+    `how` holds the options shared with `isoklx.safe_dose`: metric, threshold, distinct and ended.
     """
     counts = ["n", "n_distinct", "n_prompts", "horizon"]
+    # The lower end of this two-sided interval is the one-sided bound of a safe dose.
     level = 2 * confidence - 1
     doses = dose_statistics.dose_response(ds, by, interval=interval, level=level, **how)
     wanted = [name for each in shown for name in (each, f"{each}_ci")]
     kl = doses[["heldout_kl", "heldout_kl_ci"]]
     drawn = doses[[*wanted, *counts]].compute()
-    whole = validated(ds, how["metric"])
+    valid = validated(ds, how["metric"])
     keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
     drawn = drawn.isel(alpha=(drawn["n"] > 0).any(keys).values)
     if not drawn.sizes["alpha"]:
         name = how["metric"]
-        raise DatasetError(f"no trajectory of this sweep has {name}, so there is nothing to draw")
+        raise DatasetError(f"nothing to draw: no trajectory of this sweep has {name}")
     drawn = drawn.assign_coords(threshold=doses["threshold"])
-    drawn = drawn.assign(_placed(safe_dose(ds, by, survive, confidence, **how), drawn, keys))
-    cells = whole.isel(cell=np.flatnonzero(whole[METRICS[how["metric"]].flag].values == 1))
+    drawn = drawn.assign(
+        _safe_doses_by_group(safe_dose(ds, by, survive, confidence, **how), drawn, keys)
+    )
+    cells = valid.isel(cell=np.flatnonzero(valid[METRICS[how["metric"]].flag].values == 1))
     of_p95 = cells["target_stat"].values == "p95" if "target_stat" in cells else True
     known = np.isfinite(cells["target_kl"].values) & of_p95
     targets = np.unique(cells["target_kl"].values[known])
@@ -80,28 +64,30 @@ def numbers(
     drawn = drawn.assign_coords(shown=list(shown))
     counted = drawn["n_distinct" if how["distinct"] else "n"].values
     ran = drawn["n"].values > 0
-    sure = of_survival(
+    assumptions = of_survival(
         interval, how["metric"], counted[ran], drawn["n_prompts"].values[ran], how["ended"], level
     )
     total = drawn[["n", "n_distinct"]].sum(keys)
-    notes = [_safe(drawn, confidence), _dead(drawn, how["metric"])]
+    notes = [_safety_note(drawn, confidence), _death_note(drawn, how["metric"])]
     if {"survival", "restricted_mean"} & set(shown):
-        notes.append(f"{sure} Claims use the lower ends.")
+        notes.append(f"{assumptions} Safe doses use the lower ends.")
     if keys:
-        notes.append(_kl(kl.sel(alpha=drawn["alpha"])))
+        notes.append(_heldout_note(kl.sel(alpha=drawn["alpha"])))
     return drawn.assign_attrs(
         doses.attrs,
         figure="dose_response",
-        title=described(cells, "What each dose does", size=trajectories(total)),
+        title=described(cells, "Dose response", size=trajectories(total)),
         note=" ".join(filter(None, notes)),
     )
 
 
-def _placed(table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]) -> dict[str, xr.DataArray]:
-    """Return the safe dose of each group and side, and the reason of none, at their labels."""
+def _safe_doses_by_group(
+    table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """Return ``safe_dose`` and the ``reason`` for none, along groups, thresholds and sides."""
     labels = {dim: drawn[dim].values for dim in ("threshold", *keys)}
     labels["toward"] = np.unique(table["toward"])
-    # A label may be NaN, which an index of several levels does not tell from the others.
+    # A MultiIndex would not match labels that are NaN.
     places = tuple(pd.Index(each).get_indexer(table[dim]) for dim, each in labels.items())
     found = {}
     for name, nothing in (("safe_dose", math.nan), ("reason", "")):
@@ -112,19 +98,18 @@ def _placed(table: pd.DataFrame, drawn: xr.Dataset, keys: Sequence[str]) -> dict
     return found
 
 
-def _safe(drawn: xr.Dataset, confidence: float) -> str:
+def _safety_note(drawn: xr.Dataset, confidence: float) -> str:
     survive = float(drawn["survive"])
-    said = (
-        f"Safe: {100 * confidence:g}% sure that {100 * survive:g}% survive, there and at every "
-        "smaller dose."
+    note = (
+        f"Safe dose: {100 * confidence:g}% confidence that at least {100 * survive:g}% survive, at "
+        "it and at every smaller dose."
     )
-    reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist())
-    alike = reasons - {""}
-    return f"{said} None: {alike.pop()}." if len(alike) == 1 else said
+    reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist()) - {""}
+    return f"{note} No safe dose: {reasons.pop()}." if len(reasons) == 1 else note
 
 
-def _kl(doses: xr.Dataset) -> str:
-    """Say what held-out KL is compared; empty where there is none."""
+def _heldout_note(doses: xr.Dataset) -> str:
+    """Compare held-out KL between groups in words; empty without held-out KL."""
     bounds = doses["heldout_kl_ci"]
     frame = xr.Dataset(
         {
@@ -136,14 +121,14 @@ def _kl(doses: xr.Dataset) -> str:
     return said_of_kl(frame.reset_index("alpha"), doses["heldout_kl"].attrs["target_stat"])
 
 
-def _dead(drawn: xr.Dataset, metric: str) -> str:
+def _death_note(drawn: xr.Dataset, metric: str) -> str:
     thresholds = drawn["threshold"].values
-    of = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
-    return f"Dead once {death(metric, of)}."
+    threshold = f"{thresholds[0]:g}" if thresholds.size == 1 else "threshold"
+    return f"Dead once {death(metric, threshold)}."
 
 
 def _coefficients(cells: xr.Dataset) -> Any:
-    """The coefficient of each dose, where all cells have the same one, to three digits."""
+    """Return the coefficient of each dose, or None if cells differ in its first three digits."""
     coeff = cells["alpha"].values * cells["c_star"].values[:, np.newaxis]
     ran = cells["gen_len"].notnull().any("prompt").transpose("cell", "alpha").values
     coeff = np.where(ran, coeff, np.nan)
@@ -165,7 +150,7 @@ RING: dict[str, Any] = {
 
 
 class Group(NamedTuple):
-    """A line of every panel."""
+    """A group of cells, drawn as one line in every panel."""
 
     name: str
     labels: dict[str, Any]
@@ -173,7 +158,7 @@ class Group(NamedTuple):
 
 
 def groups_of(drawn: xr.Dataset) -> list[Group]:
-    """Every combination of labels that was run."""
+    """List the combinations of labels that were run."""
     keys = [str(dim) for dim in drawn["n"].dims if dim != "alpha"]
     found = []
     for place in np.ndindex(*(drawn.sizes[key] for key in keys)):
@@ -188,10 +173,7 @@ def groups_of(drawn: xr.Dataset) -> list[Group]:
 
 
 def legend_labels(drawn: xr.Dataset, groups: Sequence[Group], letters: int) -> list[str]:
-    """Names of the groups, each with how many trajectories it has, and its safe dose.
-
-    Of a name that leaves no room for these on a line of so many letters, they are on the next one.
-    """
+    """Return each group's name, number of trajectories and safe dose, in lines of `letters`."""
     labels = []
     for group in groups:
         counts = drawn[["n", "n_distinct"]].sel(group.labels)
@@ -199,15 +181,15 @@ def legend_labels(drawn: xr.Dataset, groups: Sequence[Group], letters: int) -> l
         safe = drawn["safe_dose"].sel(group.labels).to_dataset("toward")
         nothing = xr.full_like(drawn["threshold"], np.nan)
         sides = [safe.get(side, nothing).values.tolist() for side in ("-", "+")]
-        texts = [_safe_doses(*each) for each in zip(*sides, strict=True)]
+        texts = [_format_safe_doses(*each) for each in zip(*sides, strict=True)]
         name = literal(group.name) or "all cells"
         facts = f"{trajectories(counts)}, safe: {', '.join(texts)}"
         labels.append(f"{name},{' ' if len(name + facts) + 2 <= letters else chr(10)}{facts}")
     return labels
 
 
-def _safe_doses(lowest: float, highest: float) -> str:
-    """Name the safe doses between the ends of both sides; NaN is a side without any."""
+def _format_safe_doses(lowest: float, highest: float) -> str:
+    """Write the range of safe doses; NaN means that a side lacks one."""
     low, high = f"{lowest:g}", f"{highest:g}"
     if np.isnan(lowest):
         return "none" if np.isnan(highest) else f"{ALPHA} {AT_MOST} {high}"
@@ -217,7 +199,7 @@ def _safe_doses(lowest: float, highest: float) -> str:
 def legend_entries(
     drawn: xr.Dataset, groups: Sequence[Group], labels: Sequence[str]
 ) -> list[Line2D]:
-    """What the lines and marks of all panels stand for."""
+    """Make the legend handles for the lines and marks of all panels."""
     shown = drawn["shown"].values
     entries = [
         Line2D([], [], markersize=3.5, linewidth=1.1, label=label, **group.style)

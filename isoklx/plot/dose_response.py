@@ -1,4 +1,4 @@
-"""What a dose does: survival, KL and more along alpha, and the largest dose that is safe."""
+"""The dose figure: survival, KL and more against alpha, and the safe doses."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ PAGE_WIDTH = 7.0
 Floats = npt.NDArray[np.floating[Any]]
 
 NARROWEST, WIDEST, HEIGHT = 2.1, 3.3, 1.9
-"""Of a panel, in inches, with the words beside it and without those below."""
+"""Width and height of a panel in inches; the height excludes the labels below."""
 
 MOST_MARKS = 24
-"""Doses with a mark and a bar each; of more there is a line and a band."""
+"""Number of doses above which a line and a band replace marks and bars."""
 
 WORDS = 0.65
-"""Inches of a panel's width that its y axis takes."""
+"""Width of the y axis labels in inches."""
 
 
 def dose_response(
@@ -68,52 +68,51 @@ def dose_response(
     title: bool | str = True,
     subfigure: AnyFigure | None = None,
 ) -> Grid:
-    """Draw what each dose does, a line per group with 95% intervals, and mark the safe doses.
+    """Draw the effects of each dose, a line with 95% intervals per group, and the safe doses.
 
     Parameters
     ----------
     ds : Dataset
         A sweep or any selection of it.
     show : str or sequence of str
-        Panels, of what `isoklx.dose_response` finds: ``"survival"`` (at the horizon),
-        ``"restricted_mean"`` (in tokens), ``"kl_p95"``, ``"share_above"`` (of tokens above the
-        target), ``"pmass"`` (mean over forks), ``"pmass_end"`` (at the last fork of each rollout),
-        ``"acquiescence"`` and ``"correct"`` (changes of the answers), ``"repetition"``.
+        Quantities of `isoklx.dose_response`, a panel for each: ``"survival"`` (at the horizon),
+        ``"restricted_mean"`` (in tokens), ``"kl_p95"``, ``"share_above"`` (share of tokens above
+        the target), ``"pmass"`` (mean over forks), ``"pmass_end"`` (at the last fork of each
+        rollout), ``"acquiescence"`` and ``"correct"`` (changes of the answers), ``"repetition"``.
     by : str or sequence of str, optional
-        Labels of a cell: a line for each group. By default each method.
+        Labels of a cell: draw a line for each group. By default the method.
     metric, threshold
-        As for `isoklx.dose_response`. Survival has a panel for each threshold.
+        As in `isoklx.dose_response`. Survival has a panel for each threshold.
     survive, confidence
-        As for `isoklx.safe_dose`, whose doses have a large open mark, and stand in the legend. The
-        lower end of the interval of survival is the bound that a claim uses.
+        As in `isoklx.safe_dose`. Safe doses are ringed and listed in the legend. The lower end of
+        the survival interval is the bound that defines them.
     distinct, interval, ended
-        As for `isoklx.dose_response`.
+        As in `isoklx.dose_response`.
     alphas : float or sequence of float, optional
-        Doses; by default all that were run. A safe dose is then the largest of these.
+        Doses; by default all doses that were run. The safe dose is chosen from these.
     width : float or {"column", "page"}, optional
-        Of the figure, in inches; a column is 3.3 and a page 7. Panels go into as many rows as that
-        needs. By default that of the style's ``figure.figsize``, or what the panels would like.
+        Width of the figure in inches; a column is 3.3 and a page 7. Panels that do not fit continue
+        in further rows. By default the style's ``figure.figsize``, or as wide as the panels need.
     title : bool or str
-        Whether to write a title made from the data above it; or one of your own.
+        Write a title made from the data, or this text.
     subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure.
+        Draw into this instead of a new figure.
 
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``shown`` quantity a panel is of (and ``threshold``, where
-        there are several), its ``data`` are the numbers that were drawn. The axis of doses is
-        linear near 0 and logarithmic beyond (asinh(alpha / 0.25)); the marks of several groups
-        stand side by side at their dose. Where all cells agree on the coefficient of each dose, to
-        three digits, it stands at the top. Not saved; close it with
-        ``matplotlib.pyplot.close(grid.fig)``.
+        ``name_dicts`` gives the quantity ``shown`` in each panel (and ``threshold``, if there are
+        several), ``data`` the numbers drawn. The dose axis is linear near 0 and logarithmic beyond
+        (asinh(alpha / 0.25)); the marks of several groups stand side by side at their dose. If all
+        cells have the same coefficient at each dose, to three digits, an axis at the top shows it.
+        Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, or there is nothing to draw.
+        If `ds` is not a sweep, or there is nothing to draw.
     UsageError
-        When an option is out of range, or a dose, metric, group or threshold cannot be.
+        If an option is out of range, or a dose, metric, group or threshold is invalid.
 
     Examples
     --------
@@ -132,33 +131,20 @@ def dose_response(
 
 
 def check_shown(show: str | Sequence[str]) -> list[str]:
-    """Check what is to be shown; each once.
-
-    Raises
-    ------
-    UsageError
-        For what is no quantity of `isoklx.dose_response`, or for nothing at all.
-    """
+    """Check the quantities to show, and drop duplicates."""
     shown = list(dict.fromkeys([show] if isinstance(show, str) else show))
+    available = ", ".join(get_args(Shown))
     for each in shown:
         if each not in get_args(Shown):
-            raise UsageError(f"show {each!r}: give any of {', '.join(get_args(Shown))}")
+            raise UsageError(f"show must be any of {available}, got {each!r}")
     if not shown:
-        raise UsageError(f"show: give at least one of {', '.join(get_args(Shown))}")
+        raise UsageError(f"show must name at least one of {available}")
     return shown
 
 
 def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
-    """Draw what the ``data`` of an earlier figure are.
-
-    Parameters
-    ----------
-    drawn : Dataset
-        The numbers of `dose_response` that are shown, each with its interval, and the safe doses.
-    page : Page
-        What to draw on.
-    """
-    names = _panels(drawn)
+    """Draw the figure from its numbers: quantities with their intervals, and the safe doses."""
+    names = _panel_names(drawn)
     wanted = min(WIDEST * len(names), PAGE_WIDTH)
     inches = page.inches(wanted)
     n_columns = max(1, min(len(names), math.floor(inches / NARROWEST)))
@@ -192,8 +178,8 @@ def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
     return grid
 
 
-def _panels(drawn: xr.Dataset) -> list[dict[str, Any]]:
-    """What each panel is of."""
+def _panel_names(drawn: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the quantity, and threshold if there are several, of each panel."""
     several = drawn.sizes["threshold"] > 1
     names: list[dict[str, Any]] = []
     for shown in drawn["shown"].values.tolist():
@@ -234,9 +220,9 @@ def _draw_panel(
 def _draw_group(
     ax: Axes, x: Floats, values: xr.DataArray, bounds: xr.DataArray, group: Group
 ) -> None:
-    there = values.notnull().values
-    x, height = x[there], values.values[there]
-    lower, upper = (bounds.sel(ci_bound=bound).values[there] for bound in ("lower", "upper"))
+    known = values.notnull().values
+    x, height = x[known], values.values[known]
+    lower, upper = (bounds.sel(ci_bound=bound).values[known] for bound in ("lower", "upper"))
     colour, few = group.style["color"], values.sizes["alpha"] <= MOST_MARKS
     size = 3.5 if few else 0
     ax.plot(x, height, markersize=size, linewidth=1.1, label=group.name, **group.style)
@@ -254,7 +240,7 @@ def _mark_safe(
     name: dict[str, Any],
     group: Group,
 ) -> None:
-    """Put a ring around what is drawn at the safe dose of each side."""
+    """Put a ring around the group's mark at the safe dose of each side."""
     threshold = name.get("threshold", drawn["threshold"].values[0])
     safe = drawn["safe_dose"].sel(group.labels | {"threshold": threshold}).values
     for dose in np.unique(safe[~np.isnan(safe)]):
@@ -265,7 +251,7 @@ def _mark_safe(
             color=group.style["color"],
             gid="safe",
             **RING,
-            # Where all survive it reaches beyond the axis.
+            # A ring at a survival of 1 extends beyond the axis.
             clip_on=False,
         )
 
@@ -295,7 +281,7 @@ def _set_axes(ax: Axes, drawn: xr.Dataset, name: dict[str, Any], inches: float) 
 def _set_ticks(
     ax: Axes | SecondaryAxis, alphas: Floats, texts: Sequence[str], inches: float
 ) -> None:
-    """Put a tick at each dose, and a label where there is room for it."""
+    """Put a tick at each dose, and a label if there is room for it."""
     kept = labelled(alphas, texts, wide("0", points("tick")) / (inches - WORDS))
     others = np.delete(alphas, kept)
     ax.set_xticks(alphas[kept], [tick_label(texts[i]) for i in kept])
@@ -303,7 +289,7 @@ def _set_ticks(
 
 
 def _scale(ax: Axes, drawn: xr.Dataset, shown: str) -> None:
-    """Limits of the y axis, and the lines to compare with."""
+    """Set the limits of the y axis, and draw the reference lines."""
     if shown in ("survival", "pmass", "pmass_end", "repetition"):
         ax.set_ylim(-0.04, 1.05)
         ax.set_yticks([0, 0.5, 1])
@@ -350,7 +336,7 @@ def _wrapped(note: str, inches: float) -> str:
 
 
 def _put_legend(grid: Grid, entries: Sequence[Line2D], note: str, columns: int) -> None:
-    """Put the legend below all panels, and above its entries the note."""
+    """Put the legend below all panels, with the note as its title."""
     grid.figlegend = grid.fig.legend(
         handles=list(entries),
         loc="outside lower center",

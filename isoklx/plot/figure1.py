@@ -1,4 +1,4 @@
-"""Figure 1: KL token by token, and below it pmass at the forks, one column per dose."""
+"""Figure 1: KL per token above pmass at the forks, one column of panels per dose."""
 
 from __future__ import annotations
 
@@ -54,76 +54,79 @@ def figure1(
     ds : Dataset
         A sweep or any selection of it.
     kind : {"band", "fan", "spaghetti"}
-        The median with p10 to p90; with p25 to p75 as well; or every trajectory as a thin line,
-        and the same median. Quantiles are taken over cells and prompts and then smoothed. In
-        spaghetti each trajectory is smoothed, and is red if its raw KL was above its ``target_kl``
-        at any token; above a panel stands how many were, and what share of all tokens was. Its
-        median is smoothed over no fewer tokens than the default, which the legend says.
+        "band": median with p10 to p90; "fan": also p25 to p75; "spaghetti": every trajectory as a
+        thin line, with the median. Quantiles are taken over cells and prompts, then smoothed. In
+        spaghetti each trajectory is smoothed, and red if its raw KL exceeds its ``target_kl`` at
+        any token; a note above the panel gives the share of such trajectories, and of tokens above
+        the target. Its median is smoothed over at least the default `roll`, stated in the legend.
     alphas : float or sequence of float, optional
-        Doses, in the order of the columns; by default all that were run, of more than 12 an even
-        spread with 0, 1 and the extremes, which the legend says.
+        Doses, in the order of the columns. By default all doses that were run; if there are more
+        than 12, evenly spaced ones with 0, 1 and the extremes, as the legend states.
     window : int, optional
-        Only cells of this window, in tokens; needed where there are several.
+        Draw only cells with this window, in tokens; required if the windows differ.
     by : str, optional
-        A label of a cell, such as ``"method"``, ``"layer"`` or one of your own: rows of panels for
-        each. By default all models, methods and seeds are drawn together. Both sides of a
-        direction, or several temperatures, have rows of their own.
+        Label of a cell, such as ``"method"``, ``"layer"`` or one of your own: draw a row of panels
+        for each value. By default all models, methods and seeds are pooled. The two sides of a
+        direction and different temperatures always have separate rows.
     hue : str, optional
-        A label of a cell: bands of each in one panel, in colours of their own, the same for a
-        method in every figure. Of more than three groups the medians are drawn, upon one band of
-        all together. By default colours are those of doses.
+        Label of a cell: draw a band for each value in one panel, coloured by label (a method has
+        the same colour in every figure). With more than three values only their medians are drawn,
+        over one band of all. By default bands are coloured by dose.
     roll : int, optional
-        Tokens averaged, as for `isoklx.smooth`; by default an eighth of the window, at most 65.
+        Tokens to average over, as in `isoklx.smooth`; by default an eighth of the window, at most
+        65.
     edges : {"shrink", "repeat"}
-        At its ends a trajectory averages the tokens that there are, or repeats its end value.
+        At the ends of a trajectory, average over fewer tokens, or repeat the end value.
     distinct : bool
-        Whether what repeats another cell of the group to the byte, dose by dose, is left out.
+        Leave out duplicates: at each dose, cells identical to another cell of the group.
     kl_ymax : float or "auto", optional
-        Upper limit of KL in nats; "auto" is above all that is drawn, or on a linear axis above 98%
-        of the fullest panel. By default auto, and 6 on a linear axis. A panel that goes beyond it
-        says how far.
+        Upper limit of KL in nats. "auto" shows all values, or on a linear axis 98% of those in the
+        fullest panel. By default auto, or 6 on a linear axis. A panel with higher values notes its
+        maximum.
     linear : bool
-        Whether the KL axis is linear from 0; else logarithmic, from 0.001 nats or what is the
-        lowest, which the legend says. Panels say what lies below.
+        Draw a linear KL axis from 0. The default is a logarithmic one from the lowest value, at
+        least 0.001 nats; the legend states its start, and panels note what lies below.
     kl_only : bool
-        Whether to leave out pmass.
+        Leave out the row of pmass.
     pmass : {"pmass_eval", "pmass"}, optional
-        Whether the lower row is of the prompts of KL (``pmass_eval``) or of the questions
-        (``pmass``); by default the first of these that any cell has. The legend says which.
+        Draw pmass at the prompts of KL (``pmass_eval``) or at the questions (``pmass``) in the
+        lower row; by default ``pmass_eval`` if any cell has it, otherwise ``pmass``. The legend
+        states which.
     mark_t : int, optional
         Token at which to draw a dotted line.
     color_by_pmass : bool
-        Whether each line of a spaghetti has the colour of its own pmass at the token, interpolated
-        by `isoklx.pmass_on_tokens`, and those of the lower row likewise; the lowest are drawn last.
+        Colour each line of a spaghetti by its own pmass at each token, interpolated by
+        `isoklx.pmass_on_tokens`, and likewise in the lower row; the lowest pmass is drawn on top.
     line_alpha : float, optional
-        Opacity of a line of the spaghetti; by default the more lines, the less.
+        Opacity of a line of a spaghetti; by default lower for more lines.
     line_lw : float, optional
-        Width of a line of the spaghetti, in points; by default the more lines, the thinner.
+        Width of a line of a spaghetti, in points; by default thinner for more lines.
     median_lw : float
         Width of the median, in points.
     width : float or {"column", "page"}, optional
-        Of the figure, in inches; a column is 3.3 and a page 7. Doses go on in further rows where
-        they do not fit. By default that of the style's ``figure.figsize``, or what they would like.
+        Width of the figure in inches; a column is 3.3 and a page 7. Columns that do not fit
+        continue in further rows. By default the style's ``figure.figsize``, or as wide as the
+        panels need.
     title : bool or str
-        Whether to write a title made from the data above it; or one of your own.
+        Write a title made from the data, or this text.
     subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure.
+        Draw into this instead of a new figure.
 
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``alpha`` and ``row`` a panel is of: ``"kl"``, ``"pmass"``, or
-        with `by` ``"kl of pca"``; its ``data`` are the numbers that were drawn. Above each panel
-        stand its trajectories, and how many of them are distinct. Not saved; close it with
+        ``name_dicts`` gives the ``alpha`` and ``row`` of each panel (``"kl"``, ``"pmass"``, or with
+        `by` ``"kl of pca"``), ``data`` the numbers drawn. A note above each panel counts its
+        trajectories and the distinct ones. Not saved; close it with
         ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, or has no per-token KL (or not the pmass that was asked for).
+        If `ds` is not a sweep, or lacks per-token KL or the requested pmass.
     UsageError
-        When an option is out of range, or of another kind of figure, a window or dose is not there,
-        or a window must be chosen.
+        If an option is out of range or belongs to another kind of figure, a window or dose is not
+        found, or a window must be chosen.
 
     Examples
     --------
@@ -148,9 +151,7 @@ def figure1(
     if mark_t is not None:
         check_mark(int(ds["window"].max()), mark_t)
     if color_by_pmass and not ds["pmass_eval"].notnull().any():
-        raise DatasetError(
-            "no cell of this sweep has pmass_eval, so lines cannot be coloured by it"
-        )
+        raise DatasetError("color_by_pmass needs pmass_eval, which no cell of this sweep has")
     answers = answers_of(ds, pmass, kl_only=kl_only)
     ds, rows = told_apart(ds, [by] if by else [], [hue] if hue else [])
     by = next(iter(rows), None)
@@ -179,25 +180,19 @@ def check_options(
     line_lw: float | None,
     median_lw: float,
 ) -> Strokes:
-    """Refuse options that fit no sweep, before there is one; say how lines are drawn.
-
-    Raises
-    ------
-    UsageError
-        When one is out of range, two exclude each other, or one would do nothing.
-    """
+    """Check the options that do not depend on the sweep; return the line styles."""
     if kind not in get_args(Kind):
-        raise UsageError(f"kind {kind!r}: give one of {', '.join(get_args(Kind))}")
+        raise UsageError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     if color_by_pmass and kind != "spaghetti":
-        raise UsageError(f"color_by_pmass colours single lines: choose kind spaghetti, not {kind}")
+        raise UsageError(f"color_by_pmass applies to kind spaghetti only, got {kind}")
     if hue is not None and kind == "spaghetti":
-        raise UsageError(f"hue={hue} lays bands upon each other: choose kind band or fan")
+        raise UsageError(f"hue={hue} applies to kind band or fan only, got {kind}")
     if hue is not None and hue == by:
-        raise UsageError(f"hue={hue}: rows differ in it already; give it once")
+        raise UsageError(f"hue={hue} is also in by; give it once")
     strokes = Strokes(line_alpha, line_lw, median_lw)
     for name, value in (("line_alpha", line_alpha), ("line_lw", line_lw)):
         if value is not None and kind != "spaghetti":
-            raise UsageError(f"{name} is of single lines: choose kind spaghetti, not {kind}")
+            raise UsageError(f"{name} applies to kind spaghetti only, got {kind}")
     if roll is not None:
         check_count("roll", roll)
     check_ymax(kl_ymax)

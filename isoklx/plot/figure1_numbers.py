@@ -1,4 +1,4 @@
-"""The numbers of Figure 1: what is drawn, group by group and dose by dose, and of how much."""
+"""Numbers of Figure 1: quantiles or lines of each group and dose, and their counts."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from isoklx.stats.targets import above_target, crossed
 from isoklx.stats.trajectories import bands, pmass_on_tokens, quantile, smooth
 
 UNITS = {"pmass_eval": "prompt", "pmass": "question"}
-"""Whose answers each pmass is of. The prompts are those of KL, and come first."""
+"""Dimension of each pmass, in order of preference; the prompts are those of KL."""
 
 POOLED = "pooled"
-"""End of the name of quantiles of all groups that share a panel, together."""
+"""Suffix of the quantiles of all groups of a panel together."""
 
 Answers = Literal["pmass", "pmass_eval"]
 
 LINE, ANSWER_LINE = "line", "answer_line"
-"""Dimensions of what is drawn line by line."""
+"""Dimensions of the lines of a spaghetti."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is drawn; as for `isoklx.plot.figure1`."""
+    """Options of `isoklx.plot.figure1` that decide its numbers."""
 
     kind: Kind | Literal["spaghetti"]
     by: str | None
@@ -43,53 +43,33 @@ class Choice:
     answers: str | None
     color_by_pmass: bool
     least_roll: int
-    """Of the median of a spaghetti."""
+    """Minimum roll of the median of a spaghetti."""
 
     @property
     def keys(self) -> list[str]:
-        """Labels that groups differ in: of rows, then of colours."""
+        """Labels that define the groups: of rows, then of colours."""
         return [each for each in (self.by, self.hue) if each is not None]
 
 
-def answers_of(ds: xr.Dataset, asked: Answers | None, *, kl_only: bool) -> str | None:
-    """Name the pmass to draw: as asked, else that of the prompts, else of the questions, else none.
-
-    Raises
-    ------
-    DatasetError
-        When the one that was asked for is nowhere.
-    UsageError
-        When there is no such pmass, or none is to be drawn.
-    """
-    if asked is not None and asked not in UNITS:
-        raise UsageError(f"pmass={asked!r}: give one of {', '.join(UNITS)}")
-    if asked is not None and kl_only:
-        raise UsageError(f"pmass={asked}: does nothing with kl_only")
+def answers_of(ds: xr.Dataset, requested: Answers | None, *, kl_only: bool) -> str | None:
+    """Return the pmass to draw: the requested one, or the first recorded; None if none is."""
+    if requested is not None and requested not in UNITS:
+        raise UsageError(f"pmass must be one of {', '.join(UNITS)}, got {requested!r}")
+    if requested is not None and kl_only:
+        raise UsageError(f"pmass={requested} has no effect with kl_only")
     if kl_only:
         return None
-    there = [name for name in UNITS if ds[name].notnull().any()]
-    if asked is not None and asked not in there:
-        raise DatasetError(f"no cell of this sweep has {asked}, so it cannot be drawn")
-    return asked or next(iter(there), None)
+    recorded = [name for name in UNITS if ds[name].notnull().any()]
+    if requested is not None and requested not in recorded:
+        raise DatasetError(f"cannot draw {requested}: no cell of this sweep has it")
+    return requested or next(iter(recorded), None)
 
 
 def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
-    """All that is drawn, in memory.
+    """Compute the numbers to draw, in memory, along ``alpha`` and the labels of `choice.keys`.
 
-    Parameters
-    ----------
-    ds : Dataset
-        What `isoklx.plot.scope.in_scope` returns.
-    choice : Choice
-
-    Returns
-    -------
-    Dataset
-        Of each group (along the labels of `choice.keys`) and dose ``n``, ``n_distinct``, and those
-        of pmass; ``target_kl``. Of bands ``kl`` and pmass along ``quantile``, and of more than
-        `MOST_BANDS` that share a panel those of all together. Of spaghetti ``kl``
-        and pmass along ``line`` and ``answer_line``, their medians, and the shares of trajectories
-        that crossed the target and of tokens above it.
+    Bands have ``kl`` and pmass along ``quantile``, and pooled ones if more than `MOST_BANDS` share
+    a panel. Spaghetti has them along ``line`` and ``answer_line``, with medians and shares.
     """
     once = each_once(ds, choice.keys, distinct=choice.distinct)
     whole = {tuple(labels.items()): cells for labels, cells in split(ds, choice.keys)}
@@ -101,11 +81,11 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
         if choice.kind == "spaghetti":
             medians, of_group = _spaghetti(cells, choice)
             found = found.merge(medians)
-            lines += [_labelled(each, labels) for each in of_group]
+            lines += [_with_labels(each, labels) for each in of_group]
         else:
             found = found.merge(_bands(cells, choice))
         groups.append(found.assign_coords(labels))
-    drawn = _along(groups, choice.keys)
+    drawn = _concat_groups(groups, choice.keys)
     if choice.hue is not None and drawn.sizes[choice.hue] > MOST_BANDS:
         drawn = drawn.merge(_pooled(ds, choice))
     for dim in (LINE, ANSWER_LINE):
@@ -124,34 +104,34 @@ def numbers(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
         hue=choice.hue or "",
         roll=choice.roll,
         answers=choice.answers or "",
-        answers_at="" if choice.answers is None else _asked_at(ds, choice.answers),
+        answers_at="" if choice.answers is None else _probed_at(ds, choice.answers),
         doses=doses_drawn(ds),
         color_by_pmass=int(choice.color_by_pmass),
     )
 
 
-def _asked_at(ds: xr.Dataset, answers: str) -> str:
-    """Say in words where the answers were asked for, and at how many of these in each cell."""
-    asked = ds[answers].notnull().any(["alpha", "fork"]).sum(UNITS[answers]).values
+def _probed_at(ds: xr.Dataset, answers: str) -> str:
+    """Say in words at how many prompts or questions of each cell answers were probed."""
+    probed = ds[answers].notnull().any(["alpha", "fork"]).sum(UNITS[answers]).values
     if answers == "pmass":
-        return f"at {span('yes/no question', asked)}"
-    return f"at the {span('prompt', asked)}"
+        return f"at {span('yes/no question', probed)}"
+    return f"at the {span('prompt', probed)}"
 
 
 def _pooled(ds: xr.Dataset, choice: Choice) -> xr.Dataset:
-    """Quantiles of all groups that share a panel, together."""
+    """Compute the quantiles of all groups of a panel together."""
     keys = [] if choice.by is None else [choice.by]
     once = each_once(ds, keys, distinct=choice.distinct)
     found = [
         _bands(cells, choice).assign_coords(labels) for labels, cells in split(once.drawn, keys)
     ]
-    drawn = _along(found, keys)
+    drawn = _concat_groups(found, keys)
     return drawn.rename({name: f"{name}_{POOLED}" for name in drawn.data_vars})
 
 
 def _bands(cells: xr.Dataset, choice: Choice) -> xr.Dataset:
     q = levels(choice.kind)  # type: ignore[arg-type]
-    # What repeats is gone already.
+    # Duplicates are left out already.
     found = {"kl": bands(cells["kl"], q, choice.roll, edges=choice.edges)}
     if choice.answers is not None:
         unit = UNITS[choice.answers]
@@ -160,8 +140,8 @@ def _bands(cells: xr.Dataset, choice: Choice) -> xr.Dataset:
 
 
 def _spaghetti(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, list[xr.Dataset]]:
-    """Medians and shares of a group, and its lines, dose by dose."""
-    doses = [_of_dose(cells.isel(alpha=i), choice) for i in range(cells.sizes["alpha"])]
+    """Compute the medians and shares of a group, and its lines, dose by dose."""
+    doses = [_spaghetti_of_dose(cells.isel(alpha=i), choice) for i in range(cells.sizes["alpha"])]
     medians = xr.concat([each[0] for each in doses], "alpha")
     lines = [xr.concat([each[1] for each in doses], "alpha", coords="minimal", compat="override")]
     if choice.answers is not None:
@@ -174,18 +154,18 @@ def _spaghetti(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, list[xr.D
     return medians, lines
 
 
-def _of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]:
+def _spaghetti_of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]:
     needed = ["kl", "target_kl", "pmass_eval", "gen_len", "unpaired"]
     cells = in_memory_if_small(cells[[name for name in needed if name in cells]])
-    there, over = cells["kl"].notnull(), crossed(cells)
-    # A raw median of raw lines would be one more of their blocks.
+    known, over = cells["kl"].notnull(), crossed(cells)
+    # The median of raw lines would be as rough as they are.
     roll = max(choice.roll, choice.least_roll)
     median = quantile(cells["kl"], 0.5).drop_vars("quantile")
     medians = xr.Dataset(
         {
-            "crossed_share": over.sum() / there.any("token").sum(),
-            "above_share": above_target(cells).sum() / there.sum(),
-            "n_lines": there.any("token").sum(),
+            "crossed_share": over.sum() / known.any("token").sum(),
+            "above_share": above_target(cells).sum() / known.sum(),
+            "n_lines": known.any("token").sum(),
             "kl_median": smooth(median, roll, edges=choice.edges),
         }
     ).compute()
@@ -203,22 +183,9 @@ def _of_dose(cells: xr.Dataset, choice: Choice) -> tuple[xr.Dataset, xr.Dataset]
 
 
 def by_line(ds: xr.Dataset, unit: str, dim: str, some: xr.DataArray) -> xr.Dataset:
-    """One row per trajectory (or question), without those that are nowhere, named.
+    """Stack cells and units (prompts or questions) into rows along `dim`, named by both.
 
-    Parameters
-    ----------
-    ds : Dataset
-        Along ``cell`` and the unit.
-    unit : str
-        ``"prompt"`` or ``"question"``.
-    dim : str
-        Dimension of the rows; the names are coordinates that begin with it.
-    some : DataArray (cell, unit), bool
-        Which rows there are.
-
-    Returns
-    -------
-    Dataset
+    Only the rows marked in `some` (cell, unit) are kept.
     """
     names = {f"{dim}_run_id": ds["run_id"], f"{dim}_{unit}": ds[unit]}
     ds = ds.drop_vars([name for name in ds.coords if name not in ("alpha", "token", "fork")])
@@ -229,13 +196,13 @@ def by_line(ds: xr.Dataset, unit: str, dim: str, some: xr.DataArray) -> xr.Datas
 
 
 def lines_of_groups(parts: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
-    """The lines of all groups; those of a single one without a copy."""
+    """Concatenate the lines of all groups; a single group is not copied."""
     if len(parts) == 1:
         return parts[0]
     return xr.concat(parts, dim, data_vars="minimal", coords="minimal", compat="equals")
 
 
-def _labelled(lines: xr.Dataset, labels: dict[str, Any]) -> xr.Dataset:
+def _with_labels(lines: xr.Dataset, labels: dict[str, Any]) -> xr.Dataset:
     dim = LINE if LINE in lines.dims else ANSWER_LINE
     size = lines.sizes[dim]
     named = {f"{dim}_{name}": (dim, [label] * size) for name, label in labels.items()}
@@ -255,8 +222,8 @@ def _targets(cells: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({"target_kl": ("target", np.unique(cells["target_kl"].values))})
 
 
-def _along(groups: Sequence[xr.Dataset], keys: Sequence[str]) -> xr.Dataset:
-    """Groups along their labels."""
+def _concat_groups(groups: Sequence[xr.Dataset], keys: Sequence[str]) -> xr.Dataset:
+    """Concatenate groups along their labels."""
     if not keys:
         return groups[0]
     how: dict[str, Any] = {"data_vars": "all", "coords": "minimal", "compat": "override"}

@@ -1,4 +1,4 @@
-"""The panels of Figure 1, drawn from its numbers and nothing else."""
+"""Panels of Figure 1, drawn from its numbers alone."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ from isoklx.stats.groups import has_label
 from isoklx.stats.trajectories import default_roll
 
 KL_HEIGHT, PMASS_HEIGHT = 1.6, 1.05
-"""Of a row, in inches."""
+"""Heights of the rows in inches."""
 
 KL_FLOOR = 1e-3
-"""Nats, where a logarithmic axis begins at the lowest: a thousandth of what is usually aimed at."""
+"""Lowest start of a logarithmic KL axis, in nats: a thousandth of the usual target."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How it is drawn; as for `isoklx.plot.figure1`."""
+    """Options of `isoklx.plot.figure1` that do not change its numbers."""
 
     kl_ymax: float | Literal["auto"] | None
     linear: bool
@@ -58,13 +58,13 @@ class Look:
 
     @classmethod
     def of(cls, attrs: Mapping[Any, Any]) -> Look:
-        """That of a figure, from the attributes of its numbers."""
+        """Read the options from the attributes of a figure's numbers."""
         strokes = Strokes(attrs.get("line_alpha"), attrs.get("line_lw"), attrs["median_lw"])
         return cls(attrs.get("kl_ymax"), bool(attrs["linear"]), attrs.get("mark_t"), strokes)
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """As attributes, which a file can hold: without what was not given."""
+        """Attributes that a file can hold, without options that are None."""
         look = {**asdict(self.strokes), "kl_ymax": self.kl_ymax, "mark_t": self.mark_t}
         given = {name: value for name, value in look.items() if value is not None}
         return {**given, "linear": int(self.linear)}
@@ -79,25 +79,14 @@ class Look:
 
 @dataclass(frozen=True)
 class _Part:
-    """A row of groups: what is above and below each other in it."""
+    """The KL panels of one label of `by` and the pmass panels below them."""
 
     label: str
     drawn: xr.Dataset
 
 
 def draw_numbers(drawn: xr.Dataset, page: Page) -> Grid:
-    """Draw what `isoklx.plot.figure1_numbers.numbers` returned, or the ``data`` of a figure.
-
-    Parameters
-    ----------
-    drawn : Dataset
-        With the attributes of its `Look`.
-    page : Page
-
-    Returns
-    -------
-    Grid
-    """
+    """Draw the figure from its numbers, whose attributes include those of a `Look`."""
     look, answers = Look.of(drawn.attrs), drawn.attrs["answers"]
     parts = list(_parts(drawn))
     rows = []
@@ -139,7 +128,7 @@ def _parts(drawn: xr.Dataset) -> Iterator[_Part]:
 
 
 def _hues(drawn: xr.Dataset) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """The groups that share a panel, and how each looks; None where doses have their colours."""
+    """Return the labels and style of the groups in a panel; None for a style set by the dose."""
     hue = drawn.attrs["hue"]
     if not hue:
         return [({}, None)]
@@ -149,47 +138,47 @@ def _hues(drawn: xr.Dataset) -> list[tuple[dict[str, Any], dict[str, Any] | None
 
 
 def _draw_kl_rows(grid: Grid, parts: Sequence[_Part], look: Look) -> float:
-    """Draw KL of all rows, to one scale; return where the axis begins."""
+    """Draw KL of all rows on one scale; return the lower limit of the axis."""
     extents: dict[Axes, Extent] = {}
     for part in parts:
         row = row_name("kl", part.label)
         label_row(grid, row, "KL (nats)", part.label)
         for alpha, ax in panels_of(grid, row).items():
-            here = part.drawn.sel(alpha=alpha)
-            note_size(ax, here["n"].values, here["n_distinct"].values)
-            extents[ax] = _draw_kl(ax, here, alpha, look.strokes)
-            draw_target([ax], here["target_kl"].values)
+            panel = part.drawn.sel(alpha=alpha)
+            note_size(ax, panel["n"].values, panel["n_distinct"].values)
+            extents[ax] = _draw_kl(ax, panel, alpha, look.strokes)
+            draw_target([ax], panel["target_kl"].values)
     least = float(np.nanmax(grid.data["target_kl"].values))
     return limit(extents, ymax=look.top, log=not look.linear, least=least, floor=KL_FLOOR)
 
 
-def _draw_kl(ax: Axes, here: xr.Dataset, alpha: float, strokes: Strokes) -> Extent:
-    if here.attrs["kind"] == "spaghetti":
-        if here["n_lines"] > 0:
-            note(ax, f"{_percent(float(here['crossed_share']), 0)} crossed")
-            share = float(here["above_share"])
-            # Of the tokens of a sound dose a few are above, and it matters how few.
+def _draw_kl(ax: Axes, panel: xr.Dataset, alpha: float, strokes: Strokes) -> Extent:
+    if panel.attrs["kind"] == "spaghetti":
+        if panel["n_lines"] > 0:
+            note(ax, f"{_percent(float(panel['crossed_share']), 0)} crossed")
+            share = float(panel["above_share"])
+            # At a sound dose the share is small, and its first decimal matters.
             note(ax, f"{_percent(share, 1 if 0 < share < 0.1 else 0)} of tokens above")
-        return draw_lines(ax, here, strokes)
+        return draw_lines(ax, panel, strokes)
     (colour,) = dose_colours([alpha]).values()
-    return _draw_bands(ax, here, "kl", {"color": colour, "linestyle": "-"}, strokes)
+    return _draw_bands(ax, panel, "kl", {"color": colour, "linestyle": "-"}, strokes)
 
 
 def _draw_bands(
-    ax: Axes, here: xr.Dataset, name: str, plain: dict[str, Any], strokes: Strokes
+    ax: Axes, panel: xr.Dataset, name: str, plain: dict[str, Any], strokes: Strokes
 ) -> Extent:
-    """Draw the band of each group, or of many groups the medians upon one band of all."""
-    kind, extents = here.attrs["kind"], {}
-    hues = _hues(here)
+    """Draw the band of each group, or the medians of many groups over one pooled band."""
+    kind, extents = panel.attrs["kind"], {}
+    hues = _hues(panel)
     opacity = 1.0 if len(hues) == 1 else OVERLAID
-    pooled = here.get(f"{name}_{POOLED}")
+    pooled = panel.get(f"{name}_{POOLED}")
     if pooled is not None:
         opacity, extents[POOLED] = 0.0, draw_pooled(ax, pooled, kind)
     for labels, style in hues:
         own = plain if style is None else style
         extents[", ".join(label_name(*label) for label in labels.items())] = draw_band(
             ax,
-            here[name].sel(labels),
+            panel[name].sel(labels),
             kind,
             own["color"],
             strokes,
@@ -201,9 +190,9 @@ def _draw_bands(
 
 
 def _percent(share: float, decimals: int) -> str:
-    """A share in words, which are not those of none where there is one."""
-    said = f"{share:.{decimals}%}"
-    return f"<{10.0**-decimals:g}%" if share > 0 and said == f"{0:.{decimals}%}" else said
+    """Format a share in percent; a small positive one is "<1%" instead of "0%"."""
+    text = f"{share:.{decimals}%}"
+    return f"<{10.0**-decimals:g}%" if share > 0 and text == f"{0:.{decimals}%}" else text
 
 
 def _draw_answers_row(grid: Grid, part: _Part, look: Look) -> None:
@@ -212,22 +201,22 @@ def _draw_answers_row(grid: Grid, part: _Part, look: Look) -> None:
     for alpha, ax in panels_of(grid, row).items():
         ax.set_ylim(-0.03, 1.05)
         ax.set_yticks([0, 0.5, 1])
-        here = part.drawn.sel(alpha=alpha)
-        note_size(ax, here["n_answers"].values, here["n_answers_distinct"].values)
-        if not here[name].notnull().any():
+        panel = part.drawn.sel(alpha=alpha)
+        note_size(ax, panel["n_answers"].values, panel["n_answers_distinct"].values)
+        if not panel[name].notnull().any():
             say_why_empty(ax, "no pmass")
             continue
         (colour,) = dose_colours([alpha]).values()
-        if here.attrs["kind"] == "spaghetti":
-            draw_answer_lines(ax, here, colour, look.strokes)
+        if panel.attrs["kind"] == "spaghetti":
+            draw_answer_lines(ax, panel, colour, look.strokes)
             continue
         plain = {"color": colour, "marker": "o", "linestyle": "-"}
-        _draw_bands(ax, here, name, plain, look.strokes)
+        _draw_bands(ax, panel, name, plain, look.strokes)
 
 
 def _put_colour_bar(grid: Grid) -> None:
     colours = ScalarMappable(cmap=palette.pmass_colours())
-    # Beside the panels of the first row, so that it lies on no data.
+    # Beside the panels of the first row, so that it covers no data.
     axes = list(grid.axs[0])
     grid.cbar = grid.fig.colorbar(colours, ax=axes, ticks=[0, 0.5, 1], aspect=15, pad=0.01)
     grid.cbar.ax.tick_params(labelsize=points("tick"))
@@ -236,7 +225,7 @@ def _put_colour_bar(grid: Grid) -> None:
 
 def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple[Artist, ...]]:
     kind, answers = drawn.attrs["kind"], drawn.attrs["answers"]
-    asked = f"answers {drawn.attrs['answers_at']}"
+    probed = f"answers {drawn.attrs['answers_at']}"
     handles: list[Artist | tuple[Artist, ...]] = []
     if kind == "spaghetti":
         coloured = bool(drawn.attrs["color_by_pmass"])
@@ -246,9 +235,9 @@ def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple
         handles.append(Line2D([], [], color=palette.ink(), label=f"median{of}"))
         if answers and not coloured:
             colours = dose_colours(drawn["alpha"].values.tolist()).values()
-            handles.append(tuple(Line2D([], [], color=each, label=asked) for each in colours))
+            handles.append(tuple(Line2D([], [], color=each, label=probed) for each in colours))
         elif answers:
-            handles.append(words_only(asked))
+            handles.append(words_only(probed))
         if coloured:
             handles += unknown_legend(drawn)
     else:
@@ -258,9 +247,9 @@ def _legend(drawn: xr.Dataset, look: Look, bottom: float) -> list[Artist | tuple
                 own = {each: style[each] for each in ("color", "linestyle", "marker")}
                 text = literal(label_name(name, label))
                 handles.append(Line2D([], [], markersize=3, label=text, **own))
-        handles += band_legend(kind, " of all together" if f"kl_{POOLED}" in drawn else "")
+        handles += band_legend(kind, " of all groups" if f"kl_{POOLED}" in drawn else "")
         if answers:
-            handles.append(words_only(asked))
+            handles.append(words_only(probed))
     handles.append(draw_target([], []))
     if not look.linear:
         handles.append(words_only(f"KL axis from {bottom:g}"))

@@ -1,4 +1,4 @@
-"""Every trajectory as a thin line, and their median."""
+"""Trajectories drawn as thin lines, with their median."""
 
 from __future__ import annotations
 
@@ -20,80 +20,61 @@ from isoklx.plot.lines import Strokes, add_lines, draw_median
 from isoklx.stats.trajectories import default_roll
 
 PMASS_LEVELS = 12
-"""More shades than that nobody tells apart, and each makes more pieces of a line."""
+"""Number of shades: more could not be told apart, and would cut a line into more pieces."""
 
 CROSSED, BELOW = 0, 1
 
 
-def draw_lines(ax: Axes, here: xr.Dataset, strokes: Strokes) -> Extent:
-    """Draw the trajectories of one dose, and say how far they go.
-
-    Parameters
-    ----------
-    ax : Axes
-    here : Dataset
-        Of `isoklx.plot.figure1_numbers.numbers`, of one dose and row.
-    strokes : Strokes
-
-    Returns
-    -------
-    Extent
-    """
-    lines, tokens = here["kl"].transpose(LINE, "token").values, here["token"].values
-    there = ~np.isnan(lines).all(axis=1)
-    drawn = lines[there]
-    if 2 * here.attrs["roll"] < default_roll(here.attrs["window"]):
+def draw_lines(ax: Axes, panel: xr.Dataset, strokes: Strokes) -> Extent:
+    """Draw the trajectories of one dose and row; return their extent."""
+    lines, tokens = panel["kl"].transpose(LINE, "token").values, panel["token"].values
+    drawable = ~np.isnan(lines).all(axis=1)
+    drawn = lines[drawable]
+    if 2 * panel.attrs["roll"] < default_roll(panel.attrs["window"]):
         strokes = strokes.of_rough_lines(len(drawn))
-    if here.attrs["color_by_pmass"]:
-        level = _shade(here["pmass_on_tokens"].transpose(LINE, "token").values[there])
+    if panel.attrs["color_by_pmass"]:
+        level = _shade(panel["pmass_on_tokens"].transpose(LINE, "token").values[drawable])
         collection, levels = add_lines(ax, tokens, drawn, level, strokes)
         _colour_by_pmass(collection, levels)
     else:
-        over = here["crossed"].values[there] == 1
+        over = panel["crossed"].values[drawable] == 1
         level = np.where(over, CROSSED, BELOW)[:, np.newaxis]
         collection, levels = add_lines(ax, tokens, drawn, level, strokes)
         collection.set_color([(palette.CROSSED, palette.BELOW)[i] for i in levels])
-    note_shown(ax, len(drawn), int(here["n_lines"]))
-    draw_median(ax, here["kl_median"], strokes)
-    return Extent.of_lines(lines, here["kl_median"].values)
+    note_shown(ax, len(drawn), int(panel["n_lines"]))
+    draw_median(ax, panel["kl_median"], strokes)
+    return Extent.of_lines(lines, panel["kl_median"].values)
 
 
-def draw_answer_lines(ax: Axes, here: xr.Dataset, colour: str, strokes: Strokes) -> None:
-    """Draw pmass of one dose at the forks, a line for each prompt or question.
+def draw_answer_lines(ax: Axes, panel: xr.Dataset, colour: str, strokes: Strokes) -> None:
+    """Draw pmass of one dose at the forks, one line per prompt or question.
 
-    Parameters
-    ----------
-    ax : Axes
-    here : Dataset
-        Of `isoklx.plot.figure1_numbers.numbers`, of one dose and row.
-    colour : str
-        Of the dose; not used where lines have the colours of their pmass.
-    strokes : Strokes
+    `colour` is that of the dose, unless lines are coloured by pmass.
     """
-    name = here.attrs["answers"]
-    lines, forks = here[name].transpose(ANSWER_LINE, "fork").values, here["fork"].values
-    # A fork that only other cells have is no gap in the line.
+    name = panel.attrs["answers"]
+    lines, forks = panel[name].transpose(ANSWER_LINE, "fork").values, panel["fork"].values
+    # Move NaN to the end: a fork that only other cells have must not interrupt the line.
     lines = lines[~np.isnan(lines).all(axis=1)]
     order = np.isnan(lines).argsort(axis=1, kind="stable")
     lines = np.take_along_axis(lines, order, axis=1)
-    if here.attrs["color_by_pmass"]:
+    if panel.attrs["color_by_pmass"]:
         collection, levels = add_lines(ax, forks[order], lines, _shade(lines), strokes)
         _colour_by_pmass(collection, levels)
     else:
         level = np.zeros((len(lines), 1), int)
         collection, _ = add_lines(ax, forks[order], lines, level, strokes)
         collection.set_color(colour)
-    draw_median(ax, here[f"{name}_median"], strokes)
+    draw_median(ax, panel[f"{name}_median"], strokes)
 
 
-def note_shown(ax: Axes, drawn: int, there: int) -> None:
-    """Say of how many lines those that are drawn are a part, if they are not all."""
-    if drawn < there:
-        note(ax, f"{drawn} of {there} lines drawn")
+def note_shown(ax: Axes, drawn: int, total: int) -> None:
+    """Note how many of the lines are drawn, if not all are."""
+    if drawn < total:
+        note(ax, f"{drawn} of {total} lines drawn")
 
 
 def spaghetti_legend() -> list[Artist]:
-    """What the colours of `draw_lines` stand for, unless they are pmass."""
+    """Make the legend of the colours of `draw_lines` without `color_by_pmass`."""
     return [
         Line2D([], [], color=palette.CROSSED, label="crossed target KL"),
         Line2D([], [], color=palette.BELOW, label="stayed below it"),
@@ -101,13 +82,13 @@ def spaghetti_legend() -> list[Artist]:
 
 
 def unknown_legend(drawn: xr.Dataset) -> list[Artist]:
-    """What the grey of a line means, if any line has KL and no pmass."""
+    """Make the legend of grey lines, if any line has KL without pmass."""
     unknown = drawn["kl"].notnull() & drawn["pmass_on_tokens"].isnull()
     return [Line2D([], [], color=palette.UNKNOWN, label="pmass unknown")] if unknown.any() else []
 
 
 def _shade(pmass: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int8]:
-    """Shade of each token, PMASS_LEVELS where there is none."""
+    """Return the shade of each token; PMASS_LEVELS for NaN."""
     shade = np.clip(pmass * PMASS_LEVELS, 0, PMASS_LEVELS - 1)
     return np.where(np.isnan(shade), PMASS_LEVELS, shade).astype(np.int8)
 

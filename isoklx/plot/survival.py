@@ -1,4 +1,4 @@
-"""Survival curves with their intervals, above the numbers at risk."""
+"""Figure of survival: curves with their intervals above the numbers at risk."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from isoklx.stats.kernels.kaplan_meier import Interval
 from isoklx.stats.selection import select_alphas
 
 WIDTH = 1.8
-"""Of a curve, in points."""
+"""Width of a curve in points."""
 
 DASH = 3.0
-"""Length of the dashes in which curves that coincide take turns, over the width of a curve."""
+"""Length of the alternating dashes of coinciding curves, in widths of a curve."""
 
 WHISKERS_APART, WHISKERS_WIDTH = 3.0, 9.0
-"""Points from a curve's end to its whisker and from one to the next, and for all of them."""
+"""Maximum distance between whiskers in points, and the width of all whiskers together."""
 
 SAME = 0.01
-"""A difference in survival that cannot be seen."""
+"""Difference in survival below which curves coincide."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -63,40 +63,40 @@ def survival(
     ds : Dataset
         A sweep or any selection of it.
     metric, threshold, by, distinct, interval, ended
-        As for `isoklx.survival`. There is a panel for each threshold and each group, each side of a
-        direction or temperature of a group by itself; a group without trajectories has none.
+        As in `isoklx.survival`. There is a panel for each threshold and each group with
+        trajectories. The two sides of a direction and different temperatures are separate groups.
     alphas : float or sequence of float, optional
-        Doses to draw; by default all that were run, of more than 12 an even spread with 0, 1 and
-        the extremes, which the note says.
+        Doses to draw. By default all doses that were run; if there are more than 12, evenly spaced
+        ones with 0, 1 and the extremes, as the note states.
     hue : str, optional
-        A label of a cell, such as ``"method"``: curves of each in one panel, in colours of their
-        own, the same for a method in every figure, and a panel for each dose. By default curves
-        are those of doses.
+        Label of a cell, such as ``"method"``: draw a curve for each value, coloured by label (a
+        method has the same colour in every figure), and a panel for each dose. By default there is
+        a curve for each dose.
     width : float or {"column", "page"}, optional
-        Of the figure, in inches; a column is 3.3 and a page 7. By default that of the style's
-        ``figure.figsize``, or what the panels would like. Words are smaller than the style's, down
-        to 6 points, where else no panel would be left.
+        Width of the figure in inches; a column is 3.3 and a page 7. By default the style's
+        ``figure.figsize``, or as wide as the panels need. If panels would become too narrow, the
+        style's font size is reduced, down to 6 points.
     title : bool or str
-        Whether to write a title made from the data above it; or one of your own.
+        Write a title made from the data, or this text.
     subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure.
+        Draw into this instead of a new figure.
 
     Returns
     -------
     FacetGrid
-        Its ``name_dicts`` say which ``threshold``, group or dose a panel is of, its ``data`` are
-        the curves. A curve begins at token 0 with S = 1, holds its value until the next fork (token
-        for KL), and ends with its last trajectory at risk, unless all are dead; a whisker there is
-        its last interval. A stretch that curves share is drawn over once more, in dashes of their
-        colours. Not saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
+        ``name_dicts`` gives the ``threshold``, group or dose of each panel, ``data`` the curves. A
+        curve begins at token 0 with S = 1, keeps its value until the next fork (or token, for KL),
+        and ends with its last trajectory at risk unless all are dead. The whisker at its end is
+        its last interval. Coinciding curves are drawn in alternating dashes of their colours. Not
+        saved; close it with ``matplotlib.pyplot.close(grid.fig)``.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep, or there is nothing to draw.
+        If `ds` is not a sweep, or there is nothing to draw.
     UsageError
-        When a dose, metric, group or threshold cannot be, when panels would differ in three things,
-        or when `hue` is in `by`.
+        If a dose, metric, group or threshold is invalid, panels would differ in three dimensions,
+        or `hue` is in `by`.
 
     Examples
     --------
@@ -107,26 +107,26 @@ def survival(
     """
     if alphas is not None:
         ds = select_alphas(ds, np.sort(alphas, axis=None))
-    whole = validated(ds, metric)
+    valid = validated(ds, metric)
     if alphas is None:
-        whole = few_doses(whole)
-    has = np.flatnonzero(whole[METRICS[metric].flag].values == 1)
-    wanted, hues = check_labels(by, whole), [] if hue is None else [hue]
+        valid = few_doses(valid)
+    has = np.flatnonzero(valid[METRICS[metric].flag].values == 1)
+    wanted, hues = check_labels(by, valid), [] if hue is None else [hue]
     if hue in wanted:
-        raise UsageError(f"hue={hue}: panels differ in it already; give it once")
-    cells, rows = told_apart(whole.isel(cell=has), wanted, hues)
+        raise UsageError(f"hue={hue} is also in by; give it once")
+    cells, rows = told_apart(valid.isel(cell=has), wanted, hues)
     curves = survival_curves.survival(
         cells, metric, threshold, [*rows, *hues], distinct, interval, ended
     ).compute()
     groups = [dim for dim in curves["n"].dims if dim != "alpha"]
     curves = curves.isel(alpha=(curves["n"] > 0).any(groups).values)
     if not curves.sizes["alpha"]:
-        raise DatasetError(f"no trajectory of this sweep has {metric}, so there is nothing to draw")
+        raise DatasetError(f"nothing to draw: no trajectory of this sweep has {metric}")
     facets = _facets(curves, hue or "alpha")
     curves = curves.assign_attrs(
         figure="survival", hue=hue or "alpha", title=_title(curves, cells, hue)
     )
-    curves.attrs["doses"] = doses_drawn(whole)
+    curves.attrs["doses"] = doses_drawn(valid)
     apart = [*facets, hue or "alpha"]
     curves = curves.isel({dim: 0 for dim in ("threshold", *groups, "alpha") if dim not in apart})
     curves = curves.rename({METRICS[metric].time: "time"})
@@ -135,18 +135,9 @@ def survival(
 
 
 def draw_numbers(curves: xr.Dataset, paper: Page) -> Grid:
-    """Draw what the ``data`` of an earlier figure are.
+    """Draw curves of `isoklx.survival` with attributes ``title``, ``facets`` and ``hue``.
 
-    Parameters
-    ----------
-    curves : Dataset
-        What `isoklx.survival` returns, in memory, its ``fork`` or ``token`` renamed ``time``, with
-        the attributes ``title``, ``facets`` and ``hue``.
-    paper : Page
-
-    Returns
-    -------
-    Grid
+    Their dimension ``fork`` or ``token`` must be renamed to ``time``.
     """
     page = SurvivalPage(curves, list(np.atleast_1d(curves.attrs["facets"])), paper)
     grid = page.empty_grid()
@@ -174,45 +165,45 @@ def _title(curves: xr.Dataset, cells: xr.Dataset, hue: str | None) -> str:
 
 
 def _facets(curves: xr.Dataset, hue: str) -> list[Hashable]:
-    """What the panels differ in: columns, then rows."""
+    """Return the dimensions that the panels differ in: columns, then rows."""
     dims = ["threshold", *(dim for dim in curves["n"].dims if dim != "alpha"), "alpha"]
     dims.remove(hue)
     facets = [dim for dim in dims if curves.sizes[dim] > 1] or ["threshold"]
     if len(facets) > 2:
         names = ", ".join(map(str, facets))
         remedy = "one threshold, or fewer labels in by" + (", or one dose" * (hue != "alpha"))
-        raise UsageError(f"panels can differ in two things, not in {names}: give {remedy}")
+        raise UsageError(f"panels can differ in at most two dimensions, got {names}; give {remedy}")
     return facets
 
 
 def _draw_curves(ax: Axes, panel: xr.Dataset, page: SurvivalPage) -> list[Line2D]:
     panel = panel.where(panel["n"] > 0).transpose(page.hue, "ci_bound", "time")
-    there = np.flatnonzero(panel["survival"].notnull().any("time").values)
-    panel, looks = panel.isel({page.hue: there}), [page.looks[i] for i in there]
+    shown = np.flatnonzero(panel["survival"].notnull().any("time").values)
+    panel, looks = panel.isel({page.hue: shown}), [page.looks[i] for i in shown]
     forks = panel["time"].values
     tokens = np.append(0, forks)
-    curves = _from_one(panel["survival"].values)
-    intervals = _from_one(panel["survival_ci"].values)
+    curves = _prepend_one(panel["survival"].values)
+    intervals = _prepend_one(panel["survival_ci"].values)
     colours = [look["color"] for look in looks]
     lines = []
     for i, look in enumerate(looks):
         low, high = intervals[i]
         colour = look["color"]
         ax.fill_between(tokens, low, high, step="post", color=colour, alpha=0.14, linewidth=0)
-        # A step to a token without an estimate would be drawn.
-        known = np.flatnonzero(~np.isnan(curves[i]))[-1] + 1
+        # Cut at the last estimate: otherwise a step to the token after it would be drawn.
+        length = np.flatnonzero(~np.isnan(curves[i]))[-1] + 1
         lines += ax.plot(
-            tokens[:known],
-            curves[i, :known],
+            tokens[:length],
+            curves[i, :length],
             **look,
-            markevery=[known - 1],
+            markevery=[length - 1],
             markersize=4,
             drawstyle="steps-post",
             linewidth=WIDTH,
         )
         if panel["observed_to"].values[i] < panel["horizon"].values[i]:
             end = {"color": colour, "markerfacecolor": paper(), "markersize": 5}
-            ax.plot(tokens[known - 1], curves[i, known - 1], "o", **end)
+            ax.plot(tokens[length - 1], curves[i, length - 1], "o", **end)
         ended = panel["censored"].values[i] > 0
         ax.plot(
             forks[ended], curves[i, 1:][ended], "|", color=colour, markersize=6, markeredgewidth=0.8
@@ -222,15 +213,15 @@ def _draw_curves(ax: Axes, panel: xr.Dataset, page: SurvivalPage) -> list[Line2D
     return lines
 
 
-def _from_one(values: Floats) -> Floats:
-    """Values at forks, with S = 1 at token 0 before them."""
+def _prepend_one(values: Floats) -> Floats:
+    """Insert S = 1 at token 0 before the values at the forks."""
     return np.insert(values, 0, 1.0, axis=-1)
 
 
 def _draw_last_intervals(
     ax: Axes, tokens: npt.NDArray[np.integer[Any]], intervals: Floats, colours: Sequence[str]
 ) -> None:
-    """Draw a whisker right of the end of each curve, where its band has no width."""
+    """Draw the last interval of each curve as a whisker right of its end."""
     last = [np.flatnonzero(~np.isnan(low))[-1] for low, _ in intervals]
     ends = [interval[:, i] for interval, i in zip(intervals, last, strict=True)]
     drawn = [i for i, (low, high) in enumerate(ends) if low < high]
@@ -252,8 +243,8 @@ def _draw_last_intervals(
 def _show_coinciding(
     ax: Axes, tokens: npt.NDArray[np.integer[Any]], curves: Floats, colours: Sequence[str]
 ) -> None:
-    """Draw the stretches that curves share in dashes of all their colours, turn by turn."""
-    # The interval from a token to the next has the value of the first.
+    """Draw coinciding stretches of curves in alternating dashes of their colours."""
+    # The step from one token to the next has the value at the first.
     same = (np.abs(curves[:, np.newaxis, :-1] - curves[:, :-1]) < SAME) & (np.diff(tokens) > 0)
     known = ~np.isnan(curves[:, 1:])
     same &= known & known[:, np.newaxis]

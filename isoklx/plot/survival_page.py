@@ -1,4 +1,4 @@
-"""Where things are on a page of survival curves: panels, labels, and the numbers at risk."""
+"""Layout of the survival figure: panels, labels, and the numbers at risk."""
 
 from __future__ import annotations
 
@@ -31,50 +31,42 @@ from isoklx.plot.titles import dose, label_name, literal
 from isoklx.stats.assumptions import of_survival
 
 COLUMN, PAGE = 72 * 3.5, 72 * 7.0
-"""Width of one panel and of several, where no other is given."""
+"""Default width of a figure of one panel and of several."""
 
 PANEL_HEIGHT, LOWEST = 112.0, 64.0
-"""Of a panel: higher for the names beside it; without names, lower where the page needs it."""
+"""Default height of a panel, and the minimum to which it may shrink to fit the page."""
 
 NARROW, LEAST_WIDTH = 90.0, 64.0
-"""Width of a panel: beside others, and by itself no narrower."""
+"""Minimum width of a panel beside others, and of any panel."""
 
 LABEL, SHORT_LABEL = "token (log scale)", "token (log)"
 
 LETTER, LINE = 0.58, 1.3
-"""Mean width of a letter and height of a line, over the size of the font."""
+"""Mean width of a letter and height of a line, as fractions of the font size."""
 
 
 @dataclass(frozen=True)
 class SurvivalPage:
-    """The page. All lengths are in points, so that no text meets another at any size of the font.
-
-    Parameters
-    ----------
-    curves : Dataset
-        What `isoklx.survival` returns, in memory, its ``fork`` or ``token`` renamed ``time``.
-    facets : list of str
-        The one or two of its dimensions that panels differ in: columns, then rows.
-    page : Page
-    """
+    """Layout of the panels, with lengths in points so that no texts overlap at any font size."""
 
     curves: xr.Dataset
     facets: list[Hashable]
+    """One or two dimensions that the panels differ in: columns, then rows."""
     page: Page
 
     def empty_grid(self) -> Grid:
-        """Make empty panels, under the title of the curves."""
-        row = self._around(self._title_lines) + self._panel_height
-        height = self._rows * row + self._beside_rows
-        figure = self.page.new(self._wanted / 72, height / 72)
+        """Make the figure with its title, legend and empty panels."""
+        row = self._labels_height(self._title_lines) + self._panel_height
+        height = self._rows * row + self._margins_height
+        figure = self.page.new(self._default_width / 72, height / 72)
         axs = figure.subplots(self._rows, self._columns, squeeze=False, sharex=True, sharey=True)
         self.page.put_title(figure, self.curves.attrs["title"])
         figure.legend(
             handles=self._handles,
             ncols=self._legend_columns,
             title=self._note(),
-            fontsize=self._small,
-            title_fontsize=self._small,
+            fontsize=self._small_size,
+            title_fontsize=self._small_size,
             loc="outside lower left",
             alignment="left",
             frameon=False,
@@ -82,41 +74,38 @@ class SurvivalPage:
         return Grid(self.curves, self._names, figure, axs)
 
     def set_axes(self, ax: Axes, name: Mapping[Hashable, Any]) -> None:
-        """Scale, limit and label the axes of the panel of that name."""
+        """Set scale, limits and labels of the axes of a panel."""
         set_fork_scale(ax, self.curves["time"].values, self._ticks)
         ax.set_ylim(-0.04, 1.05)
         ax.set_yticks([0, 0.5, 1])
-        pad = max(float(mpl.rcParams["xtick.major.pad"]), 0.3 * self._text)
-        ax.tick_params(labelsize=self._text, labelbottom=True, pad=pad)
+        pad = max(float(mpl.rcParams["xtick.major.pad"]), 0.3 * self._font_size)
+        ax.tick_params(labelsize=self._font_size, labelbottom=True, pad=pad)
         ax.spines[["top", "right"]].set_visible(False)
-        lines = [line for dim, value in name.items() for line in self._said(dim, value)]
-        ax.set_title("\n".join(lines), fontsize=self._text)
-        narrow = self._panel_width < 1.1 * LETTER * self._text * len(LABEL)
-        ax.set_xlabel(SHORT_LABEL if narrow else LABEL, fontsize=self._text, labelpad=1)
+        lines = [line for dim, value in name.items() for line in self._panel_title(dim, value)]
+        ax.set_title("\n".join(lines), fontsize=self._font_size)
+        narrow = self._panel_width < 1.1 * LETTER * self._font_size * len(LABEL)
+        ax.set_xlabel(SHORT_LABEL if narrow else LABEL, fontsize=self._font_size, labelpad=1)
         if _is_first(ax):
-            ax.set_ylabel("share alive", fontsize=self._text)
+            ax.set_ylabel("share alive", fontsize=self._font_size)
 
     def label_ends(self, ax: Axes, lines: Sequence[Line2D]) -> None:
-        """Name each dose where its curve ends, the names apart from one another.
-
-        Other curves have a legend. On a page with no room the rows of numbers name the doses.
-        """
+        """Name each dose at the end of its curve, without overlap, if there is room."""
         if not self._labels_fit:
             return
         drawn = [np.column_stack(line.get_data()) for line in lines]
         ends = [line[~np.isnan(line[:, 1])][-1] for line in drawn]
         low, high = ax.get_ylim()
         wanted = [(y - low) / (high - low) for _, y in ends]
-        apart = self._line / self._panel_height
+        apart = self._line_height / self._panel_height
         beside = ScaledTranslation(7 / 72, 0, ax.figure.dpi_scale_trans)
-        for line, end, height in zip(lines, ends, _apart(wanted, apart), strict=True):
+        for line, end, height in zip(lines, ends, _spread(wanted, apart), strict=True):
             colour: Any = line.get_color()
             ax.annotate(
                 str(line.get_label()),
                 end,
                 (1, height),
                 textcoords=ax.transAxes + beside,
-                fontsize=self._text,
+                fontsize=self._font_size,
                 color=small_print(colour),
                 va="center",
                 annotation_clip=False,
@@ -131,24 +120,24 @@ class SurvivalPage:
             )
 
     def count_at_risk(self, ax: Axes, panel: xr.Dataset) -> None:
-        """Write below each tick how many trajectories of each dose were at risk there."""
+        """Write the number of trajectories at risk below each tick, one row per curve."""
         style: dict[str, Any] = {
             "textcoords": "offset points",
             "va": "center",
-            "fontsize": self._text,
+            "fontsize": self._font_size,
             "annotation_clip": False,
         }
         below = style | {"xycoords": ax.get_xaxis_transform(), "ha": "center"}
         beside = style | {"xycoords": "axes fraction", "ha": "right"}
         left = -0.5 * self._count_width - 2
-        # Beside the label of the axis, and then a line for each dose.
+        # The first row stands beside the axis label, then one row per curve.
         y = -self._under_ticks
         if _is_first(ax):
             ax.annotate("at risk", (0, 0), (left, y), **beside)
         counts = panel["at_risk"].sel(time=self._ticks).transpose(self.hue, "time").values
         for look, row, n in zip(self.looks, counts, panel["n"].values, strict=True):
             colour = small_print(look["color"])
-            y -= self._line
+            y -= self._line_height
             for tick, count in zip(self._ticks, row, strict=True):
                 text = f"{count}" if n else "\N{EN DASH}"
                 ax.annotate(text, (tick, 0), (0, y), color=colour, **below)
@@ -160,15 +149,15 @@ class SurvivalPage:
                 self._show_sample(ax, look, left, y)
 
     def _show_sample(self, ax: Axes, look: Mapping[str, Any], right: float, y: float) -> None:
-        """Draw a piece of a curve beside its row of numbers."""
+        """Draw a sample of the curve beside its row of numbers."""
         place = ax.transAxes + ScaledTranslation(right / 72, y / 72, ax.figure.dpi_scale_trans)
-        length = self._row_label(self._text) / self._panel_width
+        length = self._row_label(self._font_size) / self._panel_width
         ax.plot(
             [-length, -length / 2, 0],
             [0, 0, 0],
             **{**look, "label": "_sample"},
             markevery=[1],
-            markersize=0.5 * self._text,
+            markersize=0.5 * self._font_size,
             linewidth=1.2,
             transform=place,
             clip_on=False,
@@ -181,7 +170,7 @@ class SurvivalPage:
 
     @cached_property
     def looks(self) -> list[dict[str, Any]]:
-        """Colour, dashes, marker and name of each curve of a panel."""
+        """Colour, line style, marker and name of each curve of a panel."""
         labels = self.curves[self.hue].values.tolist()
         if self.hue == "alpha":
             return [
@@ -196,29 +185,29 @@ class SurvivalPage:
 
     @cached_property
     def _handles(self) -> list[Line2D]:
-        """Lines of the legend; none for doses, which are named in the panels."""
+        """Legend handles; empty for doses, which are named in the panels."""
         looks = [] if self.hue == "alpha" else self.looks
         return [Line2D([], [], markersize=3, **look) for look in looks]
 
     @property
     def _legend_columns(self) -> int:
         names = [str(handle.get_label()) for handle in self._handles]
-        return columns_of(names, self._width / 72, self._small) if names else 1
+        return columns_of(names, self._width / 72, self._small_size) if names else 1
 
-    def _around(self, title_lines: int) -> float:
-        """Height that a row of panels needs above and below the panels themselves."""
-        above = self._line * max(1, title_lines) + 8
-        return above + self._under_ticks + self._line * (len(self.looks) + 1)
+    def _labels_height(self, title_lines: int) -> float:
+        """Return the height of the labels above and below a row of panels."""
+        above = self._line_height * max(1, title_lines) + 8
+        return above + self._under_ticks + self._line_height * (len(self.looks) + 1)
 
     @property
-    def _beside_rows(self) -> float:
+    def _margins_height(self) -> float:
         """Height of the title, the legend and the note."""
         lines = self._note().count("\n") + 1 - (-len(self._handles) // self._legend_columns)
-        title = self.page.title_height(self.curves.attrs["title"], self._wanted / 72)
-        return LINE * self._small * lines + 6 + 72 * title
+        title = self.page.title_height(self.curves.attrs["title"], self._default_width / 72)
+        return LINE * self._small_size * lines + 6 + 72 * title
 
     @property
-    def _preferred(self) -> int:
+    def _preferred_columns(self) -> int:
         n = self.curves.sizes[self.facets[0]]
         if len(self.facets) == 2:
             return n
@@ -229,27 +218,25 @@ class SurvivalPage:
         return self._columns_with(labels=self._labels_fit)
 
     def _columns_with(self, *, labels: bool) -> int:
-        """As many panels beside each other as fit; of two facets all, as they are a table."""
+        """Return how many panels fit side by side; two facets form a table and always fit."""
         if len(self.facets) == 2:
-            return self._preferred
-        least = NARROW if labels else max(LEAST_WIDTH, LETTER * self._text * len(SHORT_LABEL))
-        columns = range(self._preferred, 1, -1)
-        return next((n for n in columns if self._width_of(n, self._text, labels) > least), 1)
+            return self._preferred_columns
+        least = NARROW if labels else max(LEAST_WIDTH, LETTER * self._font_size * len(SHORT_LABEL))
+        columns = range(self._preferred_columns, 1, -1)
+        return next((n for n in columns if self._width_of(n, self._font_size, labels) > least), 1)
 
     @cached_property
     def _labels_fit(self) -> bool:
-        """Return whether doses are named where their curves end.
-
-        They are, unless panels get too narrow for that, or the page too high: more panels fit
-        beside each other without.
-        """
+        """Return whether doses are named at the ends of their curves."""
+        # Not if panels become too narrow, or the page too high while more panels fit side by side
+        # without names.
         if self.hue != "alpha":
             return False
         columns = self._columns_with(labels=True)
         if len(self.facets) == 2:
             return self._width_of(columns, SMALLEST, labels=True) > LEAST_WIDTH
-        height = -(-self._panels // columns) * (self._around(1) + PANEL_HEIGHT)
-        # The title and the note take about an inch.
+        height = -(-self._panels // columns) * (self._labels_height(1) + PANEL_HEIGHT)
+        # The title and the note need about an inch.
         fits = height <= 72 * (PAGE_HEIGHT - 1)
         return fits or columns == self._columns_with(labels=False)
 
@@ -263,7 +250,7 @@ class SurvivalPage:
 
     @cached_property
     def _names(self) -> Any:
-        """What each panel is of; None for a place without one."""
+        """Labels of each panel; None for an empty place."""
         labels = {dim: self.curves[dim].values.tolist() for dim in self.facets}
         if len(self.facets) == 2:
             col, row = self.facets
@@ -275,45 +262,47 @@ class SurvivalPage:
         return names.reshape(self._rows, self._columns)
 
     @cached_property
-    def _text(self) -> float:
-        """Size of the words: the style's, smaller where the page is too narrow for them."""
-        columns = self._preferred if len(self.facets) == 2 else 1
+    def _font_size(self) -> float:
+        """Font size: the style's, reduced if the page is too narrow for it."""
+        columns = self._preferred_columns if len(self.facets) == 2 else 1
         size, labels = points("legend"), self.hue == "alpha"
         while size > SMALLEST and self._width_of(columns, size, labels) <= LEAST_WIDTH:
             size = max(SMALLEST, size - 0.25)
         return size
 
     @property
-    def _small(self) -> float:
-        """Size of the note below."""
+    def _small_size(self) -> float:
+        """Font size of the note and legend."""
         return fitting(points("note"), self._width / 72)
 
     @property
-    def _line(self) -> float:
-        return LINE * self._text
+    def _line_height(self) -> float:
+        return LINE * self._font_size
 
     @property
     def _panel_height(self) -> float:
         if self._labels_fit:
-            return max(PANEL_HEIGHT, self._line * len(self.looks))
-        fitting = (72 * PAGE_HEIGHT - self._beside_rows) / self._rows
-        return min(PANEL_HEIGHT, max(LOWEST, fitting - self._around(self._title_lines)))
+            return max(PANEL_HEIGHT, self._line_height * len(self.looks))
+        fitting = (72 * PAGE_HEIGHT - self._margins_height) / self._rows
+        return min(PANEL_HEIGHT, max(LOWEST, fitting - self._labels_height(self._title_lines)))
 
     @property
-    def _wanted(self) -> float:
-        return COLUMN if self._preferred == 1 else PAGE * max(1, self._preferred / 4)
+    def _default_width(self) -> float:
+        return (
+            COLUMN if self._preferred_columns == 1 else PAGE * max(1, self._preferred_columns / 4)
+        )
 
     @property
     def _width(self) -> float:
-        return 72 * self.page.inches(self._wanted / 72)
+        return 72 * self.page.inches(self._default_width / 72)
 
     def _width_of(self, columns: int, text: float, labels: bool) -> float:
-        """Width of a panel, were there so many columns, words so large and names at the ends."""
+        """Return the width of a panel for a number of columns, font size and names at the ends."""
         row = self._row_label(text)
         return (self._width - row - 2.6 * text) / columns - labels * row - 18
 
     def _row_label(self, text: float) -> float:
-        """Width of what stands left of a row of numbers: the dose, or a piece of the curve."""
+        """Return the width of the label left of a row of numbers: a dose, or a sample line."""
         if self.hue != "alpha":
             return 3 * text
         return LETTER * text * max(len(look["label"]) for look in self.looks)
@@ -321,42 +310,42 @@ class SurvivalPage:
     @property
     def _count_width(self) -> float:
         largest = max(int(self.curves["n"].max()), int(self.curves["time"].max()))
-        return LETTER * self._text * len(str(largest))
+        return LETTER * self._font_size * len(str(largest))
 
     @property
     def _under_ticks(self) -> float:
-        """From the axis to the middle of its label: the ticks, and their labels."""
-        return 8 + 1.67 * self._text
+        """Distance from the axis to the middle of its label."""
+        return 8 + 1.67 * self._font_size
 
     @property
     def _panel_width(self) -> float:
-        width = self._width_of(self._columns, self._text, self._labels_fit)
+        width = self._width_of(self._columns, self._font_size, self._labels_fit)
         return max(width, LEAST_WIDTH / 2)
 
     @cached_property
     def _ticks(self) -> list[int]:
-        """Tokens at which numbers fit beside each other."""
-        apart = (self._count_width + 0.7 * self._text) / self._panel_width
+        """Tokens to label, far enough apart for the numbers below them."""
+        apart = (self._count_width + 0.7 * self._font_size) / self._panel_width
         return fork_ticks(self.curves["time"].values, apart)
 
     @property
     def _title_lines(self) -> int:
         return sum(
             max(
-                len(self._said(dim, value))
+                len(self._panel_title(dim, value))
                 for value in np.atleast_1d(self.curves[dim].values).tolist()
             )
             for dim in self.facets
         )
 
-    def _said(self, dim: Hashable, value: Any) -> list[str]:
-        """Lines of a panel's title; none where there is but one value, which the heading says."""
+    def _panel_title(self, dim: Hashable, value: Any) -> list[str]:
+        """Return the lines of a panel's title; empty if the dimension has a single value."""
         if self.curves[dim].size == 1:
             return []
         text = dose(value) if dim == "alpha" else literal(label_name(str(dim), value))
-        return textwrap.wrap(text, int((self._panel_width + 10) / (LETTER * self._text)))
+        return textwrap.wrap(text, int((self._panel_width + 10) / (LETTER * self._font_size)))
 
-    def _sure(self) -> str:
+    def _assumptions(self) -> str:
         counted = self.curves["n_distinct" if self.curves.attrs["cells"] == "distinct" else "n"]
         ran = counted.values > 0
         return of_survival(
@@ -371,17 +360,17 @@ class SurvivalPage:
         early = self.curves["observed_to"] < self.curves["horizon"]
         note = (
             "Kaplan\N{EN DASH}Meier with numbers at risk, over "
-            f"{self.curves.attrs['cells']} trajectories. {self._sure()} A whisker is the last one. "
-            "Ticks: rollouts that ended before the window. Curves that coincide take turns in "
-            "dashes."
+            f"{self.curves.attrs['cells']} trajectories. {self._assumptions()} Whisker: last "
+            "interval. Ticks: rollouts that ended before the window. Coinciding curves alternate "
+            "in dashes."
         )
         if early.any():
             note += " Circles: ends of curves, with the last rollout at risk."
         if self.hue == "alpha" and not self._labels_fit:
-            note += " Colours are those of the numbers."
+            note += " Colours match the numbers at risk."
         if self.curves.attrs.get("doses"):
             note += f" {self.curves.attrs['doses']}."
-        return "\n".join(textwrap.wrap(note, letters_in(self._width / 72 - 0.1, self._small)))
+        return "\n".join(textwrap.wrap(note, letters_in(self._width / 72 - 0.1, self._small_size)))
 
 
 def _is_first(ax: Axes) -> bool:
@@ -389,8 +378,8 @@ def _is_first(ax: Axes) -> bool:
     return place is not None and place.is_first_col()
 
 
-def _apart(wanted: Sequence[float], distance: float) -> list[float]:
-    """Heights in the order of those wanted, at least `distance` from one another; 1 is the top."""
+def _spread(wanted: Sequence[float], distance: float) -> list[float]:
+    """Move the wanted heights apart, to at least `distance` and at most 1, keeping their order."""
     order = np.argsort(wanted, kind="stable")
     steps = distance * np.arange(order.size)
     spread = np.maximum.accumulate(np.asarray(wanted)[order] - steps) + steps

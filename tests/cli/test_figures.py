@@ -53,9 +53,9 @@ def test_a_figure_comes_in_several_formats(sample, tmp_path):
         (["--kl_ymax", "1e308"], "kl_ymax=1e+308: give nats above 0, up to 1e+30, or auto"),
         (["--median_lw", "1e308"], "median_lw=1e+308: give a width above 0, up to 100 points"),
         (["--kind=spaghetti", "--line_lw", "1e308"], "line_lw=1e+308: give a width above 0"),
-        (["--color_by_pmass"], "color_by_pmass colours single lines"),
-        (["--line_lw", "2"], "line_lw is of single lines: choose kind spaghetti, not band"),
-        (["--line_alpha=1", "--kind", "fan"], "line_alpha is of single lines: choose kind"),
+        (["--color_by_pmass"], "color_by_pmass applies to kind spaghetti only, got band"),
+        (["--line_lw", "2"], "line_lw applies to kind spaghetti only, got band"),
+        (["--line_alpha=1", "--kind", "fan"], "line_alpha applies to kind spaghetti only, got fan"),
         (["--spaghetti"], "unknown flag --spaghetti; did you mean --kind spaghetti?"),
         (["--png"], "unknown flag --png; did you mean --format png?"),
         (["--mplstyle", "ggplto"], "neither a style sheet nor a style that matplotlib has"),
@@ -114,9 +114,9 @@ def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, cap
         (["--width", "wide"], "--width takes a finite number or column or page"),
         (["--name", "a/b"], "--name a/b: give the name of a file"),
         (["--name", "a", "--out", "b.png"], "--name a: b.png has a name already"),
-        (["--hue", "method", "--kind", "spaghetti"], "hue=method lays bands upon each other"),
-        (["--hue", "method", "--by", "method"], "hue=method: rows differ in it already"),
-        (["--pmass", "pmass", "--kl_only"], "pmass=pmass: does nothing with kl_only"),
+        (["--hue", "method", "--kind", "spaghetti"], "hue=method applies to kind band or fan only"),
+        (["--hue", "method", "--by", "method"], "hue=method is also in by; give it once"),
+        (["--pmass", "pmass", "--kl_only"], "pmass=pmass has no effect with kl_only"),
     ],
 )
 def test_a_layout_that_cannot_be_is_one_line(sample, tmp_path, monkeypatch, capsys, words, reason):
@@ -130,7 +130,7 @@ def test_a_layout_that_cannot_be_is_one_line(sample, tmp_path, monkeypatch, caps
 def test_a_divisor_where_nothing_is_divided_is_refused(sample, tmp_path, capsys):
     words = ["--nonormalize", "--calib_tokens", "10", "--out", str(tmp_path / "figs")]
     assert main(["alive", str(sample), *words]) == 2
-    assert "calib_tokens=10: does nothing" in capsys.readouterr().err
+    assert "calib_tokens=10 has no effect" in capsys.readouterr().err
     assert not (tmp_path / "figs").exists()
 
 

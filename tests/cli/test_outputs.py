@@ -149,7 +149,7 @@ def test_a_figure_that_could_not_be_made_leaves_no_older_one_unnamed(
     assert main([*words, "--by", "method,seed", "--threshold", "0.5,0.9"]) == 0
     out, err = capsys.readouterr()
     assert "not of this run: figs/survival.png\n" in err
-    assert "no figure: panels can differ in two things" in err
+    assert "no figure: panels can differ in at most two dimensions" in err
     assert out.endswith("]\n")
 
 
@@ -158,5 +158,5 @@ def test_the_only_file_that_was_asked_for_and_cannot_be_made_is_an_error(
 ) -> None:
     words = ["--by", "method,seed", "--threshold", "0.5,0.9", "--out", "x.png"]
     assert main(["survival", str(sample), *words]) == 2
-    assert "panels can differ in two things" in capsys.readouterr().err
+    assert "panels can differ in at most two dimensions" in capsys.readouterr().err
     assert not list(here.iterdir())

@@ -35,7 +35,7 @@ def test_a_trajectory_changes_colour_at_the_fork_of_its_death(real: xr.Dataset) 
     np.testing.assert_array_equal(np.append(living[:-1, 1], dead[:, 1]), height)
 
 
-def test_what_comes_after_the_last_fork_of_a_rollout_that_ended_is_unknown(
+def test_state_is_unknown_after_the_last_fork_of_an_ended_rollout(
     real: xr.Dataset,
 ) -> None:
     once = isoklx.distinct(real)
@@ -54,7 +54,7 @@ def test_what_comes_after_the_last_fork_of_a_rollout_that_ended_is_unknown(
     assert "pmass unknown" in labels(grid)
 
 
-def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
+def test_panels_count_deaths_and_censored_trajectories(real: xr.Dataset) -> None:
     grid = alive(real, threshold=0.75)
     once = isoklx.distinct(real)
     lives = lifetimes(once, threshold=0.75).isel(threshold=0)
@@ -72,7 +72,7 @@ def test_panels_count_the_died_and_the_censored(real: xr.Dataset) -> None:
     assert "n = 72 (24 distinct)" in title_of(grid)
 
 
-def test_every_end_before_the_window_has_a_tick_on_its_line(real: xr.Dataset) -> None:
+def test_every_rollout_that_ends_early_has_a_tick_at_its_end(real: xr.Dataset) -> None:
     ax = panel(alive(real), 1.0)
     (ticks,) = (line for line in ax.lines if line.get_marker() == "|")
     ends = isoklx.distinct(real)["gen_len"].sel(alpha=1.0).values.ravel()
@@ -83,14 +83,14 @@ def test_every_end_before_the_window_has_a_tick_on_its_line(real: xr.Dataset) ->
     )
 
 
-def test_the_median_is_that_of_the_normalised_and_smoothed(real: xr.Dataset) -> None:
+def test_the_median_is_normalised_then_smoothed(real: xr.Dataset) -> None:
     ax = panel(alive(real, roll=9, calib_tokens=30), 4.0)
     own = normalise_kl(isoklx.distinct(real), 30)
     expected = smooth(quantile(own, 0.5), 9).sel(alpha=4.0)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
 
 
-def test_without_normalising_the_axis_is_in_nats(real: xr.Dataset) -> None:
+def test_without_normalisation_the_axis_is_in_nats(real: xr.Dataset) -> None:
     grid = alive(real, normalize=False)
     assert grid.axs[0, 0].get_ylabel() == "KL (nats)"
     assert alive(real).axs[0, 0].get_ylabel() == "KL / early p95"
@@ -100,11 +100,11 @@ def test_without_normalising_the_axis_is_in_nats(real: xr.Dataset) -> None:
     assert "p95" not in title_of(grid)
 
 
-def test_a_dose_without_kl_is_left_out_unless_asked_for(sample_ds: xr.Dataset) -> None:
+def test_a_dose_with_zero_kl_is_left_out_unless_requested(sample_ds: xr.Dataset) -> None:
     assert 0 not in alive(sample_ds).col_names
-    asked = alive(sample_ds, alphas=[0, 1])
-    assert "nothing to normalise" in notes(panel(asked, 0.0))
-    assert "80 of 80 not normalised" in notes(panel(asked, 0.0))
+    requested = alive(sample_ds, alphas=[0, 1])
+    assert "nothing to normalise" in notes(panel(requested, 0.0))
+    assert "80 of 80 not normalised" in notes(panel(requested, 0.0))
     assert 0 in alive(sample_ds, normalize=False).col_names
 
 
@@ -124,7 +124,7 @@ def test_a_trajectory_without_pmass_is_neither_alive_nor_dead(tmp_path: Path) ->
     assert "pmass unknown" in labels(grid)
 
 
-def test_the_threshold_is_that_of_the_legend_and_the_counts(real: xr.Dataset) -> None:
+def test_the_threshold_changes_the_legend_and_the_counts(real: xr.Dataset) -> None:
     grid = alive(real, threshold=0.95, alphas=[2])
     assert "dead (pmass_eval < 0.95)" in labels(grid)
     died = int(lifetimes(isoklx.distinct(real), threshold=0.95)["died"].sel(alpha=2.0).sum())
@@ -138,7 +138,7 @@ def test_all_panels_share_their_limits(real: xr.Dataset) -> None:
     assert alive(real, linear=True).axs[0, 0].get_yscale() == "linear"
 
 
-def test_lines_and_medians_below_the_axis_are_told(real: xr.Dataset) -> None:
+def test_lines_and_medians_below_the_axis_are_noted(real: xr.Dataset) -> None:
     grid = alive(real, normalize=False)
     said = notes(panel(grid, 0.0))
     bottom = grid.axs[0, 0].get_ylim()[0]
@@ -149,34 +149,32 @@ def test_lines_and_medians_below_the_axis_are_told(real: xr.Dataset) -> None:
     assert "below" not in notes(panel(grid, 2.0))
 
 
-def test_medians_and_ends_have_the_colour_of_the_text(real: xr.Dataset) -> None:
+def test_medians_and_ends_have_the_text_colour(real: xr.Dataset) -> None:
     with mpl.rc_context({"text.color": "#eeeeee"}):
         ax = panel(alive(real), 1.0)
     assert {line.get_color() for line in ax.lines} == {"#eeeeee"}
 
 
-def test_the_pmass_of_questions_does_not_tell_whether_a_trajectory_is_alive(
-    sample_ds: xr.Dataset,
-) -> None:
-    asked = sample_ds.assign(pmass_eval=sample_ds["pmass_eval"].where(False))
+def test_pmass_at_questions_does_not_replace_pmass_eval(sample_ds: xr.Dataset) -> None:
+    questions_only = sample_ds.assign(pmass_eval=sample_ds["pmass_eval"].where(False))
     with pytest.raises(DatasetError, match="pmass_eval"):
-        alive(asked)
+        alive(questions_only)
     assert not plt.get_fignums()
 
 
-def test_without_any_pmass_nobody_can_be_called_alive(tmp_path: Path) -> None:
+def test_a_sweep_without_pmass_is_refused(tmp_path: Path) -> None:
     simulate(tmp_path, [CellSpec(window=8, lacks="pmass")])
     with pytest.raises(DatasetError, match="pmass_eval"):
         alive(isoklx.open_sweep(tmp_path))
 
 
 @pytest.mark.parametrize("options", [{"threshold": 2}, {"calib_tokens": 0}, {"kl_ymax": 0}])
-def test_what_cannot_be_drawn_is_refused(sample_ds: xr.Dataset, options: dict[str, float]) -> None:
+def test_invalid_options_are_refused(sample_ds: xr.Dataset, options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         alive(sample_ds, **options)  # type: ignore[arg-type]
 
 
-def test_trajectories_that_cannot_be_paired_with_pmass_are_unknown(sample_ds: xr.Dataset) -> None:
+def test_trajectories_that_cannot_be_matched_with_pmass_are_unknown(sample_ds: xr.Dataset) -> None:
     flags = np.zeros_like(sample_ds.unpaired)
     flags[:, sample_ds.alpha.values == 1] = 1
     ds = sample_ds.assign(unpaired=(("cell", "alpha"), flags))

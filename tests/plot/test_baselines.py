@@ -1,7 +1,7 @@
-"""What the figures of the gallery draw, against what they drew when somebody looked at them.
+"""Compare the figures of the gallery with their baselines.
 
-Baselines are of artists, not of pixels, which differ from one version of a font to the next. After
-a change that was looked at, ``python -m tests.plot.test_baselines`` writes them anew.
+Baselines describe artists, not pixels, because pixels differ between versions of a font. After
+inspecting a change, run ``python -m tests.plot.test_baselines`` to write them anew.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ BASELINES = Path(__file__).with_name("baselines.json")
 
 
 def described(figure: Figure) -> list[dict[str, Any]]:
-    """All that is drawn, panel by panel, in a few numbers each."""
-    # As they will be drawn, ticks and all.
+    """Summarise each panel of a figure in a few numbers."""
+    # Ticks are set when the figure is drawn.
     figure.draw_without_rendering()
     return [
         {"title": figure.get_suptitle(), "legends": [_said(each) for each in figure.legends]},
@@ -56,7 +56,7 @@ def _collection(collection: Any) -> list[Any]:
 
 
 def _numbers(points: Any) -> list[float]:
-    """How many there are, and what their distribution is along both axes."""
+    """Return the number of points and their minimum, mean and maximum along both axes."""
     known = points[np.isfinite(points).all(axis=1)]
     sums = [] if not len(known) else [*known.min(axis=0), *known.mean(axis=0), *known.max(axis=0)]
     return [len(points), *(float(f"{number:.5g}") for number in sums)]
@@ -91,12 +91,12 @@ def assert_alike(found: Any, expected: Any, where: str) -> None:
 
 
 @pytest.mark.parametrize("name", figures())
-def test_a_figure_is_as_it_was_when_it_was_looked_at(sample_ds: xr.Dataset, name: str) -> None:
+def test_a_figure_equals_its_baseline(sample_ds: xr.Dataset, name: str) -> None:
     expected = json.loads(BASELINES.read_text())[name]
     assert_alike(described(draw(name, sample_ds)), expected, name)
 
 
-def test_a_baseline_notices_a_line_that_moved(sample_ds: xr.Dataset) -> None:
+def test_a_moved_line_differs_from_the_baseline(sample_ds: xr.Dataset) -> None:
     expected = json.loads(BASELINES.read_text())["figure1_band"]
     moved = sample_ds.assign(kl=sample_ds["kl"] * 1.01)
     with pytest.raises(AssertionError, match=r"limits|lines"):

@@ -34,7 +34,7 @@ def positions(lines: list[Line2D]) -> list[tuple[float, float]]:
 
 
 def c_stars(figure: Figure) -> list[tuple[float, float]]:
-    """The single marks among the lines of the bisection."""
+    """Return the large marks among the lines of the calibration steps."""
     lines = panels(figure)["bisection"].lines
     return positions([line for line in lines if len(line.get_xdata()) == 1])
 
@@ -45,7 +45,7 @@ def simulated(root: Path, *args: Any, **fields: Any) -> xr.Dataset:
     return isoklx.open_sweep(root)
 
 
-def test_the_bisection_of_each_cell_is_drawn_by_coefficient(real: xr.Dataset) -> None:
+def test_the_steps_of_each_cell_are_drawn_by_coefficient(real: xr.Dataset) -> None:
     ax = panels(calibration(real))["bisection"]
     curves = [
         line for line in ax.lines if line.get_marker() != "None" and len(line.get_xdata()) > 1
@@ -58,19 +58,19 @@ def test_the_bisection_of_each_cell_is_drawn_by_coefficient(real: xr.Dataset) ->
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
-def test_c_star_is_marked_where_the_bisection_ended(real: xr.Dataset) -> None:
+def test_c_star_is_marked_at_the_last_step(real: xr.Dataset) -> None:
     last = real.calib_kl_p95.isel(iteration=-1)
     assert_allclose(c_stars(calibration(real)), np.column_stack([real.c_star, last]))
 
 
-def test_a_c_star_that_was_not_tried_is_marked_on_its_line(real: xr.Dataset) -> None:
+def test_a_c_star_between_steps_is_marked_on_its_line(real: xr.Dataset) -> None:
     between = real.isel(cell=[0]).assign(c_star=("cell", [np.sqrt(0.8 * 1.6)]))
     ((_, p95),) = c_stars(calibration(between))
     assert p95 == pytest.approx(np.sqrt(between.calib_kl_p95.values[0, 1:3].prod()))
 
 
 @pytest.mark.parametrize(("beyond", "end"), [(0.5, "min"), (1 + 1e-12, "max"), (2, "max")])
-def test_a_c_star_outside_what_was_tried_is_marked_at_the_end_of_its_line(
+def test_a_c_star_beyond_all_steps_is_marked_at_the_end_of_its_line(
     real: xr.Dataset, beyond: float, end: str
 ) -> None:
     one = real.isel(cell=[0])
@@ -95,7 +95,7 @@ def test_coefficients_of_both_signs_are_two_lines(real: xr.Dataset) -> None:
     assert ax.get_xlabel() == "|coefficient|"
 
 
-def test_each_model_has_its_dashes_and_a_legend_says_which(
+def test_each_model_has_a_line_style_and_a_legend_entry(
     sample_ds: xr.Dataset, real: xr.Dataset
 ) -> None:
     figure = calibration(sample_ds)
@@ -110,7 +110,7 @@ def test_each_model_has_its_dashes_and_a_legend_says_which(
     assert not calibration(real).legends
 
 
-def test_a_method_looks_the_same_whatever_the_other_methods_are(sample_ds: xr.Dataset) -> None:
+def test_the_style_of_a_method_does_not_depend_on_the_other_methods(sample_ds: xr.Dataset) -> None:
     def colour(ds: xr.Dataset) -> object:
         ax = panels(calibration(ds))["c_star"]
         (label,) = {t.get_color() for t in ax.get_yticklabels() if t.get_text() == "pca"}
@@ -119,8 +119,8 @@ def test_a_method_looks_the_same_whatever_the_other_methods_are(sample_ds: xr.Da
     assert colour(sample_ds) == colour(sample_ds.query(cell="method == 'pca'"))
 
 
-def test_what_is_in_range_is_what_the_table_says(sample_ds: xr.Dataset) -> None:
-    # At the edge of the range, where it matters how the table rounds.
+def test_in_range_agrees_with_the_table(sample_ds: xr.Dataset) -> None:
+    # At the edge of the range, where rounding in the table matters.
     edge = xr.zeros_like(sample_ds.kl_p95, float) + 0.7 * 3 - 2e-9
     ds = sample_ds.assign(kl_p95=edge, target_kl=3 * sample_ds.target_kl)
     told = isoklx.calibration_table(ds).heldout_in_range.value_counts()
@@ -136,7 +136,7 @@ def test_there_is_a_line_at_each_target(real: xr.Dataset) -> None:
     assert sorted(across) == [0.5, 1.0]
 
 
-def test_there_is_one_mark_per_cell_and_none_hides_another(real: xr.Dataset) -> None:
+def test_there_is_one_mark_per_cell_and_none_overlap(real: xr.Dataset) -> None:
     ax = panels(calibration(real))["c_star"]
     drawn = positions(marks(ax))
     assert_allclose(sorted(x for x, _ in drawn), sorted(real.c_star.values))
@@ -155,7 +155,7 @@ def test_marks_lie_in_the_row_of_their_method(real: xr.Dataset) -> None:
         assert methods[round(y)] in real.method.values[np.isclose(real.c_star, x)]
 
 
-def test_a_tall_stack_says_how_many_marks_it_has(tmp_path: Path) -> None:
+def test_the_marks_of_a_tall_stack_are_counted(tmp_path: Path) -> None:
     ds = simulated(tmp_path, ["org/m"], ["pca"], range(9), repeat_seeds=True)
     figure = calibration(ds)
     for name in ("c_star", "heldout"):
@@ -171,7 +171,7 @@ def test_models_are_headings_above_their_methods(sample_ds: xr.Dataset) -> None:
     assert labels == ["simulated-1B", *methods, "simulated-8B", *methods]
 
 
-def test_models_of_one_short_name_are_not_taken_together(sample_ds: xr.Dataset) -> None:
+def test_models_with_the_same_short_name_are_not_pooled(sample_ds: xr.Dataset) -> None:
     names = sample_ds.model_short.values
     ds = sample_ds.assign_coords(
         model_short=("cell", ["same"] * 12), model=("cell", [f"{name}/same" for name in names])
@@ -196,7 +196,7 @@ def test_held_out_p95_is_drawn_over_its_target_and_open_outside_the_range(
 
 
 def intervals(ax: Axes) -> list[tuple[float, float, float]]:
-    """Height, beginning and end of each line beside the marks."""
+    """Return height, start and end of each interval."""
     segments = [line for each in ax.collections for line in each.get_segments()]  # type: ignore[attr-defined]
     return [(start[1], start[0], end[0]) for start, end in segments]
 
@@ -218,12 +218,12 @@ def test_the_interval_of_a_held_out_p95_goes_through_its_mark(sample_ds: xr.Data
     assert high > table["heldout_upper"].max()
 
 
-def test_intervals_that_overlap_lie_below_each_other(sample_ds: xr.Dataset) -> None:
+def test_overlapping_intervals_are_stacked(sample_ds: xr.Dataset) -> None:
     heights = [y for y, _, _ in intervals(panels(calibration(sample_ds))["heldout"])]
     assert len(set(heights)) == 12
 
 
-def test_an_interval_down_to_0_leaves_the_axis_logarithmic(sample_ds: xr.Dataset) -> None:
+def test_an_interval_down_to_0_keeps_the_axis_logarithmic(sample_ds: xr.Dataset) -> None:
     data = calibration(sample_ds).data
     data["heldout_ci"] = data["heldout_ci"].where(data["ci_bound"] == "upper", 0)
     ax = panels(draw_numbers(data, Page()))["heldout"]
@@ -232,28 +232,28 @@ def test_an_interval_down_to_0_leaves_the_axis_logarithmic(sample_ds: xr.Dataset
 
 
 @pytest.mark.parametrize("wide", [1.0, 3.0, 30.0])
-def test_a_wide_interval_has_ticks_that_can_be_read(sample_ds: xr.Dataset, wide: float) -> None:
+def test_ticks_are_legible_with_a_wide_interval(sample_ds: xr.Dataset, wide: float) -> None:
     data = calibration(sample_ds).data
     lower = data["ci_bound"] == "lower"
     data["heldout_ci"] *= xr.where(lower, 1 / wide, wide)
     assert_legible(draw_numbers(data, Page("column")))
 
 
-def test_of_a_single_prompt_there_is_no_interval(sample_ds: xr.Dataset) -> None:
+def test_a_single_prompt_has_no_interval(sample_ds: xr.Dataset) -> None:
     figure = calibration(sample_ds.isel(prompt=[0]))
     assert not intervals(panels(figure)["heldout"])
     assert_legible(figure)
 
 
 @pytest.mark.parametrize("width", [2.5, 3.3])
-def test_names_of_methods_are_whole_in_a_column(real: xr.Dataset, width: float) -> None:
+def test_names_of_methods_are_not_shortened_in_a_column(real: xr.Dataset, width: float) -> None:
     figure = calibration(real, width=width)
     names = [label.get_text() for label in panels(figure)["c_star"].get_yticklabels()]
     assert names == ["directional_ablation", "mean_diff", "pca"]
     assert_legible(figure)
 
 
-def test_held_out_values_close_to_each_other_are_still_countable(real: xr.Dataset) -> None:
+def test_held_out_values_close_to_each_other_can_be_counted(real: xr.Dataset) -> None:
     near = real.kl_p95.where(real.alpha != 1, 1 + 1e-3 * real.seed)
     ax = panels(calibration(real.assign(kl_p95=near)))["heldout"]
     of_pca = [y for _, y in positions(marks(ax)) if y > 1.5]
@@ -276,7 +276,7 @@ def test_a_panel_without_data_is_left_out(
     assert [ax.get_title(loc="left")[:3] for ax in figure.axes] == ["(a)", "(b)"][: len(left)]
 
 
-def test_cells_without_history_or_dose_1_are_drawn_among_those_with(real: xr.Dataset) -> None:
+def test_cells_without_history_or_dose_1_are_drawn_among_others(real: xr.Dataset) -> None:
     first = xr.DataArray(np.arange(9) == 0, dims="cell")
     bare = real.assign(
         {name: real[name].where(~first) for name in ("calib_coeff", "calib_kl_p95", "kl_p95")}
@@ -294,12 +294,12 @@ def test_a_coefficient_below_0_is_drawn_by_its_magnitude(real: xr.Dataset) -> No
 
 
 @pytest.mark.parametrize("cells", [[0], slice(None)])
-def test_all_text_can_be_read(real: xr.Dataset, sample_ds: xr.Dataset, cells: Any) -> None:
+def test_all_text_is_legible(real: xr.Dataset, sample_ds: xr.Dataset, cells: Any) -> None:
     for ds in (real, sample_ds):
         assert_legible(calibration(ds.isel(cell=cells)))
 
 
-def test_hundreds_of_cells_with_long_names_can_be_read(tmp_path: Path) -> None:
+def test_hundreds_of_cells_with_long_names_are_legible(tmp_path: Path) -> None:
     long = "a_method_$x^2$_with_quite_a_long_name_that_goes_on"
     methods = [long, "directional_ablation", "lora", "mean_diff", "pca", "sae"]
     ds = simulated(tmp_path, [f"org/model-{i}B" for i in range(5)], methods, range(4))
@@ -322,7 +322,7 @@ def test_the_title_counts_cells_and_the_distinct_ones(real: xr.Dataset) -> None:
     assert "1 cell (1 distinct)" in calibration(real.isel(cell=[0])).get_suptitle()
 
 
-def test_the_bisection_is_of_the_statistic_that_the_target_is_of(sample_ds: xr.Dataset) -> None:
+def test_the_steps_show_the_statistic_of_the_target(sample_ds: xr.Dataset) -> None:
     stats = ["mean"] * 6 + ["rms"] * 6
     figure = calibration(sample_ds.assign_coords(target_stat=("cell", stats)))
     ax = panels(figure)["bisection"]
@@ -332,10 +332,10 @@ def test_the_bisection_is_of_the_statistic_that_the_target_is_of(sample_ds: xr.D
     assert len(lines) == 6
     expected = sample_ds.isel(cell=0).sortby("calib_coeff").calib_kl_mean.dropna("iteration")
     assert_allclose(lines[0].get_ydata(), expected)
-    assert "heldout" not in panels(figure), "p95 says nothing of another target"
+    assert "heldout" not in panels(figure), "p95 is not comparable to a target of another statistic"
 
 
-def test_the_data_of_a_figure_draw_it_again(sample_ds: xr.Dataset) -> None:
+def test_a_figure_can_be_redrawn_from_its_data(sample_ds: xr.Dataset) -> None:
     figure = calibration(sample_ds)
     again = draw_numbers(figure.data.copy(deep=True), Page())
     for ax, other in zip(figure.axes, again.axes, strict=True):
@@ -344,14 +344,14 @@ def test_the_data_of_a_figure_draw_it_again(sample_ds: xr.Dataset) -> None:
     assert figure.get_suptitle() == again.get_suptitle()
 
 
-def test_nothing_to_draw_is_an_error_of_one_line(real: xr.Dataset) -> None:
+def test_without_c_star_the_error_is_one_line(real: xr.Dataset) -> None:
     with pytest.raises(DatasetError, match=r"^[^\n]*c_star[^\n]*$"):
         calibration(real.assign(c_star=real.c_star * np.nan))
     with pytest.raises(DatasetError, match="not an isoklx sweep"):
         calibration(xr.Dataset())
 
 
-def test_drawing_leaves_settings_and_data_alone(real: xr.Dataset) -> None:
+def test_drawing_changes_neither_settings_nor_data(real: xr.Dataset) -> None:
     before, settings = real.copy(deep=True), copy.deepcopy(dict(mpl.rcParams))
     calibration(real)
     xr.testing.assert_identical(real, before)

@@ -51,13 +51,13 @@ def line(ax: Axes, label: str) -> Line2D:
 
 
 def nearest(x: Any, doses: Any) -> list[float]:
-    """The dose at which each mark stands, by its place on the paper."""
+    """Return the dose of each mark, the nearest one on the axis."""
     places = np.arcsinh(4 * np.asarray(doses))
     return [doses[int(np.argmin(np.abs(np.arcsinh(4 * each) - places)))] for each in x]
 
 
 def rings(ax: Axes, doses: Any) -> dict[str, float]:
-    """The dose at which each method, by its colour, is marked as safe."""
+    """Return the ringed dose of each method, by colour."""
     marked = [each for each in ax.lines if each.get_gid() == "safe"]
     return {to_hex(m.get_markeredgecolor()): nearest(m.get_xdata(), doses)[0] for m in marked}
 
@@ -93,7 +93,7 @@ def test_bars_are_the_intervals(whole: Grid, measured: xr.Dataset) -> None:
         np.testing.assert_array_equal(drawn, bounds.loc[{"method": method}])
 
 
-def test_the_axis_of_doses_is_numeric_with_ticks_at_the_doses(whole: Grid) -> None:
+def test_the_dose_axis_is_numeric_with_ticks_at_the_doses(whole: Grid) -> None:
     ax = panel(whole, "survival")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "0.5", "1", "2", "4"]
     assert ax.get_xticks().tolist() == [0, 0.5, 1, 2, 4]
@@ -130,7 +130,7 @@ def test_negative_doses_lie_left_of_0(tmp_path: Path) -> None:
     assert middle - left == pytest.approx(right - middle)
 
 
-def test_many_doses_are_a_line_and_a_band(tmp_path: Path) -> None:
+def test_many_doses_are_drawn_as_a_line_and_a_band(tmp_path: Path) -> None:
     alphas = tuple(np.round(np.linspace(0, 4, 41), 2).tolist())
     simulate(tmp_path, [CellSpec(method="a", alphas=alphas, window=8, prompts=2)])
     ax = dose_response(isoklx.open_sweep(tmp_path), show="survival").axs[0, 0]
@@ -143,7 +143,7 @@ def test_many_doses_are_a_line_and_a_band(tmp_path: Path) -> None:
     assert_legible(ax.figure)  # type: ignore[arg-type]
 
 
-def test_the_safe_dose_of_each_method_is_marked_and_named(
+def test_the_safe_dose_of_each_method_is_marked_and_listed(
     whole: Grid, measured: xr.Dataset
 ) -> None:
     table = isoklx.safe_dose(measured, survive=0.6).set_index("method")["safe_dose"]
@@ -155,7 +155,9 @@ def test_the_safe_dose_of_each_method_is_marked_and_named(
         assert f"{name}, n = 24 (8 distinct), safe: {ALPHA} ≤ {safe:g}" in entries(whole)
 
 
-def test_marks_of_safe_doses_are_whole_and_explained(whole: Grid, measured: xr.Dataset) -> None:
+def test_rings_of_safe_doses_are_not_clipped_and_are_in_the_legend(
+    whole: Grid, measured: xr.Dataset
+) -> None:
     marked = [each for each in panel(whole, "survival").lines if each.get_gid() == "safe"]
     assert [each.get_ydata()[0] for each in marked] == [1, 1, 1]
     assert not any(each.get_clip_on() for each in marked)
@@ -166,22 +168,24 @@ def test_marks_of_safe_doses_are_whole_and_explained(whole: Grid, measured: xr.D
     )
 
 
-def test_without_a_title_it_still_says_of_how_many_and_what_dead_and_sure_mean(
+def test_without_a_title_the_counts_and_definitions_remain(
     measured: xr.Dataset,
 ) -> None:
     grid = dose_response(measured, title=False, width="column")
     said = note(grid)
-    assert said.startswith("Safe: 95% sure that 90% survive, there and at every smaller dose.")
+    assert said.startswith(
+        "Safe dose: 95% confidence that at least 90% survive, at it and at every smaller dose."
+    )
     assert "Dead once pmass_eval < 0.75." in said
     assert (
         "90% intervals: beta product, prompts independent, rollouts that end early are censored. "
-        "Claims use the lower ends."
+        "Safe doses use the lower ends."
     ) in said
     assert sum("n = 24 (8 distinct)" in each for each in entries(grid)) == 3
     assert "beta product" not in note(dose_response(measured, show="acquiescence"))
 
 
-def test_groups_of_unequal_held_out_kl_are_said_to_differ(measured: xr.Dataset) -> None:
+def test_unequal_held_out_kl_of_groups_is_noted(measured: xr.Dataset) -> None:
     said = note(dose_response(measured))
     kl = isoklx.dose_response(measured)["heldout_kl"].sel(alpha=1)
     assert f"Held-out p95 of KL at alpha 1: {kl.min():.3g} to {kl.max():.3g} nats." in said
@@ -189,7 +193,7 @@ def test_groups_of_unequal_held_out_kl_are_said_to_differ(measured: xr.Dataset) 
     assert "Held-out" not in note(dose_response(measured, by=None))
 
 
-def test_safe_doses_of_both_signs_are_marked_and_named(measured: xr.Dataset) -> None:
+def test_safe_doses_of_both_signs_are_marked_and_listed(measured: xr.Dataset) -> None:
     both = measured.sel(alpha=[0.0, 0.5, 1.0, 2.0]).assign_coords(alpha=[-0.5, 0.0, 1.0, 2.0])
     table = isoklx.safe_dose(both, survive=0.6).set_index(["method", "toward"])["safe_dose"]
     grid = dose_response(both, survive=0.6)
@@ -199,11 +203,11 @@ def test_safe_doses_of_both_signs_are_marked_and_named(measured: xr.Dataset) -> 
     assert f"pca, n = 24 (8 distinct), safe: {low:g} ≤ {ALPHA} ≤ {high:g}" in entries(grid)
 
 
-def test_without_a_safe_dose_the_reason_is_told(measured: xr.Dataset) -> None:
+def test_the_reason_for_no_safe_dose_is_noted(measured: xr.Dataset) -> None:
     grid = dose_response(measured, survive=0.9)
     assert not rings(grid.axs.flat[0], [0.0])
     assert "pca, n = 24 (8 distinct), safe: none" in entries(grid)
-    assert "None: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
+    assert "No safe dose: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
     assert "n = 72 (24 distinct)" in grid.fig.get_suptitle()
 
 
@@ -215,12 +219,12 @@ def test_kl_below_the_axis_is_marked_at_its_edge_and_the_target_drawn(whole: Gri
     assert ax.get_yscale() == "log"
 
 
-def test_what_was_not_measured_says_so(whole: Grid) -> None:
+def test_a_panel_without_measurements_says_so(whole: Grid) -> None:
     for shown in ("acquiescence", "correct", "repetition"):
         assert [text.get_text() for text in panel(whole, shown).texts] == ["not measured"]
 
 
-def test_two_panels_are_shown_unless_others_are_asked_for(sample_ds: xr.Dataset) -> None:
+def test_two_panels_are_shown_by_default(sample_ds: xr.Dataset) -> None:
     grid = dose_response(sample_ds)
     assert [name["shown"] for name in grid.name_dicts.flat] == ["survival", "kl_p95"]
     one = dose_response(sample_ds, show="acquiescence")
@@ -228,7 +232,7 @@ def test_two_panels_are_shown_unless_others_are_asked_for(sample_ds: xr.Dataset)
     assert one.axs[0, 0].get_ylabel() == "change of p_true"
 
 
-def test_the_coefficient_stands_above_where_there_is_one(measured: xr.Dataset) -> None:
+def test_coefficients_shared_by_all_cells_are_shown_at_the_top(measured: xr.Dataset) -> None:
     def above(grid: Grid) -> list[str]:
         tops = grid.axs[0, 0].child_axes
         return [text.get_text() for top in tops for text in top.get_xticklabels()]
@@ -244,7 +248,7 @@ def test_survival_has_a_panel_for_each_threshold(sample_ds: xr.Dataset) -> None:
     assert grid.axs[0, 1].get_title() == "dead once pmass_eval < 0.9"
 
 
-def test_groups_of_two_labels_are_told_by_colour_and_dashes(sample_ds: xr.Dataset) -> None:
+def test_groups_of_two_labels_differ_in_colour_and_line_style(sample_ds: xr.Dataset) -> None:
     ax = dose_response(sample_ds, by=["method", "model_short"]).axs[0, 0]
     one, other = (line(ax, f"pca, simulated-{size}B") for size in (1, 8))
     assert one.get_color() == other.get_color() == METHODS["pca"][0]
@@ -265,7 +269,7 @@ def test_a_dose_that_a_method_was_not_run_at_has_no_mark(tmp_path: Path) -> None
     assert [len(line(ax, name).get_xdata()) for name in "ab"] == [2, 1]
 
 
-def test_the_data_of_a_figure_draw_it_again(whole: Grid) -> None:
+def test_a_figure_can_be_redrawn_from_its_data(whole: Grid) -> None:
     again = draw_numbers(whole.data.copy(deep=True), Page())
     for ax, other in zip(whole.axs.flat, again.axs.flat, strict=True):
         assert ax.get_ylim() == other.get_ylim()
@@ -277,7 +281,7 @@ def test_the_data_of_a_figure_draw_it_again(whole: Grid) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [3.3, 5.5, 7.0])
 @pytest.mark.parametrize("doses", [1, 5, 8])
-def test_all_text_can_be_read_at_any_width(
+def test_all_text_is_legible_at_any_width(
     eight_doses: xr.Dataset, width: float, doses: int
 ) -> None:
     ds = eight_doses.isel(alpha=slice(-doses, None))
@@ -286,7 +290,7 @@ def test_all_text_can_be_read_at_any_width(
     assert_legible(grid.fig)  # type: ignore[arg-type]
 
 
-def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
+def test_a_figure_can_be_drawn_into_a_subfigure(measured: xr.Dataset) -> None:
     figure = plt.figure(figsize=(9, 4))
     left, right = figure.subfigures(1, 2)
     for place in (left, right):
@@ -300,15 +304,15 @@ def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"show": "kl"}, "show 'kl': give any of survival, restricted_mean"),
-        ({"show": []}, "show: give at least one"),
+        ({"show": "kl"}, "show must be any of survival, restricted_mean.*, got 'kl'"),
+        ({"show": []}, "show must name at least one of"),
         ({"survive": 2}, "survive=2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
         ({"alphas": [3]}, "alpha 3 not found"),
         ({"width": 0}, "width=0"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_one_line(
+def test_invalid_options_are_refused_in_one_line(
     sample_ds: xr.Dataset, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message) as error:

@@ -30,7 +30,7 @@ CLOSE = {"rtol": 1e-6, "atol": 1e-9}
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    """Doses differ between methods, and one method was never asked."""
+    """Simulate methods with different doses, one of them without pmass."""
     root = tmp_path_factory.mktemp("small")
     simulate(
         root,
@@ -50,7 +50,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
         ("bands_shrink.nc", {"which": "distinct"}, {}),
     ],
 )
-def test_band_edges_are_those_of_the_oracle(
+def test_band_edges_equal_the_oracle(
     real: xr.Dataset, oracle: Path, name: str, which: dict[str, str], older: dict[str, Any]
 ) -> None:
     grid = figure1(real, kind="fan", **older)
@@ -66,7 +66,7 @@ def test_band_edges_are_those_of_the_oracle(
         np.testing.assert_allclose(median, expected.sel(alpha=alpha, quantile=0.5), **CLOSE)
 
 
-def test_the_lower_row_is_of_the_prompts_of_kl_and_says_so(
+def test_the_lower_row_shows_pmass_at_the_prompts_of_kl_and_says_so(
     real: xr.Dataset, sample_ds: xr.Dataset
 ) -> None:
     grid = figure1(real)
@@ -79,7 +79,7 @@ def test_the_lower_row_is_of_the_prompts_of_kl_and_says_so(
     np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
 
 
-def test_the_pmass_of_the_questions_stands_in_and_is_named(sample_ds: xr.Dataset) -> None:
+def test_pmass_at_questions_is_the_fallback_and_is_named(sample_ds: xr.Dataset) -> None:
     grid = figure1(sample_ds.assign(pmass_eval=sample_ds["pmass_eval"] * np.nan))
     assert "answers at 4 yes/no questions" in labels(grid)
     own = isoklx.distinct(sample_ds)["pmass"]
@@ -88,7 +88,7 @@ def test_the_pmass_of_the_questions_stands_in_and_is_named(sample_ds: xr.Dataset
     np.testing.assert_allclose(upper, expected)
 
 
-def test_without_pmass_there_is_no_row_for_it(sample_ds: xr.Dataset, small: xr.Dataset) -> None:
+def test_a_sweep_without_pmass_has_no_lower_row(sample_ds: xr.Dataset, small: xr.Dataset) -> None:
     assert figure1(sample_ds, kl_only=True).axs.shape == (1, 6)
     assert figure1(small.query(cell="method == 'mean_diff'")).axs.shape == (1, 1)
 
@@ -112,9 +112,7 @@ def test_spaghetti_has_a_line_for_each_trajectory_and_their_median(real: xr.Data
         np.testing.assert_allclose(ax.lines[0].get_ydata(), middle.sel(alpha=alpha))
 
 
-def test_a_panel_says_what_share_of_all_tokens_was_above_the_target(
-    real: xr.Dataset, oracle: Path
-) -> None:
+def test_the_share_of_tokens_above_the_target_is_noted(real: xr.Dataset, oracle: Path) -> None:
     doses = pd.read_csv(oracle / "doses.csv").query("method == 'all'").set_index("alpha")
     grid = figure1(real, kind="spaghetti")
     for alpha, digits in ((0.5, 1), (1.0, 1), (2.0, 0)):
@@ -122,20 +120,20 @@ def test_a_panel_says_what_share_of_all_tokens_was_above_the_target(
         assert f"{share:.{digits}%} of tokens above" in notes(panel(grid, alpha))
 
 
-def test_which_pmass_is_drawn_can_be_chosen(sample_ds: xr.Dataset, real: xr.Dataset) -> None:
+def test_the_pmass_to_draw_can_be_chosen(sample_ds: xr.Dataset, real: xr.Dataset) -> None:
     grid = figure1(sample_ds, pmass="pmass", alphas=[2])
     assert "answers at 4 yes/no questions" in labels(grid)
     own = isoklx.distinct(sample_ds)["pmass"].sel(alpha=2.0)
     expected = quantile(own, 0.5, ["cell", "question"])
     np.testing.assert_allclose(panel(grid, 2.0, "pmass").lines[0].get_ydata(), expected)
-    with pytest.raises(DatasetError, match="no cell of this sweep has pmass,"):
+    with pytest.raises(DatasetError, match="cannot draw pmass: no cell of this sweep has it"):
         figure1(real, pmass="pmass")
-    with pytest.raises(UsageError, match="pmass=pmass: does nothing with kl_only"):
+    with pytest.raises(UsageError, match="pmass=pmass has no effect with kl_only"):
         figure1(real, pmass="pmass", kl_only=True)
 
 
 @pytest.mark.parametrize("kind", ["band", "spaghetti"])
-def test_a_token_stands_at_one_place_in_both_rows(real: xr.Dataset, kind: Any) -> None:
+def test_both_rows_share_the_token_axis(real: xr.Dataset, kind: Any) -> None:
     grid = figure1(real, kind=kind)
     grid.fig.draw_without_rendering()
     for alpha in (0.5, 2.0):
@@ -147,7 +145,7 @@ def test_a_token_stands_at_one_place_in_both_rows(real: xr.Dataset, kind: Any) -
     assert {ax.get_xscale() for ax in grid.axs.flat} == {"linear"}
 
 
-def test_every_panel_says_its_trajectories_and_how_many_are_distinct(
+def test_every_panel_counts_its_trajectories_and_the_distinct_ones(
     sample_ds: xr.Dataset, real: xr.Dataset
 ) -> None:
     kl = sample_ds["kl"].copy(data=sample_ds["kl"].values.copy())
@@ -171,7 +169,7 @@ def test_each_line_of_the_spaghetti_is_a_smoothed_trajectory(sample_ds: xr.Datas
     assert drawn == expected
 
 
-def test_a_trajectory_that_died_has_the_colour_of_its_pmass_and_is_drawn_last(
+def test_a_dead_trajectory_is_coloured_by_its_pmass_and_drawn_last(
     real: xr.Dataset,
 ) -> None:
     run_id = "Qwen3.5-0.8B_directional_ablation_s0_w512"
@@ -189,7 +187,7 @@ def test_a_trajectory_that_died_has_the_colour_of_its_pmass_and_is_drawn_last(
     assert abs(shade[found[0]] - float(pmass[lowest, 511])) < 1 / 24
 
 
-def test_a_trajectory_without_pmass_is_grey_among_the_coloured(small: xr.Dataset) -> None:
+def test_a_trajectory_without_pmass_is_grey(small: xr.Dataset) -> None:
     grid = figure1(small, kind="spaghetti", color_by_pmass=True)
     ax = panel(grid, 1.0)
     assert np.ma.count_masked(np.ma.masked_invalid(lines_of(ax).get_array())) == 2
@@ -204,7 +202,7 @@ def test_there_is_one_colour_bar_and_it_covers_no_panel(sample_ds: xr.Dataset) -
     assert not any(bar.overlaps(ax.get_position()) for ax in grid.axs.flat)
 
 
-def test_rows_are_groups_and_what_was_not_run_says_so(small: xr.Dataset) -> None:
+def test_rows_are_groups_and_a_panel_that_was_not_run_says_so(small: xr.Dataset) -> None:
     grid = figure1(small, by="method")
     rows = [names[0]["row"] for names in grid.name_dicts]
     assert rows == ["kl of mean_diff", "pmass of mean_diff", "kl of pca", "pmass of pca"]
@@ -215,7 +213,7 @@ def test_rows_are_groups_and_what_was_not_run_says_so(small: xr.Dataset) -> None
     np.testing.assert_allclose(panel(grid, 4.0, "kl of pca").lines[0].get_ydata(), pca)
 
 
-def test_methods_lie_upon_each_other_in_colours_of_their_own(real: xr.Dataset) -> None:
+def test_methods_share_panels_in_different_colours(real: xr.Dataset) -> None:
     grid = figure1(real, hue="method", alphas=[1, 2])
     for method, (colour, marker) in palette.METHODS.items():
         one = real.isel(cell=np.flatnonzero(real["method"].values == method))
@@ -235,7 +233,7 @@ def test_methods_lie_upon_each_other_in_colours_of_their_own(real: xr.Dataset) -
 
 
 @pytest.mark.parametrize("by", [None, "model_short"])
-def test_more_than_three_hues_are_medians_upon_one_band_of_all(
+def test_more_than_three_hues_are_medians_over_one_pooled_band(
     sample_ds: xr.Dataset, by: str | None
 ) -> None:
     arms = sample_ds["method"].astype(str) + sample_ds["seed"].astype(str)
@@ -250,11 +248,11 @@ def test_more_than_three_hues_are_medians_upon_one_band_of_all(
         np.testing.assert_allclose(upper, expected.sel(quantile=0.9), **CLOSE)
         medians = [one for one in ax.lines if len(one.get_xdata()) == 64]
         assert len(medians) == 6
-    assert "p10 to p90 of all together" in labels(grid)
+    assert "p10 to p90 of all groups" in labels(grid)
     assert "p10 to p90" in labels(figure1(ds, hue="method", alphas=[2]))
 
 
-def test_of_many_doses_an_even_spread_is_drawn_and_said(tmp_path: Path) -> None:
+def test_many_doses_are_thinned_evenly_and_counted_in_the_legend(tmp_path: Path) -> None:
     alphas = tuple(np.round(np.linspace(0, 4, 41), 2).tolist())
     simulate(tmp_path, [CellSpec(alphas=alphas, window=8, prompts=2)])
     ds = isoklx.open_sweep(tmp_path)
@@ -268,7 +266,7 @@ def test_of_many_doses_an_even_spread_is_drawn_and_said(tmp_path: Path) -> None:
     assert not [label for label in labels(chosen) if "doses" in label]
 
 
-def test_a_method_whose_median_lies_below_the_axis_is_named(real: xr.Dataset) -> None:
+def test_a_method_with_its_median_below_the_axis_is_named(real: xr.Dataset) -> None:
     unaltered = panel(figure1(real, hue="method"), 0.0)
     assert "all medians mostly below" in notes(unaltered)
     high = real.assign(kl=real["kl"].where(real["method"] != "directional_ablation", 0.5))
@@ -293,9 +291,7 @@ def test_rows_and_colours_can_differ_in_two_labels(sample_ds: xr.Dataset) -> Non
 @pytest.mark.parametrize(
     ("above", "said"), [(1, "<0.1% of tokens above"), (64, "1.6% of tokens above")]
 )
-def test_a_share_of_few_tokens_is_no_share_of_none(
-    sample_ds: xr.Dataset, above: int, said: str
-) -> None:
+def test_a_small_share_is_not_shown_as_zero(sample_ds: xr.Dataset, above: int, said: str) -> None:
     kl = np.zeros((64, 64), dtype=np.float32)
     kl.flat[:above] = 2
     one = sample_ds.isel(cell=[0], alpha=[1], prompt=[0]).isel(prompt=[0] * 64)
@@ -305,7 +301,7 @@ def test_a_share_of_few_tokens_is_no_share_of_none(
     assert said in notes(grid.axs[0, 0])
 
 
-def test_by_default_kl_is_logarithmic_from_a_floor_that_is_told(real: xr.Dataset) -> None:
+def test_by_default_kl_is_logarithmic_from_a_floor_in_the_legend(real: xr.Dataset) -> None:
     grid = figure1(real)
     ax = panel(grid, 4.0)
     assert ax.get_yscale() == "log"
@@ -318,7 +314,7 @@ def test_by_default_kl_is_logarithmic_from_a_floor_that_is_told(real: xr.Dataset
     assert "KL axis from 0.2" in labels(high)
 
 
-def test_a_linear_axis_ends_at_6_nats_and_what_it_cuts_is_told(real: xr.Dataset) -> None:
+def test_a_linear_axis_ends_at_6_nats_and_higher_values_are_noted(real: xr.Dataset) -> None:
     grid = figure1(real, linear=True)
     assert {ax.get_ylim()[1] for ax in grid.axs[0]} == {6.0}
     assert not [label for label in labels(grid) if "axis from" in label]
@@ -329,7 +325,7 @@ def test_a_linear_axis_ends_at_6_nats_and_what_it_cuts_is_told(real: xr.Dataset)
     assert figure1(real, kl_ymax=2.5).axs[0, 0].get_ylim()[1] == 2.5
 
 
-def test_a_panel_whose_median_is_out_of_sight_says_so(real: xr.Dataset) -> None:
+def test_a_median_outside_the_axis_is_noted(real: xr.Dataset) -> None:
     grid = figure1(real, kind="fan", by="method", linear=True)
     assert "median mostly above" in notes(panel(grid, 4.0, "kl of directional_ablation"))
     assert "median" not in notes(panel(grid, 2.0, "kl of directional_ablation"))
@@ -344,7 +340,7 @@ def test_lines_that_a_logarithmic_axis_cuts_off_are_counted(real: xr.Dataset) ->
     assert f"{below} of 24 below axis" in notes(ax)
 
 
-def test_the_share_that_crossed_stands_in_the_right_corner(real: xr.Dataset) -> None:
+def test_the_share_that_crossed_is_in_the_right_corner(real: xr.Dataset) -> None:
     ax = panel(figure1(real, kind="spaghetti"), 1.0)
     ax.figure.draw_without_rendering()
     (text,) = ax.texts
@@ -366,13 +362,13 @@ def test_the_thin_lines_of_pmass_are_in_the_legend_in_all_their_colours(
     assert not [label for label in labels(bare) if "answers" in label]
 
 
-def test_lines_to_compare_with_have_the_colour_of_the_text(sample_ds: xr.Dataset) -> None:
+def test_reference_lines_have_the_text_colour(sample_ds: xr.Dataset) -> None:
     with mpl.rc_context({"text.color": "#eeeeee", "axes.facecolor": "black"}):
         ax = panel(figure1(sample_ds, kind="spaghetti", alphas=[1], mark_t=9), 1.0)
     assert {line.get_color() for line in ax.lines} == {"#eeeeee"}
 
 
-def test_options_change_what_they_should(sample_ds: xr.Dataset) -> None:
+def test_each_option_has_its_effect(sample_ds: xr.Dataset) -> None:
     one = sample_ds.isel(cell=[0])
     plain = figure1(one, alphas=[1])
     assert panel(plain, 1.0).get_yscale() == "log"
@@ -411,27 +407,27 @@ def test_the_title_counts_what_is_drawn(sample_ds: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "violin"}, "kind 'violin'.*spaghetti"),
+        ({"kind": "violin"}, "kind must be one of .*spaghetti, got 'violin'"),
         ({"by": "colour"}, "by 'colour'.*seed"),
         ({"kl_ymax": -1}, "kl_ymax=-1"),
         ({"mark_t": 99}, "mark_t=99.*0 to 64"),
-        ({"color_by_pmass": True}, "color_by_pmass.*choose kind spaghetti, not band"),
+        ({"color_by_pmass": True}, "color_by_pmass applies to kind spaghetti only, got band"),
         ({"alphas": [3]}, "alpha 3 not found"),
         ({"window": 99}, "window 99.*64"),
         ({"roll": 0}, "roll=0"),
         ({"line_lw": -1}, "line_lw=-1"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_one_line(
+def test_invalid_options_are_refused_in_one_line(
     sample_ds: xr.Dataset, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message) as error:
         figure1(sample_ds, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
-    assert not plt.get_fignums(), "a half-drawn figure stays"
+    assert not plt.get_fignums(), "a half-drawn figure remains open"
 
 
-def test_lines_cannot_have_the_colour_of_a_pmass_that_nobody_measured(small: xr.Dataset) -> None:
+def test_color_by_pmass_without_pmass_is_refused(small: xr.Dataset) -> None:
     with pytest.raises(DatasetError, match="pmass_eval"):
         figure1(small.query(cell="has_pmass == 0"), kind="spaghetti", color_by_pmass=True)
 
@@ -449,7 +445,7 @@ def test_nothing_is_saved_shown_or_changed_globally(
 
 @pytest.mark.parametrize("options", [{}, {"kind": "fan"}, {"kind": "spaghetti"}])
 @pytest.mark.parametrize("alphas", [[1], [0, 0.25, 0.5, 1, 2, 4]])
-def test_no_text_lies_on_another_or_is_cut(
+def test_no_texts_overlap_or_are_cut_off(
     sample_ds: xr.Dataset, options: dict[str, str], alphas: list[float]
 ) -> None:
     grid = figure1(sample_ds, alphas=alphas, kl_ymax=3, mark_t=9, **options)  # type: ignore[arg-type]
@@ -483,7 +479,7 @@ def test_every_option_is_documented() -> None:
     assert all(name in doc for name in parameters)
 
 
-def test_lines_that_cannot_be_paired_with_pmass_are_grey(small: xr.Dataset) -> None:
+def test_lines_that_cannot_be_matched_with_pmass_are_grey(small: xr.Dataset) -> None:
     flags = np.ones_like(small.unpaired)
     ds = small.assign(unpaired=(("cell", "alpha"), flags))
     grid = figure1(ds, kind="spaghetti", color_by_pmass=True)
@@ -493,9 +489,7 @@ def test_lines_that_cannot_be_paired_with_pmass_are_grey(small: xr.Dataset) -> N
 
 
 @pytest.mark.parametrize("draw", [figure1, alive])
-def test_more_rows_than_can_be_drawn_are_refused_in_one_line(
-    sample_ds: xr.Dataset, draw: Any
-) -> None:
+def test_too_many_rows_are_refused_in_one_line(sample_ds: xr.Dataset, draw: Any) -> None:
     many = sample_ds.isel(cell=[0] * 49, alpha=[4])
     many = many.assign_coords(run_id=("cell", [f"run {i}" for i in range(49)]))
     with pytest.raises(

@@ -32,7 +32,7 @@ def curves_in(ax: Axes) -> dict[str, Line2D]:
 
 
 def numbers_below(ax: Axes) -> dict[tuple[int, str], str]:
-    """What is written below the axis, by tick and dose."""
+    """Return the text below the axis by tick and dose."""
     doses = list(curves_in(ax))
     below = [text for text in ax.texts if text.xyann[0] == 0 and text.xyann[1] < 0]
     heights = sorted({text.xyann[1] for text in below}, reverse=True)
@@ -80,7 +80,7 @@ def test_the_last_interval_of_a_curve_is_drawn_beside_its_end(
     assert min(places) > ax.transData.transform((512, 0))[0] - 2
 
 
-def test_the_last_interval_is_where_a_curve_ends_early() -> None:
+def test_a_curve_that_ends_early_has_its_last_interval_there() -> None:
     ds = small_sweep([[[[1, 0, NAN], [1, 1, NAN]]]], fork=[0, 2, 8], gen_len=[[[3, 3]]])
     interval = survival_curves.survival(ds).survival_ci.squeeze().isel(fork=1)
     (whisker,) = (line for line in survival(ds).axs[0, 0].lines if line.get_marker() == "_")
@@ -91,7 +91,7 @@ def test_the_token_axis_says_that_it_is_logarithmic(real: xr.Dataset) -> None:
     assert survival(real).axs[0, 0].get_xlabel() == "token (log scale)"
 
 
-def test_numbers_at_risk_are_those_of_the_estimate(real: xr.Dataset) -> None:
+def test_numbers_at_risk_equal_the_estimate(real: xr.Dataset) -> None:
     at_risk = survival_curves.survival(real, threshold=0.95).at_risk.squeeze()
     ax = survival(real, threshold=0.95).axs[0, 0]
     assert set(ax.get_xticks()) <= set(real.fork.values)
@@ -104,7 +104,7 @@ def test_numbers_at_risk_are_those_of_the_estimate(real: xr.Dataset) -> None:
 
 
 @pytest.mark.parametrize("alphas", [[1.0, 2.0], [4, 1, 1]])
-def test_doses_ascend_and_each_has_its_own_colour_whatever_the_others_are(
+def test_doses_ascend_and_their_colours_do_not_depend_on_the_others(
     sample_ds: xr.Dataset, alphas: list[float]
 ) -> None:
     ax = survival(sample_ds, alphas=alphas).axs[0, 0]
@@ -128,8 +128,8 @@ def test_there_is_a_panel_for_each_threshold_or_group(sample_ds: xr.Dataset) -> 
     assert survival(sample_ds, by=["method", "model_short"]).axs.shape == (2, 3)
 
 
-def test_panels_that_differ_in_three_things_are_refused(sample_ds: xr.Dataset) -> None:
-    expected = "threshold, method, model_short: give one threshold, or fewer labels in by"
+def test_panels_that_differ_in_three_dimensions_are_refused(sample_ds: xr.Dataset) -> None:
+    expected = "threshold, method, model_short; give one threshold, or fewer labels in by"
     with pytest.raises(UsageError, match=expected):
         survival(sample_ds, by=["method", "model_short"], threshold=[0.5, 0.9])
 
@@ -152,7 +152,7 @@ def test_a_dose_that_a_group_was_not_run_at_has_a_dash_and_no_curve() -> None:
     assert written == ["1", "1", *"\N{EN DASH}\N{EN DASH}"]
 
 
-def test_a_curve_ends_where_nobody_is_at_risk() -> None:
+def test_a_curve_ends_with_its_last_trajectory_at_risk() -> None:
     # Both were last seen at fork 2, alive.
     ds = small_sweep([[[[1, 1, NAN], [1, 1, NAN]]]], fork=[0, 2, 8], gen_len=[[[3, 3]]])
     ax = survival(ds).axs[0, 0]
@@ -162,7 +162,7 @@ def test_a_curve_ends_where_nobody_is_at_risk() -> None:
     assert_array_equal(end.get_xydata(), [[2, 1]])
 
 
-def test_the_note_says_that_curves_end_early_where_some_do(sample_ds: xr.Dataset) -> None:
+def test_the_note_mentions_curves_that_end_early(sample_ds: xr.Dataset) -> None:
     ended = small_sweep([[[[1, 1, NAN]]]], fork=[0, 2, 8], gen_len=[[[3]]])
     for ds, said in ((ended, True), (sample_ds, False)):
         (below,) = survival(ds).fig.legends
@@ -191,22 +191,22 @@ def test_curves_of_a_hue_share_a_panel_for_each_dose(sample_ds: xr.Dataset) -> N
     assert [text.get_text() for text in legend.get_texts()] == list(styles)
 
 
-def test_the_title_names_the_dose_where_it_is_the_only_one(sample_ds: xr.Dataset) -> None:
+def test_the_title_names_a_single_dose(sample_ds: xr.Dataset) -> None:
     heading = survival(sample_ds, hue="method", alphas=2).fig.get_suptitle()
     assert heading.startswith(f"Survival at {dose(2)}: dead once pmass_eval < 0.75")
 
 
-def test_a_hue_that_panels_differ_in_is_refused(sample_ds: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match="hue=method: panels differ in it already; give it once"):
+def test_a_hue_that_is_also_in_by_is_refused(sample_ds: xr.Dataset) -> None:
+    with pytest.raises(UsageError, match="hue=method is also in by; give it once"):
         survival(sample_ds, by=["method"], hue="method")
-    expected = "threshold, model_short, alpha: give one threshold, or fewer labels in by, or one"
+    expected = "threshold, model_short, alpha; give one threshold, or fewer labels in by, or one"
     with pytest.raises(UsageError, match=expected):
         survival(sample_ds, by="model_short", hue="method", threshold=[0.5, 0.9])
 
 
 @pytest.mark.parametrize("width", [3.3, 5.5, 7])
 @pytest.mark.parametrize("option", ["by", "hue"])
-def test_six_groups_of_six_doses_fit_a_page_and_can_be_read(
+def test_six_groups_of_six_doses_fit_a_page_and_are_legible(
     tmp_path: Path, width: float, option: str
 ) -> None:
     names = ["directional_ablation", "mean_diff", "pca", "pca_centred", "probe", "vector"]
@@ -217,7 +217,7 @@ def test_six_groups_of_six_doses_fit_a_page_and_can_be_read(
     assert_legible(grid.fig)
 
 
-def test_the_dead_stay_dead_to_the_end() -> None:
+def test_a_curve_at_0_stays_at_0_to_the_end() -> None:
     ds = small_sweep([[[[1, 0, 0], [0, 0, 0]]]], fork=[0, 2, 8])
     (line,) = curves_in(survival(ds).axs[0, 0]).values()
     assert_array_equal(line.get_ydata(), [1, 0.5, 0, 0])
@@ -229,7 +229,7 @@ def test_a_tick_marks_each_fork_at_which_a_rollout_was_censored() -> None:
     assert [(list(m.get_xdata()), list(m.get_ydata())) for m in marks] == [([2], [1])]
 
 
-def test_every_one_of_the_curves_that_coincide_can_be_seen() -> None:
+def test_every_coinciding_curve_is_visible() -> None:
     # Six doses at S = 1 throughout.
     ds = small_sweep(np.ones((1, 6, 4, 3)), fork=[0, 2, 8])
     grid = survival(ds)
@@ -244,7 +244,7 @@ def test_every_one_of_the_curves_that_coincide_can_be_seen() -> None:
         assert near.any(axis=0).mean() > 0.1
 
 
-def test_a_curve_that_is_alone_is_not_dashed(real: xr.Dataset) -> None:
+def test_a_single_curve_is_not_dashed(real: xr.Dataset) -> None:
     ax = survival(real, alphas=[2.0, 4.0], threshold=0.95).axs[0, 0]
     assert not [line for line in ax.lines if line.is_dashed()]
 
@@ -267,18 +267,18 @@ def test_a_curve_that_is_alone_is_not_dashed(real: xr.Dataset) -> None:
         {"hue": "run_id", "alphas": [2]},
     ],
 )
-def test_all_text_can_be_read(sample_ds: xr.Dataset, options: dict[str, Any]) -> None:
+def test_all_text_is_legible(sample_ds: xr.Dataset, options: dict[str, Any]) -> None:
     assert_legible(survival(sample_ds, **options).fig)
 
 
 @pytest.mark.parametrize("size", [3, 6, 10, 16, 60])
-def test_all_text_can_be_read_at_any_size_of_the_font(real: xr.Dataset, size: int) -> None:
+def test_all_text_is_legible_at_any_font_size(real: xr.Dataset, size: int) -> None:
     with mpl.rc_context({"font.size": size}):
         assert_legible(survival(real, threshold=[0.75, 0.95]).fig)
         assert_legible(survival(real).fig)
 
 
-def test_eight_doses_long_names_and_a_long_window_can_be_read(tmp_path: Path) -> None:
+def test_eight_doses_long_names_and_a_long_window_are_legible(tmp_path: Path) -> None:
     name = "a_method_$x^2$_with_quite_a_long_name_that_goes_on"
     alphas = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
     specs = cells_of(["org/m"], ["pca", name], [0], [4096], prompts=2, questions=0, alphas=alphas)
@@ -288,7 +288,7 @@ def test_eight_doses_long_names_and_a_long_window_can_be_read(tmp_path: Path) ->
     assert_legible(survival(ds, metric="kl", threshold=4).fig)
 
 
-def test_the_title_says_what_death_is_and_counts_the_distinct(real: xr.Dataset) -> None:
+def test_the_title_defines_death_and_counts_distinct_trajectories(real: xr.Dataset) -> None:
     heading = survival(real, threshold=0.95).fig.get_suptitle()
     assert "pmass_eval < 0.95" in heading
     assert "n = 72 (24 distinct)" in heading
@@ -315,7 +315,7 @@ def test_nothing_to_draw_is_an_error_of_one_line(sample_ds: xr.Dataset) -> None:
         survival(sample_ds, alphas=[3])
 
 
-def test_drawing_leaves_settings_and_data_alone(sample_ds: xr.Dataset) -> None:
+def test_drawing_changes_neither_settings_nor_data(sample_ds: xr.Dataset) -> None:
     before, settings = sample_ds.copy(deep=True), copy.deepcopy(dict(mpl.rcParams))
     survival(sample_ds)
     xr.testing.assert_identical(sample_ds, before)

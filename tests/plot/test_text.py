@@ -14,7 +14,7 @@ CELL = "simulated-1B_pca_s0_w64"
 
 
 class Reader(html.parser.HTMLParser):
-    """What a browser makes of it: elements, their styles, and the text."""
+    """Parse HTML as a browser does: elements, their styles, and the text."""
 
     def __init__(self, page):
         super().__init__()
@@ -59,7 +59,7 @@ def test_each_token_is_shaded_by_its_kl(tmp_path):
     assert read.spans[1][0]["title"] == "token 1, KL 1.5"
 
 
-def test_the_margin_says_pmass_at_each_fork_and_where_it_died(tmp_path):
+def test_the_margin_gives_pmass_at_each_fork_and_the_death(tmp_path):
     shown = text(root_of(tmp_path, ["a", "b", "c"], [0, 0, 0]), "tiny_pca_s0_w4", 1, 0)
     said = Reader(shown.html).said
     assert "token 0: pmass 0.9" in said
@@ -70,7 +70,7 @@ def test_the_margin_says_pmass_at_each_fork_and_where_it_died(tmp_path):
     assert "Why?" in said
 
 
-def test_a_text_without_its_tokens_is_shown_whole(tmp_path):
+def test_a_text_without_recorded_tokens_is_shown_whole(tmp_path):
     root = root_of(tmp_path, [], [0, 0], gen_text="No tokens here.")
     read = Reader(text(root, "tiny_pca_s0_w4", 1, 0).html)
     assert read.spans == []
@@ -89,7 +89,7 @@ HARMLESS = {"div", "p", "b", "span", "sup", "ol", "li"}
         max_size=4,
     )
 )
-def test_whatever_was_said_is_text(tmp_path_factory, tokens):
+def test_any_generated_text_is_escaped(tmp_path_factory, tokens):
     tokens = [token.encode("utf-8", "ignore").decode() or "x" for token in tokens]
     root = root_of(tmp_path_factory.mktemp("root"), tokens, [0.5] * len(tokens), prompt=tokens[0])
     read = Reader(text(root, "tiny_pca_s0_w4", 1, 0).html)
@@ -99,18 +99,18 @@ def test_whatever_was_said_is_text(tmp_path_factory, tokens):
         assert set(span) == {"title", "style"}
 
 
-def test_a_file_and_its_root_show_the_same(sample, tmp_path):
+def test_a_file_and_its_root_give_the_same_text(sample, tmp_path):
     out = isoklx.build(sample, tmp_path / "sample.nc", texts=True).out
     with isoklx.open_sweep(out) as ds:
         assert text(ds, CELL, 2, 3) == text(sample, CELL, 2, 3) == text(out, CELL, 2, 3)
         assert text(isoklx.select(ds, run_id=CELL), CELL, 2, 3) == text(ds, CELL, 2, 3)
 
 
-def test_what_is_not_there_is_named(sample, sample_ds, tmp_path):
-    with pytest.raises(DatasetError, match="has no texts: build it with texts=True"):
+def test_missing_texts_and_prompts_are_named(sample, sample_ds, tmp_path):
+    with pytest.raises(DatasetError, match="lacks texts: build it with texts=True"):
         text(sample_ds, CELL, 2, 0)
     with pytest.raises(UsageError, match="no prompt 99"):
         text(sample, CELL, 2, 99)
     root = root_of(tmp_path, ["a"], [0], gen_text="")
-    with pytest.raises(DatasetError, match="no text was recorded at alpha 1, prompt 0"):
+    with pytest.raises(DatasetError, match="no text recorded at alpha 1, prompt 0"):
         text(root, "tiny_pca_s0_w4", 1, 0)
