@@ -1,4 +1,4 @@
-"""The commands that draw trajectories."""
+"""The commands ``figure`` and ``alive``, which draw trajectories."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _figure(
     Parameters
     ----------
     distinct : bool
-        Draw every cell, those too that repeat another one to the byte.
+        Draw every cell, including duplicates (cells that repeat another to the byte).
     title : bool
-        Leave out the title, which a paper has in its caption.
+        Omit the title, for a paper that has it in the caption.
 
     Examples
     --------
@@ -68,11 +68,11 @@ def _alive(
     Parameters
     ----------
     normalize : bool
-        Draw KL in nats as it is, not divided.
+        Draw KL in nats, without dividing it.
     distinct : bool
-        Draw every cell, those too that repeat another one to the byte.
+        Draw every cell, including duplicates (cells that repeat another to the byte).
     title : bool
-        Leave out the title, which a paper has in its caption.
+        Omit the title, for a paper that has it in the caption.
 
     Examples
     --------

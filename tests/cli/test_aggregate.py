@@ -114,7 +114,7 @@ def test_the_runs_root_stays_as_it_is(sample, tmp_path, capsys):
     root = shutil.copytree(sample, tmp_path / "runs")
     before = names(root)
     assert main(["aggregate", str(root), "--out", str(root / "figs")]) == 2
-    assert "in the runs root" in capsys.readouterr().err
+    assert "inside the runs root" in capsys.readouterr().err
     assert names(root) == before
 
 
@@ -156,7 +156,7 @@ def test_an_option_that_fits_no_sweep_is_refused_before_any_work(sample, tmp_pat
     [
         (["--alphas", "0.3"], "no alpha 0.3"),
         (["--model_contains", "huge"], "huge"),
-        (["--window", "32"], "--window 32: no cell has it; there is 64"),
+        (["--window", "32"], "--window 32 not found; available: 64"),
         (["--mark_t", "99"], "from 0 to 64"),
         (["--by", "methd"], "methd"),
         (["--threshold", "2"], "threshold 2 for pmass_eval: give one in (0, 1]"),
@@ -181,7 +181,7 @@ def test_calibrated_cells_have_their_tables_whatever_is_to_be_drawn(tmp_path, wo
 def test_a_window_that_no_calibrated_cell_has_is_one_line(tmp_path, capsys):
     make_cell(tmp_path / "runs")
     assert main(["aggregate", str(tmp_path / "runs"), "--window", "99"]) == 2
-    assert "--window 99: no cell has it; there is 4" in capsys.readouterr().err
+    assert "--window 99 not found; available: 4" in capsys.readouterr().err
 
 
 def test_an_absent_root_is_one_line(tmp_path, capsys):
@@ -229,10 +229,10 @@ def test_a_figure_of_an_earlier_run_is_named_where_this_one_made_none(sample, tm
     capsys.readouterr()
     make_cell(tmp_path / "runs")
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
-    old = {line for line in capsys.readouterr().out.splitlines() if "not of this run" in line}
+    old = {line for line in capsys.readouterr().out.splitlines() if "from an earlier run" in line}
     left = [*TABLES[6:], *FIGURES[:-1]]
     left += [name.replace("png", "svg") for name in FIGURES]
-    assert old == {f"not of this run: figs/{name}" for name in left}
+    assert old == {f"from an earlier run: figs/{name}" for name in left}
 
 
 @pytest.mark.slow

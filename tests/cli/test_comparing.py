@@ -106,12 +106,15 @@ def test_a_cell_of_another_name_is_shown_by_both(
     ("words", "message"),
     [
         (("{a}",), "missing B"),
-        (("{a}", "{a}/"), "{a} and {a} are one and the same; give two sweeps"),
+        (("{a}", "{a}/"), "{a} and {a} are the same sweep; give two different ones"),
         (("{a}", "{b}", "--alphas", "9"), "{a}: no alpha 9; there is 1"),
-        (("{a}", "{b}", "--window", "9"), "{a}: --window 9: no cell has it; there is 4"),
+        (("{a}", "{b}", "--window", "9"), "{a}: --window 9 not found; available: 4"),
         (("{a}", "{b}"), "no cell is in both A and B: window is 4 in A and 8 in B"),
         (("{a}", "{b}", "--threshold", "2"), "threshold 2 for pmass_eval: give one in (0, 1]"),
-        (("{a}", "{b}", "--out", "x.csv"), "--out x.csv: give a folder: several files are written"),
+        (
+            ("{a}", "{b}", "--out", "x.csv"),
+            "--out x.csv: must be a folder; the command writes several files",
+        ),
         (("{a}", "{b}", "{c}"), "unexpected argument '{c}'"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_style_sheet_reaches_the_figure(tmp_path):
 
 @pytest.mark.parametrize(
     ("width", "said"),
-    [("column", "9.5 inches high, where a page has 9: a larger --width, or fewer"), (None, "")],
+    [("column", "the figure is 9.5 inches high, a page 9: a larger --width or fewer"), (None, "")],
 )
 def test_a_figure_that_is_higher_than_a_page_says_so(tmp_path, capsys, width, said):
     draw("a", Target(tmp_path), Saving(width=width), lambda: plt.figure(figsize=(3.3, 9.5)))
@@ -62,7 +62,7 @@ def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
 
 
 def test_a_model_that_is_not_there_is_told_which_are(sample_ds):
-    with pytest.raises(UsageError, match="'huge'; there is example/simulated-1B, example/sim"):
+    with pytest.raises(UsageError, match="'huge'; available: example/simulated-1B, example/sim"):
         of_model_and_side(sample_ds, Scope(model_contains="huge"))
 
 

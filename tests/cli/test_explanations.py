@@ -89,7 +89,7 @@ def test_a_function_that_is_not_there_is_a_mistake_of_the_command() -> None:
     @explained_by("isoklx.sweeps.build.bild")
     def command() -> None: ...
 
-    with pytest.raises(LookupError, match=r"no function isoklx\.sweeps\.build\.bild"):
+    with pytest.raises(LookupError, match=r"function isoklx\.sweeps\.build\.bild not found"):
         explanation(command)
 
 

@@ -91,7 +91,7 @@ def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, caps
 def test_what_a_figure_shows_is_refused_where_there_is_none(sample, tmp_path, capsys):
     for out in ([], ["--out", str(tmp_path / "a.csv")]):
         assert main(["dose", str(sample), "--show", "pmass,correct", *out]) == 2
-        assert "--show pmass,correct: is of the figure" in capsys.readouterr().err
+        assert "--show pmass,correct needs a figure" in capsys.readouterr().err
     assert main(["dose", str(sample), "--show", "pmass", "--out", str(tmp_path / "a.png")]) == 0
     assert names(tmp_path) == ["a.png"]
 
@@ -104,7 +104,7 @@ def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, cap
     assert main(["dose", str(sample), *words, "--out", str(tmp_path / "d.pdf")]) == 0
     assert {"d.pdf", "d_data.csv"} <= set(names(tmp_path))
     main(["figure", str(sample), *words[:2], "--out", str(tmp_path / "figs")])
-    assert "not of this run: " in capsys.readouterr().out
+    assert "from an earlier run: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, cap
     [
         (["--width", "0.1"], "width=0.1: give inches from 2.5 to 100, or column or page"),
         (["--width", "wide"], "--width takes a finite number or column or page"),
-        (["--name", "a/b"], "--name a/b: give the name of a file"),
-        (["--name", "a", "--out", "b.png"], "--name a: b.png has a name already"),
+        (["--name", "a/b"], "--name a/b: must be a file name"),
+        (["--name", "a", "--out", "b.png"], "--name a: --out b.png already names the file"),
         (["--hue", "method", "--kind", "spaghetti"], "hue=method lays bands upon each other"),
         (["--hue", "method", "--by", "method"], "hue=method: rows differ in it already"),
         (["--pmass", "pmass", "--kl_only"], "pmass=pmass: does nothing with kl_only"),
@@ -155,6 +155,6 @@ def test_of_many_doses_standard_error_says_which_are_drawn(many_doses, tmp_path,
     out = str(tmp_path / "figs")
     assert main([command, str(many_doses), "--out", out]) == 0
     said = capsys.readouterr().err
-    assert re.search(r"1[012] of 41 doses drawn \(alpha .*1, .*4\); --alphas chooses others", said)
+    assert re.search(r"1[012] of 41 doses drawn \(alpha .*1, .*4\); --alphas selects others", said)
     assert main([command, str(many_doses), "--out", out, "--alphas", "0.5,1"]) == 0
     assert "doses drawn" not in capsys.readouterr().err

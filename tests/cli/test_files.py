@@ -23,7 +23,7 @@ def test_what_isoklx_did_not_write_is_replaced_by_force_only(sample, tmp_path, c
     (tmp_path / "thesis.nc").write_text("a thesis")
     words = ["convert", str(built), str(tmp_path / "thesis.nc")]
     assert main(words) == 2
-    assert capsys.readouterr().err.endswith("move it, or --force replaces it\n")
+    assert capsys.readouterr().err.endswith("move it, or replace it with --force\n")
     assert (tmp_path / "thesis.nc").read_text() == "a thesis"
     assert main([*words, "--force"]) == 0
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/thesis.nc (0.")
@@ -61,13 +61,15 @@ def test_verify_names_the_built_file_in_a_folder_without_cells(
     assert main(["aggregate", "runs", "--kl_only"]) == 0
     capsys.readouterr()
     assert main(["verify", "figs"]) == 2
-    hint = capsys.readouterr().err.rpartition("give a built file: isoklx ")[2]
+    hint = capsys.readouterr().err.rpartition("verify a built file instead: isoklx ")[2]
     assert hint == "verify figs/runs.nc\n"
     assert main(hint.split()) == 0
 
 
 def test_a_folder_is_not_converted(sample):
-    with pytest.raises(DatasetError, match="sample: is a folder, not a built file; build makes"):
+    with pytest.raises(
+        DatasetError, match="sample: is a folder, not a built file; build a runs root first"
+    ):
         build.convert(sample, "a.nc")
 
 

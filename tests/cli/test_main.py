@@ -101,7 +101,7 @@ def test_text_is_passed_on_and_never_guessed_at(text: str) -> None:
         ("probe a --windw 3", "isoklx probe: unknown flag --windw; did you mean --window?"),
         (
             "describe f g",
-            ("isoklx describe: unexpected argument 'g': nothing but FILE stands without a flag"),
+            ("isoklx describe: unexpected argument 'g': only FILE is written without a flag"),
         ),
         ("probe a -- --trace", "isoklx probe: unknown flag --; --help lists the flags"),
         ("prob a", "isoklx: unknown command 'prob'; did you mean probe?"),
@@ -122,7 +122,7 @@ def test_a_word_that_resembles_no_command_is_answered_with_all_of_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["qqq"]) == 2
-    expected = f"isoklx: unknown command 'qqq'; it is one of {', '.join(COMMANDS)}\n"
+    expected = f"isoklx: unknown command 'qqq'; commands: {', '.join(COMMANDS)}\n"
     assert capsys.readouterr().err == expected
 
 

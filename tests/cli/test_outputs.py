@@ -42,7 +42,9 @@ def test_an_ending_that_is_written_makes_a_file_name(ending: str) -> None:
 
 @pytest.mark.parametrize("text", ["fig.jpg", "fig.PDF", "sweep.nc", "figs.v2", "a/x.json"])
 def test_any_other_ending_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=rf"--out {text}: give a folder, or .* \({text}/ is a fol"):
+    with pytest.raises(
+        UsageError, match=rf"--out {text}: must be a folder, or .* \({text}/ names a fol"
+    ):
         target(text)
 
 
@@ -53,7 +55,7 @@ def test_any_other_ending_is_refused(text: str) -> None:
         ("notes/figs", "notes is a file, not a folder"),
         ("notes/fig.pdf", "notes is a file, not a folder"),
         ("dangling", "dangling is a file, not a folder"),
-        ("made.pdf", "made.pdf: is a folder, in spite of its name; write made.pdf/"),
+        ("made.pdf", "made.pdf: is an existing folder; write made.pdf/ to write into it"),
     ],
 )
 def test_what_cannot_be_written_to_is_refused(here: Path, text: str, reason: str) -> None:
@@ -135,9 +137,9 @@ def test_a_figure_of_another_format_is_named_as_being_of_an_earlier_run(
 ) -> None:
     words = ["survival", str(sample), "--alphas", "1", "--out", "figs"]
     assert main([*words, "--format", "pdf,png"]) == 0
-    assert "not of this run" not in capsys.readouterr().out
+    assert "from an earlier run" not in capsys.readouterr().out
     assert main(words) == 0
-    assert capsys.readouterr().out.endswith("not of this run: figs/survival.pdf\n")
+    assert capsys.readouterr().out.endswith("from an earlier run: figs/survival.pdf\n")
 
 
 def test_a_figure_that_could_not_be_made_leaves_no_older_one_unnamed(
@@ -148,7 +150,7 @@ def test_a_figure_that_could_not_be_made_leaves_no_older_one_unnamed(
     capsys.readouterr()
     assert main([*words, "--by", "method,seed", "--threshold", "0.5,0.9"]) == 0
     out, err = capsys.readouterr()
-    assert "not of this run: figs/survival.png\n" in err
+    assert "from an earlier run: figs/survival.png\n" in err
     assert "no figure: panels can differ in two things" in err
     assert out.endswith("]\n")
 

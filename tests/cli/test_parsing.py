@@ -125,16 +125,16 @@ def test_what_has_a_place_may_be_written_as_a_flag() -> None:
 
 
 def test_what_has_a_place_is_given_once() -> None:
-    assert refusal(figure, "a.nc --file b.nc") == "FILE is given twice, as it is and as --file"
+    assert refusal(figure, "a.nc --file b.nc") == "FILE is given twice, by position and as --file"
 
 
 def test_what_takes_all_remaining_words_may_be_written_as_a_flag_with_commas() -> None:
     assert canonical_words(build, ["--root", "a,b", "--strict"]) == ["a", "b", "--strict=true"]
     assert canonical_words(build, ["--root=a"]) == ["a"]
     assert refusal(build, "--roots x") == "unknown flag --roots; did you mean --root?"
-    assert refusal(build, "a --root b") == "ROOT is given twice, as it is and as --root"
+    assert refusal(build, "a --root b") == "ROOT is given twice, by position and as --root"
     assert refusal(build, "--root a,,b") == "ROOT takes a path, not ''"
-    assert refusal(build, "--root=a,-x") == "--root takes paths, none of them with a hyphen first"
+    assert refusal(build, "--root=a,-x") == "--root takes paths that do not start with a hyphen"
 
 
 @pytest.mark.parametrize("word", ["--fan", "--fan=1"])
@@ -186,7 +186,7 @@ def test_a_list_may_be_followed_by_arguments() -> None:
 
 def test_a_leftover_argument_is_refused() -> None:
     assert refusal(figure, "f.nc fan") == (
-        "unexpected argument 'fan': nothing but FILE stands without a flag"
+        "unexpected argument 'fan': only FILE is written without a flag"
     )
 
 

@@ -34,7 +34,7 @@ def test_a_cell_that_is_there_is_left_alone(tmp_path, capsys):
 def test_simulated_cells_do_not_join_what_is_there(tmp_path, capsys):
     (tmp_path / "outputs" / "tiny_pca_s0_w48").mkdir(parents=True)
     assert main(["simulate", str(tmp_path / "outputs")]) == 2
-    assert "outputs: has tiny_pca_s0_w48 in it; give a folder for" in capsys.readouterr().err
+    assert "outputs: contains tiny_pca_s0_w48; give a folder for" in capsys.readouterr().err
     assert len(list((tmp_path / "outputs").iterdir())) == 1
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["simulate", str(tmp_path / "notes.txt")]) == 2

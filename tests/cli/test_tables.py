@@ -249,7 +249,7 @@ def test_the_cells_of_a_table_are_chosen_by_window_and_model(
     assert 0 < len(part) <= len(whole)
     assert all("8B" in row.get("model_short", "8B") for row in part)
     error = output(capsys, name, sample, "--window", 32, status=2)
-    assert error == f"isoklx {name}: --window 32: no cell has it; there is 64\n"
+    assert error == f"isoklx {name}: --window 32 not found; available: 64\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -80,7 +80,7 @@ def test_a_text_that_is_no_value_of_the_type_is_refused(annotation: Any, text: s
         (int | None, "INT", "a whole number"),
         (Literal["a", "b", "c"], "a|b|c", "a, b or c"),
         (float | Literal["auto"], "NUMBER|auto", "a finite number or auto"),
-        (tuple[Path, ...], "PATH,...", "a path, or several with commas between them"),
+        (tuple[Path, ...], "PATH,...", "a path, or several separated by commas"),
     ],
 )
 def test_a_type_is_named_to_the_user(annotation: Any, metavar: str, meaning: str) -> None:

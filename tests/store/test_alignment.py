@@ -73,7 +73,7 @@ def test_doses_that_others_lie_between_are_refused_rather_than_joined(tmp_path):
         read_cell(make_cell(tmp_path, f"c{i}", trajectory=kl({a: [[1]], b: [[2]]})))
         for i, (a, b) in enumerate([(chain[0], chain[2]), (chain[1], chain[3])])
     ]
-    with pytest.raises(BuildError, match="c1: its alphas are too near to those of other cells"):
+    with pytest.raises(BuildError, match="c1: its alphas are too close to those of other cells"):
         Alignment.of(cells)
 
 
