@@ -17,9 +17,9 @@ from isoklx.cli.drawing import (
     draw_dose_response,
     draw_figure1,
     draw_survival,
-    files_of,
+    figure_files,
 )
-from isoklx.cli.options import Scope, grouped, of_model_and_side, of_window
+from isoklx.cli.options import Scope, grouped, select_model_and_side, select_window
 from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, report_written
 from isoklx.cli.pages import PAGES, draw_report
 from isoklx.errors import BuildError, DatasetError, UsageError
@@ -37,9 +37,9 @@ FILES = {
     **{
         name: endings
         for figure in ("dose_response", "calibration", "survival")
-        for name, endings in files_of(figure, BOTH).items()
+        for name, endings in figure_files(figure, BOTH).items()
     },
-    **files_of("alive"),
+    **figure_files("alive"),
     "report": PAGES,
 }
 """Names of the files written, with their possible endings."""
@@ -120,7 +120,7 @@ def _aggregate(
     finally:
         # Print last: the reader of a pipe may close it at any line.
         print(*messages, sep="\n", end="\n" * bool(messages))
-    report_written(target, written, FILES | files_of(panels.stem))
+    report_written(target, written, FILES | figure_files(panels.stem))
 
 
 def _built_file(
@@ -251,8 +251,8 @@ def _selected(
     from isoklx.stats.selection import select_alphas
 
     checked_thresholds("pmass_eval", threshold)
-    part = of_model_and_side(ds, scope)
-    in_window = of_window(part, scope.window)
+    part = select_model_and_side(ds, scope)
+    in_window = select_window(part, scope.window)
     with suppress(DatasetError):  # a sweep without KL has no window or dose to select
         drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
         split(drawn, [each for each in (panels.by, panels.hue) if each is not None])

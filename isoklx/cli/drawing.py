@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Scope, of_model_and_side
+from isoklx.cli.options import Scope, select_model_and_side
 from isoklx.cli.outputs import FIGURES, Target
 from isoklx.errors import UsageError
 
@@ -30,7 +30,7 @@ class Saving:
         Resolution of raster output and rasterised lines, in dots per inch; by default that of the
         style, or 200.
     mplstyle : str, optional
-        matplotlib style: a style sheet file, or a style name such as ggplot.
+        Matplotlib style: a style sheet file, or a style name such as ggplot.
     width : float or {"column", "page"}, optional
         Width in inches; column is 3.3 and page is 7. Panels that do not fit continue in further
         rows. By default that of the style, or the width that the panels need.
@@ -157,7 +157,7 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
 
     with style(saving.mplstyle):
         try:
-            drawn, name = make(), stem_of(stem, target, saving)
+            drawn, name = make(), figure_stem(stem, target, saving)
             written = save(drawn, target.folder, name, formats, saving.dpi)
             _report_doses(name, drawn)
             if saving.width is not None:
@@ -191,12 +191,12 @@ def _report_height(figure: Any) -> None:
         )
 
 
-def stem_of(stem: str, target: Target, saving: Saving) -> str:
+def figure_stem(stem: str, target: Target, saving: Saving) -> str:
     """Return the name of a figure's files without their ending."""
     return target.name or saving.name or stem
 
 
-def files_of(stem: str, endings: Sequence[str] = FIGURES) -> dict[str, Sequence[str]]:
+def figure_files(stem: str, endings: Sequence[str] = FIGURES) -> dict[str, Sequence[str]]:
     """Return the names of a figure's files, with their possible endings."""
     return {stem: endings, f"{stem}_data": ("csv",)}
 
@@ -212,7 +212,7 @@ def draw_figure1(
         target,
         saving,
         lambda: isoklx.plot.figure1(
-            of_model_and_side(ds, scope),
+            select_model_and_side(ds, scope),
             window=scope.window,
             alphas=scope.alphas,
             **asdict(panels),

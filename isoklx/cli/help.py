@@ -44,17 +44,17 @@ def explained_by(*sources: str | type) -> Callable[[Explained], Explained]:
 
 def explanation(command: Callable[..., Any]) -> Explanation:
     """Return the explanation of a command, with the parameters that its sources explain."""
-    read = explanation_of(command.__doc__)
+    read = parse_docstring(command.__doc__)
     meanings: dict[str, str] = {}
     for source in getattr(command, SOURCES, ()):
         there = (
-            explanation_of(_docstring(source)) if isinstance(source, str) else explanation(source)
+            parse_docstring(_docstring(source)) if isinstance(source, str) else explanation(source)
         )
         meanings = there.meanings | meanings
     return Explanation(read.summary, read.details, meanings | read.meanings, read.examples)
 
 
-def explanation_of(docstring: str | None) -> Explanation:
+def parse_docstring(docstring: str | None) -> Explanation:
     """Parse a numpydoc docstring."""
     from docstring_parser.numpydoc import NumpydocParser
 
@@ -88,8 +88,8 @@ def _one_line(text: str | None) -> str:
 
 def overview(commands: Mapping[str, Command], doc: str | None) -> str:
     """Return the help of the program: its purpose, commands and examples."""
-    about = explanation_of(doc)
-    summaries = [(name, explanation_of(each.__doc__).summary) for name, each in commands.items()]
+    about = parse_docstring(doc)
+    summaries = [(name, parse_docstring(each.__doc__).summary) for name, each in commands.items()]
     return _page(
         *_paragraphs(about),
         "usage: isoklx COMMAND ...",

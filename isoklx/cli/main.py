@@ -38,19 +38,19 @@ def without_screen() -> Iterator[None]:
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "agg"
     log = logging.getLogger("matplotlib")
-    log.addFilter(_concerns_figures)
+    log.addFilter(_is_relevant)
     try:
         if "matplotlib" in sys.modules:
             sys.modules["matplotlib"].use("agg")
         yield
     finally:
-        log.removeFilter(_concerns_figures)
+        log.removeFilter(_is_relevant)
         os.environ.pop(VARIABLE)
         if before is not None:
             os.environ[VARIABLE] = before
 
 
-def _concerns_figures(record: logging.LogRecord) -> bool:
+def _is_relevant(record: logging.LogRecord) -> bool:
     """Drop messages about backends and about the font cache folder."""
     text = record.getMessage()
     return "backend: " not in text and "temporary cache directory" not in text
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     never_fail_to_encode()
     status = _status(words)
-    _settle_output()
+    _flush_output()
     return status
 
 
@@ -110,16 +110,16 @@ def _run(words: Sequence[str]) -> None:
             raise UsageError(f"unexpected argument '{rest[0]}'")
         print(f"isoklx {__version__}")
     else:
-        _call(_known(first), rest)
+        _call(_command_name(first), rest)
 
 
 def _help(subject: Sequence[str]) -> str:
     if not subject or subject[0].startswith("-"):
         return overview(COMMANDS, commands.__doc__)
-    return command_help(subject[0], COMMANDS[_known(subject[0])])
+    return command_help(subject[0], COMMANDS[_command_name(subject[0])])
 
 
-def _known(name: str) -> str:
+def _command_name(name: str) -> str:
     if name in COMMANDS:
         return name
     guess = nearest(name, [*COMMANDS, "--help", "--version"])
@@ -141,17 +141,17 @@ def _call(name: str, words: Sequence[str]) -> None:
         # SetParseFn without a name sets the parser of *roots.
         SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
     with without_screen(), warnings.catch_warnings():
-        warnings.showwarning = _note
+        warnings.showwarning = _print_warning
         fire.Fire({name: command}, command=[name, *understood], name="isoklx")
 
 
-def _note(message: Warning | str, *_: object, **__: object) -> None:
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning, such as one about a skipped cell, as one line."""
     with contextlib.suppress(OSError):  # a closed stderr does not stop the work
         print(f"isoklx: {printable(message)}", file=sys.stderr)
 
 
-def _settle_output() -> None:
+def _flush_output() -> None:
     """Flush the streams, or redirect them where the interpreter would fail to flush at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -85,7 +85,7 @@ class Scope(Cells):
     alphas: tuple[float, ...] | None = None
 
 
-def of_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
+def select_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
     """Select the cells of a model and side; raise UsageError where nothing matches."""
     from isoklx import schema
     from isoklx.stats.selection import restore_dims, select
@@ -94,15 +94,15 @@ def of_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
     if text:
         schema.require(ds, ["model"])
         ds = restore_dims(ds)
-        chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
-        if not chosen.sizes["cell"]:
+        found = ds.isel(cell=[text in str(model) for model in ds["model"].values])
+        if not found.sizes["cell"]:
             available = ", ".join(sorted(set(map(str, ds["model"].values))))
             raise UsageError(f"no model contains {text!r}; available: {available}")
-        ds = chosen
+        ds = found
     return ds if cells.sign is None else select(restore_dims(ds), sign=cells.sign)
 
 
-def of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
+def select_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
     """Select the cells of a window; raise UsageError where no cell has it."""
     import numpy as np
 
@@ -119,10 +119,10 @@ def of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
     return ds.isel(cell=ds["window"].values == window)
 
 
-def chosen(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
+def select_scope(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
     """Select the cells and doses asked for; raise UsageError for one that is absent."""
     from isoklx.stats.selection import select_alphas
 
-    ds = of_window(of_model_and_side(ds, cells), cells.window)
+    ds = select_window(select_model_and_side(ds, cells), cells.window)
     alphas = cells.alphas if isinstance(cells, Scope) else None
     return ds if alphas is None else select_alphas(ds, alphas).drop_duplicates("alpha")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Scope, chosen, grouped
+from isoklx.cli.options import Scope, grouped, select_scope
 from isoklx.cli.outputs import (
     TABLES,
     Delivery,
@@ -70,7 +70,7 @@ def _compare(
     target = delivery.target(())
     refuse_one_sweep(a, b)
     with ExitStack() as stack:
-        one, other = (opened_part(stack, path, scope) for path in (a, b))
+        one, other = (open_part(stack, path, scope) for path in (a, b))
         called = printable(a), printable(b)
         tables = comparison(one, other, called, metric, threshold, distinct, ended)
         names = {f"compare_{name}": table for name, table in tables.items()}
@@ -85,13 +85,13 @@ def refuse_one_sweep(a: Path, b: Path) -> None:
         raise UsageError(f"{a} and {b} are the same sweep; give two different ones")
 
 
-def opened_part(stack: ExitStack, path: Path, scope: Scope) -> xr.Dataset:
+def open_part(stack: ExitStack, path: Path, scope: Scope) -> xr.Dataset:
     """Open the selected part of a sweep, with its texts; errors name the sweep."""
     import isoklx.sweeps.opening
 
     ds = stack.enter_context(isoklx.sweeps.opening.open_sweep(path, texts=True))
     try:
-        return chosen(ds, scope)
+        return select_scope(ds, scope)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
@@ -144,12 +144,12 @@ def _report(
         refuse_one_sweep(file, against)
     with ExitStack() as stack:
         written = draw_report(
-            opened_part(stack, file, scope),
+            open_part(stack, file, scope),
             target,
             threshold=threshold,
             survive=survive,
             confidence=confidence,
-            against=None if against is None else opened_part(stack, against, scope),
+            against=None if against is None else open_part(stack, against, scope),
             against_name=str(against),
         )
     report_written(target, written, {"report": PAGES})

@@ -80,24 +80,24 @@ def canonical_words(command: Command, words: Sequence[str]) -> list[str]:
     known = parameters(command)
     placed: list[str] = []
     flags: dict[str, str] = {}
-    before: _Given | None = None
+    before: _GivenFlag | None = None
     rest = deque(words)
     while rest:
         word = rest.popleft()
-        if _looks_like_flag(word):
+        if _is_flag(word):
             before = _read_flag(word, rest, known)
             if before.flag.name in flags:
                 raise UsageError(f"{before.flag.written} is given twice")
             flags[before.flag.name] = _checked(before.flag, before.text)
         else:
             _refuse_stray(word, before)
-            placed.append(_checked(_place(known, len(placed), word, before), word))
+            placed.append(_checked(_positional(known, len(placed), word, before), word))
             before = None
     _refuse_missing(known, len(placed), flags)
     for each in known:
         if each.variadic and each.name in flags:
             placed = [_checked(each, text) for text in flags.pop(each.name).split(",")]
-            if any(map(_looks_like_flag, placed)):
+            if any(map(_is_flag, placed)):
                 raise UsageError(
                     f"--{_flag_name(each)} takes paths that do not start with a hyphen"
                 )
@@ -112,7 +112,7 @@ def nearest(name: str, names: Collection[str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Given:
+class _GivenFlag:
     """Flag as the user gave it."""
 
     flag: Parameter
@@ -120,12 +120,12 @@ class _Given:
     bare: bool = False  # no value was written
 
 
-def _looks_like_flag(word: str) -> bool:
+def _is_flag(word: str) -> bool:
     # The longer dashes come from flags pasted from a typeset page.
     return word.startswith(("-", "\u2013", "\u2014", "\u2212"))
 
 
-def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Given:
+def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _GivenFlag:
     """Return the flag that a word names with its value, which may be the first of ``rest``."""
     spelling, equals, text = word.partition("=")
     name = spelling.removeprefix("--").replace("-", "_")
@@ -138,17 +138,17 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
     if name not in flags:
         if equals:
             raise UsageError(f"{spelling} takes no value")
-        return _Given(negations[name], "false", bare=True)
+        return _GivenFlag(negations[name], "false", bare=True)
     flag = flags[name]
     if equals:
-        return _Given(flag, text)
+        return _GivenFlag(flag, text)
     if flag.switch:
-        return _Given(flag, "true", bare=True)
+        return _GivenFlag(flag, "true", bare=True)
     # A value may be a negative number, a list that starts with one, or a choice with a hyphen.
     known_value = rest and (re.match(r"-\.?[0-9]", rest[0]) or rest[0] in flag.type.choices)
-    if not rest or (_looks_like_flag(rest[0]) and not known_value):
+    if not rest or (_is_flag(rest[0]) and not known_value):
         raise UsageError(f"{spelling} needs a value: {flag.type.meaning}")
-    return _Given(flag, rest.popleft())
+    return _GivenFlag(flag, rest.popleft())
 
 
 def _flag_name(parameter: Parameter) -> str:
@@ -167,12 +167,12 @@ def _unknown_flag(spelling: str, known: Sequence[Parameter], names: Sequence[str
 
 
 def _checked(parameter: Parameter, text: str) -> str:
-    if not _reads(parameter.type, text):
+    if not _accepts(parameter.type, text):
         raise UsageError(f"{parameter.written} takes {parameter.type.meaning}, not '{text}'")
     return text
 
 
-def _refuse_stray(word: str, before: _Given | None) -> None:
+def _refuse_stray(word: str, before: _GivenFlag | None) -> None:
     """Refuse a word meant for the flag before it, even where it would fit as an argument."""
     if before is None:
         return
@@ -180,11 +180,11 @@ def _refuse_stray(word: str, before: _Given | None) -> None:
     if before.bare and word.lower() in TRUTH:
         instead = f"{flag.written}={word}" + ("" if TRUTH[word.lower()] else f" or --no{flag.name}")
         raise UsageError(f"unexpected argument '{word}': write {instead}")
-    if flag.type.item in (value_type(int), value_type(float)) and _reads(flag.type, word):
+    if flag.type.item in (value_type(int), value_type(float)) and _accepts(flag.type, word):
         raise UsageError(_unexpected(word, before))
 
 
-def _reads(accepted: ValueType, text: str) -> bool:
+def _accepts(accepted: ValueType, text: str) -> bool:
     try:
         accepted.read(text)
     except ValueError:
@@ -192,14 +192,16 @@ def _reads(accepted: ValueType, text: str) -> bool:
     return True
 
 
-def _unexpected(word: str, before: _Given | None) -> str:
+def _unexpected(word: str, before: _GivenFlag | None) -> str:
     hint = ""
     if before is not None and before.flag.type.item is not None:
         hint = f": lists are written with commas, {before.flag.written} {before.text},{word}"
     return f"unexpected argument '{word}'{hint}"
 
 
-def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | None) -> Parameter:
+def _positional(
+    known: Sequence[Parameter], index: int, word: str, before: _GivenFlag | None
+) -> Parameter:
     places = [each for each in known if not each.flag]
     if index < len(places):
         return places[index]

@@ -13,10 +13,10 @@ from isoklx.cli.drawing import (
     draw_calibration,
     draw_dose_response,
     draw_survival,
-    files_of,
+    figure_files,
 )
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Cells, Scope, chosen, grouped
+from isoklx.cli.options import Cells, Scope, grouped, select_scope
 from isoklx.cli.outputs import (
     BOTH,
     TABLES,
@@ -51,7 +51,7 @@ def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
 
     target = delivery.target(TABLES)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
-        rows = headline(chosen(ds, cells))
+        rows = headline(select_scope(ds, cells))
         written = write_table(rows, "table", target)
     print_table(rows, json=delivery.json)
     report_delivered(target, written, {"table": TABLES}, json=delivery.json)
@@ -101,7 +101,7 @@ def _survival(
     check(saving, target)
     no_figure = ""
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        part = chosen(ds, scope)
+        part = select_scope(ds, scope)
         choice: dict[str, Any] = {
             "metric": metric,
             "threshold": threshold,
@@ -160,7 +160,7 @@ def _contrast(
 
     target = delivery.target(TABLES)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        part = chosen(ds, scope)
+        part = select_scope(ds, scope)
         rows = isoklx.tables.captioned.contrast(part, by, metric, threshold, distinct, ended)
         written = write_table(rows, "contrast", target)
     print_table(rows, json=delivery.json)
@@ -223,7 +223,7 @@ def _dose(
         raise UsageError(f"--show {','.join(show)} needs a figure; write one with --out")
     choice = (metric, threshold, distinct)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        part = chosen(ds, scope)
+        part = select_scope(ds, scope)
         rows = captioned.dose(part, by, survive, confidence, *choice, ended)
         written = write_table(rows, "dose", target)
         level = 2 * confidence - 1
@@ -249,8 +249,8 @@ def _dose(
 def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving) -> None:
     """Print checks of each cell's calibration.
 
-    Did it converge to its target or reach the limit of its range, does it hold on held-out prompts,
-    is the model unchanged at alpha 0, and do recorded numbers agree with their recomputation?
+    Checks that the calibration converged within the range tried and holds on held-out prompts, that
+    the model is unchanged at alpha 0, and that recorded numbers agree with their recomputation.
 
     Examples
     --------
@@ -263,7 +263,7 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
     target = delivery.target(BOTH)
     check(saving, target)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
-        part = chosen(ds, cells)
+        part = select_scope(ds, cells)
         rows = isoklx.tables.captioned.calibration(part)
         written = write_table(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
@@ -274,8 +274,8 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
 def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
     """Return the names of a table and its figure, with their possible endings."""
     if saving.name:
-        return {name: TABLES, **files_of(saving.name)}
-    return files_of(name, BOTH)
+        return {name: TABLES, **figure_files(saving.name)}
+    return figure_files(name, BOTH)
 
 
 table: Callable[..., None] = grouped(_table)

@@ -6,7 +6,7 @@ import pytest
 
 import isoklx.plot
 from isoklx.cli.drawing import Panels, Saving, draw, draw_figure1
-from isoklx.cli.options import Scope, of_model_and_side
+from isoklx.cli.options import Scope, select_model_and_side
 from isoklx.cli.outputs import Target
 from isoklx.errors import UsageError
 
@@ -63,9 +63,9 @@ def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
 
 def test_a_model_that_is_not_there_is_told_which_are(sample_ds):
     with pytest.raises(UsageError, match="'huge'; available: example/simulated-1B, example/sim"):
-        of_model_and_side(sample_ds, Scope(model_contains="huge"))
+        select_model_and_side(sample_ds, Scope(model_contains="huge"))
 
 
 def test_a_side_that_is_not_there_is_told_which_is(sample_ds):
     with pytest.raises(UsageError, match=r"no sign '-'; there is \+"):
-        of_model_and_side(sample_ds, Scope(sign="-"))
+        select_model_and_side(sample_ds, Scope(sign="-"))

@@ -9,7 +9,7 @@ import pytest
 
 import isoklx
 from isoklx.cli.commands import COMMANDS
-from isoklx.cli.help import explained_by, explanation, explanation_of
+from isoklx.cli.help import explained_by, explanation, parse_docstring
 
 
 @dataclass
@@ -60,7 +60,7 @@ def draw(*roots: str, width: int, jobs: int, strict: bool) -> None:
 
 
 def test_a_docstring_is_taken_apart() -> None:
-    read = explanation_of(draw.__doc__)
+    read = parse_docstring(draw.__doc__)
     assert read.summary == "Draw all of it."
     assert read.details == ("A first paragraph of two lines.", "A second one.")
     assert read.meanings == {
@@ -80,7 +80,7 @@ def test_what_a_docstring_leaves_out_is_explained_by_the_first_source_that_does(
 
 
 def test_the_words_are_those_of_the_function_as_it_is_imported() -> None:
-    doc = explanation_of(inspect.getdoc(isoklx.plot.figure1)).meanings
+    doc = parse_docstring(inspect.getdoc(isoklx.plot.figure1)).meanings
     shown = explanation(COMMANDS["figure"]).meanings
     assert all(shown[name] == doc[name] for name in ("kind", "roll", "alphas", "line_lw", "window"))
 

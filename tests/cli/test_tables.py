@@ -24,7 +24,7 @@ from tests.handmade import make_cell
 NAMES = ("table", "survival", "contrast", "dose", "calibration")
 
 
-def files_of(name: str) -> list[str]:
+def figure_files(name: str) -> list[str]:
     """What a command writes into a folder."""
     response = [f"dose_response.{ending}" for ending in ("csv", "md", "tex", "png")]
     beside = {"table": [], "contrast": [], "dose": response}
@@ -133,7 +133,7 @@ def test_files_are_written_and_named(
 ) -> None:
     out = tmp_path / "tables"
     text = output(capsys, name, sample, "--out", out)
-    paths = [out / file for file in files_of(name)]
+    paths = [out / file for file in figure_files(name)]
     assert text.endswith("\n\n" + "".join(f"wrote {path}\n" for path in paths))
     assert sorted(out.iterdir()) == sorted(paths)
     assert "distinct" in paths[1].read_text().splitlines()[0]
@@ -261,7 +261,7 @@ def test_files_are_written_before_anything_is_printed(
 
     monkeypatch.setattr("builtins.print", gone)
     assert cli.main([name, str(sample), "--out", str(tmp_path)]) == cli.PIPE_CLOSED
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files_of(name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(figure_files(name))
 
 
 def test_a_sweep_that_was_calibrated_only_has_tables_and_no_survival(
