@@ -96,33 +96,27 @@ class Panels:
 
     @property
     def stem(self) -> str:
-        """Name of its files without their ending: no kind replaces another."""
+        """Name of the files without their ending, different for each kind."""
         return f"figure1_{self.kind}{'_by_pmass' if self.color_by_pmass else ''}"
 
 
 def check(saving: Saving, target: Target | None, panels: Panels | None = None) -> None:
-    """Refuse options that fit no sweep, or do nothing together, before any work.
-
-    Raises
-    ------
-    UsageError
-        When one is out of range, or two exclude each other.
-    """
+    """Raise UsageError for invalid or conflicting figure options, before any work."""
     given = ["notitle" if name == "title" else name for name in saving.given]
     if given and target is None:
-        raise UsageError(f"--{given[0]} is of figures, and none is written; give --out as well")
+        raise UsageError(f"--{given[0]} needs a figure; write one with --out")
     if target is None:
         return
-    # Without a figure there is no need of matplotlib, which takes long to start.
+    # Imported only for figures, because matplotlib is slow to import.
     from isoklx.plot.figure1 import check_options
     from isoklx.plot.page import Page
     from isoklx.plot.saving import checked, style
 
     formats = saving.formats(target)
     if given and not formats:
-        raise UsageError(f"--{given[0]} is of figures, and {target} is none")
+        raise UsageError(f"--{given[0]} needs a figure, but {target} is a table")
     if saving.format is not None and set(saving.format) != set(formats):
-        raise UsageError(f"--format {','.join(saving.format)}: the format of {target} is its own")
+        raise UsageError(f"--format {','.join(saving.format)}: must be the format of {target}")
     if saving.name is not None:
         _check_name(saving.name, target)
     Page(saving.width)

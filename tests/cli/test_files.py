@@ -11,14 +11,14 @@ from isoklx.errors import DatasetError
 from isoklx.sweeps import build
 
 
-def test_it_says_what_it_wrote(sample, tmp_path, capsys):
+def test_convert_reports_the_file_written(sample, tmp_path, capsys):
     built = isoklx.build(sample, tmp_path / "a.nc").out
     convert(built, Path(tmp_path / "b.nc"))
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/b.nc (0.")
     assert isoklx.open_sweep(tmp_path / "b.nc").identical(isoklx.open_sweep(built))
 
 
-def test_what_isoklx_did_not_write_is_replaced_by_force_only(sample, tmp_path, capsys):
+def test_foreign_file_is_replaced_only_with_force(sample, tmp_path, capsys):
     built = isoklx.build(sample, tmp_path / "a.nc").out
     (tmp_path / "thesis.nc").write_text("a thesis")
     words = ["convert", str(built), str(tmp_path / "thesis.nc")]
@@ -73,6 +73,6 @@ def test_a_folder_is_not_converted(sample):
         build.convert(sample, "a.nc")
 
 
-def test_info_is_one_json_document_where_it_is_asked_for(sample, capsys):
+def test_info_prints_one_json_document_on_request(sample, capsys):
     assert main(["info", str(sample), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 12
