@@ -1,7 +1,7 @@
 """Labelled arrays, tables and figures for iso-KL steering calibration sweeps.
 
-Every public name is imported when it is first used, so that ``import isoklx`` and
-``isoklx --help`` stay fast.
+Public names are imported on first use, so that ``import isoklx`` and ``isoklx --help`` stay
+fast.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from isoklx.tables.comparison import compare as compare
     from isoklx.tables.headline import headline_table as headline_table
 
-# No room has the name of a public function: importing the room would hide the function.
+# Subpackages and public functions must not share names: an import would hide the function.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["errors", "plot"],

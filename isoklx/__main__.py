@@ -1,4 +1,4 @@
-"""``python -m isoklx``, and the program ``isoklx``."""
+"""Entry point of ``python -m isoklx`` and of the program ``isoklx``."""
 
 import signal
 import sys
@@ -8,13 +8,13 @@ from isoklx.system.terminal import open_standard_streams
 
 
 def main() -> int:
-    """Run the command line of this process; from the first moment on Ctrl-C is one line."""
+    """Run the command line of this process; Ctrl-C prints one line from the first moment on."""
     open_standard_streams()
     end_on_interrupt()
-    from isoklx.cli.main import main as run  # takes a while
+    from isoklx.cli.main import main as run  # slow import
 
     status = run()
-    # The work is done and said: all that Ctrl-C could still do is end a process that is ending.
+    # The work is finished and reported; Ctrl-C could only spoil the exit status now.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status
 

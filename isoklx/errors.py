@@ -1,4 +1,4 @@
-"""The errors that a user of isoklx can cause, each of them one clear line."""
+"""Errors that a user of isoklx can cause; the text of each is one clear line."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from pathlib import Path
 
 
 class IsoklxError(Exception):
-    """What every error raised on purpose derives from; its text is one line for the user."""
+    """Base class of every error that isoklx raises on purpose; its text is one line."""
 
 
-class UsageError(IsoklxError):
-    """The caller asked for something impossible: a wrong flag, value, label or option."""
+class UsageError(IsoklxError, ValueError):
+    """The request is invalid (a wrong flag, value, label or option); also a ValueError."""
 
 
 class DatasetError(IsoklxError):
-    """A Dataset or a file is not a sweep, or lacks what the request needs."""
+    """A Dataset or file is not a sweep, or lacks a variable that the request needs."""
 
 
 class BuildError(IsoklxError):
-    """A sweep could not be built or written; whatever was there before is untouched."""
+    """A sweep could not be built or written; the previous file is unchanged."""
 
 
 class MeasureError(IsoklxError):
-    """A model cannot be measured, or not rightly: the message says what disagrees."""
+    """A model could not be measured correctly; the message says what disagrees."""
 
 
 class CellError(IsoklxError):
-    """One cell's folder cannot be read; the message names folder, file, place and reason.
+    """A cell's folder could not be read; the message names folder, file, place and reason.
 
     Parameters
     ----------
     folder : Path
         The cell's folder.
     file : str
-        Name of the offending file inside it; empty when the folder itself is at fault.
+        Name of the offending file in the folder; empty when the folder itself is at fault.
     reason : str
-        What is wrong, with the place inside the file and the offending value.
+        The place in the file, the offending value and what is wrong with it.
     """
 
     def __init__(self, folder: Path, file: str, reason: str) -> None:
@@ -45,5 +45,5 @@ class CellError(IsoklxError):
         super().__init__(f"{folder / file}: {reason}")
 
     def __reduce__(self) -> tuple[type[CellError], tuple[Path, str, str]]:
-        # Exceptions are rebuilt from their arguments when they cross a process boundary.
+        # Pickling rebuilds an exception from its arguments when it crosses a process boundary.
         return CellError, (self.folder, self.file, self.reason)

@@ -1,7 +1,7 @@
-"""The Dataset as data: every dimension's and variable's dims, dtype, units and meaning.
+"""Declarations of every dimension and variable: dims, dtype, units and meaning.
 
-Assembly, validation, the file's attributes and the documentation all read these tables; nothing
-else in the package repeats a dtype or a unit.
+Assembly, validation, the file's attributes and the documentation read these tables; no other module
+repeats a dtype or a unit.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SCHEMA_VERSION = 3
-"""Raised whenever a reader of older files would misread a newer one."""
+"""Increased whenever a reader of older files would misread a newer one."""
 
 CONVENTIONS = "CF-1.11, ACDD-1.3"
 
 SAME_DOSE = 1e-9
-"""Doses are the same when they differ by at most this much, relative to the larger one."""
+"""Largest difference of equal doses, relative to the larger one."""
 
 DIMS = ("cell", "alpha", "prompt", "token", "fork", "question", "iteration")
 
@@ -33,46 +33,22 @@ NATS = "In nats; dimensionless, because a nat is a ratio and UDUNITS knows no su
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of the Dataset.
+    """Declaration of one variable of the Dataset."""
 
-    Parameters
-    ----------
-    dims : tuple of str
-        Names of the dimensions, in order of storage.
-    dtype : str
-        numpy dtype on disk, or ``"str"``.
-    long_name : str
-        One line for an axis or a table heading.
-    units : str or None
-        UDUNITS string; None for labels, text and flags, which have none.
-    fill : float or int or None
-        ``_FillValue`` on disk; None where every element is defined.
-    measured : bool
-        True for the arrays that ``--dtype`` widens to float64.
-    attrs : mapping
-        Further CF attributes.
-    split : bool
-        True for a label of a cell that nothing pools over unasked; see `SPLIT`.
-    key : tuple of str
-        Keys of calib.json that lead to a split label, outermost first.
-    absent : str or float
-        Value of a split label in a cell that does not record it.
-    """
-
-    dims: tuple[str, ...]
-    dtype: str
+    dims: tuple[str, ...]  # in order of storage
+    dtype: str  # numpy dtype on disk, or "str"
     long_name: str
-    units: str | None = "1"
-    fill: float | int | None = None
-    measured: bool = False
-    attrs: Mapping[str, object] = field(default_factory=dict)
-    split: bool = False
-    key: tuple[str, ...] = ()
-    absent: str | float = ""
+    units: str | None = "1"  # UDUNITS; None for labels, texts and flags
+    fill: float | int | None = None  # _FillValue on disk; None where every element is defined
+    measured: bool = False  # widened to float64 by --dtype
+    attrs: Mapping[str, object] = field(default_factory=dict)  # further CF attributes
+    split: bool = False  # see SPLIT
+    key: tuple[str, ...] = ()  # keys of calib.json that lead to a split label, outermost first
+    absent: str | float = ""  # value of a split label in a cell that does not record it
 
     @property
     def attributes(self) -> dict[str, object]:
-        """The netCDF attributes, in the order in which a reader wants to see them."""
+        """Attributes in netCDF, in the order in which they are shown."""
         units = {} if self.units is None else {"units": self.units}
         return {"long_name": self.long_name, **units, **self.attrs}
 
@@ -117,7 +93,7 @@ def _flag(
 
 TRAJECTORY = ("cell", "alpha", "prompt", "token")
 DOSE = ("cell", "alpha")
-BISECTION = ("cell", "iteration")
+CALIBRATION = ("cell", "iteration")
 
 COORDINATES: Mapping[str, Variable] = {
     "alpha": _label(
@@ -131,11 +107,11 @@ COORDINATES: Mapping[str, Variable] = {
     "fork": _label(
         "fork",
         "int32",
-        "token at which the rollout is interrupted and asked",
+        "token at which the rollout is interrupted and the model probed",
         comment="In tokens. A cell has values at its own fork points only.",
     ),
     "question": _label("question", "int32", "index of the yes/no question"),
-    "iteration": _label("iteration", "int32", "step of the bisection"),
+    "iteration": _label("iteration", "int32", "step of the calibration"),
     "run_id": _text("name of the cell's folder", cf_role="timeseries_id"),
     "model": _text("language model, as organisation/name"),
     "model_short": _text("language model, without its organisation"),
@@ -145,7 +121,7 @@ COORDINATES: Mapping[str, Variable] = {
     "window": _label("cell", "int32", "length of the rollout", comment="In tokens."),
     "sign": _split(
         "str",
-        "side of the direction that is steered to",
+        "side of the direction along which the model is steered",
         "+",
         comment="The sign of c_star: + or -.",
     ),
@@ -170,19 +146,19 @@ DATA: Mapping[str, Variable] = {
     "pmass_eval": _measured(
         ("cell", "alpha", "prompt", "fork"),
         "probability mass on the two valid answers, at the prompts of kl",
-        comment="NaN past the rollout's end and at forks that this cell has not.",
+        comment="NaN past the rollout's end and at forks that this cell lacks.",
         ancillary_variables="gen_len",
     ),
     "pmass": _measured(
         ("cell", "alpha", "question", "fork"),
         "probability mass on the two valid answers, at yes/no questions",
-        comment="NaN past the rollout's end and at forks that this cell has not.",
+        comment="NaN past the rollout's end and at forks that this cell lacks.",
         ancillary_variables="gen_len_qa",
     ),
     "p_true": _measured(
         ("cell", "alpha", "question", "fork"),
         "probability of the answer true, at yes/no questions",
-        comment="NaN past the rollout's end and at forks that this cell has not.",
+        comment="NaN past the rollout's end and at forks that this cell lacks.",
         ancillary_variables="gen_len_qa",
     ),
     "gen_len": Variable(
@@ -214,7 +190,7 @@ DATA: Mapping[str, Variable] = {
     "c_star": _summary(("cell",), "calibrated steering coefficient"),
     "target_kl": _summary(
         ("cell",),
-        "statistic of KL that the calibration aims at",
+        "target of the calibration, for a statistic of KL",
         comment=f"{NATS} See target_stat.",
     ),
     "target_stat": _text(
@@ -224,9 +200,9 @@ DATA: Mapping[str, Variable] = {
     "repetition": Variable(
         ("cell", "alpha", "prompt"),
         "float32",
-        "worst share of repeated 3-grams of tokens in any 128 of the rollout's tokens",
+        "largest share of repeated 3-grams of tokens in any 128 tokens of the rollout",
         fill=float("nan"),
-        attrs={"comment": "As recorded; NaN where it was not."},
+        attrs={"comment": "As recorded; NaN: not recorded."},
     ),
     "coeff": _summary(DOSE, "steering coefficient", comment="As recorded, else alpha * c_star."),
     "kl_mean": _summary(
@@ -244,10 +220,12 @@ DATA: Mapping[str, Variable] = {
         "largest KL over prompts and tokens",
         comment=f"{NATS} As recorded, else computed from kl.",
     ),
-    "calib_coeff": _summary(BISECTION, "steering coefficient that the bisection tried"),
-    "calib_kl_mean": _summary(BISECTION, "mean of KL at that coefficient", comment=NATS),
-    "calib_kl_p95": _summary(BISECTION, "95th percentile of KL at that coefficient", comment=NATS),
-    "calib_kl_max": _summary(BISECTION, "largest KL at that coefficient", comment=NATS),
+    "calib_coeff": _summary(CALIBRATION, "steering coefficient that the calibration tried"),
+    "calib_kl_mean": _summary(CALIBRATION, "mean of KL at that coefficient", comment=NATS),
+    "calib_kl_p95": _summary(
+        CALIBRATION, "95th percentile of KL at that coefficient", comment=NATS
+    ),
+    "calib_kl_max": _summary(CALIBRATION, "largest KL at that coefficient", comment=NATS),
     "has_kl": _flag("whether the cell has per-token KL", "absent", "present"),
     "has_pmass": _flag("whether the cell has pmass", "absent", "present"),
     "unpaired": _flag(
@@ -255,17 +233,17 @@ DATA: Mapping[str, Variable] = {
         "paired",
         "unpaired",
         DOSE,
-        comment="A run that left out rows of one does not say which row belongs to which prompt.",
+        comment="The numbers of rows differ, so that rows cannot be matched by prompt.",
     ),
     "calib_newer": _flag(
         "whether the cell's calibration is newer than the results beside it",
         "not_newer",
         "newer",
-        comment="By the times of the files. Newer: the results may be those of an earlier run.",
+        comment="By file times. Newer: the results may come from an earlier run.",
     ),
     "measured_with": _text(
-        "what the cell was measured with",
-        comment="JSON, as recorded: versions, dtype, device and the like. Empty: not recorded.",
+        "settings and software that the cell was measured with",
+        comment="JSON, as recorded: versions, dtype, device and others. Empty: not recorded.",
     ),
     "source_hash": _text(
         "SHA-256 of the cell's source files",
@@ -275,7 +253,7 @@ DATA: Mapping[str, Variable] = {
 """Data variables."""
 
 VARIABLES: Mapping[str, Variable] = {**COORDINATES, **DATA}
-"""What every sweep has."""
+"""Variables of every sweep."""
 
 TEXTS: Mapping[str, Variable] = {
     "prompt_text": Variable(
@@ -295,66 +273,41 @@ TEXTS: Mapping[str, Variable] = {
     "token_chars": Variable(
         TRAJECTORY,
         "int16",
-        "number of characters of gen_text that the token is",
+        "number of characters of gen_text that come from the token",
         attrs={"comment": "Unicode code points. 0 throughout: not recorded token by token."},
     ),
 }
-"""What a sweep has as well where it was built with texts."""
+"""Further variables of a sweep built with texts."""
 
 ANY: Mapping[str, Variable] = {**VARIABLES, **TEXTS}
-"""Whatever a sweep may have."""
+"""All possible variables of a sweep."""
 
 MEASURED = tuple(name for name, var in DATA.items() if var.measured)
-"""The large arrays: what models measured, token by token or fork by fork."""
+"""Large arrays of values that models measured, per token or per fork."""
 
 CELL_LABELS = tuple(name for name, var in COORDINATES.items() if var.dims == ("cell",))
-"""Coordinates along ``cell``: what a cell is known by."""
+"""Coordinates along ``cell``, which identify a cell."""
 
 SPLIT = tuple(name for name, var in COORDINATES.items() if var.split)
-"""Labels that nothing pools over unasked: a group with several values of one is split by it."""
+"""Labels that are never pooled unasked: a group with several values is split by them."""
 
 
 def require(ds: xr.Dataset, names: Iterable[str]) -> None:
-    """Raise DatasetError, saying what is missing, unless ``ds`` has all of ``names`` whole.
-
-    Parameters
-    ----------
-    ds : Dataset
-        Any Dataset, of this package or not.
-    names : iterable of str
-        Variables or coordinates that the caller is about to use.
-
-    Raises
-    ------
-    DatasetError
-        When one is absent, has a dimension that no sweep has (it was stacked or renamed), or lacks
-        one of which the sweep has no single label left (it was reduced away, as by a mean). A
-        dimension that choosing one label has dropped is not missed: `restore_dims` has it back.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> require(xr.Dataset({"kl": ("token", [0.5])}, {"token": [0]}), ["kl", "c_star"])
-    Traceback (most recent call last):
-    isoklx.errors.DatasetError: not an isoklx sweep: it has no c_star
-    >>> require(xr.Dataset({"kl": ("token", [0.5])}, {"token": [0]}), ["kl"])
-    Traceback (most recent call last):
-    isoklx.errors.DatasetError: not an isoklx sweep: kl has no dimension cell, alpha, prompt
-    """
-    there = variables_of(ds)
+    """Raise DatasetError unless ``ds`` has the variables `names` with all their dimensions."""
+    found = variables_of(ds)
     names = list(dict.fromkeys(names))
-    missing = [name for name in names if name not in there]
+    missing = [name for name in names if name not in found]
     if missing:
         raise DatasetError(f"not an isoklx sweep: it has no {', '.join(missing)}")
     for name in names:
         if name not in ANY:
             continue
-        own, dims = there[name].dims, ANY[name].dims
+        own, dims = found[name].dims, ANY[name].dims
         extra = [str(dim) for dim in own if dim not in dims]
         if extra:
             raise DatasetError(
-                f"not an isoklx sweep: {name} has the dimension {', '.join(extra)}, and none but "
-                f"{', '.join(dims)} are a sweep's"
+                f"not an isoklx sweep: {name} has the dimension {', '.join(extra)}; "
+                f"expected {', '.join(dims)}"
             )
         lost = [dim for dim in dims if dim not in own and not is_single(ds, dim)]
         if lost:
@@ -362,18 +315,18 @@ def require(ds: xr.Dataset, names: Iterable[str]) -> None:
 
 
 def variables_of(ds: xr.Dataset) -> Mapping[Any, xr.Variable]:
-    """Return ``ds.variables``, or raise DatasetError where `ds` is not a Dataset."""
+    """Return ``ds.variables``; raise DatasetError where `ds` is not a Dataset."""
     found: Mapping[Any, xr.Variable] | None = getattr(ds, "variables", None)
     if found is None:
         name = type(ds).__name__
         raise DatasetError(
-            f"not an isoklx sweep: {name} is no Dataset; isoklx.open_sweep gives one"
+            f"not an isoklx sweep: expected xarray.Dataset, got {name}; isoklx.open_sweep opens one"
         )
     return found
 
 
 def is_single(ds: xr.Dataset, dim: str) -> bool:
-    """Whether one label of a dimension was chosen, so that the dimension itself was dropped."""
+    """Return whether selecting a single label has dropped the dimension."""
     if dim in ds.dims:
         return False
     labels = CELL_LABELS if dim == "cell" else (dim,)
@@ -381,27 +334,8 @@ def is_single(ds: xr.Dataset, dim: str) -> bool:
 
 
 def same_dose(a: Any, b: Any) -> Any:
-    """Whether doses are the same: the one rule for building, selecting and comparing.
-
-    They are where they differ by at most `SAME_DOSE` of the larger one: 0.1 + 0.2 is 0.3, and
-    nothing but 0 is 0.
-
-    Parameters
-    ----------
-    a, b : float or array of float
-        Doses, or any other label that is a floating number; they broadcast.
-
-    Returns
-    -------
-    bool or array of bool
-        False for NaN.
-
-    Examples
-    --------
-    >>> bool(same_dose(0.3, 0.1 + 0.2)), bool(same_dose(1, 1 + 1e-8))
-    (True, False)
-    """
-    if isinstance(a, float) and isinstance(b, float):  # the same rule, without numpy's overhead
+    """Return whether doses differ by at most `SAME_DOSE`, relative; False for NaN."""
+    if isinstance(a, float) and isinstance(b, float):  # the same rule without numpy's overhead
         return math.isclose(a, b, rel_tol=SAME_DOSE)
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     with np.errstate(invalid="ignore", over="ignore"):

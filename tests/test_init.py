@@ -42,3 +42,9 @@ def test_every_error_derives_from_the_one_that_is_public():
     own = [each for each in kinds if each.__module__ == "isoklx.errors"]
     assert all(issubclass(each, isoklx.IsoklxError) for each in own)
     assert {each.__name__ for each in own} <= set(dir(isoklx))
+
+
+def test_a_wrong_argument_is_a_value_error_as_well():
+    with pytest.raises(ValueError, match="threshold 3"):
+        isoklx.survival(isoklx.open_sweep("data/sample"), threshold=3)
+    assert not issubclass(isoklx.DatasetError, ValueError)

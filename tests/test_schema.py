@@ -82,5 +82,7 @@ def test_doses_are_the_same_within_a_billionth(a, b):
     ],
 )
 def test_a_path_instead_of_a_sweep_is_answered_with_what_opens_it(function):
-    with pytest.raises(DatasetError, match=r"str is no Dataset; isoklx.open_sweep gives"):
+    with pytest.raises(
+        DatasetError, match=r"expected xarray\.Dataset, got str; isoklx\.open_sweep opens"
+    ):
         function("outputs.nc")

@@ -1,1 +1,1 @@
-"""The command line: the commands, and what reads and explains them."""
+"""The command line: commands, argument parsing and help."""

@@ -1,4 +1,4 @@
-"""The command that does it all: from runs roots to Figure 1 and every table."""
+"""The command ``aggregate``: build runs roots and write every figure and table."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from isoklx.cli.drawing import (
     draw_dose_response,
     draw_figure1,
     draw_survival,
-    files_of,
+    figure_files,
 )
-from isoklx.cli.options import Scope, grouped, of_model_and_side, of_window
+from isoklx.cli.options import Scope, grouped, select_model_and_side, select_window
 from isoklx.cli.outputs import BOTH, FIGS, TABLES, Out, Target, report_written
 from isoklx.cli.pages import PAGES, draw_report
 from isoklx.errors import BuildError, DatasetError, UsageError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SEVERAL = "sweep.nc"
-"""The built file of several runs roots."""
+"""Name of the file built from several runs roots."""
 
 FILES = {
     "table": TABLES,
@@ -37,12 +37,12 @@ FILES = {
     **{
         name: endings
         for figure in ("dose_response", "calibration", "survival")
-        for name, endings in files_of(figure, BOTH).items()
+        for name, endings in figure_files(figure, BOTH).items()
     },
-    **files_of("alive"),
+    **figure_files("alive"),
     "report": PAGES,
 }
-"""What is written, and the endings that it may have."""
+"""Names of the files written, with their possible endings."""
 
 
 def _aggregate(
@@ -57,37 +57,36 @@ def _aggregate(
     panels: Panels,
     saving: Saving,
 ) -> None:
-    """Build runs roots, and write Figure 1, the headline table and all the rest.
+    """Build runs roots, then write Figure 1, the headline table and all other results.
 
-    Writes into the folder OUT, and nothing into the runs roots or beside them: the built file,
-    which a later run reuses; the headline and calibration tables, and those of survival, of its
-    contrasts between methods, of the safe dose and of what each dose does; Figure 1, and the
-    figures of survival, of what each dose does, of trajectories alive and dead, and of the
-    calibration. The headline table and the calibration are over all cells; window, model and alphas
-    choose what the rest is made of. What lies in OUT from an earlier run under a name of these
-    files is named.
+    Writes only into the folder OUT: the built file, which a later run reuses; tables of the
+    calibrated coefficients, the calibration, survival, its contrasts between methods, the safe dose
+    and the effects of each dose; Figure 1, and figures of survival, dose response, trajectories
+    alive and dead, and the calibration. The headline table and the calibration cover all cells;
+    --window, --model_contains, --sign and --alphas select the data for the rest. Files in OUT that
+    an earlier run left under one of these names are listed.
 
     Parameters
     ----------
     *runs_roots : Path
-        Folder that holds one folder per cell; several are built into one file. Or one file that
-        build wrote, which is taken as it is.
+        Folder that holds one folder per cell; several are built into one file. Or one built file,
+        which is used as it is.
     out : path
-        Folder to write to; made if there is none.
+        Output folder; created if absent.
     threshold : tuple of float, optional
-        Of pmass, in (0, 1], by default 0.75: who is below it at a fork is dead. The figure of alive
-        and dead is at the first.
+        pmass threshold in (0, 1], 0.75 by default: a trajectory below it at a fork is dead. The
+        figure of alive and dead trajectories uses the first one.
     spaghetti : bool
         The same as --kind spaghetti.
     quantile_lines : bool
         The same as --kind fan.
     report : bool
-        Write the page of `isoklx report` as well, and build with --texts for it.
+        Also write the page of `isoklx report`, and build with --texts for it.
     title : bool
         Leave out the titles of figures.
     scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers parse and compute,
-        with RUNS_ROOT and OUT on storage that they see.
+        Address of a dask.distributed scheduler, tcp://HOST:PORT. Its workers parse and compute, and
+        must see RUNS_ROOT and OUT under the same paths.
 
     Examples
     --------
@@ -99,62 +98,62 @@ def _aggregate(
     """
     import isoklx.sweeps.opening
 
-    panels = _of_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
+    panels = _with_kind(panels, spaghetti=spaghetti, quantile_lines=quantile_lines)
     target = Target.of(out, ())
     if saving.name is not None:
-        raise UsageError(f"--name {saving.name}: is of one figure, and several are written")
+        raise UsageError(f"--name {saving.name} needs a single figure; aggregate writes several")
     check(saving, target, panels)
     if report:
         from isoklx.report.page import require_report_extra
 
         require_report_extra()
-    said: list[str] = []
+    messages: list[str] = []
     try:
-        file = _file(runs_roots, target.folder, scheduler, said, texts=report)
+        file = _built_file(runs_roots, target.folder, scheduler, messages, texts=report)
         with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-            part = _chosen(ds, scope, panels, threshold)
+            part = _selected(ds, scope, panels, threshold)
             parts = _parts(ds, part, target, scope, panels, saving, threshold)
             if report:
                 first = None if threshold is None else threshold[0]
                 parts["page"] = lambda: draw_report(part, target, threshold=first)
-            written = _write(parts, said)
+            written = _write(parts, messages)
     finally:
-        # At the end, for whoever reads may go away at any line of it.
-        print(*said, sep="\n", end="\n" * bool(said))
-    report_written(target, written, FILES | files_of(panels.stem))
+        # Print last: the reader of a pipe may close it at any line.
+        print(*messages, sep="\n", end="\n" * bool(messages))
+    report_written(target, written, FILES | figure_files(panels.stem))
 
 
-def _file(
+def _built_file(
     runs_roots: Sequence[Path],
     folder: Path,
     scheduler: str | None,
-    said: list[str],
+    messages: list[str],
     *,
     texts: bool,
 ) -> Path:
-    """The file to open: the one that was given, or what is built of the roots."""
+    """Return the built file: the one given, or the one built from the roots."""
     import isoklx.sweeps.build
     from isoklx.store.formats import is_zarr
 
     built = [path for path in runs_roots if path.is_file() or is_zarr(path)]
     if built and len(runs_roots) > 1:
-        raise UsageError(f"{built[0]}: is no folder of cells; give runs roots, or one built file")
+        raise UsageError(f"{built[0]}: not a folder of cells; give runs roots, or one built file")
     if built:
         return built[0]
-    out = _target(runs_roots, folder)
+    out = _build_path(runs_roots, folder)
     report = isoklx.sweeps.build.build(runs_roots, out, scheduler=scheduler, texts=texts)
-    said.append(str(report))
+    messages.append(str(report))
     return report.out
 
 
-def _write(parts: dict[str, Callable[[], list[Path]]], said: list[str]) -> list[Path]:
+def _write(parts: dict[str, Callable[[], list[Path]]], messages: list[str]) -> list[Path]:
     written = []
-    for what, write in parts.items():
+    for name, write in parts.items():
         try:
             written += write()
         except DatasetError as error:
-            # A sweep without KL, or without pmass, still has the rest.
-            said.append(f"no {what}: {printable(error)}")
+            # A sweep without KL or pmass still has the other results.
+            messages.append(f"no {name}: {printable(error)}")
     return written
 
 
@@ -167,7 +166,7 @@ def _parts(
     saving: Saving,
     threshold: Sequence[float] | None,
 ) -> dict[str, Callable[[], list[Path]]]:
-    """What is written, in this order."""
+    """Return the functions that write each result, by name, in order."""
     import isoklx.plot
     from isoklx.tables import captioned
     from isoklx.tables.saving import write_table
@@ -191,7 +190,7 @@ def _parts(
         )
     }
     if len(set(part["method"].values.tolist())) < 2:
-        contrasts = {}  # nothing to compare
+        contrasts = {}  # a single method has nothing to be compared with
     return {
         "headline table": lambda: write_table(captioned.headline(ds), folder, "table"),
         "calibration table": lambda: write_table(captioned.calibration(ds), folder, "calibration"),
@@ -211,25 +210,27 @@ def _parts(
     }
 
 
-def _of_kind(panels: Panels, *, spaghetti: bool, quantile_lines: bool) -> Panels:
-    """What the flags of older scripts mean."""
+def _with_kind(panels: Panels, *, spaghetti: bool, quantile_lines: bool) -> Panels:
+    """Translate the flags of older scripts into a kind."""
     if spaghetti and quantile_lines:
-        raise UsageError("--spaghetti and --quantile_lines are two kinds of one figure; give one")
+        raise UsageError("--spaghetti and --quantile_lines exclude each other; give one")
     if (spaghetti or quantile_lines) and panels.kind != "band":
-        raise UsageError(f"--kind {panels.kind} says already what the figure is; give no other")
+        raise UsageError(
+            f"--kind {panels.kind} excludes --spaghetti and --quantile_lines; give one"
+        )
     if spaghetti:
         return replace(panels, kind="spaghetti")
     return replace(panels, kind="fan") if quantile_lines else panels
 
 
-def _target(runs_roots: Sequence[Path], out: Path) -> Path:
-    """The built file, in the folder of all that is written."""
+def _build_path(runs_roots: Sequence[Path], out: Path) -> Path:
+    """Return the path of the built file, inside the output folder."""
     folder = out.resolve()
     for runs_root in runs_roots:
         root = runs_root.resolve()
         if folder == root or root in folder.parents:
             raise UsageError(
-                f"{out}: is in the runs root, which stays as it is; choose another --out"
+                f"{out}: is inside the runs root, which must not change; choose another --out"
             )
         if not root.is_dir():
             raise BuildError(f"{runs_root}: there is no such folder")
@@ -240,19 +241,19 @@ def _target(runs_roots: Sequence[Path], out: Path) -> Path:
     return out / (f"{runs_roots[0].resolve().name}.nc" if len(runs_roots) == 1 else SEVERAL)
 
 
-def _chosen(
+def _selected(
     ds: xr.Dataset, scope: Scope, panels: Panels, threshold: Sequence[float] | None
 ) -> xr.Dataset:
-    """What is drawn; a mistake in choosing it is found before anything but the file is written."""
+    """Return the part to draw; refuse wrong options before anything but the file is written."""
     from isoklx.plot.axes import check_mark
     from isoklx.plot.scope import in_scope, split
     from isoklx.stats.endpoint import checked_thresholds
     from isoklx.stats.selection import select_alphas
 
     checked_thresholds("pmass_eval", threshold)
-    part = of_model_and_side(ds, scope)
-    in_window = of_window(part, scope.window)
-    with suppress(DatasetError):  # without KL there is no window and no dose to choose
+    part = select_model_and_side(ds, scope)
+    in_window = select_window(part, scope.window)
+    with suppress(DatasetError):  # a sweep without KL has no window or dose to select
         drawn = in_scope(part, window=scope.window, alphas=scope.alphas)
         split(drawn, [each for each in (panels.by, panels.hue) if each is not None])
         if panels.mark_t is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 
 class Commands(UserDict[str, Any]):
-    """Commands by name; the module of one is imported when it is asked for."""
+    """Commands by name; the module of a command is imported on first access."""
 
     def __getitem__(self, name: str) -> Callable[..., None]:
         found = self.data[name]
@@ -47,4 +47,4 @@ COMMANDS = Commands(
     simulate="files",
     completion="completion",
 )
-"""The commands by name, in the order of the help, each by the module that it is in."""
+"""Module of each command in isoklx.cli, in the order of the help."""

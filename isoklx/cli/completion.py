@@ -1,4 +1,4 @@
-"""The command that prints what a shell completes: commands, their flags, and what these take."""
+"""Print the shell script that completes commands, flags and their values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ HELP = "Explain the command"
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     """Print a shell script that completes commands, flags and their values.
 
-    The script is of this version's commands, and starts no Python when a key is pressed. Its first
-    lines say where to keep it.
+    The script matches this version of isoklx and starts no Python process when a key is pressed.
+    Its first lines say where to save it.
 
     Parameters
     ----------
@@ -40,25 +40,7 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
 
 
 def usages(commands: Mapping[str, Command]) -> list[Usage]:
-    """List what can be written on a command line.
-
-    Parameters
-    ----------
-    commands : mapping of str to callable
-        The commands by name.
-
-    Returns
-    -------
-    list of Usage
-        One for each command, and one for ``help``.
-
-    Examples
-    --------
-    >>> def info(file: str, *, strict: bool = False) -> None:
-    ...     '''Say what a file holds.'''
-    >>> [(each.name, [flag.written for flag in each.flags]) for each in usages({"info": info})]
-    [('info', ['--strict', '--help']), ('help', [])]
-    """
+    """List the usage of every command and of ``help``."""
     helps = Usage("help", "Explain a command", (), (Value("command", tuple(commands)),))
     return [*(_usage(name, commands[name]) for name in commands), helps]
 
@@ -67,7 +49,7 @@ def _usage(name: str, command: Command) -> Usage:
     about = explanation(command)
     known = parameters(command)
     flags = [
-        Flag(_written(each), _sentence(about.meanings.get(each.name, "")), _value(each))
+        Flag(_flag_text(each), _sentence(about.meanings.get(each.name, "")), _value(each))
         for each in known
         if each.flag
     ]
@@ -81,7 +63,7 @@ def _usage(name: str, command: Command) -> Usage:
     )
 
 
-def _written(flag: Parameter) -> str:
+def _flag_text(flag: Parameter) -> str:
     return f"--no{flag.name}" if flag.switch and flag.default else flag.written
 
 
@@ -99,5 +81,5 @@ def _value(parameter: Parameter) -> Value | None:
 
 
 def _sentence(text: str) -> str:
-    """The first one, for there is a line for each."""
+    """Return the first sentence; completion shows one line for each word."""
     return text.partition(". ")[0].removesuffix(".")

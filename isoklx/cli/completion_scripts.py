@@ -1,4 +1,4 @@
-"""The scripts by which shells complete a command line, each in its shell's own words."""
+"""Completion scripts for bash, zsh and fish."""
 
 from __future__ import annotations
 
@@ -11,29 +11,17 @@ from isoklx._version import __version__
 
 @dataclass(frozen=True)
 class Value:
-    """What stands after a flag, or in a place.
-
-    Parameters
-    ----------
-    name : str
-        For people.
-    words : tuple of str
-        What it may be, as far as that is a few words.
-    several : bool
-        Whether several are written with commas between them.
-    files : bool
-        Whether a file may be meant.
-    """
+    """Value of a flag or positional argument."""
 
     name: str
-    words: tuple[str, ...] = ()
-    several: bool = False
-    files: bool = False
+    words: tuple[str, ...] = ()  # allowed words, if they are few
+    several: bool = False  # comma-separated list
+    files: bool = False  # may be a path
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag as it is written, what it does, and its value unless it is a switch."""
+    """Flag as written, its description, and its value unless it is a switch."""
 
     written: str
     about: str
@@ -42,23 +30,23 @@ class Flag:
 
 @dataclass(frozen=True)
 class Usage:
-    """A command: what it does, its flags, and its places, the last of which may take many words."""
+    """Command with its description, flags and positional arguments."""
 
     name: str
     about: str
     flags: tuple[Flag, ...]
     places: tuple[Value, ...]
-    variadic: bool = False
+    variadic: bool = False  # the last place takes all remaining words
 
 
-BASH = r"""# What bash completes of isoklx @version@. Kept as
+BASH = r"""# bash completion for isoklx @version@. Save it as
 #   ~/.local/share/bash-completion/completions/isoklx
-# it is loaded when it is needed; without the package bash-completion, source it in ~/.bashrc.
+# and it is loaded on demand. Without the package bash-completion, source it in ~/.bashrc.
 _isoklx() {
     local IFS=$' \t\n' flag flags='' words='' files='' several='' head=''
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local others=" ${COMP_WORDS[*]:1:COMP_CWORD-1} ${COMP_WORDS[*]:COMP_CWORD+1} "
-    # In --flag=value the sign is a word of its own, unless COMP_WORDBREAKS was changed.
+    # In --flag=value, = is a separate word unless COMP_WORDBREAKS was changed.
     if [[ $word == = ]]; then
         word=
     elif [[ $before == = ]]; then
@@ -92,7 +80,7 @@ _isoklx() {
             IFS=$'\n'
             COMPREPLY=($(compgen -f -P "$head" -- "$word"))
         fi
-        return # else to what bash does by itself
+        return # leave the rest to bash's own file completion
     fi
     compopt +o default 2>/dev/null
     if [[ -n $several ]]; then
@@ -107,8 +95,8 @@ complete -o default -F _isoklx isoklx
 """
 
 ZSH = r"""#compdef isoklx
-# What zsh completes of isoklx @version@. Kept as _isoklx in a folder of $fpath it is loaded when it
-# is needed; or source it in ~/.zshrc, after compinit.
+# zsh completion for isoklx @version@. Save it as _isoklx in a folder of $fpath and it is loaded on
+# demand, or source it in ~/.zshrc after compinit.
 _isoklx() {
   local curcontext=$curcontext state line
   local -a commands
@@ -118,7 +106,7 @@ _isoklx() {
   )
   _arguments -C \
     '(- *)--help[Explain the commands]' \
-    '(- *)--version[Say which version it is]' \
+    '(- *)--version[Print the version]' \
     '1:command:->command' \
     '*::argument:->argument'
   case $state in
@@ -138,38 +126,27 @@ else
 fi
 """
 
-FISH = r"""# What fish completes of isoklx @version@. Kept as
+FISH = r"""# fish completion for isoklx @version@. Save it as
 #   ~/.config/fish/completions/isoklx.fish
-# it is loaded when it is needed.
+# and it is loaded on demand.
 function __isoklx_first
     test (count (commandline -opc)) -eq 1
 end
 function __isoklx_is -a command -a flag
     set -l words (commandline -opc)
     test (count $words) -gt 1; and test "$words[2]" = $command; or return 1
-    # A flag is given once; one that is just before the cursor waits for its value.
+    # Offer a flag once; the word just before the cursor may be a flag that waits for its value.
     test -z "$flag" -o (count $words) -lt 4; or not contains -- $flag $words[3..-2]
 end
 complete -c isoklx -n __isoklx_first -f
 complete -c isoklx -n __isoklx_first -l help -d 'Explain the commands'
-complete -c isoklx -n __isoklx_first -l version -d 'Say which version it is'
+complete -c isoklx -n __isoklx_first -l version -d 'Print the version'
 @usages@
 """
 
 
 def bash(usages: Sequence[Usage]) -> str:
-    """Write the script for bash, of version 3.2 or newer.
-
-    Parameters
-    ----------
-    usages : sequence of Usage
-        What can be written.
-
-    Returns
-    -------
-    str
-        Lines that bash reads.
-    """
+    """Return the completion script for bash 3.2 or newer."""
     values = [
         f"        {shlex.quote(f'{usage.name} {flag.written}')}) {_bash_value(flag.value)} ;;"
         for usage in usages
@@ -186,18 +163,7 @@ def bash(usages: Sequence[Usage]) -> str:
 
 
 def zsh(usages: Sequence[Usage]) -> str:
-    """Write the script for zsh.
-
-    Parameters
-    ----------
-    usages : sequence of Usage
-        What can be written.
-
-    Returns
-    -------
-    str
-        Lines that zsh reads.
-    """
+    """Return the completion script for zsh."""
     commands = [shlex.quote(f"{usage.name}:{_zsh_text(usage.about)}") for usage in usages]
     arguments = [
         " \\\n        ".join([f"    {usage.name})\n      _arguments", *_zsh_arguments(usage)])
@@ -211,18 +177,7 @@ def zsh(usages: Sequence[Usage]) -> str:
 
 
 def fish(usages: Sequence[Usage]) -> str:
-    """Write the script for fish.
-
-    Parameters
-    ----------
-    usages : sequence of Usage
-        What can be written.
-
-    Returns
-    -------
-    str
-        Lines that fish reads.
-    """
+    """Return the completion script for fish."""
     return _filled(FISH, usages="\n".join(line for usage in usages for line in _fish_lines(usage)))
 
 
@@ -240,7 +195,7 @@ def _bash_value(value: Value) -> str:
 
 
 def _zsh_arguments(usage: Usage) -> Iterator[str]:
-    """What _arguments takes, one for each flag and place."""
+    """Yield the specs for zsh's _arguments, one for each flag and positional argument."""
     for flag in usage.flags:
         about = f"[{_zsh_text(flag.about)}]"
         end = "" if flag.value is None else f"=:{_zsh_value(flag.value)}"
@@ -251,7 +206,7 @@ def _zsh_arguments(usage: Usage) -> Iterator[str]:
 
 
 def _zsh_value(value: Value) -> str:
-    """What a value is called, and how it is completed: not at all, where that is a space."""
+    """Return the message and action of a value; the action is a space for no completion."""
     if value.files:
         return f"{value.name}:_files"
     words = " ".join(value.words)
@@ -261,7 +216,7 @@ def _zsh_value(value: Value) -> str:
 
 
 def _zsh_text(text: str) -> str:
-    """A text among what has a meaning to _arguments and _describe."""
+    """Escape the characters that _arguments and _describe interpret."""
     return "".join(f"\\{char}" if char in "\\[]:" else char for char in text)
 
 

@@ -1,4 +1,4 @@
-"""The options that figures take on the command line, and a figure's way into its files."""
+"""Figure options of the command line, and the functions that draw and write figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Scope, of_model_and_side
+from isoklx.cli.options import Scope, select_model_and_side
 from isoklx.cli.outputs import FIGURES, Target
 from isoklx.errors import UsageError
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saving:
-    """How a figure is laid out and written.
+    """Layout and file options of a figure.
 
     Parameters
     ----------
     format : tuple of str, optional
-        Any of png, pdf, svg; by default png, or that of the file. In pdf and svg the many thin
-        lines are pixels, all else is vectors.
+        png, pdf or svg, or several of them; by default png, or the format of the file named by
+        --out. In pdf and svg, dense lines are rasterised and the rest is vector graphics.
     dpi : float, optional
-        Dots per inch of what is pixels; without it the style's, or 200.
+        Resolution of raster output and rasterised lines, in dots per inch; by default that of the
+        style, or 200.
     mplstyle : str, optional
-        A matplotlib style to draw with: a style sheet, or the name of a style, as ggplot.
+        Matplotlib style: a style sheet file, or a style name such as ggplot.
     width : float or {"column", "page"}, optional
-        Inches; a column is 3.3 and a page 7. Panels go on in further rows where they do not fit.
-        By default the style's, or what they would like.
+        Width in inches; column is 3.3 and page is 7. Panels that do not fit continue in further
+        rows. By default that of the style, or the width that the panels need.
     title : bool
-        Leave out the title, which a paper has in its caption.
+        Omit the title, for a paper that has it in the caption.
     name : str, optional
-        Name of the files without their ending, instead of that of the figure.
+        File name without its ending, instead of the name of the figure.
     data : bool
-        Write the numbers that are drawn beside it, as NAME_data.csv.
+        Also write the plotted numbers, as NAME_data.csv.
     """
 
     format: tuple[Literal["png", "pdf", "svg"], ...] | None = None
@@ -50,31 +51,31 @@ class Saving:
     data: bool = False
 
     def formats(self, target: Target) -> Sequence[Literal["png", "pdf", "svg"]]:
-        """The formats of a figure that is written to `target`; none where that is a table."""
+        """Return the formats of a figure written to `target`; none where that is a table."""
         if target.name is not None:
             return target.among(FIGURES)  # type: ignore[return-value]
         return self.format or ("png",)
 
     @property
     def given(self) -> list[str]:
-        """Which of these were asked for."""
+        """Names of the options that were given."""
         return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
     @property
     def page(self) -> dict[str, Any]:
-        """What the functions that draw take of it."""
+        """Options to pass on to the drawing functions."""
         return {"width": self.width, "title": self.title}
 
 
 @explained_by("isoklx.plot.figure1.figure1")
 @dataclass(frozen=True)
 class Panels:
-    """What Figure 1 shows: the options of `isoklx.plot.figure1`, with its defaults.
+    """Options of `isoklx.plot.figure1`, with its defaults.
 
     Parameters
     ----------
     distinct : bool
-        Draw every cell, those too that repeat another one to the byte.
+        Draw every cell, including duplicates (cells that repeat another to the byte).
     """
 
     kind: Literal["band", "fan", "spaghetti"] = "band"
@@ -95,33 +96,27 @@ class Panels:
 
     @property
     def stem(self) -> str:
-        """Name of its files without their ending: no kind replaces another."""
+        """Name of the files without their ending, different for each kind."""
         return f"figure1_{self.kind}{'_by_pmass' if self.color_by_pmass else ''}"
 
 
 def check(saving: Saving, target: Target | None, panels: Panels | None = None) -> None:
-    """Refuse options that fit no sweep, or do nothing together, before any work.
-
-    Raises
-    ------
-    UsageError
-        When one is out of range, or two exclude each other.
-    """
+    """Raise UsageError for invalid or conflicting figure options, before any work."""
     given = ["notitle" if name == "title" else name for name in saving.given]
     if given and target is None:
-        raise UsageError(f"--{given[0]} is of figures, and none is written; give --out as well")
+        raise UsageError(f"--{given[0]} needs a figure; write one with --out")
     if target is None:
         return
-    # Without a figure there is no need of matplotlib, which takes long to start.
+    # Imported only for figures, because matplotlib is slow to import.
     from isoklx.plot.figure1 import check_options
     from isoklx.plot.page import Page
     from isoklx.plot.saving import checked, style
 
     formats = saving.formats(target)
     if given and not formats:
-        raise UsageError(f"--{given[0]} is of figures, and {target} is none")
+        raise UsageError(f"--{given[0]} needs a figure, but {target} is a table")
     if saving.format is not None and set(saving.format) != set(formats):
-        raise UsageError(f"--format {','.join(saving.format)}: the format of {target} is its own")
+        raise UsageError(f"--format {','.join(saving.format)}: must be the format of {target}")
     if saving.name is not None:
         _check_name(saving.name, target)
     Page(saving.width)
@@ -133,42 +128,20 @@ def check(saving: Saving, target: Target | None, panels: Panels | None = None) -
 
 def _check_name(name: str, target: Target) -> None:
     if target.name is not None:
-        raise UsageError(f"--name {name}: {target} has a name already")
+        raise UsageError(f"--name {name}: --out {target} already names the file; give one of them")
     if name in ("", ".", "..") or Path(name).name != name or "\0" in name:
-        raise UsageError(f"--name {name}: give the name of a file, without folder and ending")
+        raise UsageError(f"--name {name}: must be a file name without folder and ending")
 
 
 CHECKED = (
     *("kind", "by", "hue", "roll", "kl_ymax", "color_by_pmass"),
     *("line_alpha", "line_lw", "median_lw"),
 )
-"""Options of `Panels` that may be impossible, whatever the sweep."""
+"""Options of `Panels` that are checked before a sweep is opened."""
 
 
 def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> list[Path]:
-    """Make a figure in the style asked for, write it, and forget it.
-
-    Parameters
-    ----------
-    stem : str
-        Name of the files without their suffix, where `target` names none.
-    target : Target
-        Where to; nothing is made where that is a table.
-    saving : Saving
-        Formats, resolution and style.
-    make : callable
-        Returns the figure, or a grid of panels.
-
-    Returns
-    -------
-    list of Path
-        What was written.
-
-    Raises
-    ------
-    UsageError, DatasetError, BuildError
-        As `make` and `isoklx.plot.saving.save` do.
-    """
+    """Draw a figure in its style, write it unless the target is a table, and close it."""
     formats = saving.formats(target)
     if not formats:
         return []
@@ -178,11 +151,11 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
 
     with style(saving.mplstyle):
         try:
-            drawn, name = make(), stem_of(stem, target, saving)
+            drawn, name = make(), figure_stem(stem, target, saving)
             written = save(drawn, target.folder, name, formats, saving.dpi)
-            _say_doses(name, drawn)
+            _report_doses(name, drawn)
             if saving.width is not None:
-                _say_if_high(getattr(drawn, "fig", drawn))
+                _report_height(getattr(drawn, "fig", drawn))
             return (
                 [*written, write_data(drawn.data, target.folder, name)] if saving.data else written
             )
@@ -190,42 +163,42 @@ def draw(stem: str, target: Target, saving: Saving, make: Callable[[], Any]) -> 
             plt.close("all")
 
 
-def _say_doses(name: str, drawn: Any) -> None:
-    """Say which doses are drawn where there are too many to draw them all."""
+def _report_doses(name: str, drawn: Any) -> None:
+    """Report the drawn doses where only a part of them fits into the figure."""
     data = getattr(drawn, "data", None)
     if data is not None and data.attrs.get("doses"):
         alphas = ", ".join(f"{alpha:g}" for alpha in data["alpha"].values)
-        said = f"{name}: {data.attrs['doses']} drawn (alpha {alphas}); --alphas chooses others"
-        print(said, file=sys.stderr)
+        message = f"{name}: {data.attrs['doses']} drawn (alpha {alphas}); --alphas selects others"
+        print(message, file=sys.stderr)
 
 
-def _say_if_high(figure: Any) -> None:
-    """Say that a figure of a given width is higher than a page, which it goes into."""
+def _report_height(figure: Any) -> None:
+    """Report a figure of a given width that is higher than a page."""
     from isoklx.plot.page import PAGE_HEIGHT
 
     height = figure.get_figheight()
     if height > PAGE_HEIGHT:
         print(
-            f"{height:.1f} inches high, where a page has {PAGE_HEIGHT:g}: "
-            "a larger --width, or fewer panels, would be lower",
+            f"the figure is {height:.1f} inches high, a page {PAGE_HEIGHT:g}: "
+            "a larger --width or fewer panels make it lower",
             file=sys.stderr,
         )
 
 
-def stem_of(stem: str, target: Target, saving: Saving) -> str:
-    """Name of a figure's files without their ending."""
+def figure_stem(stem: str, target: Target, saving: Saving) -> str:
+    """Return the name of a figure's files without their ending."""
     return target.name or saving.name or stem
 
 
-def files_of(stem: str, endings: Sequence[str] = FIGURES) -> dict[str, Sequence[str]]:
-    """What a figure's files are called, and the endings that they may have."""
+def figure_files(stem: str, endings: Sequence[str] = FIGURES) -> dict[str, Sequence[str]]:
+    """Return the names of a figure's files, with their possible endings."""
     return {stem: endings, f"{stem}_data": ("csv",)}
 
 
 def draw_figure1(
     ds: xr.Dataset, target: Target, scope: Scope, panels: Panels, saving: Saving
 ) -> list[Path]:
-    """Draw Figure 1 of a sweep, by the name of its kind where the target names nothing else."""
+    """Draw Figure 1 of a sweep, named after its kind by default."""
     import isoklx.plot
 
     return draw(
@@ -233,7 +206,7 @@ def draw_figure1(
         target,
         saving,
         lambda: isoklx.plot.figure1(
-            of_model_and_side(ds, scope),
+            select_model_and_side(ds, scope),
             window=scope.window,
             alphas=scope.alphas,
             **asdict(panels),
@@ -248,7 +221,7 @@ def draw_survival(
     saving: Saving,
     **options: Any,
 ) -> list[Path]:
-    """Draw the survival of a sweep, as ``survival`` where the target names nothing else."""
+    """Draw the survival of a sweep, named ``survival`` by default."""
     import isoklx.plot
 
     return draw(
@@ -259,7 +232,7 @@ def draw_survival(
 def draw_dose_response(
     ds: xr.Dataset, target: Target, saving: Saving, **options: Any
 ) -> list[Path]:
-    """Draw what each dose does, as ``dose_response`` where the target names nothing else."""
+    """Draw the dose response of a sweep, named ``dose_response`` by default."""
     import isoklx.plot
 
     return draw(
@@ -271,7 +244,7 @@ def draw_dose_response(
 
 
 def draw_calibration(ds: xr.Dataset, target: Target, saving: Saving) -> list[Path]:
-    """Draw the calibration of a sweep, as ``calibration`` where the target names nothing else."""
+    """Draw the calibration of a sweep, named ``calibration`` by default."""
     import isoklx.plot
 
     return draw("calibration", target, saving, lambda: isoklx.plot.calibration(ds, **saving.page))

@@ -1,4 +1,4 @@
-"""The commands that draw trajectories."""
+"""The commands ``figure`` and ``alive``, which draw trajectories."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1, files_of, stem_of
+from isoklx.cli.drawing import Panels, Saving, check, draw, draw_figure1, figure_files, figure_stem
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Scope, grouped, of_model_and_side
+from isoklx.cli.options import Scope, grouped, select_model_and_side
 from isoklx.cli.outputs import FIGS, FIGURES, Files, Out, Target, report_written
 
 
@@ -26,10 +26,12 @@ def _figure(
 
     Parameters
     ----------
+    out : path
+        Output folder, created if absent, or one file name ending in .png, .pdf or .svg.
     distinct : bool
-        Draw every cell, those too that repeat another one to the byte.
+        Draw every cell, including duplicates (cells that repeat another to the byte).
     title : bool
-        Leave out the title, which a paper has in its caption.
+        Omit the title, for a paper that has it in the caption.
 
     Examples
     --------
@@ -44,7 +46,7 @@ def _figure(
     check(saving, target, panels)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
         written = draw_figure1(ds, target, scope, panels, saving)
-    report_written(target, written, files_of(stem_of(panels.stem, target, saving)))
+    report_written(target, written, figure_files(figure_stem(panels.stem, target, saving)))
 
 
 @explained_by("isoklx.plot.alive.alive", "isoklx.sweeps.opening.opened", Files)
@@ -68,11 +70,13 @@ def _alive(
     Parameters
     ----------
     normalize : bool
-        Draw KL in nats as it is, not divided.
+        Draw KL in nats, without dividing it.
+    out : path
+        Output folder, created if absent, or one file name ending in .png, .pdf or .svg.
     distinct : bool
-        Draw every cell, those too that repeat another one to the byte.
+        Draw every cell, including duplicates (cells that repeat another to the byte).
     title : bool
-        Leave out the title, which a paper has in its caption.
+        Omit the title, for a paper that has it in the caption.
 
     Examples
     --------
@@ -90,7 +94,7 @@ def _alive(
             target,
             saving,
             lambda: isoklx.plot.alive(
-                of_model_and_side(ds, scope),
+                select_model_and_side(ds, scope),
                 threshold=threshold,
                 calib_tokens=calib_tokens,
                 normalize=normalize,
@@ -103,7 +107,7 @@ def _alive(
                 **saving.page,
             ),
         )
-    report_written(target, written, files_of(stem_of("alive", target, saving)))
+    report_written(target, written, figure_files(figure_stem("alive", target, saving)))
 
 
 figure: Callable[..., None] = grouped(_figure)

@@ -1,4 +1,4 @@
-"""The commands that make, describe, check and convert built files."""
+"""The commands that build, describe, verify, convert and simulate sweeps."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def build(
     """Read every cell under ROOT and write one labelled netCDF file, or a Zarr store.
 
     A cell that cannot be read (half written, or broken) is reported by name, file and reason, and
-    the others are built. Nothing is overwritten by a failed build. A second build parses only the
-    cells whose files have changed.
+    the others are built. A failed build overwrites nothing. A second build parses only the cells
+    whose files have changed.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ def build(
 
 @explained_by("isoklx.sweeps.opening.opened")
 def info(file: Path, *, json: bool = False) -> None:
-    """Summarise a file, or a runs root, in one screen.
+    """Summarise a built file or a runs root on one screen.
 
     Parameters
     ----------
     file : Path
         A built file, or a runs root.
     json : bool
-        One JSON document, for a program to read.
+        Print one JSON document, for other programs.
 
     Examples
     --------
@@ -86,21 +86,21 @@ def info(file: Path, *, json: bool = False) -> None:
 
 
 def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
-    """Check a built file, against its runs roots or by itself, or the cells of a runs root.
+    """Verify a built file, by itself or against its runs roots, or the cells of a runs root.
 
-    One line for each finding, and exit status 1 if there is any. Without --root a file is
-    checked by itself: schema, labels, ranges, lengths, flags. With it, also that it has the cells
-    of the roots, from files of the same hash, and that every value is what the reader of build
-    makes of the JSON. Of cells in folders: that each can be read, that its files are of one run,
-    that every dose was given the same prompts, and that its vector is the one that was recorded.
-    No model is run; recheck computes numbers again.
+    Prints one line per finding; the exit status is 1 if there are findings. Without --root, a file
+    is checked by itself: schema, labels, ranges, lengths, flags. With --root, verify also checks
+    that the file has the cells of the roots, built from files with the same hashes, and that every
+    value equals what build reads from the JSON. Cells in folders must be readable, come from one
+    run, have the same prompts at every dose and hold the recorded vector. No model runs; recheck
+    recomputes the numbers.
 
     Parameters
     ----------
     file : Path
-        A file that build wrote, a runs root, or the folder of one cell.
+        A built file, a runs root, or the folder of one cell.
     root : tuple of Path, optional
-        The runs roots that a file was built from.
+        Runs roots that the file was built from.
 
     Examples
     --------
@@ -116,7 +116,9 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
     in_folder = file.is_dir() and not is_zarr(file)
     if in_folder and not {*file.glob(CALIBRATION), *file.glob(f"*/{CALIBRATION}")}:
         for built in sorted(file.glob("*.nc")):
-            raise UsageError(f"{file}: holds no cell; give a built file: isoklx verify {built}")
+            raise UsageError(
+                f"{file}: contains no cells; verify a built file instead: isoklx verify {built}"
+            )
     findings = isoklx.sweeps.verification.verify(file, root)
     for finding in findings:
         print(printable(finding))
@@ -134,9 +136,9 @@ def verify(file: Path, *, root: tuple[Path, ...] = ()) -> None:
 
 @explained_by("isoklx.sweeps.build.convert")
 def convert(source: Path, target: Path, force: bool = False) -> None:
-    """Convert what build wrote: netCDF to Zarr, or back.
+    """Convert a built file from netCDF to Zarr, or back.
 
-    The result is what build would have written in that format. Zarr needs the extra of that name.
+    The result is the same as a build in that format. Zarr needs the extra `isoklx[zarr]`.
 
     Examples
     --------
@@ -151,22 +153,22 @@ def convert(source: Path, target: Path, force: bool = False) -> None:
 
 
 def simulate(root: Path, *, window: int = 64, prompts: int = 8, seed: int = 0) -> None:
-    """Write a simulated sweep to look at the other commands with: two models, three methods.
+    """Write a simulated sweep of two models and three methods, to try the other commands on.
 
-    Twelve cells, of two seeds, in the format of measured ones, texts included. Seed 1 of method
+    Twelve cells with two seeds, in the format of measured cells, texts included. Seed 1 of method
     pca repeats seed 0 to the byte, as greedy decoding does. Nothing in it was measured, and the
     models' names say so.
 
     Parameters
     ----------
     root : Path
-        Folder for the cells, made when absent; nothing but simulated cells may be in it.
+        Folder for the cells, created if absent; it may contain only simulated cells.
     window : int
-        Tokens of a rollout.
+        Tokens per rollout.
     prompts : int
-        Held-out prompts of a cell.
+        Held-out prompts per cell.
     seed : int
-        Another seed gives another sweep; the same one gives the same bytes.
+        Random seed; the same seed gives the same bytes.
 
     Examples
     --------
@@ -182,7 +184,7 @@ def simulate(root: Path, *, window: int = 64, prompts: int = 8, seed: int = 0) -
 
 
 def _refuse_others(root: Path) -> None:
-    """Simulated cells among measured ones would be counted as measured."""
+    """Refuse a folder with other files: simulated cells would be counted as measured."""
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root}: is a file, not a folder")
     others = [
@@ -191,6 +193,4 @@ def _refuse_others(root: Path) -> None:
         if entry.name[0] != "." and not entry.name.startswith("simulated-")
     ]
     if others:
-        raise UsageError(
-            f"{root}: has {min(others)} in it; give a folder for simulated cells alone"
-        )
+        raise UsageError(f"{root}: contains {min(others)}; give a folder for simulated cells only")

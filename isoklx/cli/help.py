@@ -14,54 +14,26 @@ from typing import Any, TypeVar
 from isoklx.cli.parsing import Command, Parameter, parameters
 
 SOURCES = "explained_by"
-"""Attribute of a command: functions and classes whose docstrings explain its parameters."""
+"""Command attribute: full names of functions, or classes, whose docstrings explain parameters.
+
+Where several explain a parameter, the first one counts.
+"""
 
 Explained = TypeVar("Explained", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a docstring says.
-
-    Parameters
-    ----------
-    summary : str
-        Its first line.
-    details : tuple of str
-        The paragraphs after them.
-    meanings : dict of str to str
-        Each parameter's text by its name, on one line.
-    examples : tuple of str
-        The command lines among the examples; those of Python are for other readers.
-    """
+    """Parsed numpydoc docstring, each text on one line."""
 
     summary: str
-    details: tuple[str, ...]
-    meanings: dict[str, str]
-    examples: tuple[str, ...]
+    details: tuple[str, ...]  # paragraphs after the summary
+    meanings: dict[str, str]  # by parameter
+    examples: tuple[str, ...]  # command lines only; Python examples address other readers
 
 
 def explained_by(*sources: str | type) -> Callable[[Explained], Explained]:
-    """Let parameters that a command's docstring leaves out be explained by others' docstrings.
-
-    Parameters
-    ----------
-    *sources : str or class
-        Functions, by their full names, or classes; where several explain a parameter, the first.
-
-    Returns
-    -------
-    callable
-        A decorator.
-
-    Examples
-    --------
-    >>> @explained_by("isoklx.sweeps.build.build")
-    ... def build(*roots: str, jobs: int) -> None:
-    ...     '''Read every cell.'''
-    >>> explanation(build).meanings["jobs"]
-    'Processes that parse; by default one per core.'
-    """
+    """Let the docstrings of `sources` explain parameters that a command's docstring leaves out."""
 
     def named(command: Explained) -> Explained:
         setattr(command, SOURCES, (*getattr(command, SOURCES, ()), *sources))
@@ -71,29 +43,19 @@ def explained_by(*sources: str | type) -> Callable[[Explained], Explained]:
 
 
 def explanation(command: Callable[..., Any]) -> Explanation:
-    """Read what the help says of a command.
-
-    Parameters
-    ----------
-    command : callable
-        A function or class with a numpydoc docstring.
-
-    Returns
-    -------
-    Explanation
-    """
-    read = explanation_of(command.__doc__)
+    """Return the explanation of a command, with the parameters that its sources explain."""
+    read = parse_docstring(command.__doc__)
     meanings: dict[str, str] = {}
     for source in getattr(command, SOURCES, ()):
         there = (
-            explanation_of(_docstring(source)) if isinstance(source, str) else explanation(source)
+            parse_docstring(_docstring(source)) if isinstance(source, str) else explanation(source)
         )
         meanings = there.meanings | meanings
     return Explanation(read.summary, read.details, meanings | read.meanings, read.examples)
 
 
-def explanation_of(docstring: str | None) -> Explanation:
-    """Read a numpydoc docstring."""
+def parse_docstring(docstring: str | None) -> Explanation:
+    """Parse a numpydoc docstring."""
     from docstring_parser.numpydoc import NumpydocParser
 
     parsed = NumpydocParser().parse(inspect.cleandoc(docstring or "").replace("`", ""))
@@ -111,13 +73,13 @@ def explanation_of(docstring: str | None) -> Explanation:
 
 
 def _docstring(name: str) -> str | None:
-    """The docstring of a function of this package, without importing its module."""
+    """Return the docstring of a function of this package, without importing its module."""
     _, *rooms, function = name.split(".")
     file = Path(__file__).parents[1].joinpath(*rooms).with_suffix(".py")
     for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return ast.get_docstring(node)
-    raise LookupError(f"no function {name}")
+    raise LookupError(f"function {name} not found")
 
 
 def _one_line(text: str | None) -> str:
@@ -125,36 +87,9 @@ def _one_line(text: str | None) -> str:
 
 
 def overview(commands: Mapping[str, Command], doc: str | None) -> str:
-    """Write the help of the program: what it is for, its commands and a few examples.
-
-    Parameters
-    ----------
-    commands : mapping of str to callable
-        The commands by name.
-    doc : str or None
-        A numpydoc docstring whose first lines and Examples section speak for them all.
-
-    Returns
-    -------
-    str
-        Lines that fit the terminal.
-
-    Examples
-    --------
-    >>> def build(*roots: str) -> None:
-    ...     '''Read every cell under ROOT.'''
-    >>> print(overview({"build": build}, "Sweeps as labelled arrays."))
-    Sweeps as labelled arrays.
-    <BLANKLINE>
-    usage: isoklx COMMAND ...
-    <BLANKLINE>
-    commands:
-      build  Read every cell under ROOT.
-    <BLANKLINE>
-    "isoklx COMMAND --help" explains a command, "isoklx --version" prints the version.
-    """
-    about = explanation_of(doc)
-    summaries = [(name, explanation_of(each.__doc__).summary) for name, each in commands.items()]
+    """Return the help of the program: its purpose, commands and examples."""
+    about = parse_docstring(doc)
+    summaries = [(name, parse_docstring(each.__doc__).summary) for name, each in commands.items()]
     return _page(
         *_paragraphs(about),
         "usage: isoklx COMMAND ...",
@@ -165,43 +100,7 @@ def overview(commands: Mapping[str, Command], doc: str | None) -> str:
 
 
 def command_help(name: str, command: Command) -> str:
-    """Write the help of one command: its usage, what it does, its arguments and examples.
-
-    Parameters
-    ----------
-    name : str
-        The command's name.
-    command : callable
-        The command; its docstring explains every parameter.
-
-    Returns
-    -------
-    str
-        Lines that fit the terminal.
-
-    Examples
-    --------
-    >>> def info(file: str, *, strict: bool = False) -> None:
-    ...     '''Say what a file holds.
-    ...
-    ...     Parameters
-    ...     ----------
-    ...     file : str
-    ...         The file.
-    ...     strict : bool
-    ...         Refuse a file that breaks the conventions.
-    ...     '''
-    >>> print(command_help("info", info))
-    usage: isoklx info FILE [--strict]
-    <BLANKLINE>
-    Say what a file holds.
-    <BLANKLINE>
-    arguments:
-      FILE      The file.
-    <BLANKLINE>
-    options:
-      --strict  Refuse a file that breaks the conventions.
-    """
+    """Return the help of one command: usage, description, arguments, options and examples."""
     about = explanation(command)
     meanings = about.meanings
     known = parameters(command)
@@ -222,48 +121,14 @@ def command_help(name: str, command: Command) -> str:
 
 
 def spelling(flag: Parameter) -> str:
-    """How a flag is written, with the name of its value.
-
-    Parameters
-    ----------
-    flag : Parameter
-        One that is a flag.
-
-    Returns
-    -------
-    str
-        A switch that is on by default is written as what turns it off.
-
-    Examples
-    --------
-    >>> spelling(Parameter("title", bool, default=True, flag=True, variadic=False))
-    '--notitle'
-    >>> spelling(Parameter("window", int, default=64, flag=True, variadic=False))
-    '--window INT'
-    """
+    """Return a flag with the name of its value; a switch that is on by default is negated."""
     if not flag.switch:
         return f"{flag.written} {flag.type.metavar}"
     return f"--no{flag.name}" if flag.default else flag.written
 
 
 def default(flag: Parameter) -> str:
-    """The default of a flag as one would write it.
-
-    Parameters
-    ----------
-    flag : Parameter
-        One that is a flag.
-
-    Returns
-    -------
-    str
-        Empty for a switch, and where the flag's absence is no value.
-
-    Examples
-    --------
-    >>> default(Parameter("alphas", tuple[float, ...], (0.5, 1.0), flag=True, variadic=False))
-    '0.5,1.0'
-    """
+    """Return the default of a flag as a user would write it; empty for a switch or None."""
     if flag.required or flag.switch or flag.default in (None, ""):
         return ""
     values = flag.default if isinstance(flag.default, tuple) else (flag.default,)
@@ -272,7 +137,7 @@ def default(flag: Parameter) -> str:
 
 def _usage(name: str, known: Sequence[Parameter]) -> str:
     start = f"usage: isoklx {name} "
-    # A no-break space keeps a flag and its value on one line.
+    # A no-break space keeps a flag and its value on the same line.
     groups = [_group(each).replace(" ", "\N{NO-BREAK SPACE}") for each in known]
     filled = _fill(start + " ".join(groups), hanging=" " * len(start))
     return filled.replace("\N{NO-BREAK SPACE}", " ")
@@ -288,8 +153,8 @@ def _group(parameter: Parameter) -> str:
 def _bracketed(flag: Parameter) -> str:
     if flag.required:
         return "[required]"
-    said = default(flag)
-    return f"[default: {said}]" if said else ""
+    value = default(flag)
+    return f"[default: {value}]" if value else ""
 
 
 def _width() -> int:
@@ -312,7 +177,7 @@ def _paragraphs(about: Explanation) -> list[str]:
 
 
 def _column(rows: Sequence[tuple[str, str]]) -> int:
-    """Return where the texts beside the names start: past the longest name that is not too long."""
+    """Return where descriptions start: past the longest name that fits into 2/5 of the width."""
     limit = _width() * 2 // 5
     return 4 + max((len(name) for name, _ in rows if len(name) + 4 <= limit), default=0)
 

@@ -1,8 +1,8 @@
-"""The program: one line for every mistake, an exit status that says whose it was.
+"""The program: parse a command line, run the command, and map errors to exit statuses.
 
-Fire finds the command and calls it, after ``arguments`` has understood every word. What Fire would
-do by itself (guess values, run first and complain later, page help, open a shell) cannot happen,
-because the words it receives leave nothing open and its reading of values is replaced.
+Fire finds the command and calls it, after `isoklx.cli.parsing` has checked every word. Fire's own
+guessing of values, late errors, paged help and shell cannot occur, because the words it receives
+are unambiguous and its parsing of values is replaced.
 """
 
 from __future__ import annotations
@@ -30,41 +30,34 @@ VARIABLE = "MPLBACKEND"
 
 @contextmanager
 def without_screen() -> Iterator[None]:
-    """Have figures drawn without a screen, whatever the environment or a matplotlibrc says.
+    """Force matplotlib's Agg backend and restore the environment afterwards.
 
-    A notebook gives what it starts a backend of its own, which matplotlib refuses elsewhere at its
-    import. Afterwards the environment is as it was.
-
-    Examples
-    --------
-    >>> import os
-    >>> with without_screen():
-    ...     os.environ["MPLBACKEND"]
-    'agg'
+    A notebook sets MPLBACKEND for its child processes, to a backend that matplotlib cannot import
+    outside of it.
     """
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "agg"
     log = logging.getLogger("matplotlib")
-    log.addFilter(_concerns_figures)
+    log.addFilter(_is_relevant)
     try:
         if "matplotlib" in sys.modules:
             sys.modules["matplotlib"].use("agg")
         yield
     finally:
-        log.removeFilter(_concerns_figures)
+        log.removeFilter(_is_relevant)
         os.environ.pop(VARIABLE)
         if before is not None:
             os.environ[VARIABLE] = before
 
 
-def _concerns_figures(record: logging.LogRecord) -> bool:
-    """Drop what is said of backends, and of the folder for fonts where there is no home."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """Drop messages about backends and about the font cache folder."""
     text = record.getMessage()
     return "backend: " not in text and "temporary cache directory" not in text
 
 
 DONE, FAILED, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
-"""Exit status; the last two are what a shell reports for a program stopped by the signal."""
+"""Exit statuses; the last two are what a shell reports after SIGINT and SIGPIPE."""
 
 HELP = ("-h", "--help")
 
@@ -75,24 +68,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The words after the program's name; those of the process by default.
+        The words after the program's name; by default those of the process.
 
     Returns
     -------
     int
-        Exit status: 0 done, 1 the work failed, 2 wrong use, 130 interrupted, 141 the reader of
-        standard output went away.
-
-    Examples
-    --------
-    >>> main(["--version"])
-    isoklx ...
-    0
+        Exit status: 0 success, 1 the work failed, 2 wrong usage, 130 interrupted, 141 the reader of
+        standard output closed it.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     never_fail_to_encode()
     status = _status(words)
-    _settle_output()
+    _flush_output()
     return status
 
 
@@ -106,7 +93,7 @@ def _status(words: Sequence[str]) -> int:
         return PIPE_CLOSED
     except KeyboardInterrupt:
         return _fail(words, INTERRUPTED, "interrupted")
-    except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, one line
+    except Exception as error:  # noqa: BLE001  # last resort: any error is one line
         return _fail(words, FAILED, _explanation(error))
     return DONE
 
@@ -123,25 +110,25 @@ def _run(words: Sequence[str]) -> None:
             raise UsageError(f"unexpected argument '{rest[0]}'")
         print(f"isoklx {__version__}")
     else:
-        _call(_known(first), rest)
+        _call(_command_name(first), rest)
 
 
 def _help(subject: Sequence[str]) -> str:
     if not subject or subject[0].startswith("-"):
         return overview(COMMANDS, commands.__doc__)
-    return command_help(subject[0], COMMANDS[_known(subject[0])])
+    return command_help(subject[0], COMMANDS[_command_name(subject[0])])
 
 
-def _known(name: str) -> str:
+def _command_name(name: str) -> str:
     if name in COMMANDS:
         return name
     guess = nearest(name, [*COMMANDS, "--help", "--version"])
-    hint = f"did you mean {guess}?" if guess else f"it is one of {', '.join(COMMANDS)}"
+    hint = f"did you mean {guess}?" if guess else f"commands: {', '.join(COMMANDS)}"
     raise UsageError(f"unknown command '{name}'; {hint}")
 
 
 def _call(name: str, words: Sequence[str]) -> None:
-    """Let Fire find the command and call it with the values that ``arguments`` approved."""
+    """Let Fire find the command and call it with the checked values."""
     command = COMMANDS[name]
     understood = canonical_words(command, words)
 
@@ -151,21 +138,21 @@ def _call(name: str, words: Sequence[str]) -> None:
     from isoklx.cli.main import without_screen
 
     for each in parameters(command):
-        # Without a name it is the reader of what *roots takes.
+        # SetParseFn without a name sets the parser of *roots.
         SetParseFn(each.type.read, *([] if each.variadic else [each.name]))(command)
     with without_screen(), warnings.catch_warnings():
-        warnings.showwarning = _note
+        warnings.showwarning = _print_warning
         fire.Fire({name: command}, command=[name, *understood], name="isoklx")
 
 
-def _note(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a warning, of a skipped cell for one, as the line that it is."""
-    with contextlib.suppress(OSError):  # who does not listen does not stop the work
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning, such as one about a skipped cell, as one line."""
+    with contextlib.suppress(OSError):  # a closed stderr does not stop the work
         print(f"isoklx: {printable(message)}", file=sys.stderr)
 
 
-def _settle_output() -> None:
-    """Leave nothing in a buffer that the interpreter would fail to write on its way out."""
+def _flush_output() -> None:
+    """Flush the streams, or redirect them where the interpreter would fail to flush at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             _flush(stream)
@@ -174,7 +161,7 @@ def _settle_output() -> None:
 
 
 def _flush(stream: TextIO | None) -> None:
-    if stream is not None:  # as it is when the process was started with it closed
+    if stream is not None:  # None where the process was started with it closed
         stream.flush()
 
 

@@ -1,4 +1,4 @@
-"""The commands that run models: they make cells, and compute their numbers again."""
+"""The commands ``run`` and ``recheck``, which run models."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from isoklx.errors import MeasureError
 from isoklx.system.terminal import printable
 
 AGREES = {"float32": 1e-3, "float64": 1e-3}
-"""Differences up to which a cell agrees with what is computed again; else 0.1."""
+"""Largest difference at which a cell agrees with its recomputation, by dtype; else 0.1."""
 
 
 def recheck(
     cell: Path, *, samples: int = 3, model: str | None = None, device: str = "auto"
 ) -> None:
-    """Recompute numbers of a cell by a plain loop, and print the largest differences.
+    """Recompute numbers of a cell with a plain loop, and print the largest differences.
 
-    Each KL and pmass of some rollouts is recomputed without a cache, in a batch of one. The exit
-    status is 1 if a difference is larger than the model's precision explains.
+    Recomputes each KL and pmass of some rollouts without a cache, in a batch of one. The exit
+    status is 1 if a difference exceeds what the model's precision explains.
 
     Parameters
     ----------
     cell : Path
         Folder of a cell that run made.
     samples : int
-        Rollouts from prompts, and from questions, spread over the doses.
+        Number of rollouts from prompts, and again from questions, spread over the doses.
     model : str, optional
-        Where the model is now, if not where the cell says.
+        Present location of the model, if the cell records another one.
     device : str
-        As torch names it; by default a GPU where there is one.
+        Device, as torch names it; by default a GPU if available.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def recheck(
 
 @contextmanager
 def log_to_stderr() -> Iterator[None]:
-    """Show what the run says of itself, one line each, above its progress."""
+    """Print the log of the engine to standard error, one line per message, above the progress."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line())
     log = logging.getLogger("isoklx.engine")
@@ -80,7 +80,7 @@ class _Line(logging.Formatter):
 
 
 def _command(function: Callable[..., Sequence[object]]) -> Callable[..., None]:
-    """The function as a command: the same options; what it says and returns is shown."""
+    """Make a command of a function: the same options; its log and results are printed."""
 
     @functools.wraps(function)
     def command(*models: str, **options: object) -> None:
@@ -89,10 +89,10 @@ def _command(function: Callable[..., Sequence[object]]) -> Callable[..., None]:
         for each in made:
             print(printable(each))
 
-    del command.__wrapped__  # Fire would call what it finds there
+    del command.__wrapped__  # Fire would call the wrapped function
     signature = inspect.signature(function).replace(return_annotation=None)
     command.__signature__ = signature  # type: ignore[attr-defined]
-    # Without what it returns, whose type would have torch imported.
+    # Drop the return type: resolving it would import torch.
     command.__annotations__ = {**function.__annotations__, "return": None}
     command.__annotations__ = get_type_hints(command, function.__globals__)
     return command

@@ -1,4 +1,4 @@
-"""Options that several commands share: written once, as a dataclass, and taken as single flags."""
+"""Option groups that several commands share, each a dataclass of flags."""
 
 from __future__ import annotations
 
@@ -16,34 +16,7 @@ if TYPE_CHECKING:
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Spread the option groups in a command's signature into keyword parameters of their own.
-
-    Parameters
-    ----------
-    command : callable
-        A function with a numpydoc docstring. A parameter that is annotated with a dataclass, and
-        has no default, is a group: the dataclass has a default for every field, and a docstring
-        that explains them.
-
-    Returns
-    -------
-    callable
-        The command with a flat signature, explained by the groups as well.
-
-    Examples
-    --------
-    >>> from dataclasses import dataclass
-    >>> @dataclass(frozen=True)
-    ... class Saving:
-    ...     dpi: int = 200
-    >>> @grouped
-    ... def draw(file: str, *, saving: Saving) -> None:
-    ...     print(file, saving)
-    >>> str(inspect.signature(draw))
-    "(file: 'str', *, dpi: 'int' = 200) -> None"
-    >>> draw("a.nc", dpi=300)
-    a.nc Saving(dpi=300)
-    """
+    """Replace option groups (dataclasses) in a signature with one keyword parameter per field."""
     hints = get_type_hints(command)
     signature = inspect.signature(command).parameters
     groups: dict[str, Any] = {
@@ -72,26 +45,26 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(*args, **flags, **built)
 
-    del flat.__wrapped__  # whoever asks for the signature shall see the flat one
+    del flat.__wrapped__  # inspect.signature must show the flat signature
     flat.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
     flat.__annotations__ = {each.name: hints[each.name] for each in parameters} | {"return": None}
-    # A group may extend another one, which explains its own fields.
+    # A group may inherit from another one, whose docstring explains the inherited fields.
     classes = [each for group in groups.values() for each in group.__mro__ if is_dataclass(each)]
     return explained_by(*(each for each in classes if isinstance(each, type)))(flat)
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Which cells of a sweep.
+    """Selection of cells.
 
     Parameters
     ----------
     window : int, optional
-        Only the cells of this window, in tokens; figures need it where there are several.
+        Only cells with this window, in tokens; figures require it if the sweep has several windows.
     model_contains : str
-        Only the cells whose model's name contains this.
+        Only cells whose model name contains this text.
     sign : {"+", "-"}, optional
-        Only the cells on this side of the direction; by default each side by itself.
+        Only cells on this side of the direction; by default both sides, each by itself.
     """
 
     window: int | None = None
@@ -101,25 +74,19 @@ class Cells:
 
 @dataclass(frozen=True)
 class Scope(Cells):
-    """Which cells and doses of a sweep.
+    """Selection of cells and doses.
 
     Parameters
     ----------
     alphas : tuple of float, optional
-        Doses, in this order; by default all of them.
+        Doses to include, in this order; by default all.
     """
 
     alphas: tuple[float, ...] | None = None
 
 
-def of_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
-    """The cells whose model's name contains a text, on the side that was asked for.
-
-    Raises
-    ------
-    UsageError
-        When there is none.
-    """
+def select_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
+    """Select the cells of a model and side; raise UsageError where nothing matches."""
     from isoklx import schema
     from isoklx.stats.selection import restore_dims, select
 
@@ -127,22 +94,16 @@ def of_model_and_side(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
     if text:
         schema.require(ds, ["model"])
         ds = restore_dims(ds)
-        chosen = ds.isel(cell=[text in str(model) for model in ds["model"].values])
-        if not chosen.sizes["cell"]:
-            there = ", ".join(sorted(set(map(str, ds["model"].values))))
-            raise UsageError(f"no cell has a model containing {text!r}; there is {there}")
-        ds = chosen
+        found = ds.isel(cell=[text in str(model) for model in ds["model"].values])
+        if not found.sizes["cell"]:
+            available = ", ".join(sorted(set(map(str, ds["model"].values))))
+            raise UsageError(f"no model contains {text!r}; available: {available}")
+        ds = found
     return ds if cells.sign is None else select(restore_dims(ds), sign=cells.sign)
 
 
-def of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
-    """The cells of a window.
-
-    Raises
-    ------
-    UsageError
-        When there is none.
-    """
+def select_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
+    """Select the cells of a window; raise UsageError where no cell has it."""
     import numpy as np
 
     from isoklx import schema
@@ -150,24 +111,18 @@ def of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
     if window is None:
         return ds
     schema.require(ds, ["window"])
-    there = np.unique(ds["window"].values)
-    if window not in there:
+    available = np.unique(ds["window"].values)
+    if window not in available:
         raise UsageError(
-            f"--window {window}: no cell has it; there is {', '.join(map(str, there))}"
+            f"--window {window} not found; available: {', '.join(map(str, available))}"
         )
     return ds.isel(cell=ds["window"].values == window)
 
 
-def chosen(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
-    """The part of a sweep that was asked for.
-
-    Raises
-    ------
-    UsageError
-        When a model, a side, a window or a dose is not there.
-    """
+def select_scope(ds: xr.Dataset, cells: Cells) -> xr.Dataset:
+    """Select the cells and doses asked for; raise UsageError for one that is absent."""
     from isoklx.stats.selection import select_alphas
 
-    ds = of_window(of_model_and_side(ds, cells), cells.window)
+    ds = select_window(select_model_and_side(ds, cells), cells.window)
     alphas = cells.alphas if isinstance(cells, Scope) else None
     return ds if alphas is None else select_alphas(ds, alphas).drop_duplicates("alpha")

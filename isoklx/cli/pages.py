@@ -1,4 +1,4 @@
-"""The command that compares two sweeps."""
+"""The commands ``compare``, ``report`` and ``watch``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Scope, chosen, grouped
+from isoklx.cli.options import Scope, grouped, select_scope
 from isoklx.cli.outputs import (
     TABLES,
     Delivery,
@@ -41,23 +41,24 @@ def _compare(
     scope: Scope,
     delivery: Delivery,
 ) -> None:
-    """Print what changed from sweep A to sweep B, in the cells that both have.
+    """Compare the cells that two sweeps have in common, and print what changed from A to B.
 
-    Three tables: which cells are in both, with c_star of each; the settings that differ; and at
-    each dose survival and KL of both, with the difference in survival, paired by prompt where the
-    prompts are the same. Into a folder each is written as compare_cells, compare_settings and
-    compare_doses.
+    Prints three tables: the cells in both, with c_star of each; the settings that differ; and, at
+    each dose, survival and KL of both, with the difference in survival, paired by prompt where the
+    prompts are the same. In a folder they are compare_cells, compare_settings and compare_doses.
 
     Parameters
     ----------
     a, b : Path
-        A file that build wrote, or a runs root.
+        A built file, or a runs root.
     distinct : bool
-        Show every cell at every dose, those too that repeat another to the byte in both sweeps.
+        Show every cell at every dose, including duplicates (cells that repeat another to the byte
+        in both sweeps).
     out : path
-        Folder to write to; made if there is none.
+        Output folder; created if absent.
     json : bool
-        Print the rows as JSON, with all digits, in one object: cells, settings, doses.
+        Print one JSON object with the rows of each table, in full precision: cells, settings,
+        doses.
 
     Examples
     --------
@@ -69,7 +70,7 @@ def _compare(
     target = delivery.target(())
     refuse_one_sweep(a, b)
     with ExitStack() as stack:
-        one, other = (opened_part(stack, path, scope) for path in (a, b))
+        one, other = (open_part(stack, path, scope) for path in (a, b))
         called = printable(a), printable(b)
         tables = comparison(one, other, called, metric, threshold, distinct, ended)
         names = {f"compare_{name}": table for name, table in tables.items()}
@@ -81,16 +82,16 @@ def _compare(
 def refuse_one_sweep(a: Path, b: Path) -> None:
     """Raise UsageError where both paths lead to the same file or folder."""
     if as_path(a).resolve() == as_path(b).resolve():
-        raise UsageError(f"{a} and {b} are one and the same; give two sweeps")
+        raise UsageError(f"{a} and {b} are the same sweep; give two different ones")
 
 
-def opened_part(stack: ExitStack, path: Path, scope: Scope) -> xr.Dataset:
-    """Open the part of a sweep that was asked for, with its texts; an error names the sweep."""
+def open_part(stack: ExitStack, path: Path, scope: Scope) -> xr.Dataset:
+    """Open the selected part of a sweep, with its texts; errors name the sweep."""
     import isoklx.sweeps.opening
 
     ds = stack.enter_context(isoklx.sweeps.opening.open_sweep(path, texts=True))
     try:
-        return chosen(ds, scope)
+        return select_scope(ds, scope)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
@@ -99,7 +100,7 @@ compare: Callable[..., None] = grouped(_compare)
 
 
 PAGES = ("html",)
-"""Endings of a page."""
+"""Possible endings of a page."""
 
 REPORT = Out(Path("report.html"))
 
@@ -115,18 +116,19 @@ def _report(
     against: Path | None = None,
     scope: Scope,
 ) -> None:
-    """Write one page to look at: safe doses, figures, tables, and the rollouts to read.
+    """Write a web page of a sweep: safe doses, figures, tables, and the rollouts to read.
 
-    A single file of HTML that opens from disk, without a network. The rollouts can be read where
-    FILE is a runs root with gens.jsonl, or was built with --texts. Needs the extra of that name.
+    The page is a single HTML file that opens from disk, without a network. It shows the rollouts
+    where FILE is a runs root with gens.jsonl, or was built with --texts. Needs the extra
+    `isoklx[report]`.
 
     Parameters
     ----------
     out : path
         The page; in a folder it is called report.html.
     against : Path, optional
-        Another sweep, a file or a runs root: a section of the page says what changed from it to
-        FILE.
+        Another sweep, a file or a runs root, to compare with: a section of the page shows what
+        changed from it to FILE.
 
     Examples
     --------
@@ -142,12 +144,12 @@ def _report(
         refuse_one_sweep(file, against)
     with ExitStack() as stack:
         written = draw_report(
-            opened_part(stack, file, scope),
+            open_part(stack, file, scope),
             target,
             threshold=threshold,
             survive=survive,
             confidence=confidence,
-            against=None if against is None else opened_part(stack, against, scope),
+            against=None if against is None else open_part(stack, against, scope),
             against_name=str(against),
         )
     report_written(target, written, {"report": PAGES})
@@ -163,7 +165,7 @@ def draw_report(
     against: xr.Dataset | None = None,
     against_name: str = "",
 ) -> list[Path]:
-    """Write the page of a sweep, as ``report`` where the target names nothing else."""
+    """Write the page of a sweep, named ``report`` by default."""
     from isoklx.report.page import write_report
 
     return [
@@ -183,7 +185,7 @@ report: Callable[..., None] = grouped(_report)
 
 
 EVERY = 30
-"""Seconds between two looks, where nothing else is asked for."""
+"""Default of ``--every``, in seconds."""
 
 
 def watch(
@@ -195,27 +197,27 @@ def watch(
     stale: float = 10,
     cells: int | None = None,
 ) -> None:
-    """Show what each cell of a running sweep is doing, and keep its page current.
+    """Show the state of each cell of a running sweep, and keep its page up to date.
 
-    Works over a runs root that this or other machines write to, and only reads it. Whenever cells
-    have changed, those are built into a file beside the page, and the page is written, which reads
-    itself anew in a browser. Ctrl-C ends it, with the page as report would write it. On a terminal
-    a table is kept in its place; elsewhere a line is printed when something has changed.
+    Reads a runs root that this or other machines are writing to, and changes nothing in it. When
+    cells have changed, watch builds them into a file beside the page and writes the page, which
+    reloads itself in a browser. Ctrl-C ends it and leaves the page as report would write it. On a
+    terminal the table is redrawn in place; elsewhere one line is printed per change.
 
     Parameters
     ----------
     root : Path
-        The runs root; there may be no cell in it yet.
+        The runs root; it may still be empty.
     out : path
         The page; in a folder it is called report.html. The file is beside it: report.nc.
     every : float
-        Seconds between two looks.
+        Seconds between two updates.
     once : bool
-        Look once, write the page as report would, print the table, and end: for cron.
+        Update once, write the page as report would, print the table, and exit: for cron.
     stale : float
-        Minutes without anything written after which a cell that is not done is stale.
+        Minutes without a change after which an unfinished cell is called stale.
     cells : int, optional
-        How many cells there will be, for the progress and the time left; by default those that are
+        Expected number of cells, for the progress and the time left; by default the number of cells
         begun.
 
     Examples
@@ -225,10 +227,10 @@ def watch(
     $ isoklx watch outputs --once
     """
     if once and every != EVERY:
-        raise UsageError("--every says when to look again, and --once does not; give one of both")
+        raise UsageError("--every and --once exclude each other; give one of them")
     for name, value in (("every", every), ("stale", stale), ("cells", cells)):
         if value is not None and value < 1:
-            raise UsageError(f"--{name} {value:g}: give at least 1")
+            raise UsageError(f"--{name} must be at least 1, got {value:g}")
     target = Target.of(out, PAGES)
 
     from isoklx.watch.display import display, whole
@@ -251,5 +253,5 @@ def watch(
         finally:
             try:
                 watched.settle()
-            finally:  # whatever became of the page
+            finally:  # even if the page cannot be written
                 shown.close()

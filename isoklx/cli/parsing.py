@@ -1,8 +1,8 @@
-"""The words of a command line, checked against a command's signature before anything runs.
+"""Check the words of a command line against a command's signature before anything runs.
 
-A command is a plain function. Its parameters without a default are written as they are, in order
-(``*roots`` takes one or more), or as a flag (``--root a,b``); all others are flags. Every word is
-understood or the whole line is refused with a UsageError.
+A command is a plain function. Its parameters without a default are positional (``*roots`` takes one
+or more words) and may also be written as a flag (``--root a,b``); all others are flags. Every word
+is understood, or the whole line is refused with a UsageError.
 """
 
 from __future__ import annotations
@@ -23,70 +23,39 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a command, as the command line sees it.
-
-    Parameters
-    ----------
-    name : str
-        Its name in the signature.
-    annotation : type
-        Its resolved annotation.
-    default : object
-        Its default, or ``inspect.Parameter.empty``.
-    flag : bool
-        Whether it is written ``--name``; else by its place.
-    variadic : bool
-        Whether it takes all remaining words.
-    """
+    """Parameter of a command, as the command line sees it."""
 
     name: str
-    annotation: Any
-    default: Any
-    flag: bool
-    variadic: bool
+    annotation: Any  # resolved
+    default: Any  # inspect.Parameter.empty where required
+    flag: bool  # written --name; otherwise positional
+    variadic: bool  # takes all remaining words
 
     @property
     def type(self) -> ValueType:
-        """What its value may be."""
+        """Accepted values."""
         return value_type(self.annotation)
 
     @property
     def required(self) -> bool:
-        """Whether a line without it is refused."""
+        """True where a line without it is refused."""
         return self.default is inspect.Parameter.empty
 
     @property
     def switch(self) -> bool:
-        """Whether it is a flag that is on or off and needs no value."""
+        """True for a flag that is on or off and needs no value."""
         return self.flag and self.annotation is bool
 
     @property
     def written(self) -> str:
-        """Its name on the command line: ``--out``, ``FILE``; ``*roots`` are each a ``ROOT``."""
+        """Name on the command line: ``--out``, ``FILE``; ``*roots`` are each a ``ROOT``."""
         if self.flag:
             return f"--{self.name}"
         return (self.name.removesuffix("s") if self.variadic else self.name).upper()
 
 
 def parameters(command: Command) -> list[Parameter]:
-    """List a command's parameters in the order of its signature.
-
-    Parameters
-    ----------
-    command : callable
-        A function whose parameters are annotated as ``isoklx.value_types`` says.
-
-    Returns
-    -------
-    list of Parameter
-        One for each parameter.
-
-    Examples
-    --------
-    >>> def info(file: str, *, strict: bool = False) -> None: ...
-    >>> [(each.written, each.required) for each in parameters(info)]
-    [('FILE', True), ('--strict', False)]
-    """
+    """Return a command's parameters in the order of its signature."""
     hints = get_type_hints(command)
     return [
         Parameter(
@@ -101,104 +70,63 @@ def parameters(command: Command) -> list[Parameter]:
 
 
 def canonical_words(command: Command, words: Sequence[str]) -> list[str]:
-    """Check a command line and write it in the one form that leaves nothing to guess.
+    """Check a command line and write it in one unambiguous form.
 
-    Parameters
-    ----------
-    command : callable
-        The command that the words are for.
-    words : sequence of str
-        The command line after the command's name.
-
-    Returns
-    -------
-    list of str
-        What is written by its place, then each flag as ``--name=value`` with its value as given (a
-        switch as ``true`` or ``false``). Every value has been read once and found good.
-
-    Raises
-    ------
-    UsageError
-        For a flag that is unknown, repeated or without its value, a value that is not of its type,
-        an argument too many or too few, and a word that was meant for the flag before it.
-
-    Examples
-    --------
-    >>> def build(*roots: str, window: int = 64, strict: bool = False) -> None: ...
-    >>> canonical_words(build, ["--strict", "a", "--window", "32", "b"])
-    ['a', 'b', '--strict=true', '--window=32']
-    >>> canonical_words(build, ["a", "--windw", "32"])
-    Traceback (most recent call last):
-    isoklx.errors.UsageError: unknown flag --windw; did you mean --window?
+    Positional words come first, then each flag as ``--name=value`` with its value as given (a
+    switch as ``true`` or ``false``). Every value has been parsed once. UsageError for a flag that
+    is unknown, repeated or lacks its value, an invalid value, a surplus or missing argument, and a
+    word that was meant for the flag before it.
     """
     known = parameters(command)
     placed: list[str] = []
     flags: dict[str, str] = {}
-    before: _Given | None = None
+    before: _GivenFlag | None = None
     rest = deque(words)
     while rest:
         word = rest.popleft()
-        if _looks_like_flag(word):
+        if _is_flag(word):
             before = _read_flag(word, rest, known)
             if before.flag.name in flags:
                 raise UsageError(f"{before.flag.written} is given twice")
             flags[before.flag.name] = _checked(before.flag, before.text)
         else:
             _refuse_stray(word, before)
-            placed.append(_checked(_place(known, len(placed), word, before), word))
+            placed.append(_checked(_positional(known, len(placed), word, before), word))
             before = None
     _refuse_missing(known, len(placed), flags)
     for each in known:
         if each.variadic and each.name in flags:
             placed = [_checked(each, text) for text in flags.pop(each.name).split(",")]
-            if any(map(_looks_like_flag, placed)):
+            if any(map(_is_flag, placed)):
                 raise UsageError(
-                    f"--{_flag_name(each)} takes paths, none of them with a hyphen first"
+                    f"--{_flag_name(each)} takes paths that do not start with a hyphen"
                 )
     return [*placed, *(f"--{name}={text}" for name, text in flags.items())]
 
 
 def nearest(name: str, names: Collection[str]) -> str | None:
-    """Find what somebody who wrote ``name`` most likely meant.
-
-    Parameters
-    ----------
-    name : str
-        The misspelt name.
-    names : collection of str
-        The valid names.
-
-    Returns
-    -------
-    str or None
-        The closest valid name; None when none is close.
-
-    Examples
-    --------
-    >>> nearest("biuld", ["build", "info"])
-    'build'
-    """
+    """Return the valid name closest to a misspelt one; None when none is close."""
     started = [each for each in names if name and each.startswith(name)]
     close = started or difflib.get_close_matches(name, names, n=1, cutoff=0.65)
     return close[0] if close else None
 
 
 @dataclass(frozen=True)
-class _Given:
-    """A flag as the user gave it; ``bare`` when no value was written."""
+class _GivenFlag:
+    """Flag as the user gave it."""
 
     flag: Parameter
     text: str
-    bare: bool = False
+    bare: bool = False  # no value was written
 
 
-def _looks_like_flag(word: str) -> bool:
-    # The longer dashes come from flags that were pasted out of a typeset page.
+def _is_flag(word: str) -> bool:
+    # The longer dashes come from flags pasted from a typeset page.
     return word.startswith(("-", "\u2013", "\u2014", "\u2212"))
 
 
-def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Given:
-    """Find the flag that a word names and its value, which may be the first of ``rest``."""
+def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _GivenFlag:
+    """Return the flag that a word names with its value, which may be the first of ``rest``."""
     spelling, equals, text = word.partition("=")
     name = spelling.removeprefix("--").replace("-", "_")
     flags = {_flag_name(each): each for each in known}
@@ -210,21 +138,21 @@ def _read_flag(word: str, rest: deque[str], known: Sequence[Parameter]) -> _Give
     if name not in flags:
         if equals:
             raise UsageError(f"{spelling} takes no value")
-        return _Given(negations[name], "false", bare=True)
+        return _GivenFlag(negations[name], "false", bare=True)
     flag = flags[name]
     if equals:
-        return _Given(flag, text)
+        return _GivenFlag(flag, text)
     if flag.switch:
-        return _Given(flag, "true", bare=True)
-    # A value may be a negative number or a list that starts with one, or a choice with a dash.
+        return _GivenFlag(flag, "true", bare=True)
+    # A value may be a negative number, a list that starts with one, or a choice with a hyphen.
     known_value = rest and (re.match(r"-\.?[0-9]", rest[0]) or rest[0] in flag.type.choices)
-    if not rest or (_looks_like_flag(rest[0]) and not known_value):
+    if not rest or (_is_flag(rest[0]) and not known_value):
         raise UsageError(f"{spelling} needs a value: {flag.type.meaning}")
-    return _Given(flag, rest.popleft())
+    return _GivenFlag(flag, rest.popleft())
 
 
 def _flag_name(parameter: Parameter) -> str:
-    """As what it may be given: what has a place as well, and one of several words as ``--root``."""
+    """Flag spelling of a positional parameter; a variadic one is singular (``--root``)."""
     return parameter.written.lower() if parameter.variadic else parameter.name
 
 
@@ -239,24 +167,24 @@ def _unknown_flag(spelling: str, known: Sequence[Parameter], names: Sequence[str
 
 
 def _checked(parameter: Parameter, text: str) -> str:
-    if not _reads(parameter.type, text):
+    if not _accepts(parameter.type, text):
         raise UsageError(f"{parameter.written} takes {parameter.type.meaning}, not '{text}'")
     return text
 
 
-def _refuse_stray(word: str, before: _Given | None) -> None:
-    """Refuse a word that was meant for the flag before it, even where it would fit a place."""
+def _refuse_stray(word: str, before: _GivenFlag | None) -> None:
+    """Refuse a word meant for the flag before it, even where it would fit as an argument."""
     if before is None:
         return
     flag = before.flag
     if before.bare and word.lower() in TRUTH:
         instead = f"{flag.written}={word}" + ("" if TRUTH[word.lower()] else f" or --no{flag.name}")
         raise UsageError(f"unexpected argument '{word}': write {instead}")
-    if flag.type.item in (value_type(int), value_type(float)) and _reads(flag.type, word):
+    if flag.type.item in (value_type(int), value_type(float)) and _accepts(flag.type, word):
         raise UsageError(_unexpected(word, before))
 
 
-def _reads(accepted: ValueType, text: str) -> bool:
+def _accepts(accepted: ValueType, text: str) -> bool:
     try:
         accepted.read(text)
     except ValueError:
@@ -264,14 +192,16 @@ def _reads(accepted: ValueType, text: str) -> bool:
     return True
 
 
-def _unexpected(word: str, before: _Given | None) -> str:
+def _unexpected(word: str, before: _GivenFlag | None) -> str:
     hint = ""
     if before is not None and before.flag.type.item is not None:
         hint = f": lists are written with commas, {before.flag.written} {before.text},{word}"
     return f"unexpected argument '{word}'{hint}"
 
 
-def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | None) -> Parameter:
+def _positional(
+    known: Sequence[Parameter], index: int, word: str, before: _GivenFlag | None
+) -> Parameter:
     places = [each for each in known if not each.flag]
     if index < len(places):
         return places[index]
@@ -280,7 +210,7 @@ def _place(known: Sequence[Parameter], index: int, word: str, before: _Given | N
     message = _unexpected(word, before)
     if places and before is None:
         message += (
-            f": nothing but {' and '.join(each.written for each in places)} stands without a flag"
+            f": only {' and '.join(each.written for each in places)} is written without a flag"
         )
     raise UsageError(message)
 
@@ -290,7 +220,7 @@ def _refuse_missing(known: Sequence[Parameter], placed: int, flags: Mapping[str,
     twice = [each for each in places[:placed] if each.name in flags]
     if twice:
         raise UsageError(
-            f"{twice[0].written} is given twice, as it is and as --{_flag_name(twice[0])}"
+            f"{twice[0].written} is given twice, by position and as --{_flag_name(twice[0])}"
         )
     absent = [each for each in known if each.flag and each.required]
     missing = [each for each in [*places[placed:], *absent] if each.name not in flags]

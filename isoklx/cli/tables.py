@@ -1,4 +1,4 @@
-"""The commands that print tables, and write them beside their figures."""
+"""The commands that print tables and write them with their figures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from isoklx.cli.drawing import (
     draw_calibration,
     draw_dose_response,
     draw_survival,
-    files_of,
+    figure_files,
 )
 from isoklx.cli.help import explained_by
-from isoklx.cli.options import Cells, Scope, chosen, grouped
+from isoklx.cli.options import Cells, Scope, grouped, select_scope
 from isoklx.cli.outputs import (
     BOTH,
     TABLES,
@@ -35,10 +35,10 @@ SHOWN: tuple[Shown, ...] = ("survival", "kl_p95")
 
 @explained_by("isoklx.sweeps.opening.opened")
 def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
-    """Print the calibrated coefficient by model, method and window: the headline table.
+    """Print the headline table: calibrated coefficient by model, method and window.
 
-    Its mean, its standard deviation over seeds, their number, and the coefficient of variation.
-    Cells that were calibrated and not swept count too.
+    Columns are the mean, the standard deviation over seeds, the number of distinct calibrations and
+    the coefficient of variation. Cells that were calibrated but not swept count too.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def _table(file: Path, *, cells: Cells, delivery: Delivery) -> None:
 
     target = delivery.target(TABLES)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
-        rows = headline(chosen(ds, cells))
+        rows = headline(select_scope(ds, cells))
         written = write_table(rows, "table", target)
     print_table(rows, json=delivery.json)
     report_delivered(target, written, {"table": TABLES}, json=delivery.json)
@@ -78,13 +78,13 @@ def _survival(
     Parameters
     ----------
     by : tuple of str, optional
-        Labels of a cell to group by: method, model_short, seed, window, ...
+        Cell labels to group by: method, model_short, seed, window, ...
     hue : str, optional
-        One more label, whose curves share a panel of the figure, which then has one for each dose.
+        One more label; its curves share a panel of the figure, which then has one panel per dose.
     distinct : bool
-        Count every cell, those too that repeat another one to the byte.
+        Count every cell, including duplicates (cells that repeat another to the byte).
     interval : {"auto", "beta", "prompts", "greenwood"}
-        95% interval: beta product over prompts (auto and prompts) or over trajectories, or
+        95% interval: beta product over prompts (auto and prompts) or over trajectories (beta), or
         Greenwood's.
 
     Examples
@@ -101,7 +101,7 @@ def _survival(
     check(saving, target)
     no_figure = ""
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        part = chosen(ds, scope)
+        part = select_scope(ds, scope)
         choice: dict[str, Any] = {
             "metric": metric,
             "threshold": threshold,
@@ -115,7 +115,7 @@ def _survival(
         try:
             if target is not None:
                 written += draw_survival(part, target, saving, by=by, hue=hue, **choice)
-        except UsageError as error:  # a table may differ in more things than a figure
+        except UsageError as error:  # a table can show more labels than a figure
             if not written:
                 raise
             no_figure = f"no figure: {printable(error)}"
@@ -138,17 +138,17 @@ def _contrast(
     delivery: Delivery,
     scheduler: str | None = None,
 ) -> None:
-    """Print how the survival of every two methods, or of every two doses, differs.
+    """Print the differences in survival between every two methods, or every two doses.
 
-    Differences in survival and in restricted mean survival time, with intervals paired by prompt,
-    and the log-rank test with its p adjusted for the number of rows.
+    Shows differences in survival and in restricted mean survival time, with intervals paired by
+    prompt, and the log-rank test with its p value adjusted for the number of rows (Holm).
 
     Parameters
     ----------
     by : str
-        What is compared: method, model_short, seed, window, ... at each dose, or alpha.
+        Label to compare: method, model_short, seed, window, ... at each dose, or alpha.
     distinct : bool
-        Count every cell, those too that repeat another one to the byte.
+        Count every cell, including duplicates (cells that repeat another to the byte).
 
     Examples
     --------
@@ -160,7 +160,7 @@ def _contrast(
 
     target = delivery.target(TABLES)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        part = chosen(ds, scope)
+        part = select_scope(ds, scope)
         rows = isoklx.tables.captioned.contrast(part, by, metric, threshold, distinct, ended)
         written = write_table(rows, "contrast", target)
     print_table(rows, json=delivery.json)
@@ -189,22 +189,23 @@ def _dose(
     scheduler: str | None = None,
     saving: Saving,
 ) -> None:
-    """Print what each dose does, the largest dose that may be called safe, and why no larger one.
+    """Print the effects of each dose, the safe dose, and why no larger dose is safe.
 
-    At each dose: coefficient, held-out KL, survival, length and changes of the answers. Then the
-    tested alpha farthest from 0 at which, and at every smaller one, survival can be claimed with
-    the given confidence; how many prompts a claim would need where there are too few; and the
-    observed dose, up to which no trajectory died. Written to a folder, it comes with the table and
-    the figure dose_response: all quantities at each dose, each with its interval.
+    First table, per dose: coefficient, held-out KL, survival, rollout length and changes of the
+    answers. Second table: the safe dose (the tested alpha farthest from 0 such that survival is
+    high enough there and at every smaller one, with the given confidence), the number of prompts
+    that a claim needs where there are too few, and the observed dose, up to which no trajectory
+    died. A folder also receives the table and figure dose_response: all quantities at each dose,
+    with intervals.
 
     Parameters
     ----------
     by : tuple of str, optional
-        Labels of a cell to group by: method, model_short, seed, window, ...
+        Cell labels to group by: method, model_short, seed, window, ...
     distinct : bool
-        Count every cell, those too that repeat another one to the byte.
+        Count every cell, including duplicates (cells that repeat another to the byte).
     title : bool
-        Leave out the title, which a paper has in its caption.
+        Omit the title, for a paper that has it in the caption.
 
     Examples
     --------
@@ -219,10 +220,10 @@ def _dose(
     target = delivery.target(BOTH)
     check(saving, target)
     if show != SHOWN and (target is None or not saving.formats(target)):
-        raise UsageError(f"--show {','.join(show)}: is of the figure, and none is written")
+        raise UsageError(f"--show {','.join(show)} needs a figure; write one with --out")
     choice = (metric, threshold, distinct)
     with isoklx.sweeps.opening.opened(file, scheduler) as ds:
-        part = chosen(ds, scope)
+        part = select_scope(ds, scope)
         rows = captioned.dose(part, by, survive, confidence, *choice, ended)
         written = write_table(rows, "dose", target)
         level = 2 * confidence - 1
@@ -246,10 +247,10 @@ def _dose(
 
 @explained_by("isoklx.sweeps.opening.opened")
 def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving) -> None:
-    """Print, cell by cell, whether the calibration can be trusted.
+    """Print checks of each cell's calibration.
 
-    Whether the bisection reached its target or ran into a limit, whether it holds on held-out
-    prompts, whether the model is itself at alpha 0, and whether recorded numbers can be recomputed.
+    Checks that the calibration converged within the range tried and holds on held-out prompts, that
+    the model is unchanged at alpha 0, and that recorded numbers agree with their recomputation.
 
     Examples
     --------
@@ -262,7 +263,7 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
     target = delivery.target(BOTH)
     check(saving, target)
     with isoklx.sweeps.opening.open_sweep(file) as ds:
-        part = chosen(ds, cells)
+        part = select_scope(ds, cells)
         rows = isoklx.tables.captioned.calibration(part)
         written = write_table(rows, "calibration", target)
         written += [] if target is None else draw_calibration(part, target, saving)
@@ -271,10 +272,10 @@ def _calibration(file: Path, *, cells: Cells, delivery: Delivery, saving: Saving
 
 
 def _files(name: str, saving: Saving) -> dict[str, Sequence[str]]:
-    """What a table and its figure are called, and the endings that they may have."""
+    """Return the names of a table and its figure, with their possible endings."""
     if saving.name:
-        return {name: TABLES, **files_of(saving.name)}
-    return files_of(name, BOTH)
+        return {name: TABLES, **figure_files(saving.name)}
+    return figure_files(name, BOTH)
 
 
 table: Callable[..., None] = grouped(_table)

@@ -1,8 +1,8 @@
-"""Types of the values on the command line: what is accepted, and how it is named to the user.
+"""Types of values on the command line: accepted texts, and their names in messages.
 
 A command's parameters are annotated with ``str``, ``int``, ``float``, ``bool``, ``Path``, ``Out``,
-``Literal[...]``, ``tuple[T, ...]`` (written with commas) and unions of these. Nothing is guessed: a
-text is a value of its parameter's type or it is refused.
+``Literal[...]``, ``tuple[T, ...]`` (comma-separated) and unions of these. Nothing is guessed: a
+text is a value of its parameter's type, or it is refused.
 """
 
 from __future__ import annotations
@@ -21,57 +21,20 @@ from isoklx.cli.outputs import Out
 
 @dataclass(frozen=True)
 class ValueType:
-    """What one annotation accepts.
+    """Values that one annotation accepts."""
 
-    Parameters
-    ----------
-    metavar : str
-        Its name in a usage line, such as ``INT``.
-    meaning : str
-        Its name in a sentence, such as ``a whole number``.
-    read : callable
-        Takes a text and returns its value; raises ValueError when the text is none.
-    item : ValueType or None
-        For a list, what its items are.
-    choices : tuple of str
-        Words that it, or an item of it, may be; of a union, those beside what is no word.
-    """
-
-    metavar: str
-    meaning: str
-    read: Callable[[str], Any]
-    item: ValueType | None = None
-    choices: tuple[str, ...] = ()
+    metavar: str  # in a usage line: INT
+    meaning: str  # in a sentence: a whole number
+    read: Callable[[str], Any]  # raises ValueError for an invalid text
+    item: ValueType | None = None  # type of a list's items
+    choices: tuple[str, ...] = ()  # allowed words of the value or of an item
 
 
 def value_type(annotation: object) -> ValueType:
-    """Look up what an annotation accepts.
+    """Return the values that an annotation accepts; TypeError for an unsupported annotation.
 
-    Parameters
-    ----------
-    annotation : type
-        One of the types that this module's first lines name. Of a union the first member that
-        accepts a text reads it; its ``None`` stands for an absent flag and cannot be written.
-
-    Returns
-    -------
-    ValueType
-        How the annotation is written, named and read.
-
-    Raises
-    ------
-    TypeError
-        For any other annotation: a mistake in a command's signature, not the user's.
-
-    Examples
-    --------
-    >>> value_type(tuple[float, ...]).read("0.5,1")
-    (0.5, 1.0)
-    >>> value_type(float | Literal["auto"]).meaning
-    'a finite number or auto'
-    >>> value_type(int).read("64.0")
-    Traceback (most recent call last):
-    ValueError: 64.0
+    The first member of a union that accepts a text reads it. ``None`` stands for an absent flag and
+    cannot be written.
     """
     members = get_args(annotation)
     origin = get_origin(annotation)
@@ -95,7 +58,7 @@ def _choice(values: tuple[object, ...]) -> ValueType:
 def _either(types: list[ValueType]) -> ValueType:
     if len(types) == 1:
         return types[0]
-    # One of a list is a list of one, and need not be named beside it.
+    # A list includes a single item, which is not named again.
     listed = [each.item.metavar for each in types if each.item is not None]
     metavar = "|".join(each.metavar for each in types if each.metavar not in listed)
     meanings = [each.item.meaning for each in types if each.item is not None]
@@ -106,7 +69,7 @@ def _either(types: list[ValueType]) -> ValueType:
 
 
 def _several(item: ValueType) -> ValueType:
-    meaning = f"{item.meaning}, or several with commas between them"
+    meaning = f"{item.meaning}, or several separated by commas"
     reader = partial(_read_several, item)
     return ValueType(f"{item.metavar},...", meaning, reader, item, item.choices)
 
@@ -146,7 +109,7 @@ def _read_path(text: str) -> Path:
 
 
 def _read_whole(text: str) -> int:
-    # int() by itself takes "6_4", " 64" and the digits of every script. 18 of them fit an int64.
+    # int() also accepts "6_4", " 64" and the digits of every script. 18 digits fit an int64.
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         raise ValueError(text)
     return int(text)
@@ -162,7 +125,7 @@ def _read_number(text: str) -> float:
 
 
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-"""How a switch may be written out, in any case."""
+"""Values of a switch, in any case."""
 
 
 def _read_truth(text: str) -> bool:
@@ -170,7 +133,7 @@ def _read_truth(text: str) -> bool:
 
 
 _SCALARS: dict[type, ValueType] = {
-    str: ValueType("TEXT", "some text", _read_text),
+    str: ValueType("TEXT", "text", _read_text),
     Path: ValueType("PATH", "a path", _read_path),
     Out: ValueType("PATH", "a path", Out.read),
     int: ValueType("INT", "a whole number", _read_whole),

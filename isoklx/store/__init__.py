@@ -1,1 +1,1 @@
-"""A sweep as a Dataset and as a file: labels, alignment, netCDF-4 and Zarr."""
+"""Sweeps as Datasets and as files: alignment by labels, netCDF-4 and Zarr."""

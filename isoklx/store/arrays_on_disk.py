@@ -1,4 +1,4 @@
-"""Cells on their way into a file: the large arrays wait on disk, the rest in memory."""
+"""Arrays of cells kept in a temporary file while a sweep is built or read."""
 
 from __future__ import annotations
 
@@ -19,24 +19,12 @@ from isoklx.store.dataset import texts_of
 
 @dataclass(frozen=True)
 class SpooledArrays(Mapping[str, Any]):
-    """A cell's arrays, of which the measured ones are read from disk whenever they are asked for.
+    """Arrays of a cell; large ones are read from disk on each access."""
 
-    Parameters
-    ----------
-    held : mapping
-        Arrays that are small.
-    path : Path
-        File that holds the others.
-    places : mapping of str to tuple
-        Where in it each lies: offset in bytes, and shape.
-    dtype : str
-        That of measured arrays.
-    """
-
-    held: Mapping[str, Any]
+    held: Mapping[str, Any]  # small arrays, in memory
     path: Path
-    places: Mapping[str, tuple[int, tuple[int, ...]]]
-    dtype: str
+    places: Mapping[str, tuple[int, tuple[int, ...]]]  # offset in bytes, and shape
+    dtype: str  # of measured arrays
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.places:
@@ -45,8 +33,8 @@ class SpooledArrays(Mapping[str, Any]):
             return self._read(name)
         except FileNotFoundError as error:
             raise DatasetError(
-                f"{self.path.parent}: the temporary files of an open runs root are gone; open the "
-                "root again, or build a file and open that"
+                f"{self.path.parent}: the temporary files of this runs root were deleted; open "
+                "the root again, or build a file and open that"
             ) from error
 
     def _read(self, name: str) -> Any:
@@ -68,20 +56,7 @@ class SpooledArrays(Mapping[str, Any]):
 
 
 def spooled(cell: Cell, path: Path) -> Cell:
-    """Append a cell's measured arrays and texts to a file, and return the cell without them.
-
-    Parameters
-    ----------
-    cell : Cell
-        Any cell.
-    path : Path
-        The file; this process alone writes to it.
-
-    Returns
-    -------
-    Cell
-        The same labels, and data that are read back when they are asked for.
-    """
+    """Append a cell's measured arrays and texts to a file, and return the cell without them."""
     places: dict[str, tuple[int, tuple[int, ...]]] = {}
     with path.open("ab") as file:
         for name in (*schema.MEASURED, *texts_of([cell])):
@@ -90,11 +65,11 @@ def spooled(cell: Cell, path: Path) -> Cell:
             if values.dtype == object:
                 file.write(json.dumps(values.ravel().tolist()).encode() + b"\n")
             else:
-                file.write(values.data)  # and not tofile, which does not say what is wrong
+                file.write(values.data)  # unlike tofile, this reports the reason of a failure
     held = {name: values for name, values in cell.data.items() if name not in places}
     return replace(cell, data=SpooledArrays(held, path, places, cell.dtype))
 
 
 def drop_in_memory(cell: Cell) -> Cell:
-    """Return the cell with nothing but what is read when it is asked for: little to send."""
+    """Return the cell with only its arrays on disk, which is little to send to a worker."""
     return replace(cell, data=replace(cell.data, held={}))  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""Cells to one Dataset: labels align them, never position."""
+"""Assemble cells into one Dataset, aligned by labels and never by position."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isoklx.cells.reading import Cell
 from isoklx.errors import BuildError
 
 GROUP = "build"
-"""The netCDF group that holds it, out of the way of those who look for data."""
+"""netCDF group of the manifest, apart from the data."""
 
 VARIABLE = "manifest"
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def entry_of(cell: Cell) -> str:
-    """One cell's entry, as a line of JSON."""
+    """Return one cell's entry in the manifest, as a line of JSON."""
     return json.dumps(
         {
             "folder": str(cell.folder),
@@ -40,72 +40,32 @@ def entry_of(cell: Cell) -> str:
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int, least: int) -> tuple[int, ...]:
-    """One dose of whole trajectories, over as many cells as make a chunk worth its overhead.
-
-    People slice by dose over all cells, or take a cell whole; a chunk that holds one dose of one
-    cell serves both without reading anything else. Tokens are never split: each statistic of a
-    trajectory needs all of it. Cells are joined only where one alone is smaller than `least`.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Lengths along cell, alpha, and what a trajectory has.
-    itemsize : int
-        Bytes of a value.
-    least : int
-        Bytes that a chunk is worth.
-
-    Examples
-    --------
-    >>> chunk_shape((9, 8, 32, 4096), 4, 65_536), chunk_shape((90, 8, 8, 512), 4, 65_536)
-    ((1, 1, 32, 4096), (4, 1, 8, 512))
-    """
+    """Return chunks of one dose of whole trajectories, over enough cells to reach `least` bytes."""
+    # Users slice by dose over all cells, or take a cell whole: a chunk of one dose of one cell
+    # serves both. Tokens are never split, because each statistic of a trajectory needs all of it.
     cells, _, *trajectory = (max(length, 1) for length in shape)
     size = itemsize * int(np.prod(trajectory))
     return min(cells, max(least // size, 1)), 1, *trajectory
 
 
 def blocks(cells: Sequence[Cell], length: int) -> Iterator[tuple[int, Sequence[Cell]]]:
-    """Cells that lie in the same chunks, with the index of the first.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-        All of a sweep, in order.
-    length : int
-        Of a chunk along ``cell``.
-
-    Examples
-    --------
-    >>> list(blocks("abc", 2))
-    [(0, 'ab'), (2, 'c')]
-    """
+    """Yield the cells of each chunk along ``cell``, with the index of the first."""
     for start in range(0, len(cells), length):
         yield start, cells[start : start + length]
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """The labels of a sweep.
+    """Index of every dimension but ``cell``, in the dtype of the schema.
 
-    Parameters
-    ----------
-    labels : mapping of str to ndarray
-        The index of every dimension but ``cell``, in the dtype of the schema: the ascending union
-        of the cells' doses and fork points, and counts from 0 as long as the longest.
+    Doses and forks are the ascending union of those of the cells; the other indexes count from 0.
     """
 
     labels: Mapping[str, Any]
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> Alignment:
-        """Return the labels that hold all of ``cells``; their order does not matter.
-
-        Raises
-        ------
-        BuildError
-            When doses of one cell cannot be told apart because others lie between them.
-        """
+        """Return the labels of all cells; BuildError where a cell's doses become one label."""
         lengths = dict.fromkeys(schema.DIMS, 0)
         for cell in cells:
             for name, shape in cell.shapes.items():
@@ -116,10 +76,10 @@ class Alignment:
             "alpha": union(doses),
             "fork": np.unique(np.concatenate([cell.fork for cell in cells])),
         }
-        # Where every dose kept its own label, so did those of each cell.
+        # If every dose kept a label of its own, the doses of each cell did too.
         for cell in cells if unions["alpha"].size < doses.size else ():
             if np.unique(positions(unions["alpha"], cell.alpha)).size < cell.alpha.size:
-                raise BuildError(f"{cell.folder}: its alphas are too near to those of other cells")
+                raise BuildError(f"{cell.folder}: its alphas are too close to those of other cells")
         return cls(
             {
                 dim: unions.get(dim, np.arange(lengths[dim])).astype(schema.COORDINATES[dim].dtype)
@@ -133,17 +93,17 @@ class Alignment:
         return tuple(self.labels[dim].size for dim in schema.ANY[name].dims[1:])
 
     def placed(self, name: str, cells: Sequence[Cell]) -> Any:
-        """Return a data variable over ``cells``, its fill value wherever a cell has none."""
+        """Return a data variable over ``cells``, with its fill value where a cell lacks one."""
         var = schema.ANY[name]
         if var.dims == ("cell",) and var.fill is None:
             return np.array([cell.data[name] for cell in cells], dtype=var.dtype)
         dtype = storage_dtype(name, cells)
-        # Without a fill value: an empty text, or a flag that is not up.
-        nothing = "" if var.dtype == "str" else 0
-        fill: Any = nothing if var.fill is None else var.fill
+        # Variables without a fill value are texts and flags.
+        empty = "" if var.dtype == "str" else 0
+        fill: Any = empty if var.fill is None else var.fill
         out: Any = np.full((len(cells), *self.shape(name)), fill, dtype=dtype)
         for i, cell in enumerate(cells):
-            if cell.shapes[name] == out.shape[1:]:  # it has every label there is
+            if cell.shapes[name] == out.shape[1:]:  # the cell has every label
                 out[i] = cell.data[name]
                 continue
             if 0 in cell.shapes[name]:
@@ -161,12 +121,12 @@ class Alignment:
 
 
 def cell_label(name: str, cells: Sequence[Cell]) -> Any:
-    """One label of every cell, in the dtype of the schema."""
+    """Return one label of every cell, in the dtype of the schema."""
     return np.array([cell.labels[name] for cell in cells], dtype=schema.COORDINATES[name].dtype)
 
 
 def storage_dtype(name: str, cells: Sequence[Cell]) -> str:
-    """The numpy dtype of a variable of several dimensions; texts are objects."""
+    """Return the numpy dtype of a variable with several dimensions; texts are objects."""
     var = schema.ANY[name]
     if var.measured:
         return measured_dtype(cells)
@@ -174,12 +134,12 @@ def storage_dtype(name: str, cells: Sequence[Cell]) -> str:
 
 
 def measured_dtype(cells: Sequence[Cell]) -> str:
-    """The dtype in which the measured arrays of ``cells`` were read."""
+    """Return the dtype in which the measured arrays of ``cells`` were read."""
     return max((cell.dtype for cell in cells), key=lambda dtype: np.dtype(dtype).itemsize)
 
 
 def texts_of(cells: Sequence[Cell]) -> Mapping[str, schema.Variable]:
-    """The variables that cells have beside those of every sweep: none, or those of texts."""
+    """Return the text variables of cells; none where they were read without texts."""
     return {} if cells[0].texts_hash is None else schema.TEXTS
 
 
@@ -187,32 +147,12 @@ def assemble(
     cells: Sequence[Cell],
     measured: Callable[[Alignment, str, Sequence[Cell]], Any] = Alignment.placed,
 ) -> xr.Dataset:
-    """One Dataset of any mix of windows, alphas, prompts and forks.
+    """Return one Dataset of cells with any mix of windows, alphas, prompts and forks.
 
-    Parameters
-    ----------
-    cells : sequence of Cell
-        At least one; their order does not matter.
-    measured : callable
-        What a measured variable, or a text, holds, from the labels, its name and the cells in their
-        order: by default its values in memory.
-
-    Returns
-    -------
-    Dataset
-        Every variable of the schema, and texts where cells were read with them; cells ascending by
-        ``run_id``, decoded as xarray decodes the file: NaN is missing, in ``gen_len`` and
-        ``gen_len_qa`` (float64) as well. A dimension that no cell has values along is of length 0.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> from isoklx.cells.reading import read_cell
-    >>> from isoklx.simulation.sweep import simulate
-    >>> with TemporaryDirectory() as root:
-    ...     ds = assemble([read_cell(folder) for folder in simulate(root)])
-    >>> ds.kl.dims
-    ('cell', 'alpha', 'prompt', 'token')
+    Cells are sorted by ``run_id``. Values are as xarray decodes the file: missing is NaN, also in
+    ``gen_len`` and ``gen_len_qa`` (float64). A dimension without values in any cell has length 0.
+    `measured` returns the values of a large variable from the alignment, its name and the sorted
+    cells; by default it loads them into memory.
     """
     cells = sorted(cells, key=lambda cell: cell.labels["run_id"])
     alignment = Alignment.of(cells)
@@ -226,7 +166,7 @@ def assemble(
         if var.fill is not None and np.issubdtype(values.dtype, np.integer):
             values = np.where(values == var.fill, np.nan, values)
         data[name] = (var.dims, values)
-    import xarray as xr  # late: a build needs none
+    import xarray as xr  # late: a netCDF build does without xarray
 
     ds = xr.Dataset(data, coords)
     for each, variable in ds.variables.items():

@@ -1,4 +1,4 @@
-"""The cells of a file that was built before, to be taken over unread."""
+"""Reuse cells of an earlier build without parsing their files again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from isoklx.store.formats import zarr_attributes
 from isoklx.store.netcdf import open_in_memory
 
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError)
-"""What libnetcdf and zarr raise, one or the other, at a file that is absent or damaged."""
+"""Errors that libnetcdf and zarr raise for an absent or damaged file."""
 
 Attributes = dict[str, Any]
 
@@ -30,22 +30,10 @@ Attributes = dict[str, Any]
 def known_cells(
     path: Path, dtype: str, *, texts: bool = False
 ) -> Iterator[tuple[dict[str, Cell], Attributes]]:
-    """Lend the cells of a built file, by ``run_id``, and the file's global attributes.
+    """Yield the reusable cells of a built file by ``run_id``, and the file's global attributes.
 
-    Parameters
-    ----------
-    path : Path
-        The file; it is open as long as the block lasts.
-    dtype : {"float32", "float64"}
-        Storage of the measured arrays that is wanted.
-    texts : bool
-        Whether texts are wanted.
-
-    Yields
-    ------
-    cells, attributes : dict
-        Both empty when there is no file, or none that this version of the package would have
-        written the same: then everything has to be read anew.
+    Both are empty where the file is absent, or would be written differently now; then everything
+    has to be read again. The file stays open until the block ends.
     """
     with ExitStack() as stack:
         try:
@@ -59,33 +47,22 @@ def known_cells(
 
 @contextmanager
 def stored_cells(path: Path) -> Iterator[tuple[list[Cell], Attributes]]:
-    """Lend the cells of a built file, whatever version of the package built it.
+    """Yield the cells of a built file of any version, sorted by ``run_id``, and its attributes.
 
-    Parameters
-    ----------
-    path : Path
-        As for `known_cells`.
-
-    Yields
-    ------
-    cells, attributes : list, dict
-        Ascending by ``run_id``; the file's global attributes.
-
-    Raises
-    ------
-    DatasetError
-        When the file does not say what each cell is without its padding.
+    DatasetError for a file without the manifest, which holds the shape of each cell.
     """
     with _opened(path) as file:
         if not _holds_cells(file):
-            raise DatasetError(f"{path}: not as isoklx build wrote it: it has no {dataset.GROUP}")
+            raise DatasetError(
+                f"{path}: not a file of isoklx build: group {dataset.GROUP} not found"
+            )
         version = {"schema_version": np.int32(schema.SCHEMA_VERSION)}
         yield list(_cells(file).values()), {**file.attributes, **version}
 
 
 @dataclass(frozen=True)
 class _File:
-    """An open netCDF file or Zarr store: arrays as they are stored, by name or path."""
+    """Open netCDF file or Zarr store, with its undecoded arrays by name or path."""
 
     path: Path
     arrays: Any
@@ -96,7 +73,7 @@ class _File:
 @contextmanager
 def _opened(path: Path) -> Iterator[_File]:
     if path.is_dir():
-        import zarr  # not everybody has it
+        import zarr  # an optional dependency
 
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         yield _File(path, group, set(group), zarr_attributes(group.attrs))
@@ -109,36 +86,22 @@ def _opened(path: Path) -> Iterator[_File]:
 
 @dataclass(frozen=True)
 class StoredArrays(Mapping[str, Any]):
-    """One cell's arrays in a file, without the padding.
-
-    Parameters
-    ----------
-    path : Path
-        Where they are.
-    arrays : netCDF4.Dataset or zarr.Group
-        Holds the measured arrays.
-    held : mapping
-        The other variables, over all cells.
-    index : int
-        The cell's.
-    shapes : mapping of str to tuple of int
-        Of its arrays.
-    positions : mapping of str to ndarray
-        Where along ``alpha`` and ``fork`` its own labels lie.
-    """
+    """Arrays of one cell in a built file, without the padding."""
 
     path: Path
-    arrays: Any
-    held: Mapping[str, Any]
-    index: int
+    arrays: Any  # netCDF4.Dataset or zarr.Group with the measured arrays
+    held: Mapping[str, Any]  # the other variables, over all cells
+    index: int  # of the cell
     shapes: Mapping[str, tuple[int, ...]]
-    positions: Mapping[str, Any]
+    positions: Mapping[str, Any]  # of the cell's own labels along alpha and fork
 
     def __getitem__(self, name: str) -> Any:
         try:
             values = (self.held[name] if name in self.held else self.arrays[name])[self.index]
-        except RuntimeError as error:  # of libnetcdf, and of what decompresses Zarr
-            raise BuildError(f"{self.path}: damaged at {name}; --force builds it anew") from error
+        except RuntimeError as error:  # from libnetcdf, or from a decompressor of Zarr
+            raise BuildError(
+                f"{self.path}: damaged at {name}; build it again with --force"
+            ) from error
         own = [
             self.positions[dim][:length] if dim in self.positions else np.arange(length)
             for dim, length in zip(schema.ANY[name].dims[1:], self.shapes[name], strict=True)

@@ -1,4 +1,4 @@
-"""Cells to a netCDF-4 file, a few at a time."""
+"""Write cells to a netCDF-4 file, a few at a time."""
 
 from __future__ import annotations
 
@@ -31,65 +31,39 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_in_memory(path: Path) -> Iterator[netCDF4.Dataset]:
-    """Open a netCDF file to read it, whether or not it is open already.
+    """Open a netCDF file for reading, apart from other handles of the process.
 
-    HDF5 lends one file to all who open it in a process, and with it the place that strings are
-    read from; where one of them has read strings and closed it, the next to open it reads what is
-    freed, and the process ends (https://github.com/HDFGroup/hdf5/issues/3649). An image of the
-    file is a file of its own. It is mapped, not read: what is not asked for takes no memory.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Yields
-    ------
-    netCDF4.Dataset
-        For reading only; closed at the end.
-
-    Raises
-    ------
-    OSError, ValueError
-        When it cannot be read, is empty, or is not netCDF.
+    HDF5 shares one file between all handles of a process, and with it the memory that strings are
+    read from. After one handle has read strings and closed, the next open reads freed memory and
+    the process crashes (https://github.com/HDFGroup/hdf5/issues/3649). A memory image is a separate
+    file. It is mapped, so that unread parts take no memory.
     """
-    import netCDF4  # takes long
+    import netCDF4  # slow import
 
     with path.open("rb") as file:
-        # Closes when nobody has it any more: netCDF4 holds on to what it could not open.
+        # Closed by its last reference: netCDF4 keeps one where opening fails.
         image = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with netCDF4.Dataset(path, memory=image) as dataset:
         yield dataset
 
 
 CHUNK = 64 * 2**10
-"""Bytes that a chunk has at least, if there are cells enough."""
+"""Minimum bytes of a chunk, if there are enough cells."""
 
 PADDING_WORTH_COMPRESSING = 0.2
 """Share of padding above which the measured arrays are compressed.
 
-KL is noise to a compressor. On the cells measured for this project, zlib with shuffle takes 29%
-off the file and a quarter of the time that parsing takes by then, most of a build on two cores;
-higher levels take no more off. Padding alone compresses to nothing.
+KL hardly compresses. On the cells measured for this project, zlib with shuffle shrinks the file by
+29% and takes a quarter of the time of parsing; higher levels shrink it no further. Padding alone
+compresses to almost nothing.
 """
 
 
 def write_cells(cells: Sequence[Cell], path: Path, attributes: Mapping[str, object]) -> None:
-    """Write a sweep as netCDF-4, holding the measured arrays of a few cells in memory.
+    """Write a sweep as netCDF-4, with the measured arrays of only a few cells in memory.
 
-    Parameters
-    ----------
-    cells : sequence of Cell
-        At least one; they become ascending by ``run_id``. Their ``data`` is read as it is needed.
-    path : Path
-        The file, which appears under its name only when it is complete and on disk.
-    attributes : mapping
-        The file's global attributes.
-
-    Raises
-    ------
-    BuildError
-        When the file cannot be written; what was there before is untouched.
+    Cells are sorted by ``run_id``. The file appears under its name only when it is complete; a
+    failure leaves the previous one unchanged.
     """
     cells = sorted(cells, key=lambda cell: cell.labels["run_id"])
     alignment = Alignment.of(cells)
@@ -115,7 +89,7 @@ def _create(file: netCDF4.Dataset, name: str, **options: Any) -> netCDF4.Variabl
     var = schema.ANY[name]
     dtype = options.pop("dtype", str if var.dtype == "str" else var.dtype)
     if dtype is not str:
-        options["fletcher32"] = True  # so that a byte that changed is an error, and not a number
+        options["fletcher32"] = True  # a changed byte becomes an error, not a number
     out = file.createVariable(name, dtype, var.dims, fill_value=var.fill, **options)
     out.set_auto_maskandscale(False)
     out.setncatts(var.attributes)
@@ -125,7 +99,7 @@ def _create(file: netCDF4.Dataset, name: str, **options: Any) -> netCDF4.Variabl
 
 
 def _fill(variable: netCDF4.Variable[Any], values: Any) -> None:
-    # A text of fixed width would be written as single characters.
+    # netCDF4 would write fixed-width text as single characters.
     variable[:] = values.astype(object) if values.dtype.kind == "U" else values
 
 
@@ -140,14 +114,14 @@ def _measured(file: netCDF4.Dataset, alignment: Alignment, cells: Sequence[Cell]
         out = _create(file, name, dtype=dtype, chunksizes=chunks, **options)
         for start, block in blocks(cells, chunks[0]):
             values = alignment.placed(name, block)
-            # What was never written is not stored, and reads as the fill value, NaN.
+            # Chunks that are never written take no space and read as the fill value, NaN.
             for alpha in np.flatnonzero(np.isfinite(values).any(axis=(0, 2, 3))):
                 out[start : start + len(block), alpha] = values[:, alpha]
 
 
 def _texts(file: netCDF4.Dataset, alignment: Alignment, cells: Sequence[Cell]) -> None:
     shape = (len(cells), *alignment.shape("token_chars"))
-    # Small numbers, which compress to a fraction.
+    # Small numbers, which compress well.
     chunks = chunk_shape(shape, np.dtype("int16").itemsize, CHUNK)
     out = _create(file, "token_chars", chunksizes=chunks, zlib=True, complevel=1, shuffle=True)
     for start, block in blocks(cells, chunks[0]):
@@ -164,6 +138,6 @@ def _fill_row(variable: netCDF4.Variable[Any], index: int, values: Any) -> None:
 
 
 def _padded(shape: tuple[int, ...], name: str, cells: Sequence[Cell]) -> bool:
-    """Whether padding is worth compressing: the grid's, not that of rollouts which ended early."""
+    """Return whether so much padding of the grid is stored that it should be compressed."""
     filled = sum(math.prod(cell.shapes[name]) for cell in cells)
     return filled < (1 - PADDING_WORTH_COMPRESSING) * math.prod(shape)

@@ -1,4 +1,4 @@
-"""A built file, opened lazily as a Dataset."""
+"""Open a built file lazily as a Dataset."""
 
 from __future__ import annotations
 
@@ -23,37 +23,20 @@ if TYPE_CHECKING:
 
 
 Stamp = tuple[int, int]
-"""Size of a file, and the time of its last change in nanoseconds."""
+"""Size of a file in bytes, and time of its last change in nanoseconds."""
 
 _readers: dict[tuple[str, Stamp], WeakSet[Any]] = {}
-"""File managers that are in use, by file and version of the file."""
+"""File managers in use, by file and version of the file."""
 
 
 def open_shared(path: Path) -> tuple[NetCDF4DataStore, Callable[[], None]]:
-    """Open a netCDF file for reading by xarray, sharing the handle with others that read it.
+    """Open a netCDF file for xarray; its handle is shared and closes with the last `close()`.
 
-    With one handle for each Dataset, HDF5 reads strings from memory that it has freed as soon as
-    one of them is closed: the next to open the file gets "HDF error", or the process ends
+    With one handle for each Dataset, HDF5 reads strings from freed memory as soon as one of them is
+    closed: the next open fails with "HDF error", or the process crashes
     (https://github.com/HDFGroup/hdf5/issues/3649).
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    store : NetCDF4DataStore
-        What `xarray.open_dataset` takes. It can be pickled.
-    close : callable
-        Gives up this use of the handle, which is closed with its last use.
-
-    Raises
-    ------
-    OSError, RuntimeError
-        When it cannot be read, or is not netCDF.
     """
-    from xarray.backends import CachingFileManager, NetCDF4DataStore  # takes long
+    from xarray.backends import CachingFileManager, NetCDF4DataStore  # slow import
 
     real = os.path.realpath(path)
     version = _stamp(real)
@@ -72,11 +55,11 @@ def open_shared(path: Path) -> tuple[NetCDF4DataStore, Callable[[], None]]:
 
 
 def _open(path: str, version: Stamp, mode: str) -> netCDF4.Dataset:
-    """Open the file unless it has changed, for what is known of it would be wrong."""
-    import netCDF4  # takes long
+    """Open the file unless it has changed, which would make the cached metadata wrong."""
+    import netCDF4  # slow import
 
     if _stamp(path) != version:
-        raise DatasetError(f"{path}: has changed since it was opened; open it again")
+        raise DatasetError(f"{path}: changed since it was opened; open it again")
     return netCDF4.Dataset(path, mode)  # type: ignore[arg-type]
 
 
@@ -88,44 +71,29 @@ def _stamp(path: str) -> Stamp:
 TEXTS = tuple(name for name, var in schema.TEXTS.items() if var.dtype == "str")
 
 OF_ITS_STORE = ("chunks", "shards", "compressor", "compressors", "filters", "serializer")
-"""Encodings of a Zarr array that fit another store only if its format and its chunks are the same.
+"""Encodings of a Zarr array that fit another store only with the same format and chunks.
 
-xarray would insist on them where a selection is saved.
+xarray would enforce them when a selection is saved.
 """
 
 LARGE = 256 * 2**20
-"""Bytes of ``kl`` above which a file is opened dask-backed."""
+"""Size of ``kl`` in bytes above which a file is opened dask-backed."""
 
 Chunks = Literal["auto"] | int | dict[Hashable, Any] | None
 
 
 def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
-    """Open what `isoklx.build` wrote, or a selection of it that xarray wrote, lazily.
+    """Open a built file, or a selection of one that xarray saved, lazily.
 
-    Parameters
-    ----------
-    path : Path
-        The file, or the folder of a Zarr store.
-    chunks : "auto", int, dict or None
-        As for `xarray.open_dataset`; ``"auto"`` gives dask arrays in the file's own chunks when
-        ``kl`` is larger than `LARGE`, and numpy-backed ones otherwise.
-
-    Returns
-    -------
-    Dataset
-        With the file's variables, values decoded by xarray; ``run_id`` is an index of ``cell``
-        unless a single cell was chosen.
-
-    Raises
-    ------
-    DatasetError
-        When the file is absent, damaged, not a sweep, or of a schema that is newer or no longer
-        read. A file of version 2 is given the form of the present one.
+    ``chunks="auto"`` gives dask arrays in the file's own chunks where ``kl`` is larger than
+    `LARGE`, and numpy-backed ones otherwise. ``run_id`` is an index of ``cell`` unless a single
+    cell was selected. DatasetError for a file that is absent, damaged, not a sweep or of an
+    unsupported schema.
     """
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file")
     if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
-        raise DatasetError(f"{path}: is a folder, not a built file; build makes one of a runs root")
+        raise DatasetError(f"{path}: is a folder, not a built file; build a runs root first")
     ds = _zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path)
     try:
         check_version(ds.attrs)
@@ -136,26 +104,13 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
         raise DatasetError(f"{path}: {error}") from error
     if ds["run_id"].dims:
         indexed = ds.set_xindex("run_id")
-        indexed.set_close(ds.close)  # xarray does not hand it on
+        indexed.set_close(ds.close)  # set_xindex loses it
         ds = indexed
     return chunked(ds, chunks)
 
 
 def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
-    """Make the measured arrays of an opened sweep dask-backed, or leave them as they are.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep that was opened lazily.
-    chunks : "auto", int, dict or None
-        As for `read`.
-
-    Returns
-    -------
-    Dataset
-        What is known of a cell stays in memory: it is small, and everything asks for it.
-    """
+    """Make the measured arrays and texts of a sweep dask-backed; labels stay in memory."""
     if chunks == "auto":
         chunks = {} if "kl" in ds and ds["kl"].nbytes > LARGE else None
     if chunks is None:
@@ -168,7 +123,7 @@ def chunked(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
 
 def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataArray:
     if isinstance(chunks, dict):
-        # By itself `chunk` joins along every dimension that it is told nothing about.
+        # `chunk` merges the chunks of every dimension that is not named.
         chunks = {**da.encoding.get("preferred_chunks", {}), **chunks}
         chunks = {dim: size for dim, size in chunks.items() if dim in da.dims}
     return da.chunk(chunks)
@@ -177,14 +132,19 @@ def _in_chunks(da: xr.DataArray, chunks: int | dict[Hashable, Any]) -> xr.DataAr
 def _netcdf(path: Path) -> xr.Dataset:
     try:
         store, close = open_shared(path)
-        # By itself xarray reads all texts at once, and pads them to the longest.
+        # xarray would read all texts at once, and pad them to the longest.
         texts = {
             name: store.open_store_variable(name, store.ds.variables[name])
             for name in TEXTS
             if name in store.ds.variables
         }
         ds = xr.open_dataset(store, drop_variables=TEXTS)
-    except (OSError, RuntimeError, ValueError, AttributeError) as error:  # of a damaged attribute
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        AttributeError,
+    ) as error:  # AttributeError: a damaged attribute
         reason = locking_trouble(path) or getattr(error, "strerror", None) or error
         raise DatasetError(f"{path}: cannot be read as netCDF: {reason}") from error
     for name, text in texts.items():
@@ -204,22 +164,22 @@ def _zarr(path: Path) -> xr.Dataset:
         for key in variable.encoding.keys() & OF_ITS_STORE:
             del variable.encoding[key]
         if getattr(variable.encoding.get("dtype"), "kind", "") in tuple("iuf"):
-            # netCDF4 warns of a byte order that is stated, even where it is that of the machine.
+            # netCDF4 warns of an explicit byte order, even if it is the machine's.
             variable.encoding["dtype"] = variable.encoding["dtype"].newbyteorder("=")
     for name in ds.variables.keys() & TEXTS:
-        ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and read when asked for
+        ds[name] = ds[name].chunk({}).astype(object)  # as from netCDF, and lazy
     for name in schema.VARIABLES.keys() & ds.variables.keys():
         var = schema.VARIABLES[name]
         if var.dtype == "str":
-            ds[name] = ds[name].astype(str)  # as from netCDF, and not in a type of its own
+            ds[name] = ds[name].astype(str)  # as from netCDF, instead of a Zarr dtype
         if "flag_values" in ds[name].attrs:
-            ds[name].attrs["flag_values"] = var.attrs["flag_values"]  # JSON has lists only
+            ds[name].attrs["flag_values"] = var.attrs["flag_values"]  # JSON has only lists
     ds.attrs = zarr_attributes(ds.attrs)
     return ds
 
 
 def _check(ds: xr.Dataset) -> None:
-    # A selection may lack anything else, and each function says what it needs.
+    # A selection may lack other variables; each function checks the ones that it needs.
     if "run_id" not in ds.variables:
         raise DatasetError("not an isoklx sweep: it has no run_id")
     if not schema.DATA.keys() & ds.variables.keys():

@@ -1,4 +1,4 @@
-"""Where a file came from: its global attributes, CF-1.11 and ACDD-1.3."""
+"""Global attributes of a file, by CF-1.11 and ACDD-1.3."""
 
 from __future__ import annotations
 
@@ -21,33 +21,17 @@ SUMMARY = (
 )
 
 DATED = ("history", "date_created")
-"""The attributes that differ between two builds of the same cells."""
+"""Attributes that differ between two builds of the same cells."""
 
 
 SKIPPED = "skipped_cells"
-"""The attribute that names the cells that could not be read, and why: one a line."""
+"""Attribute that lists the unreadable cells with reasons, one per line."""
 
 
 def global_attributes(
     cells: Sequence[Cell], roots: Sequence[Path], skipped: Sequence[CellError] = ()
 ) -> dict[str, object]:
-    """The attributes that say what a sweep is and how it was made.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-        The cells of the sweep.
-    roots : sequence of Path
-        The runs roots that they come from.
-    skipped : sequence of CellError
-        The cells that could not be read.
-
-    Returns
-    -------
-    dict
-        In the order in which a reader wants them; `SKIPPED` where there are any. ``history`` and
-        ``date_created`` hold the time of the call, UTC.
-    """
+    """Return the attributes that describe a sweep and its origin; times are UTC."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = " ".join(root.resolve().name for root in roots)
     labels = [cell.labels for cell in cells]
@@ -68,26 +52,12 @@ def global_attributes(
 
 
 def title(models: Iterable[object], methods: Iterable[object]) -> str:
-    """The title of a sweep.
-
-    Examples
-    --------
-    >>> title(["Qwen3.5-0.8B", "Qwen3.5-0.8B"], ["pca", "mean_diff"])
-    'iso-KL steering sweep of Qwen3.5-0.8B: mean_diff, pca'
-    """
+    """Return the title of a sweep."""
     return f"iso-KL steering sweep of {some(map(str, models))}: {some(map(str, methods))}"
 
 
 def some(names: Iterable[str], most: int = 4) -> str:
-    """The distinct names in order, and how many more there are.
-
-    Examples
-    --------
-    >>> some(["pca", "mean_diff", "pca"])
-    'mean_diff, pca'
-    >>> some("abcdefg", most=2)
-    'a, b and 5 more'
-    """
+    """Return the sorted distinct names; beyond `most`, the number of the others."""
     distinct = sorted(set(names))
     if len(distinct) <= most:
         return ", ".join(distinct)

@@ -1,4 +1,4 @@
-"""Files of an older schema, in the form of the present one."""
+"""Convert files of an older schema to the current one."""
 
 from __future__ import annotations
 
@@ -38,32 +38,14 @@ def check_version(attributes: Mapping[Any, Any]) -> None:
 
 
 def variables(version: object) -> set[str]:
-    """Return the names of the variables of a schema version; none where it is not read."""
+    """Return the variables of a schema version; none for an unsupported one."""
     if version == schema.SCHEMA_VERSION:
         return set(schema.VARIABLES)
     return set(schema.VARIABLES) - SINCE_VERSION_3 if version == 2 else set()
 
 
 def later_labels(c_star: Any, measured_with: Any) -> dict[str, Any]:
-    """Return the labels that files of version 2 lack, from what they have of each cell.
-
-    Parameters
-    ----------
-    c_star : array of float
-        Calibrated coefficients.
-    measured_with : array of str
-        As stored, of the same shape.
-
-    Returns
-    -------
-    dict
-        An array of that shape for each label.
-
-    Raises
-    ------
-    DatasetError
-        When what is stored in `measured_with` cannot be read.
-    """
+    """Derive the labels that files of version 2 lack; DatasetError for invalid JSON."""
     cells = zip(np.ravel(c_star).tolist(), np.ravel(measured_with).tolist(), strict=True)
     try:
         found = [
@@ -81,18 +63,10 @@ def later_labels(c_star: Any, measured_with: Any) -> dict[str, Any]:
 
 
 def upgraded(ds: xr.Dataset) -> xr.Dataset:
-    """Return an opened file of version 2 in the form of the present schema.
+    """Convert an opened file of version 2 to the current schema; return others unchanged.
 
-    Parameters
-    ----------
-    ds : Dataset
-        What was opened, decoded or not; it may be a selection, even without all variables.
-
-    Returns
-    -------
-    Dataset
-        With the labels that version 3 brought, where they can be told, and without answers to
-        questions. Any other Dataset as it is.
+    Labels of version 3 are added where they can be derived; answers to questions are missing. The
+    Dataset may be decoded or not, and may be a selection that lacks variables.
     """
     if ds.attrs.get("schema_version") != 2 or "c_star" not in ds.variables:
         return ds

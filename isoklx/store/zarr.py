@@ -1,4 +1,4 @@
-"""Cells to a Zarr store, block by block, so that several processes can write at once."""
+"""Write cells to a Zarr store in blocks that several processes can write at once."""
 
 from __future__ import annotations
 
@@ -20,46 +20,32 @@ from isoklx.store.dataset import Alignment, assemble, blocks, chunk_shape, stora
 from isoklx.system.atomic import replacing
 
 CHUNK = 2**20
-"""Bytes that a chunk has at least, if there are cells enough: each one is a file."""
+"""Minimum bytes of a chunk, if there are enough cells; each chunk is a file."""
 
 FORMAT = 2
-"""Of Zarr. Text and consolidated metadata are part of it, as they are not of format 3."""
+"""Zarr format. Unlike format 3, it specifies text and consolidated metadata."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Cells that fill whole chunks of one variable, so that no two blocks touch the same file.
+    """Cells that fill whole chunks of one variable, so that blocks never share a file."""
 
-    Parameters
-    ----------
-    store : Path
-        The Zarr store, in which the variable exists.
-    alignment : Alignment
-        The labels of the whole sweep.
-    name : str
-        A measured variable.
-    start : int
-        Index of the first of the cells.
-    cells : sequence of Cell
-        Side by side; their ``data`` is read where the block is written.
-    """
-
-    store: Path
+    store: Path  # the variable already exists in it
     alignment: Alignment
     name: str
-    start: int
+    start: int  # index of the first cell
     cells: Sequence[Cell]
 
     def write(self) -> None:
-        """Write the block; a second time changes nothing."""
+        """Write the block; repeating this changes nothing."""
         values = self.alignment.placed(self.name, self.cells)
-        # A chunk without a number is not stored, and reads as the fill value, NaN.
+        # A chunk without numbers takes no space and reads as the fill value, NaN.
         out = zarr.open_array(self.store / self.name, mode="r+")
         out[self.start : self.start + len(self.cells)] = values
 
 
 WriteBlocks = Callable[[Iterable[Block]], None]
-"""Writes blocks, in any order, here or elsewhere."""
+"""Function that writes blocks, in any order, here or elsewhere."""
 
 
 def write_here(blocks: Iterable[Block]) -> None:
@@ -74,23 +60,10 @@ def write_cells(
     attributes: Mapping[str, object],
     write_blocks: WriteBlocks = write_here,
 ) -> None:
-    """Write a sweep as a Zarr store, holding the measured arrays of a few cells in memory.
+    """Write a sweep as a Zarr store, with the measured arrays of only a few cells in memory.
 
-    Parameters
-    ----------
-    cells : sequence of Cell
-        At least one; they become ascending by ``run_id``. Their ``data`` is read as it is needed.
-    path : Path
-        The store's folder, which appears under its name only when it is complete.
-    attributes : mapping
-        The store's global attributes.
-    write_blocks : callable
-        Writes blocks, in any order, here or elsewhere.
-
-    Raises
-    ------
-    BuildError
-        When the store cannot be written; what was there before is untouched.
+    Cells are sorted by ``run_id``. The store appears under its name only when it is complete; a
+    failure leaves the previous one unchanged.
     """
     cells = sorted(cells, key=lambda cell: cell.labels["run_id"])
     with replacing(path) as partial:
@@ -101,11 +74,11 @@ def write_cells(
 def _create(
     cells: Sequence[Cell], path: Path, attributes: Mapping[str, object]
 ) -> dict[str, tuple[int, ...]]:
-    """Everything but the measured values, for which there is room; the shapes of their chunks."""
+    """Create the store without the measured values; return the chunk shapes of their arrays."""
     ds = assemble(cells, _unwritten).assign_attrs(attributes)
     encoding: dict[str, dict[str, Any]] = {}
     for name, var in {**schema.VARIABLES, **texts_of(cells)}.items():
-        encoding[name] = {"_FillValue": var.fill}  # None is none, and not xarray's own
+        encoding[name] = {"_FillValue": var.fill}  # None means none, instead of xarray's default
         if not var.measured and var.dtype != "str":
             encoding[name]["dtype"] = var.dtype
         if name in _in_blocks(cells):
@@ -117,7 +90,7 @@ def _create(
 
 
 def _in_blocks(cells: Sequence[Cell]) -> list[str]:
-    """What is large and of numbers."""
+    """Return the names of the large numeric variables."""
     return [*schema.MEASURED, *(["token_chars"] if texts_of(cells) else [])]
 
 

@@ -1,4 +1,4 @@
-"""Shells that are asked what they would complete, the way a person asks them."""
+"""Interactive shells that complete command lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 READY = "ready> "
 LONG = 60
-"""Seconds that nothing takes, even on a busy machine."""
+"""Timeout in seconds, long enough for a busy machine."""
 
 SHOW = "isoklx() { printf 'GOT'; printf '[%s]' \"$@\"; printf 'END\\n'; }"
 
@@ -38,7 +38,7 @@ ASK = 'source $argv[1]; complete -C "$argv[2]"'
 
 
 class Terminal:
-    """An interactive shell in which a key inserts everything that can stand at the cursor."""
+    """Interactive shell in which a key inserts all completions at the cursor."""
 
     def __init__(self, shell: str, script: Path, home: Path) -> None:
         rc, options, self.key = {
@@ -61,14 +61,14 @@ class Terminal:
         self._say(f"source ./{start.name}; printf 'started%s' END\r", "startedEND")
 
     def completed(self, line: str, key: str | None = None) -> list[str]:
-        """The words of a command line, after the key that completes its end."""
-        said = self._say(line + (self.key if key is None else key) + "\r", "END")
-        found = re.search(r"GOT(.*)END", said, re.DOTALL)
-        assert found, said
+        """Return the words of a command line after completing its end with a key."""
+        output = self._say(line + (self.key if key is None else key) + "\r", "END")
+        found = re.search(r"GOT(.*)END", output, re.DOTALL)
+        assert found, output
         return re.findall(r"\[(.*?)\]", found[1], re.DOTALL)
 
     def run(self, line: str) -> None:
-        """Have it do something, and wait until it is done."""
+        """Run a command line and wait for its end."""
         self._say(line + "; printf 'done%s' END\r", "doneEND")
 
     def close(self) -> None:
@@ -88,13 +88,13 @@ class Terminal:
 
 
 class Fish:
-    """Fish, which says by itself what it would complete."""
+    """Fish, which lists its completions without a terminal."""
 
     def __init__(self, script: Path, home: Path) -> None:
         self.script, self.home = script, home
 
     def completed(self, line: str) -> list[str]:
-        """The words of a command line, with all that its last word may become."""
+        """Return the words of a command line with all completions of the last one."""
         done = subprocess.run(
             ["fish", "--no-config", "-c", ASK, str(self.script), line],
             capture_output=True,

@@ -30,7 +30,7 @@ def names(folder):
 
 
 @pytest.mark.parametrize("sweep", ["sample", "real_root"])
-def test_everything_is_written_into_one_folder_and_said(sweep, request, tmp_path, capsys):
+def test_everything_is_written_into_one_folder_and_reported(sweep, request, tmp_path, capsys):
     sample = request.getfixturevalue(sweep)
     before = names(sample.parent)
     assert main(["aggregate", str(sample), "--out", str(tmp_path / "figs")]) == 0
@@ -62,7 +62,7 @@ def test_a_second_run_reuses_the_built_file(sample, tmp_path, capsys):
         ([], "band"),
     ],
 )
-def test_the_flags_of_older_scripts_mean_what_they_meant(sample, monkeypatch, words, kind):
+def test_flags_of_older_scripts_keep_their_meaning(sample, monkeypatch, words, kind):
     seen = []
     monkeypatch.setattr(
         "isoklx.cli.aggregate.draw_figure1",
@@ -81,9 +81,7 @@ def test_two_kinds_of_one_figure_are_refused_before_any_work(sample, tmp_path, c
     assert not (tmp_path / "here" / "figs").exists()
 
 
-def test_cells_that_were_only_calibrated_give_the_tables_and_say_that_there_is_no_figure(
-    tmp_path, capsys
-):
+def test_calibrated_only_cells_give_tables_and_report_missing_figures(tmp_path, capsys):
     for seed in range(2):
         make_cell(tmp_path / "runs", f"c{seed}", calib={"seed": seed})
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
@@ -94,7 +92,7 @@ def test_cells_that_were_only_calibrated_give_the_tables_and_say_that_there_is_n
     assert "figure1_band.png" not in names(tmp_path / "here" / "figs")
 
 
-def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(tmp_path, capsys):
+def test_calibrated_only_method_has_no_contrast(tmp_path, capsys):
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2, windows=[8]))
     simulate(tmp_path / "runs", grid(methods=["mean_diff"], seeds=[0], lacks="sweep"))
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
@@ -103,22 +101,22 @@ def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(
     assert "figure1_band.png" in names(tmp_path / "here" / "figs")
 
 
-def test_cells_without_pmass_have_figure_1_without_its_lower_row(tmp_path, capsys):
+def test_cells_without_pmass_omit_the_lower_row_of_figure_1(tmp_path, capsys):
     make_cell(tmp_path / "runs", trajectory=kl({"1": [[1, 2, 3, 4], [0.5]]}))
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
     assert "no survival figure: " in capsys.readouterr().out
     assert "figure1_band.png" in names(tmp_path / "here" / "figs")
 
 
-def test_the_runs_root_stays_as_it_is(sample, tmp_path, capsys):
+def test_runs_root_is_unchanged(sample, tmp_path, capsys):
     root = shutil.copytree(sample, tmp_path / "runs")
     before = names(root)
     assert main(["aggregate", str(root), "--out", str(root / "figs")]) == 2
-    assert "in the runs root" in capsys.readouterr().err
+    assert "inside the runs root" in capsys.readouterr().err
     assert names(root) == before
 
 
-def test_several_windows_need_one_to_be_chosen_and_are_listed(tmp_path, capsys):
+def test_several_windows_are_listed_and_need_a_selection(tmp_path, capsys):
     for window in (2, 4):
         make_cell(
             tmp_path / "runs",
@@ -145,7 +143,7 @@ def test_several_windows_need_one_to_be_chosen_and_are_listed(tmp_path, capsys):
         ["--mplstyle", "nowhere.mplstyle"],
     ],
 )
-def test_an_option_that_fits_no_sweep_is_refused_before_any_work(sample, tmp_path, capsys, words):
+def test_invalid_option_is_refused_before_any_work(sample, tmp_path, capsys, words):
     assert main(["aggregate", str(sample), *words]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "here" / "figs").exists()
@@ -156,15 +154,13 @@ def test_an_option_that_fits_no_sweep_is_refused_before_any_work(sample, tmp_pat
     [
         (["--alphas", "0.3"], "alpha 0.3 not found"),
         (["--model_contains", "huge"], "huge"),
-        (["--window", "32"], "--window 32: no cell has it; there is 64"),
+        (["--window", "32"], "--window 32 not found; available: 64"),
         (["--mark_t", "99"], "from 0 to 64"),
         (["--by", "methd"], "methd"),
         (["--threshold", "2"], "threshold of pmass_eval must be in (0, 1], got 2"),
     ],
 )
-def test_a_choice_that_is_not_there_is_one_line_and_writes_no_table(
-    sample, tmp_path, capsys, words, reason
-):
+def test_absent_selection_is_one_line_and_writes_no_table(sample, tmp_path, capsys, words, reason):
     assert main(["aggregate", str(sample), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
@@ -172,16 +168,16 @@ def test_a_choice_that_is_not_there_is_one_line_and_writes_no_table(
 
 
 @pytest.mark.parametrize("words", [["--alphas", "1"], ["--window", "4"]])
-def test_calibrated_cells_have_their_tables_whatever_is_to_be_drawn(tmp_path, words):
+def test_calibrated_cells_have_tables_with_any_figure_options(tmp_path, words):
     make_cell(tmp_path / "runs")
     assert main(["aggregate", str(tmp_path / "runs"), *words]) == 0
     assert "table.csv" in names(tmp_path / "here" / "figs")
 
 
-def test_a_window_that_no_calibrated_cell_has_is_one_line(tmp_path, capsys):
+def test_absent_window_of_calibrated_cells_is_one_line(tmp_path, capsys):
     make_cell(tmp_path / "runs")
     assert main(["aggregate", str(tmp_path / "runs"), "--window", "99"]) == 2
-    assert "--window 99: no cell has it; there is 4" in capsys.readouterr().err
+    assert "--window 99 not found; available: 4" in capsys.readouterr().err
 
 
 def test_an_absent_root_is_one_line(tmp_path, capsys):
@@ -209,7 +205,7 @@ def test_several_roots_are_built_into_one_file(sample, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["nc", "zarr"])
-def test_a_built_file_is_taken_as_it_is(sample, tmp_path, capsys, ending):
+def test_built_file_is_used_unchanged(sample, tmp_path, capsys, ending):
     built = isoklx.build(sample, tmp_path / f"x.{ending}").out
     assert main(["aggregate", str(built), "--kl_only"]) == 0
     assert names(tmp_path / "here" / "figs") == sorted([*TABLES, *FIGURES])
@@ -224,19 +220,19 @@ def test_a_built_file_among_roots_is_one_line(sample, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_figure_of_an_earlier_run_is_named_where_this_one_made_none(sample, tmp_path, capsys):
+def test_figure_of_an_earlier_run_is_reported(sample, tmp_path, capsys):
     assert main(["aggregate", str(sample), "--format", "png,svg"]) == 0
     capsys.readouterr()
     make_cell(tmp_path / "runs")
     assert main(["aggregate", str(tmp_path / "runs")]) == 0
-    old = {line for line in capsys.readouterr().out.splitlines() if "not of this run" in line}
+    old = {line for line in capsys.readouterr().out.splitlines() if "from an earlier run" in line}
     left = [*TABLES[6:], *FIGURES[:-1]]
     left += [name.replace("png", "svg") for name in FIGURES]
-    assert old == {f"not of this run: figs/{name}" for name in left}
+    assert old == {f"from an earlier run: figs/{name}" for name in left}
 
 
 @pytest.mark.slow
-def test_death_is_the_same_thing_in_the_table_and_both_figures(sample, tmp_path, monkeypatch):
+def test_table_and_both_figures_agree_on_death(sample, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("isoklx.plot.alive", lambda *_, **options: seen.append(options) or Figure())
     words = ["--threshold", "0.9,0.95", "--by", "method", "--nodistinct", "--kl_only"]

@@ -1,4 +1,4 @@
-"""Every command does the same on a netCDF file, on a Zarr store, and on the runs root."""
+"""Every command gives the same result for a netCDF file, a Zarr store and a runs root."""
 
 import re
 

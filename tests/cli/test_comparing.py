@@ -1,4 +1,4 @@
-"""The command that compares two sweeps, as it is typed."""
+"""The command ``compare``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def output(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) 
     return captured.err if status else captured.out
 
 
-def test_it_says_what_is_in_both_what_changed_and_what_came_of_it(
+def test_compare_prints_common_cells_settings_and_doses(
     sample: Path, again: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
@@ -83,7 +83,7 @@ def test_a_file_a_store_and_a_root_are_compared_alike(
     assert output(capsys, tmp_path / "a.zarr", again, "--json") == expected
 
 
-def test_where_nothing_differs_it_says_so_without_a_table(
+def test_identical_sweeps_are_reported_without_a_table(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(sample, tmp_path / "copy")
@@ -92,7 +92,7 @@ def test_where_nothing_differs_it_says_so_without_a_table(
     assert "below 0.05 in 0 of" in " ".join(text.split())
 
 
-def test_a_cell_of_another_name_is_shown_by_both(
+def test_renamed_cell_is_shown_by_both_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for root, name in (("a", "old"), ("b", "new\u202e")):
@@ -106,16 +106,19 @@ def test_a_cell_of_another_name_is_shown_by_both(
     ("words", "message"),
     [
         (("{a}",), "missing B"),
-        (("{a}", "{a}/"), "{a} and {a} are one and the same; give two sweeps"),
+        (("{a}", "{a}/"), "{a} and {a} are the same sweep; give two different ones"),
         (("{a}", "{b}", "--alphas", "9"), "{a}: alpha 9 not found; available: 1"),
-        (("{a}", "{b}", "--window", "9"), "{a}: --window 9: no cell has it; there is 4"),
+        (("{a}", "{b}", "--window", "9"), "{a}: --window 9 not found; available: 4"),
         (("{a}", "{b}"), "no cell is in both A and B: window is 4 in A and 8 in B"),
         (("{a}", "{b}", "--threshold", "2"), "threshold of pmass_eval must be in (0, 1], got 2"),
-        (("{a}", "{b}", "--out", "x.csv"), "--out x.csv: give a folder: several files are written"),
+        (
+            ("{a}", "{b}", "--out", "x.csv"),
+            "--out x.csv: must be a folder; the command writes several files",
+        ),
         (("{a}", "{b}", "{c}"), "unexpected argument '{c}'"),
     ],
 )
-def test_wrong_use_is_one_line(
+def test_wrong_usage_is_one_line(
     words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {name: str(tmp_path / name) for name in "abc"}
@@ -126,7 +129,7 @@ def test_wrong_use_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_a_sweep_that_is_not_there_is_failed_work(
+def test_absent_sweep_is_a_failure(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = output(capsys, sample, tmp_path / "nowhere.nc", status=1)

@@ -1,4 +1,4 @@
-"""What shells complete, asked of the shells themselves."""
+"""Completion scripts, tested in the shells themselves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def asked(name: str, home: Path) -> Terminal | Fish:
 
 
 def added(shell: Terminal | Fish, line: str) -> set[str]:
-    """What may stand where a line ends, which is after a space."""
+    """Return the completions after the trailing space of a line."""
     words = line.split()[1:]
     found = shell.completed(line)
     assert found[: len(words)] == words
@@ -53,12 +53,12 @@ def added(shell: Terminal | Fish, line: str) -> set[str]:
 
 
 def helped(capsys: pytest.CaptureFixture[str], name: str) -> str:
-    """The usage of a command, as its help has it."""
+    """Return the usage of a command, as in its help."""
     assert cli.main(["help", name]) == 0
     return capsys.readouterr().out.partition("\n\n")[0]
 
 
-def test_first_comes_a_command(shell: Any) -> None:
+def test_first_word_completes_to_a_command(shell: Any) -> None:
     assert added(shell, "isoklx ") - {"--help", "--version"} == {*COMMANDS, "help"}
     assert shell.completed("isoklx bui") == ["build"]
     assert set(shell.completed("isoklx --")) == {"--help", "--version"}
@@ -66,7 +66,7 @@ def test_first_comes_a_command(shell: Any) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_flags_of_a_command_are_those_of_its_help(
+def test_completed_flags_match_the_help(
     name: str, shell: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = set(re.findall(r"--\w+", helped(capsys, name))) | {"--help"}
@@ -75,7 +75,7 @@ def test_the_flags_of_a_command_are_those_of_its_help(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_what_a_flag_takes_is_completed_where_that_is_a_few_words(
+def test_choices_of_a_flag_are_completed(
     name: str, shell: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     takes = re.findall(r"(--\w+) ([^\]]+)\]", " ".join(helped(capsys, name).split()))
@@ -85,7 +85,7 @@ def test_what_a_flag_takes_is_completed_where_that_is_a_few_words(
             assert added(shell, f"isoklx {name} {flag} ") == words - {"INT", "NUMBER"}
 
 
-def test_a_value_may_follow_a_sign_or_a_space(shell: Any) -> None:
+def test_value_completes_after_an_equals_sign_or_space(shell: Any) -> None:
     assert shell.completed("isoklx figure --kind=fa") == ["figure", "--kind=fan"]
     assert shell.completed("isoklx figure --kind fa") == ["figure", "--kind", "fan"]
     found = shell.completed("isoklx figure a.nc --kind=")
@@ -99,7 +99,7 @@ def test_a_list_is_completed_after_its_comma(shell: Any) -> None:
     assert shell.completed("isoklx figure --format=png,s") == ["figure", "--format=png,svg"]
 
 
-def test_elsewhere_there_are_files(shell: Any) -> None:
+def test_paths_complete_to_files(shell: Any) -> None:
     assert shell.completed("isoklx info a") == ["info", "a sweep.nc", "another.nc"]
     assert shell.completed("isoklx convert x.nc ano") == ["convert", "x.nc", "another.nc"]
     *words, folder = shell.completed("isoklx build x y out")
@@ -108,11 +108,11 @@ def test_elsewhere_there_are_files(shell: Any) -> None:
     assert shell.completed("isoklx table x --out=ano") == ["table", "x", "--out=another.nc"]
 
 
-def test_where_a_number_is_wanted_there_are_no_files(shell: Any) -> None:
+def test_numbers_do_not_complete_to_files(shell: Any) -> None:
     assert added(shell, "isoklx figure x --window ") == set()
 
 
-def test_a_flag_that_was_given_is_not_offered_again(shell: Any) -> None:
+def test_given_flag_is_not_offered_again(shell: Any) -> None:
     found = shell.completed("isoklx build --strict --out x --")
     assert found[:4] == ["build", "--strict", "--out", "x"]
     assert {"--window", "--force"} < set(found[4:])
@@ -120,20 +120,20 @@ def test_a_flag_that_was_given_is_not_offered_again(shell: Any) -> None:
     assert "--out" in shell.completed("isoklx build --ou")
 
 
-def test_a_command_is_told_by_its_place(shell: Any) -> None:
+def test_command_is_recognised_by_position(shell: Any) -> None:
     assert "--jobs" not in shell.completed("isoklx info build --")
     assert "--json" in shell.completed("isoklx info build --")
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-def test_a_tab_finishes_what_can_be_but_one_thing(name: str, home: Path) -> None:
+def test_tab_completes_an_unambiguous_word(name: str, home: Path) -> None:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     terminal = asked(name, home)
     try:
         assert isinstance(terminal, Terminal)
         found = terminal.completed("isoklx figu\t--ki\tfa", "\t")
-        assert " ".join(found).replace("=", " ") == "figure --kind fan"  # zsh writes the sign
+        assert " ".join(found).replace("=", " ") == "figure --kind fan"  # zsh inserts =
         assert terminal.completed("isoklx figure --kind=sp", "\t") == ["figure", "--kind=spaghetti"]
         assert terminal.completed("isoklx run m --method pca,me\t,d", "\t") == [
             *("run", "m", "--method", "pca,mean_diff,directional_ablation")
@@ -142,7 +142,7 @@ def test_a_tab_finishes_what_can_be_but_one_thing(name: str, home: Path) -> None
         terminal.close()
 
 
-def test_bash_may_take_the_equals_sign_for_a_letter(home: Path) -> None:
+def test_bash_completes_with_equals_sign_removed_from_wordbreaks(home: Path) -> None:
     if shutil.which("bash") is None:
         pytest.skip("bash is not installed")
     terminal = asked("bash", home)
@@ -158,7 +158,7 @@ def test_bash_may_take_the_equals_sign_for_a_letter(home: Path) -> None:
         terminal.close()
 
 
-def test_another_shell_is_refused_with_those_there_are(
+def test_unknown_shell_error_lists_supported_shells(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["completion", "tcsh"]) == 2
@@ -166,7 +166,7 @@ def test_another_shell_is_refused_with_those_there_are(
     assert error == "isoklx completion: SHELL takes bash, zsh or fish, not 'tcsh'\n"
 
 
-def test_it_imports_nothing_heavy() -> None:
+def test_completion_imports_nothing_heavy() -> None:
     code = (
         "import sys; from isoklx.cli.main import main; main(['completion', 'zsh']); "
         "assert not {'numpy', 'xarray', 'matplotlib', 'dask'} & set(sys.modules)"

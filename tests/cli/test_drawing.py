@@ -6,25 +6,25 @@ import pytest
 
 import isoklx.plot
 from isoklx.cli.drawing import Panels, Saving, draw, draw_figure1
-from isoklx.cli.options import Scope, of_model_and_side
+from isoklx.cli.options import Scope, select_model_and_side
 from isoklx.cli.outputs import Target
 from isoklx.errors import UsageError
 
 
-def test_the_options_of_figure_1_are_those_of_the_function_with_its_defaults():
+def test_figure_1_options_match_the_function_and_its_defaults():
     parameters = inspect.signature(isoklx.plot.figure1).parameters
     for option in [*fields(Panels), *fields(Scope)]:
         if option.name not in ("model_contains", "sign"):
             assert parameters[option.name].default == option.default
 
 
-def test_nothing_stays_open_after_a_figure_is_written(tmp_path):
+def test_figures_are_closed_after_writing(tmp_path):
     written = draw("a", Target(tmp_path / "new"), Saving(("png", "svg")), lambda: plt.subplots()[0])
     assert [path.name for path in written] == ["a.png", "a.svg"]
     assert not plt.get_fignums()
 
 
-def test_a_style_sheet_reaches_the_figure(tmp_path):
+def test_style_sheet_is_applied_to_the_figure(tmp_path):
     (tmp_path / "wide.mplstyle").write_text("figure.figsize: 7, 1\n")
     seen = []
 
@@ -39,16 +39,16 @@ def test_a_style_sheet_reaches_the_figure(tmp_path):
 
 @pytest.mark.parametrize(
     ("width", "said"),
-    [("column", "9.5 inches high, where a page has 9: a larger --width, or fewer"), (None, "")],
+    [("column", "the figure is 9.5 inches high, a page 9: a larger --width or fewer"), (None, "")],
 )
-def test_a_figure_that_is_higher_than_a_page_says_so(tmp_path, capsys, width, said):
+def test_figure_higher_than_a_page_is_reported(tmp_path, capsys, width, said):
     draw("a", Target(tmp_path), Saving(width=width), lambda: plt.figure(figsize=(3.3, 9.5)))
     err = capsys.readouterr().err
     assert err.startswith(said)
     assert err.count("\n") == bool(said)
 
 
-def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
+def test_options_are_passed_to_figure_1(sample_ds, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(
         "isoklx.plot.figure1",
@@ -61,11 +61,11 @@ def test_options_reach_figure_1(sample_ds, tmp_path, monkeypatch):
     assert (seen["kind"], seen["roll"], seen["mark_t"]) == ("fan", 9, 3)
 
 
-def test_a_model_that_is_not_there_is_told_which_are(sample_ds):
-    with pytest.raises(UsageError, match="'huge'; there is example/simulated-1B, example/sim"):
-        of_model_and_side(sample_ds, Scope(model_contains="huge"))
+def test_unknown_model_error_lists_available_models(sample_ds):
+    with pytest.raises(UsageError, match="'huge'; available: example/simulated-1B, example/sim"):
+        select_model_and_side(sample_ds, Scope(model_contains="huge"))
 
 
-def test_a_side_that_is_not_there_is_told_which_is(sample_ds):
+def test_unknown_side_error_lists_available_sides(sample_ds):
     with pytest.raises(UsageError, match=r"sign '-' not found; available: \+"):
-        of_model_and_side(sample_ds, Scope(sign="-"))
+        select_model_and_side(sample_ds, Scope(sign="-"))

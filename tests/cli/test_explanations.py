@@ -9,7 +9,7 @@ import pytest
 
 import isoklx
 from isoklx.cli.commands import COMMANDS
-from isoklx.cli.help import explained_by, explanation, explanation_of
+from isoklx.cli.help import explained_by, explanation, parse_docstring
 
 
 @dataclass
@@ -59,8 +59,8 @@ def draw(*roots: str, width: int, jobs: int, strict: bool) -> None:
     """
 
 
-def test_a_docstring_is_taken_apart() -> None:
-    read = explanation_of(draw.__doc__)
+def test_docstring_is_parsed() -> None:
+    read = parse_docstring(draw.__doc__)
     assert read.summary == "Draw all of it."
     assert read.details == ("A first paragraph of two lines.", "A second one.")
     assert read.meanings == {
@@ -71,7 +71,7 @@ def test_a_docstring_is_taken_apart() -> None:
     assert read.examples == ("isoklx draw a", "isoklx draw b --jobs 3")
 
 
-def test_what_a_docstring_leaves_out_is_explained_by_the_first_source_that_does() -> None:
+def test_missing_parameters_are_explained_by_the_first_source() -> None:
     meanings = explanation(draw).meanings
     assert meanings["roots"] == "Of what."
     assert meanings["height"] == "Whether, and how."
@@ -79,17 +79,17 @@ def test_what_a_docstring_leaves_out_is_explained_by_the_first_source_that_does(
     assert meanings["jobs"] == "Processes that parse; by default one per core."
 
 
-def test_the_words_are_those_of_the_function_as_it_is_imported() -> None:
-    doc = explanation_of(inspect.getdoc(isoklx.plot.figure1)).meanings
+def test_explanations_match_the_imported_function() -> None:
+    doc = parse_docstring(inspect.getdoc(isoklx.plot.figure1)).meanings
     shown = explanation(COMMANDS["figure"]).meanings
     assert all(shown[name] == doc[name] for name in ("kind", "roll", "alphas", "line_lw", "window"))
 
 
-def test_a_function_that_is_not_there_is_a_mistake_of_the_command() -> None:
+def test_unknown_source_function_is_a_lookup_error() -> None:
     @explained_by("isoklx.sweeps.build.bild")
     def command() -> None: ...
 
-    with pytest.raises(LookupError, match=r"no function isoklx\.sweeps\.build\.bild"):
+    with pytest.raises(LookupError, match=r"function isoklx\.sweeps\.build\.bild not found"):
         explanation(command)
 
 

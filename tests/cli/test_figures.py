@@ -25,7 +25,7 @@ def names(folder):
         ("alive", ["--threshold", "0.9", "--nonormalize", "--alphas", "1"]),
     ],
 )
-def test_a_figure_is_written_and_said(sample, tmp_path, capsys, stem, words):
+def test_figure_is_written_and_reported(sample, tmp_path, capsys, stem, words):
     out = tmp_path / "new" / "figs"
     command = "alive" if stem == "alive" else "figure"
     assert main([command, str(sample), "--out", str(out), *words]) == 0
@@ -62,14 +62,14 @@ def test_a_figure_comes_in_several_formats(sample, tmp_path):
         (["--alphas", "0.5", "1.0"], "--alphas 0.5,1.0"),
     ],
 )
-def test_wrong_use_is_one_line_and_leaves_nothing(sample, tmp_path, capsys, words, reason):
+def test_wrong_usage_is_one_line_and_writes_nothing(sample, tmp_path, capsys, words, reason):
     assert main(["figure", str(sample), "--out", str(tmp_path / "figs"), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
     assert not list(tmp_path.glob("figs/*"))
 
 
-def test_no_kind_of_figure_replaces_another(sample, tmp_path):
+def test_kinds_of_figure_have_different_files(sample, tmp_path):
     words = ["--alphas=1", "--kl_only", "--dpi=40", "--out", str(tmp_path)]
     for kind in (["band"], ["fan"], ["spaghetti"], ["spaghetti", "--color_by_pmass"]):
         assert main(["figure", str(sample), *words, "--kind", *kind]) == 0
@@ -77,7 +77,7 @@ def test_no_kind_of_figure_replaces_another(sample, tmp_path):
     assert names(tmp_path) == [f"figure1_{kind}.png" for kind in kinds]
 
 
-def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, capsys):
+def test_figure_has_the_given_width_and_name(sample, tmp_path, capsys):
     words = ["--alphas=1", "--dpi=100", "--out", str(tmp_path), "--notitle"]
     for width, pixels in (("column", 330), ("5.5", 550)):
         assert main(["figure", str(sample), *words, "--width", width, "--name", "mine"]) == 0
@@ -88,15 +88,15 @@ def test_a_figure_has_the_width_and_name_that_it_is_given(sample, tmp_path, caps
     assert names(tmp_path) == ["mine.png", "s.png", "survival.csv", "survival.md", "survival.tex"]
 
 
-def test_what_a_figure_shows_is_refused_where_there_is_none(sample, tmp_path, capsys):
+def test_figure_options_are_refused_without_a_figure(sample, tmp_path, capsys):
     for out in ([], ["--out", str(tmp_path / "a.csv")]):
         assert main(["dose", str(sample), "--show", "pmass,correct", *out]) == 2
-        assert "--show pmass,correct: is of the figure" in capsys.readouterr().err
+        assert "--show pmass,correct needs a figure" in capsys.readouterr().err
     assert main(["dose", str(sample), "--show", "pmass", "--out", str(tmp_path / "a.png")]) == 0
     assert names(tmp_path) == ["a.png"]
 
 
-def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, capsys):
+def test_numbers_of_a_figure_are_written_beside_it(sample, tmp_path, capsys):
     words = ["--alphas=1", "--dpi=40", "--data"]
     assert main(["figure", str(sample), *words, "--out", str(tmp_path / "figs")]) == 0
     assert names(tmp_path / "figs") == ["figure1_band.png", "figure1_band_data.csv"]
@@ -104,7 +104,7 @@ def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, cap
     assert main(["dose", str(sample), *words, "--out", str(tmp_path / "d.pdf")]) == 0
     assert {"d.pdf", "d_data.csv"} <= set(names(tmp_path))
     main(["figure", str(sample), *words[:2], "--out", str(tmp_path / "figs")])
-    assert "not of this run: " in capsys.readouterr().out
+    assert "from an earlier run: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_the_numbers_behind_a_figure_are_written_beside_it(sample, tmp_path, cap
     [
         (["--width", "0.1"], "width=0.1: give inches from 2.5 to 100, or column or page"),
         (["--width", "wide"], "--width takes a finite number or column or page"),
-        (["--name", "a/b"], "--name a/b: give the name of a file"),
-        (["--name", "a", "--out", "b.png"], "--name a: b.png has a name already"),
+        (["--name", "a/b"], "--name a/b: must be a file name"),
+        (["--name", "a", "--out", "b.png"], "--name a: --out b.png already names the file"),
         (["--hue", "method", "--kind", "spaghetti"], "hue=method applies to kind band or fan only"),
         (["--hue", "method", "--by", "method"], "hue=method is also in by; give it once"),
         (["--pmass", "pmass", "--kl_only"], "pmass=pmass has no effect with kl_only"),
     ],
 )
-def test_a_layout_that_cannot_be_is_one_line(sample, tmp_path, monkeypatch, capsys, words, reason):
+def test_impossible_layout_is_one_line(sample, tmp_path, monkeypatch, capsys, words, reason):
     monkeypatch.chdir(tmp_path)
     assert main(["figure", str(sample), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -127,7 +127,7 @@ def test_a_layout_that_cannot_be_is_one_line(sample, tmp_path, monkeypatch, caps
     assert not list(tmp_path.iterdir())
 
 
-def test_a_divisor_where_nothing_is_divided_is_refused(sample, tmp_path, capsys):
+def test_calib_tokens_without_normalisation_is_refused(sample, tmp_path, capsys):
     words = ["--nonormalize", "--calib_tokens", "10", "--out", str(tmp_path / "figs")]
     assert main(["alive", str(sample), *words]) == 2
     assert "calib_tokens=10 has no effect" in capsys.readouterr().err
@@ -151,10 +151,10 @@ def many_doses(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", ["figure", "alive", "survival"])
-def test_of_many_doses_standard_error_says_which_are_drawn(many_doses, tmp_path, capsys, command):
+def test_drawn_doses_of_many_are_reported(many_doses, tmp_path, capsys, command):
     out = str(tmp_path / "figs")
     assert main([command, str(many_doses), "--out", out]) == 0
     said = capsys.readouterr().err
-    assert re.search(r"1[012] of 41 doses drawn \(alpha .*1, .*4\); --alphas chooses others", said)
+    assert re.search(r"1[012] of 41 doses drawn \(alpha .*1, .*4\); --alphas selects others", said)
     assert main([command, str(many_doses), "--out", out, "--alphas", "0.5,1"]) == 0
     assert "doses drawn" not in capsys.readouterr().err

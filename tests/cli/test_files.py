@@ -11,19 +11,19 @@ from isoklx.errors import DatasetError
 from isoklx.sweeps import build
 
 
-def test_it_says_what_it_wrote(sample, tmp_path, capsys):
+def test_convert_reports_the_file_written(sample, tmp_path, capsys):
     built = isoklx.build(sample, tmp_path / "a.nc").out
     convert(built, Path(tmp_path / "b.nc"))
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/b.nc (0.")
     assert isoklx.open_sweep(tmp_path / "b.nc").identical(isoklx.open_sweep(built))
 
 
-def test_what_isoklx_did_not_write_is_replaced_by_force_only(sample, tmp_path, capsys):
+def test_foreign_file_is_replaced_only_with_force(sample, tmp_path, capsys):
     built = isoklx.build(sample, tmp_path / "a.nc").out
     (tmp_path / "thesis.nc").write_text("a thesis")
     words = ["convert", str(built), str(tmp_path / "thesis.nc")]
     assert main(words) == 2
-    assert capsys.readouterr().err.endswith("move it, or --force replaces it\n")
+    assert capsys.readouterr().err.endswith("move it, or replace it with --force\n")
     assert (tmp_path / "thesis.nc").read_text() == "a thesis"
     assert main([*words, "--force"]) == 0
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/thesis.nc (0.")
@@ -61,16 +61,18 @@ def test_verify_names_the_built_file_in_a_folder_without_cells(
     assert main(["aggregate", "runs", "--kl_only"]) == 0
     capsys.readouterr()
     assert main(["verify", "figs"]) == 2
-    hint = capsys.readouterr().err.rpartition("give a built file: isoklx ")[2]
+    hint = capsys.readouterr().err.rpartition("verify a built file instead: isoklx ")[2]
     assert hint == "verify figs/runs.nc\n"
     assert main(hint.split()) == 0
 
 
 def test_a_folder_is_not_converted(sample):
-    with pytest.raises(DatasetError, match="sample: is a folder, not a built file; build makes"):
+    with pytest.raises(
+        DatasetError, match="sample: is a folder, not a built file; build a runs root first"
+    ):
         build.convert(sample, "a.nc")
 
 
-def test_info_is_one_json_document_where_it_is_asked_for(sample, capsys):
+def test_info_prints_one_json_document_on_request(sample, capsys):
     assert main(["info", str(sample), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 12

@@ -75,7 +75,7 @@ def test_every_parameter_is_shown_with_its_type_default_and_meaning(line: str) -
 
 
 @pytest.mark.usefixtures("wide")
-def test_the_usage_line_tells_what_must_be_given_from_what_may() -> None:
+def test_usage_line_distinguishes_required_from_optional() -> None:
     usage = " ".join(command_help("draw", draw).split("\n\n")[0].split())
     assert usage == (
         "usage: isoklx draw ROOT [ROOT ...] --out PATH [--kind band|fan] [--alphas NUMBER,...] "
@@ -94,7 +94,7 @@ def test_help_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -
     assert max(len(line) for line in text.splitlines()) <= columns
 
 
-def test_a_name_too_long_for_its_column_has_a_line_of_its_own(
+def test_long_name_has_a_line_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")

@@ -57,7 +57,7 @@ def commands() -> Iterator[None]:
 
 def isoklx_process(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # Output is buffered, as it is wherever nobody asked for something else.
+    # Output is buffered, as by default.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-m", "isoklx", *words],
@@ -67,7 +67,7 @@ def isoklx_process(*words: str, **options: Any) -> subprocess.CompletedProcess[s
     )
 
 
-def test_a_command_receives_exactly_the_values_that_were_written() -> None:
+def test_command_receives_exactly_the_given_values() -> None:
     line = "probe a b --out=o.nc --window 5 --name 007 --alphas -1,2 --roll 3 --strict --notitle"
     assert cli.main(line.split()) == 0
     expected = {
@@ -83,13 +83,13 @@ def test_a_command_receives_exactly_the_values_that_were_written() -> None:
     assert calls == [expected]
 
 
-def test_what_is_not_written_keeps_its_default() -> None:
+def test_omitted_options_keep_their_defaults() -> None:
     assert cli.main(["describe", "f.nc"]) == 0
     assert calls == [{"file": Path("f.nc"), "kind": "band"}]
 
 
 @pytest.mark.parametrize("text", ["1", "None", "[1, 2]", "{'a': 1}", "True", "1,2", "a=b", "--x"])
-def test_text_is_passed_on_and_never_guessed_at(text: str) -> None:
+def test_text_is_passed_on_verbatim(text: str) -> None:
     assert cli.main(["probe", "1", f"--name={text}"]) == 0
     assert calls[0]["name"] == text
     assert calls[0]["roots"] == (Path("1"),)
@@ -101,7 +101,7 @@ def test_text_is_passed_on_and_never_guessed_at(text: str) -> None:
         ("probe a --windw 3", "isoklx probe: unknown flag --windw; did you mean --window?"),
         (
             "describe f g",
-            ("isoklx describe: unexpected argument 'g': nothing but FILE stands without a flag"),
+            ("isoklx describe: unexpected argument 'g': only FILE is written without a flag"),
         ),
         ("probe a -- --trace", "isoklx probe: unknown flag --; --help lists the flags"),
         ("prob a", "isoklx: unknown command 'prob'; did you mean probe?"),
@@ -110,7 +110,7 @@ def test_text_is_passed_on_and_never_guessed_at(text: str) -> None:
         ("--version build", "isoklx: unexpected argument 'build'"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_status_2(
+def test_wrong_usage_prints_one_line_and_exits_with_2(
     line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(line.split()) == 2
@@ -118,15 +118,15 @@ def test_wrong_use_is_one_line_and_exit_status_2(
     assert not calls
 
 
-def test_a_word_that_resembles_no_command_is_answered_with_all_of_them(
+def test_unknown_command_error_lists_all_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["qqq"]) == 2
-    expected = f"isoklx: unknown command 'qqq'; it is one of {', '.join(COMMANDS)}\n"
+    expected = f"isoklx: unknown command 'qqq'; commands: {', '.join(COMMANDS)}\n"
     assert capsys.readouterr().err == expected
 
 
-def test_no_command_shows_the_usage_and_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_command_prints_usage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -162,7 +162,7 @@ def failing(error: BaseException) -> Callable[..., None]:
         ),
     ],
 )
-def test_failed_work_is_one_line_and_its_exit_status(
+def test_failure_prints_one_line_and_sets_the_exit_status(
     error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with mock.patch.dict(COMMANDS, {"fail": failing(error)}):
@@ -170,7 +170,7 @@ def test_failed_work_is_one_line_and_its_exit_status(
     assert capsys.readouterr() == ("", f"isoklx fail: {line}\n")
 
 
-def test_a_bug_shows_where_it_is_on_request(
+def test_bug_prints_a_traceback_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ISOKLX_TRACEBACK", "1")
@@ -184,9 +184,7 @@ def test_a_bug_shows_where_it_is_on_request(
 @pytest.mark.parametrize(
     "line", ["probe --help", "probe -h", "help probe", "probe a --wndow --help x", "--help probe"]
 )
-def test_help_for_a_command_is_printed_wherever_it_is_asked_for(
-    line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_flag_works_at_any_position(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(line.split()) == 0
     out, err = capsys.readouterr()
     assert out.startswith("usage: isoklx probe ROOT [ROOT ...]")
@@ -215,9 +213,7 @@ def test_every_parameter_of_a_real_command_is_readable_and_explained(name: str) 
 
 
 @pytest.mark.parametrize("topic", ["", *real_commands()])
-def test_every_example_in_the_help_is_understood(
-    topic: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_example_in_the_help_is_valid(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["help", topic] if topic else ["help"])
     examples = capsys.readouterr().out.partition("examples:\n")[2].split("\n\n")[0].splitlines()
     assert examples
@@ -228,7 +224,7 @@ def test_every_example_in_the_help_is_understood(
 
 
 def valid_lines() -> st.SearchStrategy[tuple[list[str], dict[str, object]]]:
-    """Draw command lines that are right, each with the values that must arrive."""
+    """Draw valid command lines, each with the values that must arrive."""
     number = st.integers(-9, 99)
     flags = {
         "window": number.map(lambda n: (str(n), n)),
@@ -259,7 +255,7 @@ def valid_lines() -> st.SearchStrategy[tuple[list[str], dict[str, object]]]:
 
 
 @given(valid_lines())
-def test_a_right_line_runs_once_with_its_values(
+def test_valid_line_runs_once_with_its_values(
     line: tuple[list[str], dict[str, object]],
 ) -> None:
     words, values = line
@@ -270,7 +266,7 @@ def test_a_right_line_runs_once_with_its_values(
 
 
 @given(valid_lines(), st.data())
-def test_a_line_with_one_word_too_many_never_runs(
+def test_line_with_a_surplus_word_never_runs(
     line: tuple[list[str], dict[str, object]], data: st.DataObject
 ) -> None:
     words, _ = line
@@ -278,7 +274,7 @@ def test_a_line_with_one_word_too_many_never_runs(
     place = data.draw(st.integers(0, len(words)))
     words = [*words[:place], foreign, *words[place:]]
     if foreign == "--out" and place + 1 < len(words) and not words[place + 1].startswith("-"):
-        return  # then the next root is its value, which is right
+        return  # the next root is then a valid value of the flag
     calls.clear()
     assert cli.main(["probe", *words]) == 2
     assert not calls
@@ -295,9 +291,7 @@ WORDS = st.one_of(
 @given(
     st.sampled_from(["probe", "describe", "help", "--version", "x"]), st.lists(WORDS, max_size=5)
 )
-def test_no_line_whatever_ends_in_a_traceback_or_runs_half_understood(
-    first: str, rest: list[str]
-) -> None:
+def test_no_line_causes_a_traceback_or_a_partial_run(first: str, rest: list[str]) -> None:
     calls.clear()
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -333,7 +327,7 @@ def test_the_version_is_printed() -> None:
     )
 
 
-def test_a_reader_that_went_away_is_no_error_message() -> None:
+def test_closed_pipe_causes_no_error_message() -> None:
     read, write = os.pipe()
     os.close(read)
     result = isoklx_process("--help", stdout=write)
@@ -342,7 +336,7 @@ def test_a_reader_that_went_away_is_no_error_message() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_cannot_be_written_is_failed_work() -> None:
+def test_unwritable_output_is_a_failure() -> None:
     with Path("/dev/full").open("w") as full:
         result = isoklx_process("--help", stdout=full)
     assert result.returncode == 1
@@ -350,12 +344,12 @@ def test_output_that_cannot_be_written_is_failed_work() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_message_that_cannot_be_written_leaves_the_exit_status() -> None:
+def test_unwritable_message_keeps_the_exit_status() -> None:
     with Path("/dev/full").open("w") as full:
         assert isoklx_process("build", stderr=full).returncode == 2
 
 
-def test_a_letter_that_the_terminal_lacks_does_not_stop_a_command(
+def test_unencodable_characters_do_not_stop_a_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def say(file: Path) -> None:
@@ -368,19 +362,19 @@ def test_a_letter_that_the_terminal_lacks_does_not_stop_a_command(
     assert raw.getvalue() == b"\\xe9\n"
 
 
-def test_no_pager_and_no_colour_get_between_help_and_the_terminal() -> None:
+def test_help_uses_neither_pager_nor_colour() -> None:
     result = isoklx_process("build", "--help", env={**os.environ, "PAGER": "false"})
     assert result.returncode == 0
     assert result.stdout.startswith("usage: isoklx build ROOT [ROOT ...]")
     assert "\x1b" not in result.stdout
 
 
-def test_a_closed_standard_output_is_no_reason_to_crash() -> None:
+def test_closed_standard_output_does_not_crash() -> None:
     result = isoklx_process("--help", preexec_fn=lambda: os.close(1))
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_undecodable_names_are_escaped_in_a_refusal() -> None:
+def test_undecodable_names_are_escaped_in_errors() -> None:
     result = subprocess.run(
         [sys.executable.encode(), b"-m", b"isoklx", b"build", b"a", b"--\xff\x1b"],
         capture_output=True,
@@ -409,14 +403,14 @@ def test_a_runs_root_is_built_and_described_from_the_command_line(tmp_path: Path
     assert info.stdout
 
 
-def test_a_root_that_is_not_there_is_failed_work(tmp_path: Path) -> None:
+def test_absent_root_is_a_failure(tmp_path: Path) -> None:
     result = isoklx_process("build", str(tmp_path / "none"))
     assert result.returncode == 1
     assert result.stderr == f"isoklx build: {tmp_path / 'none'}: there is no such folder\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_warning_that_cannot_be_shown_does_not_stop_the_work(tmp_path):
+def test_unwritable_warning_does_not_stop_the_work(tmp_path):
     make_cell(tmp_path / "runs", "a")
     make_cell(tmp_path / "runs", "b", pmass="[")
     with Path("/dev/full").open("w") as full:
@@ -425,7 +419,7 @@ def test_a_warning_that_cannot_be_shown_does_not_stop_the_work(tmp_path):
     assert (tmp_path / "x.csv").is_file()
 
 
-def test_a_skipped_cell_of_a_runs_root_is_one_line(tmp_path):
+def test_skipped_cell_is_reported_in_one_line(tmp_path):
     make_cell(tmp_path, "a")
     make_cell(tmp_path, "b", pmass="[")
     done = subprocess.run(

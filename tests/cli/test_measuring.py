@@ -1,4 +1,4 @@
-"""The commands that run models, on the tiny one."""
+"""The commands ``run`` and ``recheck``, on the tiny model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.models.tiny_model import TINY
 CELL = "tiny_mean_diff_s0_w8"
 
 
-def test_a_cell_is_made_checked_and_read(
+def test_cell_is_made_rechecked_and_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = small(tmp_path, alphas=(0.0, 1.0))
@@ -33,7 +33,7 @@ def test_a_cell_is_made_checked_and_read(
     cell = options["out"] / CELL
     said = capsys.readouterr()
     assert said.out == f"{cell}\n"
-    # Standard error is no terminal: each phase is a line, and nothing is drawn over.
+    # Standard error is not a terminal: each phase is a line, and none is overwritten.
     starts = [
         *(f"loading {TINY}", "finding the direction in 8 pairs", "estimating the first coeff"),
         *(
@@ -85,7 +85,7 @@ def test_the_cells_of_a_dry_run_are_printed_and_not_made(
         (["--noquestions"], "questions are named, and are not to be asked"),
     ],
 )
-def test_wrong_use_is_one_line_and_leaves_nothing(
+def test_wrong_usage_is_one_line_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
     options = small(tmp_path)
@@ -99,12 +99,12 @@ def test_wrong_use_is_one_line_and_leaves_nothing(
     assert not options["out"].exists()
 
 
-def test_cells_are_written_to_outputs_unless_it_is_said_where() -> None:
+def test_cells_are_written_to_outputs_by_default() -> None:
     assert inspect.signature(run).parameters["out"].default == Path("outputs")
 
 
 def shown(written: str) -> list[str]:
-    """The lines that a terminal shows in the end."""
+    """Return the lines that a terminal shows at the end."""
     lines = [""]
     for line in written.split("\n"):
         for piece in line.split("\r"):
@@ -114,10 +114,10 @@ def shown(written: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_on_a_terminal_a_run_shows_its_own_lines_alone_and_takes_its_progress_back(
+def test_terminal_shows_only_messages_of_the_run_and_removes_progress(
     tmp_path: Path,
 ) -> None:
-    # A model about which transformers has much to say, of what it could be made faster by.
+    # A model for which transformers logs many hints on performance.
     model = saved_model("qwen3_5", tmp_path)
     options = small(tmp_path, target_kl=0.01, alphas=(1.0,))
     ours, theirs = pty.openpty()

@@ -70,7 +70,7 @@ def test_the_help_explains_every_field_and_keeps_the_examples():
     assert text.endswith("examples:\n  isoklx draw a.nc")
 
 
-def test_a_misspelt_field_is_refused_as_python_refuses_it():
+def test_misspelt_field_raises_type_error():
     with pytest.raises(TypeError, match="dpy"):
         draw("a.nc", dpy=1)
 

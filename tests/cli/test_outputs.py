@@ -21,28 +21,30 @@ def target(text: str, endings: tuple[str, ...] = BOTH) -> Target:
 
 
 @pytest.mark.parametrize("text", ["figs", "a/b", ".", "..", ".hidden", "sweep_0.5", "2026.11.25"])
-def test_what_has_no_ending_is_a_folder(text: str) -> None:
+def test_name_without_ending_is_a_folder(text: str) -> None:
     assert target(text) == Target(Path(text))
 
 
 @pytest.mark.parametrize("text", ["figs.v2/", "fig.pdf/", "x.nc/"])
-def test_what_ends_in_a_separator_is_a_folder(text: str) -> None:
+def test_trailing_separator_means_a_folder(text: str) -> None:
     assert target(text) == Target(Path(text))
 
 
-def test_a_folder_that_is_there_is_one_whatever_its_name(here: Path) -> None:
+def test_existing_folder_is_a_folder_whatever_its_name(here: Path) -> None:
     (here / "figs.v2").mkdir()
     assert target("figs.v2") == Target(Path("figs.v2"))
 
 
 @pytest.mark.parametrize("ending", BOTH)
-def test_an_ending_that_is_written_makes_a_file_name(ending: str) -> None:
+def test_supported_ending_makes_a_file_name(ending: str) -> None:
     assert target(f"a/b.c.{ending}") == Target(Path("a"), "b.c", ending)
 
 
 @pytest.mark.parametrize("text", ["fig.jpg", "fig.PDF", "sweep.nc", "figs.v2", "a/x.json"])
 def test_any_other_ending_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=rf"--out {text}: give a folder, or .* \({text}/ is a fol"):
+    with pytest.raises(
+        UsageError, match=rf"--out {text}: must be a folder, or .* \({text}/ names a fol"
+    ):
         target(text)
 
 
@@ -53,10 +55,10 @@ def test_any_other_ending_is_refused(text: str) -> None:
         ("notes/figs", "notes is a file, not a folder"),
         ("notes/fig.pdf", "notes is a file, not a folder"),
         ("dangling", "dangling is a file, not a folder"),
-        ("made.pdf", "made.pdf: is a folder, in spite of its name; write made.pdf/"),
+        ("made.pdf", "made.pdf: is an existing folder; write made.pdf/ to write into it"),
     ],
 )
-def test_what_cannot_be_written_to_is_refused(here: Path, text: str, reason: str) -> None:
+def test_unwritable_target_is_refused(here: Path, text: str, reason: str) -> None:
     (here / "notes").touch()
     (here / "made.pdf").mkdir()
     (here / "dangling").symlink_to("nowhere")
@@ -78,7 +80,7 @@ COMMANDS = {
     ("command", "ending"),
     [(name, ending) for name in COMMANDS for ending in COMMANDS[name] if ending != "svg"],
 )
-def test_a_file_name_makes_that_file_and_no_other(
+def test_file_name_writes_only_that_file(
     sample: Path, here: Path, capsys: pytest.CaptureFixture[str], command: str, ending: str
 ) -> None:
     assert main([command, str(sample), "--out", f"new/mine.{ending}"]) == 0
@@ -88,7 +90,7 @@ def test_a_file_name_makes_that_file_and_no_other(
 
 @pytest.mark.parametrize("command", [*COMMANDS, "aggregate"])
 @pytest.mark.parametrize("out", ["x.jpg", "x.nc", "notes", "x.pdf"])
-def test_no_other_name_becomes_a_folder_and_nothing_is_read_first(
+def test_unsupported_name_is_refused_before_reading(
     here: Path, capsys: pytest.CaptureFixture[str], command: str, out: str
 ) -> None:
     (here / "notes").touch()
@@ -124,23 +126,23 @@ def test_options_of_figures_without_a_figure_to_write_are_refused(
     assert not list(here.iterdir())
 
 
-def test_the_format_of_a_file_may_be_said_twice(sample: Path, here: Path) -> None:
+def test_format_may_repeat_the_file_ending(sample: Path, here: Path) -> None:
     words = ["--alphas", "1", "--format", "pdf", "--out", "x.pdf"]
     assert main(["survival", str(sample), *words]) == 0
     assert [path.name for path in here.iterdir()] == ["x.pdf"]
 
 
-def test_a_figure_of_another_format_is_named_as_being_of_an_earlier_run(
+def test_figure_of_another_format_is_reported_as_earlier(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["survival", str(sample), "--alphas", "1", "--out", "figs"]
     assert main([*words, "--format", "pdf,png"]) == 0
-    assert "not of this run" not in capsys.readouterr().out
+    assert "from an earlier run" not in capsys.readouterr().out
     assert main(words) == 0
-    assert capsys.readouterr().out.endswith("not of this run: figs/survival.pdf\n")
+    assert capsys.readouterr().out.endswith("from an earlier run: figs/survival.pdf\n")
 
 
-def test_a_figure_that_could_not_be_made_leaves_no_older_one_unnamed(
+def test_older_figure_is_reported_if_the_new_one_fails(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["survival", str(sample), "--out", "figs", "--json"]
@@ -148,12 +150,12 @@ def test_a_figure_that_could_not_be_made_leaves_no_older_one_unnamed(
     capsys.readouterr()
     assert main([*words, "--by", "method,seed", "--threshold", "0.5,0.9"]) == 0
     out, err = capsys.readouterr()
-    assert "not of this run: figs/survival.png\n" in err
+    assert "from an earlier run: figs/survival.png\n" in err
     assert "no figure: panels can differ in at most two dimensions" in err
     assert out.endswith("]\n")
 
 
-def test_the_only_file_that_was_asked_for_and_cannot_be_made_is_an_error(
+def test_failure_of_the_only_requested_file_is_an_error(
     sample: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--by", "method,seed", "--threshold", "0.5,0.9", "--out", "x.png"]

@@ -54,7 +54,7 @@ def refusal(command: object, line: str) -> str:
         ("a --out=-odd.nc", ["a", "--out=-odd.nc"]),
     ],
 )
-def test_flags_and_places_are_understood_in_any_order(line: str, words: list[str]) -> None:
+def test_flags_and_positional_arguments_mix_in_any_order(line: str, words: list[str]) -> None:
     assert canonical_words(build, line.split()) == words
 
 
@@ -84,7 +84,7 @@ def test_a_value_may_be_a_hyphen_where_that_is_a_choice() -> None:
     assert refusal(run, "m --sign -x") == "--sign needs a value: + or -"
 
 
-def test_one_or_several_are_a_list_as_well() -> None:
+def test_union_of_one_and_several_is_a_list() -> None:
     hint = "lists are written with commas, --seed 0,1"
     assert refusal(run, "m --seed 0 1") == f"unexpected argument '1': {hint}"
 
@@ -115,7 +115,7 @@ def test_hyphens_alone_and_the_flags_of_fire_are_unknown(word: str) -> None:
     assert refusal(build, f"a {word}") == f"unknown flag {word}; --help lists the flags"
 
 
-def test_what_has_a_place_may_be_written_as_a_flag() -> None:
+def test_positional_argument_may_be_written_as_a_flag() -> None:
     assert canonical_words(figure, ["--file", "a.nc"]) == ["--file=a.nc"]
     assert canonical_words(convert, ["a", "--target=b", "--precision", "3"]) == [
         "a",
@@ -124,21 +124,21 @@ def test_what_has_a_place_may_be_written_as_a_flag() -> None:
     ]
 
 
-def test_what_has_a_place_is_given_once() -> None:
-    assert refusal(figure, "a.nc --file b.nc") == "FILE is given twice, as it is and as --file"
+def test_positional_argument_is_given_once() -> None:
+    assert refusal(figure, "a.nc --file b.nc") == "FILE is given twice, by position and as --file"
 
 
-def test_what_takes_all_remaining_words_may_be_written_as_a_flag_with_commas() -> None:
+def test_variadic_argument_may_be_written_as_a_comma_separated_flag() -> None:
     assert canonical_words(build, ["--root", "a,b", "--strict"]) == ["a", "b", "--strict=true"]
     assert canonical_words(build, ["--root=a"]) == ["a"]
     assert refusal(build, "--roots x") == "unknown flag --roots; did you mean --root?"
-    assert refusal(build, "a --root b") == "ROOT is given twice, as it is and as --root"
+    assert refusal(build, "a --root b") == "ROOT is given twice, by position and as --root"
     assert refusal(build, "--root a,,b") == "ROOT takes a path, not ''"
-    assert refusal(build, "--root=a,-x") == "--root takes paths, none of them with a hyphen first"
+    assert refusal(build, "--root=a,-x") == "--root takes paths that do not start with a hyphen"
 
 
 @pytest.mark.parametrize("word", ["--fan", "--fan=1"])
-def test_a_value_that_is_taken_for_a_flag_is_told_its_flag(word: str) -> None:
+def test_choice_written_as_a_flag_gets_a_hint(word: str) -> None:
     assert refusal(figure, f"a.nc {word}") == "unknown flag --fan; did you mean --kind fan?"
 
 
@@ -175,7 +175,7 @@ def test_a_switch_may_be_followed_by_arguments(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["--alphas 0.5 1.0 a", "a --alphas=0.5 1.0"])
-def test_the_second_number_of_a_list_is_not_taken_for_an_argument(line: str) -> None:
+def test_second_number_of_a_list_is_not_an_argument(line: str) -> None:
     expected = "unexpected argument '1.0': lists are written with commas, --alphas 0.5,1.0"
     assert refusal(build, line) == expected
 
@@ -186,11 +186,11 @@ def test_a_list_may_be_followed_by_arguments() -> None:
 
 def test_a_leftover_argument_is_refused() -> None:
     assert refusal(figure, "f.nc fan") == (
-        "unexpected argument 'fan': nothing but FILE stands without a flag"
+        "unexpected argument 'fan': only FILE is written without a flag"
     )
 
 
-def test_a_leftover_after_a_list_is_shown_how_lists_are_written() -> None:
+def test_word_after_a_list_gets_a_hint_on_commas() -> None:
     expected = "unexpected argument 'mean': lists are written with commas, --methods pca,mean"
     assert refusal(figure, "f.nc --methods pca mean") == expected
 
@@ -205,7 +205,7 @@ def test_a_leftover_after_a_list_is_shown_how_lists_are_written() -> None:
         (convert, "a b", "--precision"),
     ],
 )
-def test_what_is_missing_is_named(command: object, line: str, missing: str) -> None:
+def test_missing_arguments_are_named(command: object, line: str, missing: str) -> None:
     assert refusal(command, line) == f"missing {missing}"
 
 
@@ -217,7 +217,7 @@ def test_what_is_missing_is_named(command: object, line: str, missing: str) -> N
         ("f --title=perhaps", "--title takes true or false, not 'perhaps'"),
     ],
 )
-def test_a_bad_value_is_named_with_what_would_be_good(line: str, message: str) -> None:
+def test_invalid_value_error_names_the_valid_type(line: str, message: str) -> None:
     assert refusal(figure, line) == message
 
 
@@ -230,7 +230,7 @@ def test_a_parameter_with_a_default_is_a_flag_however_it_is_declared() -> None:
     assert [each.written for each in parameters(figure) if not each.flag] == ["FILE"]
 
 
-def test_nothing_is_nearest_to_a_word_that_resembles_none() -> None:
+def test_nearest_of_a_dissimilar_word_is_none() -> None:
     assert nearest("plot", ["report", "figure"]) is None
     assert nearest("xyz", ["build", "info"]) is None
 
@@ -247,9 +247,7 @@ FOREIGN = ["--windw", "-", "--", "-x", "--trace", "--window", "--strict=2", "", 
 
 
 @given(st.permutations(sorted(VALID)), st.data())
-def test_a_word_that_does_not_belong_is_refused_wherever_it_stands(
-    order: list[str], data: st.DataObject
-) -> None:
+def test_surplus_word_is_refused_at_any_position(order: list[str], data: st.DataObject) -> None:
     words = [word for name in order for word in VALID[name]]
     assert set(canonical_words(build, words)) == {
         "a",

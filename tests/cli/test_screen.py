@@ -27,7 +27,7 @@ def run(sample: Path, out: Path, **environment: str) -> subprocess.CompletedProc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [INLINE, "nonsense", "module://nowhere", "TkAgg", ""])
-def test_a_command_draws_whatever_the_environment_says_of_backends(
+def test_command_ignores_the_backend_of_the_environment(
     sample: Path, tmp_path: Path, backend: str
 ) -> None:
     done = run(sample, tmp_path / "figs", MPLBACKEND=backend)
@@ -37,7 +37,7 @@ def test_a_command_draws_whatever_the_environment_says_of_backends(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [INLINE, "nonsense", "TkAgg"])
-def test_a_command_draws_whatever_a_matplotlibrc_says_of_backends(
+def test_command_ignores_the_backend_of_a_matplotlibrc(
     sample: Path, tmp_path: Path, backend: str
 ) -> None:
     (tmp_path / "matplotlibrc").write_text(f"backend: {backend}\n")
@@ -46,14 +46,14 @@ def test_a_command_draws_whatever_a_matplotlibrc_says_of_backends(
     assert (tmp_path / "figs" / "survival.png").is_file()
 
 
-def test_what_else_is_wrong_in_a_matplotlibrc_is_still_said(sample: Path, tmp_path: Path) -> None:
+def test_other_errors_in_a_matplotlibrc_are_reported(sample: Path, tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: broad\n")
     done = run(sample, tmp_path / "figs", MATPLOTLIBRC=str(tmp_path))
     assert "lines.linewidth" in done.stderr
 
 
 @pytest.mark.parametrize("before", [None, "svg"])
-def test_the_environment_is_as_it_was_afterwards(
+def test_environment_is_restored(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
 ) -> None:
     monkeypatch.delenv("MPLBACKEND", raising=False)
@@ -65,7 +65,7 @@ def test_the_environment_is_as_it_was_afterwards(
     assert os.environ.get("MPLBACKEND") == before
 
 
-def test_the_functions_leave_the_backend_of_their_caller_alone(sample_ds) -> None:
+def test_functions_keep_the_backend_of_the_caller(sample_ds) -> None:
     mpl.use("svg")
     try:
         isoklx.plot.figure1(sample_ds, alphas=[1])

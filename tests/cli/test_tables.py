@@ -24,8 +24,8 @@ from tests.handmade import make_cell
 NAMES = ("table", "survival", "contrast", "dose", "calibration")
 
 
-def files_of(name: str) -> list[str]:
-    """What a command writes into a folder."""
+def figure_files(name: str) -> list[str]:
+    """Return the files that a command writes into a folder."""
     response = [f"dose_response.{ending}" for ending in ("csv", "md", "tex", "png")]
     beside = {"table": [], "contrast": [], "dose": response}
     tables = [f"{name}.{ending}" for ending in ("csv", "md", "tex")]
@@ -77,7 +77,7 @@ def test_json_is_the_rows_of_the_table_and_nothing_else(
 
 
 def rows_of(name: str, text: str) -> list[dict[str, Any]]:
-    """The rows that a command prints as JSON: those of the first table."""
+    """Return the rows of the first table that a command prints as JSON."""
     parsed = json.loads(text)
     return list(parsed["doses"] if name == "dose" else parsed)
 
@@ -99,7 +99,7 @@ def test_doses_as_json_are_all_numbers_of_both_tables(
             assert row[name] == pytest.approx(at[name].item())
 
 
-def test_doses_are_printed_with_coefficients_whether_or_not_one_is_safe(
+def test_doses_are_printed_with_coefficients_also_without_a_safe_dose(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     measured = Path(__file__).resolve().parents[2] / "data" / "measured"
@@ -123,7 +123,7 @@ def test_doses_are_printed_with_coefficients_whether_or_not_one_is_safe(
     ]
     (claim,) = [line for line in lines if line.startswith("pca") and "24" in line.split()[-1:]]
     assert claim.split() == ["pca", "-", "-", "-", "1.000", "13.68", "0", "0.88", "24"]
-    # The reason states the bound that is printed beside it, and what it takes.
+    # The reason states the printed bound and the number of prompts that a claim needs.
     assert "too few prompts: 24, some ended early, give 0.85; 37 such would do" in text
 
 
@@ -133,13 +133,13 @@ def test_files_are_written_and_named(
 ) -> None:
     out = tmp_path / "tables"
     text = output(capsys, name, sample, "--out", out)
-    paths = [out / file for file in files_of(name)]
+    paths = [out / file for file in figure_files(name)]
     assert text.endswith("\n\n" + "".join(f"wrote {path}\n" for path in paths))
     assert sorted(out.iterdir()) == sorted(paths)
     assert "distinct" in paths[1].read_text().splitlines()[0]
 
 
-def test_json_and_files_together_keep_standard_output_for_the_program(
+def test_json_with_files_keeps_standard_output_machine_readable(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["table", str(sample), "--json", "--out", str(tmp_path)]) == 0
@@ -189,7 +189,7 @@ def test_a_hue_groups_the_table_and_shares_a_panel_for_each_dose(
     assert (out / "survival.png").exists()
 
 
-def test_what_a_contrast_or_a_dose_is_of_can_be_chosen(
+def test_contrast_and_dose_labels_can_be_selected(
     sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = "--by alpha --threshold 0.5,0.95 --alphas 0,1,2 --nodistinct --json"
@@ -235,7 +235,7 @@ def test_the_interval_of_survival_is_named_in_the_caption(
         ("--metric nonsense", 2, "--metric takes pmass_eval, pmass or kl, not 'nonsense'"),
     ],
 )
-def test_wrong_use_of_survival_is_one_line(
+def test_wrong_usage_of_survival_is_one_line(
     words: str, status: int, message: str, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = output(capsys, "survival", sample, *words.split(), status=status)
@@ -244,7 +244,7 @@ def test_wrong_use_of_survival_is_one_line(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_cells_of_a_table_are_chosen_by_window_and_model(
+def test_cells_of_a_table_are_selected_by_window_and_model(
     name: str, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = rows_of(name, output(capsys, name, sample, "--json"))
@@ -253,7 +253,7 @@ def test_the_cells_of_a_table_are_chosen_by_window_and_model(
     assert 0 < len(part) <= len(whole)
     assert all("8B" in row.get("model_short", "8B") for row in part)
     error = output(capsys, name, sample, "--window", 32, status=2)
-    assert error == f"isoklx {name}: --window 32: no cell has it; there is 64\n"
+    assert error == f"isoklx {name}: --window 32 not found; available: 64\n"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -265,10 +265,10 @@ def test_files_are_written_before_anything_is_printed(
 
     monkeypatch.setattr("builtins.print", gone)
     assert cli.main([name, str(sample), "--out", str(tmp_path)]) == cli.PIPE_CLOSED
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files_of(name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(figure_files(name))
 
 
-def test_a_sweep_that_was_calibrated_only_has_tables_and_no_survival(
+def test_calibrated_only_sweep_has_tables_but_no_survival(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_cell(tmp_path)

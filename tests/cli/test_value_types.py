@@ -47,7 +47,7 @@ def accepts(annotation: Any, text: str) -> bool:
         (tuple[int, ...] | None, "1,2", (1, 2)),
     ],
 )
-def test_a_text_becomes_a_value_of_exactly_its_type(
+def test_text_becomes_a_value_of_exactly_its_type(
     annotation: Any, text: str, value: object
 ) -> None:
     read = value_type(annotation).read(text)
@@ -70,7 +70,7 @@ def test_a_text_becomes_a_value_of_exactly_its_type(
         (float | Literal["auto"], "nan"),
     ],
 )
-def test_a_text_that_is_no_value_of_the_type_is_refused(annotation: Any, text: str) -> None:
+def test_invalid_text_is_refused(annotation: Any, text: str) -> None:
     assert not accepts(annotation, text)
 
 
@@ -80,10 +80,10 @@ def test_a_text_that_is_no_value_of_the_type_is_refused(annotation: Any, text: s
         (int | None, "INT", "a whole number"),
         (Literal["a", "b", "c"], "a|b|c", "a, b or c"),
         (float | Literal["auto"], "NUMBER|auto", "a finite number or auto"),
-        (tuple[Path, ...], "PATH,...", "a path, or several with commas between them"),
+        (tuple[Path, ...], "PATH,...", "a path, or several separated by commas"),
     ],
 )
-def test_a_type_is_named_to_the_user(annotation: Any, metavar: str, meaning: str) -> None:
+def test_type_has_a_metavar_and_meaning(annotation: Any, metavar: str, meaning: str) -> None:
     assert value_type(annotation).metavar == metavar
     assert value_type(annotation).meaning == meaning
 
@@ -98,12 +98,12 @@ def test_a_type_is_named_to_the_user(annotation: Any, metavar: str, meaning: str
         (tuple[int, ...] | None, ()),
     ],
 )
-def test_the_words_that_a_value_may_be_are_known(annotation: Any, choices: tuple[str, ...]) -> None:
+def test_choices_of_a_type_are_known(annotation: Any, choices: tuple[str, ...]) -> None:
     assert value_type(annotation).choices == choices
 
 
 @pytest.mark.parametrize("annotation", [dict, list[int], tuple[int, int], None, "int"])
-def test_an_annotation_that_cannot_be_read_is_a_mistake_of_the_signature(annotation: Any) -> None:
+def test_unsupported_annotation_is_a_type_error(annotation: Any) -> None:
     with pytest.raises(TypeError, match="cannot be annotated"):
         value_type(annotation)
 
@@ -114,7 +114,7 @@ def test_every_finite_number_survives_being_written(number: float) -> None:
 
 
 @given(st.text(alphabet="0123456789.,+-eE_naif ", max_size=12))
-def test_a_number_is_read_as_python_reads_it_and_finite(text: str) -> None:
+def test_numbers_are_read_as_in_python_and_finite(text: str) -> None:
     if accepts(float, text):
         assert value_type(float).read(text) == float(text)
         assert math.isfinite(float(text))

@@ -1,4 +1,4 @@
-"""The command, as it is typed: once, on and on, wrong, and ended by Ctrl-C."""
+"""The command ``watch``: once, continuously, with wrong arguments, and ended by Ctrl-C."""
 
 import contextlib
 import os
@@ -24,11 +24,13 @@ CODE = (
     "from isoklx.__main__ import end_on_interrupt, main; end_on_interrupt(); "
     "signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT]); sys.exit(main())"
 )
-"""Whoever runs the tests may have signals ignored, and children inherit that. Until the program has
-begun it waits, for what comes while Python starts is Python's to answer."""
+"""Reset the signals, which child processes inherit as ignored from some test runners.
+
+The parent blocks SIGINT until the program has started, because Python answers earlier signals.
+"""
 
 LONG = 60
-"""Seconds that nothing takes, even on a busy machine."""
+"""Timeout in seconds, long enough for a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_once_writes_the_page_of_report_and_prints_the_table(root, tmp_path, cap
     assert without_dates(page) == without_dates(report(root, tmp_path / "alone.html"))
 
 
-def test_once_more_changes_nothing(root, tmp_path, monkeypatch, capsys):
+def test_second_once_changes_nothing(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert main(["watch", "outputs", "--once"]) == 0
@@ -81,7 +83,7 @@ def test_once_more_changes_nothing(root, tmp_path, monkeypatch, capsys):
     assert all((tmp_path / name).read_bytes() == content for name, content in files.items())
 
 
-def test_once_of_a_root_without_cells_says_so_and_is_no_failure(tmp_path, capsys):
+def test_once_reports_a_root_without_cells_and_succeeds(tmp_path, capsys):
     (tmp_path / "outputs").mkdir()
     out = tmp_path / "page.html"
     assert main(["watch", str(tmp_path / "outputs"), "--once", "--out", str(out)]) == 0
@@ -92,7 +94,7 @@ def test_once_of_a_root_without_cells_says_so_and_is_no_failure(tmp_path, capsys
     assert not out.exists()
 
 
-def test_once_where_no_cell_can_be_read_fails_with_one_line(tmp_path, capsys):
+def test_once_without_readable_cells_fails_with_one_line(tmp_path, capsys):
     make_cell(tmp_path / "outputs", "a", trajectory="{")
     words = ["watch", str(tmp_path / "outputs"), "--once", "--out", str(tmp_path / "page.html")]
     assert main(words) == 1
@@ -106,17 +108,20 @@ def test_once_where_no_cell_can_be_read_fails_with_one_line(tmp_path, capsys):
     [
         (["absent"], "absent: there is no such folder"),
         (["file"], "file: expected a runs root (a folder of cells), got a file"),
-        (["outputs", "--every", "0"], "--every 0: give at least 1"),
-        (["outputs", "--stale", "-1"], "--stale -1: give at least 1"),
-        (["outputs", "--cells", "0"], "--cells 0: give at least 1"),
-        (["outputs", "--once", "--every", "5"], "--every says when to look again"),
+        (["outputs", "--every", "0"], "--every must be at least 1, got 0"),
+        (["outputs", "--stale", "-1"], "--stale must be at least 1, got -1"),
+        (["outputs", "--cells", "0"], "--cells must be at least 1, got 0"),
+        (["outputs", "--once", "--every", "5"], "--every and --once exclude each other"),
         (["outputs", "--every", "soon"], "--every takes a finite number, not 'soon'"),
-        (["outputs", "--out", "page.pdf"], "--out page.pdf: give a folder, or a file name ending"),
+        (
+            ["outputs", "--out", "page.pdf"],
+            "--out page.pdf: must be a folder, or a file name ending",
+        ),
         (["outputs", "--evry", "5"], "unknown flag --evry; did you mean --every?"),
         ([], "missing ROOT"),
     ],
 )
-def test_wrong_words_are_one_line(root, tmp_path, monkeypatch, capsys, words, says):
+def test_wrong_usage_is_one_line(root, tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     assert main(["watch", *words]) == 2
@@ -143,7 +148,7 @@ def started(*words, stdout=subprocess.PIPE):
 
 @contextlib.contextmanager
 def ended(process):
-    """Whatever a test finds, its watch does not outlive it."""
+    """Kill the process at the end of the test."""
     try:
         yield
     finally:
@@ -162,15 +167,13 @@ def line_with(process, text):
 
 
 @pytest.mark.slow
-def test_lines_come_when_something_has_changed_and_ctrl_c_leaves_the_last_page(
-    source, root, tmp_path
-):
+def test_prints_a_line_per_change_and_ctrl_c_leaves_the_last_page(source, root, tmp_path):
     page = tmp_path / "page.html"
     process = started(root, "--out", page, "--every", 1)
     with ended(process):
         line_with(process, "page: ")
         assert "reads itself anew every" in page.read_text()
-        time.sleep(3)  # three looks that find nothing
+        time.sleep(3)  # three updates without a change
         second = sorted(path.name for path in source.iterdir())[1]
         shutil.copytree(source / second, tmp_path / "staged")
         (tmp_path / "staged").rename(root / second)
@@ -188,7 +191,7 @@ def test_lines_come_when_something_has_changed_and_ctrl_c_leaves_the_last_page(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_what_ends_it_otherwise_leaves_the_last_page_as_well(root, tmp_path, number):
+def test_other_signals_leave_the_last_page(root, tmp_path, number):
     page = tmp_path / "page.html"
     process = started(root, "--out", page, "--every", 1)
     with ended(process):
@@ -213,7 +216,7 @@ def test_it_waits_for_the_first_cell(source, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_at_any_moment_leaves_a_whole_page_or_none(root, tmp_path):
+def test_ctrl_c_at_any_moment_leaves_a_complete_page_or_none(root, tmp_path):
     page = tmp_path / "page.html"
     for wait in (0.0, 0.3, 1.0, 1.5, 2.0, 3.0):
         page.unlink(missing_ok=True)
@@ -231,7 +234,7 @@ def test_ctrl_c_at_any_moment_leaves_a_whole_page_or_none(root, tmp_path):
         assert hidden == []
 
 
-def test_on_a_terminal_the_screen_comes_back_with_the_last_table(root, tmp_path):
+def test_terminal_is_restored_with_the_last_table(root, tmp_path):
     master, slave = pty.openpty()
     process = started(root, "--out", tmp_path / "page.html", "--every", 1, stdout=slave)
     os.close(slave)
@@ -242,7 +245,7 @@ def test_on_a_terminal_the_screen_comes_back_with_the_last_table(root, tmp_path)
             if select.select([master], [], [], 1)[0]:
                 sent += os.read(master, 2**16)
         os.killpg(process.pid, signal.SIGINT)
-        with contextlib.suppress(OSError):  # how a terminal ends
+        with contextlib.suppress(OSError):  # the terminal was closed
             while more := os.read(master, 2**16):
                 sent += more
         assert process.wait(LONG) == 130
@@ -256,7 +259,7 @@ def test_on_a_terminal_the_screen_comes_back_with_the_last_table(root, tmp_path)
     assert lines[-1] == "isoklx: interrupted"
 
 
-def test_the_screen_comes_back_also_where_the_last_page_cannot_be_written(
+def test_terminal_is_restored_if_the_last_page_cannot_be_written(
     root, tmp_path, monkeypatch, capsys
 ):
     closed = []

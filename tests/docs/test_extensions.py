@@ -80,9 +80,9 @@ def test_options_that_commands_share_stand_under_a_heading_of_their_own(
     assert headings == [
         "Arguments",
         "Options",
-        "What is written besides being printed",
-        "Which cells and doses of a sweep",
-        "How a figure is laid out and written",
+        "Files written besides the printed output",
+        "Selection of cells and doses",
+        "Layout and file options of a figure",
     ]
 
 

@@ -137,5 +137,5 @@ def test_the_command_compares_with_a_file_or_a_root(sample, tmp_path, capsys):
     assert texts[0] == texts[1]
     assert capsys.readouterr().err == ""
     assert cli.main([*words, "--against", str(tmp_path / "runs")]) == 2
-    assert "are one and the same; give two sweeps" in capsys.readouterr().err
+    assert "are the same sweep; give two different ones" in capsys.readouterr().err
     assert without(page, file) == texts[1]

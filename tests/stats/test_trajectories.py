@@ -162,11 +162,13 @@ def test_what_is_no_array_is_refused(function):
 @pytest.mark.parametrize("function", [crossed, normalise_kl, pmass_on_tokens])
 def test_what_is_no_dataset_is_refused(function, ds):
     with pytest.raises(
-        DatasetError, match=r"^not an isoklx sweep: DataArray is no Dataset; isoklx.open"
+        DatasetError,
+        match=r"^not an isoklx sweep: expected xarray.Dataset, got DataArray",
     ):
         function(ds["kl"])
     with pytest.raises(
-        DatasetError, match=r"^not an isoklx sweep: int is no Dataset; isoklx.open_sweep"
+        DatasetError,
+        match=r"^not an isoklx sweep: expected xarray.Dataset, got int",
     ):
         function(3)
 

@@ -66,18 +66,18 @@ def test_doses_one_bit_apart_are_one_label_across_cells_and_files(tmp_path):
     assert_array_equal(alignment.placed("pmass_eval", cells)[1, :, 0, 0], [0.5, NAN])
 
 
-def test_doses_that_others_lie_between_are_refused_rather_than_joined(tmp_path):
-    # Each next one is the same dose as the one before, and the ends are not.
+def test_ambiguous_doses_are_refused(tmp_path):
+    # Neighbours are equal doses, but the first and the last are not.
     chain = ["1", "1.0000000009", "1.0000000018", "1.0000000027"]
     cells = [
         read_cell(make_cell(tmp_path, f"c{i}", trajectory=kl({a: [[1]], b: [[2]]})))
         for i, (a, b) in enumerate([(chain[0], chain[2]), (chain[1], chain[3])])
     ]
-    with pytest.raises(BuildError, match="c1: its alphas are too near to those of other cells"):
+    with pytest.raises(BuildError, match="c1: its alphas are too close to those of other cells"):
         Alignment.of(cells)
 
 
-def test_a_flag_is_down_where_a_cell_has_no_such_dose(tmp_path):
+def test_flag_is_0_at_doses_that_a_cell_lacks(tmp_path):
     both = {"fork_points": [0], "pmass_eval": {"1": [[0.5], [0.5]]}}
     cells = [
         read_cell(make_cell(tmp_path, "a", trajectory=kl({"1": [[1]]}), pmass=both)),

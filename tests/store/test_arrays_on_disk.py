@@ -6,7 +6,7 @@ from isoklx.cells.reading import read_cell
 from isoklx.store.arrays_on_disk import spooled
 
 
-def test_spooled_cells_hold_what_they_held(sample, tmp_path):
+def test_spooled_cells_are_unchanged(sample, tmp_path):
     cells = [read_cell(folder) for folder in sorted(sample.iterdir())[:3]]
     waiting = [spooled(cell, tmp_path / "spool") for cell in cells]
     for before, after in zip(cells, waiting, strict=True):

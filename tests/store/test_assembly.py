@@ -13,7 +13,7 @@ from tests.handmade import NAN, kl, make_cell
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Two cells that share neither window, alphas' spelling, prompts nor forks."""
+    """Two cells that differ in window, spelling of alphas, prompts and forks."""
     return [
         make_cell(
             tmp_path,
@@ -67,14 +67,14 @@ def test_every_variable_of_the_schema_is_there_with_its_dims_and_attributes(mixe
     assert ds.kl.dtype == ds.pmass.dtype == "float32"
 
 
-def test_cells_that_were_only_calibrated_are_cells_of_dimensions_of_length_0(tmp_path):
+def test_calibrated_only_cells_have_dimensions_of_length_0(tmp_path):
     ds = assemble([read_cell(make_cell(tmp_path, name)) for name in ("a", "b")])
     assert dict(ds.sizes) == {**dict.fromkeys(schema.DIMS, 0), "cell": 2}
     assert_array_equal(ds.c_star, [1.5, 1.5])
     assert_array_equal(ds.has_kl, [0, 0])
 
 
-def test_calibrated_cells_stand_beside_swept_ones(mixed, tmp_path):
+def test_calibrated_only_cells_join_swept_cells(mixed, tmp_path):
     calibrated = read_cell(make_cell(tmp_path, "calibrated", calib={"c_star": 9.0}))
     ds = assemble([calibrated, *map(read_cell, mixed)])
     assert_array_equal(ds.run_id, ["calibrated", "long", "short"])

@@ -5,13 +5,13 @@ from isoklx.store import formats
 from isoklx.system import extras
 
 
-def test_a_zarr_store_is_known_by_what_it_holds(tmp_path):
+def test_zarr_store_is_recognised_by_its_content(tmp_path):
     assert not formats.is_zarr(tmp_path)
     (tmp_path / ".zgroup").touch()
     assert formats.is_zarr(tmp_path)
 
 
-def test_the_size_of_a_store_is_that_of_its_files(tmp_path):
+def test_size_of_a_store_is_the_sum_of_its_files(tmp_path):
     (tmp_path / "kl").mkdir()
     (tmp_path / "kl" / "0.0").write_bytes(b"123")
     (tmp_path / ".zgroup").write_bytes(b"45")
@@ -19,7 +19,7 @@ def test_the_size_of_a_store_is_that_of_its_files(tmp_path):
     assert formats.size(tmp_path / "kl" / "0.0") == 3
 
 
-def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
+def test_folder_that_is_not_a_store_is_never_replaced(tmp_path):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     (tmp_path / "thesis.zarr").mkdir()
     with pytest.raises(UsageError, match="is a folder"):

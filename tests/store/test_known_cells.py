@@ -42,7 +42,7 @@ def test_cells_come_back_without_their_padding(folders, tmp_path):
 
 
 @pytest.mark.parametrize("attribute", ["schema_version", "creation_library_version"])
-def test_a_file_of_another_version_is_not_taken_over(folders, tmp_path, attribute):
+def test_file_of_another_version_is_not_reused(folders, tmp_path, attribute):
     out = isoklx.build(tmp_path / "root").out
     with netCDF4.Dataset(out, "a") as file:
         file.setncattr(attribute, 0)
@@ -50,11 +50,11 @@ def test_a_file_of_another_version_is_not_taken_over(folders, tmp_path, attribut
         assert known == {}
 
 
-def test_a_file_of_another_dtype_is_not_taken_over(folders, tmp_path):
+def test_file_of_another_dtype_is_not_reused(folders, tmp_path):
     with known_cells(isoklx.build(tmp_path / "root").out, "float64") as (known, _):
         assert known == {}
 
 
-def test_no_file_is_nothing_known(tmp_path):
+def test_absent_file_gives_no_cells(tmp_path):
     with known_cells(tmp_path / "absent.nc", "float32") as (known, attributes):
         assert known == attributes == {}

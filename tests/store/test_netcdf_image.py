@@ -31,12 +31,12 @@ def file(tmp_path):
     return path
 
 
-def test_it_reads_what_is_in_the_file(file):
+def test_memory_image_has_the_content_of_the_file(file):
     with open_in_memory(file) as dataset:
         assert dataset["text"][:].tolist() == ["a", "bc", ""]
 
 
-def test_it_reads_the_file_that_was_there_when_that_is_replaced(file, tmp_path):
+def test_memory_image_survives_replacement_of_the_file(file, tmp_path):
     with open_in_memory(file) as dataset:
         other = tmp_path / "other.nc"
         netCDF4.Dataset(other, "w").close()
@@ -45,14 +45,14 @@ def test_it_reads_the_file_that_was_there_when_that_is_replaced(file, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"CDF", b"\x89HDF\r\n\x1a\n" + bytes(100), b"text" * 99])
-def test_what_is_no_netcdf_file_is_an_error(file, content):
+def test_file_that_is_not_netcdf_is_an_error(file, content):
     file.write_bytes(content)
     with pytest.raises((OSError, ValueError)), open_in_memory(file):
         pass
 
 
-def test_a_process_that_has_the_file_open_builds_it_and_opens_it_again(sample, tmp_path):
-    # What was freed is overwritten: else it is often still there, and nobody notices.
+def test_process_with_an_open_file_can_rebuild_and_reopen_it(sample, tmp_path):
+    # Overwrite freed memory, which otherwise often still holds the strings.
     command = [sys.executable, "-c", SEVERAL_TIMES, str(sample), str(tmp_path / "sample.nc")]
     environment = {"MALLOC_PERTURB_": "165"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -26,7 +26,7 @@ def cells(sample):
     return [read_cell(folder) for folder in sorted(sample.iterdir())]
 
 
-def test_plain_xarray_reads_what_the_cells_hold(cells, sample, tmp_path):
+def test_plain_xarray_reads_the_values_of_the_cells(cells, sample, tmp_path):
     write_cells(cells, tmp_path / "a.nc", global_attributes(cells, [sample]))
     expected = assemble(cells).assign_attrs(global_attributes(cells, [sample]))
     with xr.open_dataset(tmp_path / "a.nc") as ds:
@@ -59,21 +59,21 @@ def test_dtypes_and_fill_values_on_disk_are_those_of_the_schema(cells, tmp_path)
                 assert_array_equal(fill, np.array(var.fill, dtype=var.dtype))
 
 
-def test_float64_is_kept(tmp_path):
+def test_float64_is_preserved(tmp_path):
     folder = make_cell(tmp_path / "root", trajectory=kl({"1": [[0.1, 1e-60]]}))
     write_cells([read_cell(folder, dtype="float64")], tmp_path / "a.nc", {})
     with xr.open_dataset(tmp_path / "a.nc") as ds:
         assert ds.kl.values.tolist() == [[[[0.1, 1e-60]]]]
 
 
-def test_a_sweep_of_dimensions_of_length_0_is_kept(tmp_path):
+def test_dimensions_of_length_0_are_preserved(tmp_path):
     cell = read_cell(make_cell(tmp_path / "root"))
     write_cells([cell], tmp_path / "a.nc", {})
     with xr.open_dataset(tmp_path / "a.nc") as ds:
         xr.testing.assert_identical(ds.load(), assemble([cell]))
 
 
-def test_padding_costs_no_disk(tmp_path):
+def test_padding_takes_no_disk_space(tmp_path):
     rng = np.random.default_rng(0)
 
     def written(name, windows):
@@ -105,7 +105,7 @@ def test_a_dose_that_a_cell_did_not_run_is_not_stored(tmp_path):
         assert_array_equal(file["kl"][:, :, 0, 0], [[0.5, NAN], [NAN, 0.5]])
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tiny, tmp_path, monkeypatch):
+def test_failed_write_leaves_only_the_old_file(tiny, tmp_path, monkeypatch):
     write_cells(tiny, tmp_path / "a.nc", {})
     before = (tmp_path / "a.nc").read_bytes()
 
@@ -119,7 +119,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tiny, tmp_path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nc", "root"]
 
 
-def test_an_interrupted_write_leaves_no_litter(tiny, tmp_path, monkeypatch):
+def test_interrupted_write_leaves_no_temporary_files(tiny, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -129,7 +129,7 @@ def test_an_interrupted_write_leaves_no_litter(tiny, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 
 
-def test_a_file_that_is_open_keeps_serving_its_old_content(tmp_path):
+def test_open_file_keeps_its_old_content(tmp_path):
     folder = make_cell(tmp_path / "root", trajectory=kl({"1": [[1, 2]]}))
     isoklx.build(tmp_path / "root", tmp_path / "a.nc")
     with isoklx.open_sweep(tmp_path / "a.nc") as old:

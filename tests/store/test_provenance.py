@@ -6,7 +6,7 @@ from isoklx.cells.reading import read_cell
 from isoklx.store.provenance import global_attributes
 
 
-def test_a_file_says_what_it_is_and_how_it_was_made(sample):
+def test_global_attributes_describe_the_file(sample):
     cells = [read_cell(folder) for folder in sample.iterdir()]
     attrs = global_attributes(cells, [Path("runs/first"), Path("second")])
     assert attrs["Conventions"] == "CF-1.11, ACDD-1.3"

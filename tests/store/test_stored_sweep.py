@@ -43,20 +43,20 @@ def test_an_absent_file_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not netCDF", b"\x89HDF\r\n\x1a\n and then nothing"])
-def test_a_file_that_is_no_netcdf_is_one_line(tmp_path, content):
+def test_file_that_is_not_netcdf_is_one_line(tmp_path, content):
     (tmp_path / "a.nc").write_bytes(content)
     with pytest.raises(DatasetError, match=r"a\.nc: cannot be read as netCDF: .+") as caught:
         opening.read(tmp_path / "a.nc")
     assert "\n" not in str(caught.value)
 
 
-def test_a_foreign_netcdf_is_told_what_it_lacks(tmp_path):
+def test_foreign_netcdf_error_names_what_is_missing(tmp_path):
     xr.Dataset({"temperature": ("x", [1.0])}).to_netcdf(tmp_path / "a.nc")
     with pytest.raises(DatasetError, match=r"a\.nc: not an isoklx sweep: it has no run_id"):
         opening.read(tmp_path / "a.nc")
 
 
-def test_a_file_of_a_newer_schema_is_refused_with_a_sentence(built):
+def test_newer_schema_is_refused(built):
     with netCDF4.Dataset(built, "a") as file:
         file.schema_version = 4
     with pytest.raises(DatasetError, match=r"newer isoklx \(schema 4, this one reads up to 3\)"):
@@ -103,7 +103,7 @@ def test_a_dose_is_read_without_the_others(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{}, {".zgroup": "{"}, {".zgroup": '{"zarr_format": 2}'}])
-def test_a_folder_that_is_no_sweep_in_zarr_is_one_line(tmp_path, content):
+def test_folder_that_is_not_a_sweep_in_zarr_is_one_line(tmp_path, content):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     path = tmp_path / "a.zarr"
     path.mkdir()
@@ -130,7 +130,7 @@ HOLDS = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print(flush=True)
 
 @pytest.fixture
 def locked(built):
-    """A file that another process has open for writing, and so keeps locked."""
+    """A file locked by another process that writes to it."""
     words = [sys.executable, "-c", HOLDS, str(built)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"\n"
@@ -141,7 +141,7 @@ def locked(built):
 LOCKED = "another process has it open for writing and holds its lock; close it there, or set HDF5_"
 
 
-def test_a_file_that_is_locked_is_one_line_with_the_remedy(locked):
+def test_locked_file_error_names_the_remedy(locked):
     with pytest.raises(DatasetError, match=rf"a\.nc: cannot be read as netCDF: {LOCKED}"):
         isoklx.open_sweep(locked)
 
@@ -150,7 +150,7 @@ def test_a_file_that_is_locked_is_one_line_with_the_remedy(locked):
     "line",
     ["info", "table", "survival", "dose", "verify", "convert {} b.nc", "compare {} root"],
 )
-def test_every_command_names_the_lock(locked, line, monkeypatch, capsys):
+def test_every_command_reports_the_lock(locked, line, monkeypatch, capsys):
     monkeypatch.chdir(locked.parent)
     command, *words = line.replace("{}", "a.nc").split()
     assert cli.main([command, *(words or ["a.nc"])]) == 1
@@ -164,7 +164,7 @@ def test_a_build_needs_no_lock_on_the_file_that_it_replaces(locked):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_named_with_the_remedy(built, monkeypatch, number):
+def test_file_system_without_locks_error_names_the_remedy(built, monkeypatch, number):
     def no_locks(*_):
         raise OSError(number, os.strerror(number))
 
@@ -183,18 +183,18 @@ def test_a_file_system_without_locks_is_named_with_the_remedy(built, monkeypatch
         isoklx.open_sweep(built)
 
 
-def test_a_file_is_opened_again_and_again_while_selections_of_it_are_saved(sample, tmp_path):
-    """With a handle for each Dataset, the third opening was an HDF error or ended the process."""
+def test_file_opens_repeatedly_while_selections_are_saved(sample, tmp_path):
+    """Regression: with one handle per Dataset, the third open failed or crashed the process."""
     path = isoklx.build(sample, tmp_path / "a.nc", texts=True).out
     for i in range(5):
         ds = isoklx.open_sweep(path)
         ds.to_netcdf(tmp_path / f"{i}.nc")
-        copy = isoklx.open_sweep(tmp_path / f"{i}.nc")  # as in a notebook, which closes nothing
+        copy = isoklx.open_sweep(tmp_path / f"{i}.nc")  # left open, as in a notebook
         assert copy.identical(ds)
 
 
-def test_closing_one_dataset_leaves_the_others_of_its_file_open(built):
-    """And the file is closed with the last of them, so that others may write to it."""
+def test_closing_a_dataset_keeps_others_of_its_file_open(built):
+    """The last Dataset closes the file, so that other processes may write to it."""
     first, second = isoklx.open_sweep(built), isoklx.open_sweep(built)
     expected = first.kl.copy(deep=True)
     first.close()
@@ -208,11 +208,9 @@ def test_closing_one_dataset_leaves_the_others_of_its_file_open(built):
         pass
 
 
-def test_a_closed_dataset_does_not_read_on_in_another_file(built):
+def test_closed_dataset_does_not_read_from_a_replaced_file(built):
     ds = isoklx.open_sweep(built)
     ds.close()
     isoklx.build(built.parent / "root", built, dtype="float64", force=True)
-    with pytest.raises(
-        DatasetError, match=r"a\.nc: has changed since it was opened; open it again"
-    ):
+    with pytest.raises(DatasetError, match=r"a\.nc: changed since it was opened; open it again"):
         ds.kl.load()

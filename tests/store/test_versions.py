@@ -1,4 +1,4 @@
-"""Files of version 2 are read, those of version 1 no longer."""
+"""Files of version 2 can be read, files of version 1 cannot."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.two_sweeps import edit
 
 LABELS = ("sign", "temperature")
 NEW = (*LABELS, "answer")
-"""Variables that version 3 brought."""
+"""Variables added in version 3."""
 
 
 @pytest.fixture(scope="module")
 def root(sample, tmp_path_factory):
-    """The sample, one cell of it on the other side and one sampled."""
+    """The sample, with one cell on the other side and one with sampling."""
     root = shutil.copytree(sample, tmp_path_factory.mktemp("runs") / "runs")
     pca, other = (root / f"simulated-1B_{name}_s0_w64" for name in ("pca", "mean_diff"))
     c_star = json.loads((pca / "calib.json").read_text())["c_star"]
@@ -53,7 +53,7 @@ def built(root, tmp_path_factory):
 
 @pytest.fixture
 def old(built, tmp_path):
-    """The same file as version 2 had it."""
+    """The same file in version 2."""
     with netCDF4.Dataset(built) as source, netCDF4.Dataset(tmp_path / "old.nc", "w") as target:
         _copy(source, target)
         target.schema_version = 2
@@ -77,12 +77,12 @@ def _copy(source: netCDF4.Dataset, target: netCDF4.Dataset) -> None:
         new[:] = old[:]
 
 
-def test_version_3_brought_the_labels_that_are_never_pooled():
+def test_version_3_added_the_labels_that_are_never_pooled():
     assert set(schema.SPLIT) == set(LABELS)
     assert schema.SCHEMA_VERSION == 3
 
 
-def test_an_older_file_opens_as_the_new_one_does(built, old):
+def test_older_file_opens_like_a_new_one(built, old):
     with isoklx.open_sweep(built) as new, isoklx.open_sweep(old) as ds:
         assert ds.attrs["schema_version"] == schema.SCHEMA_VERSION
         xr.testing.assert_identical(ds, new)
@@ -98,7 +98,7 @@ def test_an_older_file_opens_as_the_new_one_does(built, old):
         assert int(ds.temperature.isnull().sum()) == 11
 
 
-def test_an_older_zarr_store_opens_as_the_new_one_does(root, built, tmp_path):
+def test_older_zarr_store_opens_like_a_new_one(root, built, tmp_path):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     store = isoklx.build(root, tmp_path / "old.zarr").out
     for name in NEW:
@@ -110,7 +110,7 @@ def test_an_older_zarr_store_opens_as_the_new_one_does(root, built, tmp_path):
         xr.testing.assert_equal(ds, new)
 
 
-def test_a_selection_of_an_older_file_has_its_side(old, tmp_path):
+def test_selection_of_an_older_file_has_a_sign(old, tmp_path):
     with xr.open_dataset(old) as ds:
         one = ds.isel(cell=ds.run_id.values.tolist().index("simulated-1B_pca_s0_w64"))
         one[["kl", "c_star", "gen_len"]].to_netcdf(tmp_path / "one.nc")
@@ -159,14 +159,14 @@ def test_a_file_of_version_1_says_to_build_it_again(old, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_an_older_file_whose_settings_cannot_be_read_says_so(old):
+def test_older_file_with_unreadable_settings_is_an_error(old):
     with netCDF4.Dataset(old, "a") as file:
         file["measured_with"][0] = '{"temperature": "hot"}'
     with pytest.raises(DatasetError, match=r"measured_with\.temperature is 'hot', not a number"):
         isoklx.open_sweep(old)
 
 
-def test_what_is_not_of_version_2_is_left_alone():
+def test_other_versions_are_unchanged():
     ds = xr.Dataset({"c_star": ("cell", [-1.0])})
     assert upgraded(ds) is ds
     assert upgraded(ds.assign_attrs(schema_version=2)).sign.item() == "-"

@@ -64,7 +64,7 @@ def test_dtypes_and_fill_values_are_those_of_the_schema(root, tmp_path):
             assert_array_equal(group[name].fill_value, np.array(var.fill, dtype=var.dtype))
 
 
-def test_a_sweep_that_was_calibrated_only_is_kept(tmp_path):
+def test_calibrated_only_sweep_is_preserved(tmp_path):
     make_cell(tmp_path / "root")
     isoklx.build(tmp_path / "root", tmp_path / "a.zarr")
     opened = isoklx.open_sweep(tmp_path / "a.zarr"), isoklx.open_sweep(tmp_path / "root")
@@ -90,18 +90,18 @@ def test_a_dose_is_read_without_the_others(root, tmp_path, monkeypatch):
         ds.kl.sel(alpha=0.5).load()
 
 
-def test_a_damaged_chunk_is_not_taken_over(root, tmp_path):
+def test_damaged_chunk_is_not_reused(root, tmp_path):
     isoklx.build(root, tmp_path / "a.zarr")
     (tmp_path / "a.zarr" / "kl" / "0.1.0.0").write_bytes(b"damaged")
     make_cell(root, "c", trajectory=kl({"1": [[8]]}))
-    with pytest.raises(BuildError, match=r"a\.zarr: damaged at kl; --force builds it anew"):
+    with pytest.raises(BuildError, match=r"a\.zarr: damaged at kl; build it again with --force"):
         isoklx.build(root, tmp_path / "a.zarr")
     assert isoklx.build(root, tmp_path / "a.zarr", force=True).written
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", [".zgroup", ".zattrs", "run_id/0", "build/manifest/0"])
-def test_a_store_that_is_damaged_otherwise_is_built_anew(root, tmp_path, file):
+def test_otherwise_damaged_store_is_rebuilt(root, tmp_path, file):
     isoklx.build(root, tmp_path / "a.zarr")
     (tmp_path / "a.zarr" / file).write_bytes(b"damaged")
     report = isoklx.build(root, tmp_path / "a.zarr")
@@ -109,7 +109,7 @@ def test_a_store_that_is_damaged_otherwise_is_built_anew(root, tmp_path, file):
     assert isoklx.open_sweep(report.out).kl.sum() == 28
 
 
-def test_a_failed_write_leaves_the_old_store_and_no_litter(root, tmp_path, monkeypatch):
+def test_failed_write_leaves_only_the_old_store(root, tmp_path, monkeypatch):
     isoklx.build(root, tmp_path / "a.zarr")
 
     def full_disk(_):
@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_old_store_and_no_litter(root, tmp_path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "root"]
 
 
-def test_an_old_store_comes_back_when_the_new_one_cannot_take_its_name(root, tmp_path, monkeypatch):
+def test_old_store_is_restored_if_the_rename_fails(root, tmp_path, monkeypatch):
     isoklx.build(root, tmp_path / "a.zarr")
     rename = Path.rename
 
@@ -138,7 +138,7 @@ def test_an_old_store_comes_back_when_the_new_one_cannot_take_its_name(root, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "root"]
 
 
-def test_a_second_build_parses_what_has_changed(root, tmp_path):
+def test_second_build_parses_only_changes(root, tmp_path):
     isoklx.build(root, tmp_path / "a.zarr")
     assert not isoklx.build(root, tmp_path / "a.zarr").written
     (root / "b" / "trajectory.json").write_text('{"per_prompt_per_t_kl": {"4": [[3, 4, 5]]}}')

@@ -267,7 +267,9 @@ def test_a_root_opens_after_the_temporary_folder_has_been_removed(root, tmp_path
     with isoklx.open_sweep(root) as ds:
         assert len(list(gone.iterdir())) == 1
         shutil.rmtree(gone)
-        message = rf"{gone}/isoklx-\w+: the temporary files of an open runs root are gone; open the"
+        message = (
+            rf"{gone}/isoklx-\w+: the temporary files of this runs root were deleted; open the"
+        )
         with pytest.raises(DatasetError, match=message):
             ds.kl.load()
     monkeypatch.setenv("TMPDIR", str(other))
