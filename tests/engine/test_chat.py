@@ -183,7 +183,7 @@ def test_a_template_that_will_not_do_is_said_in_one_line() -> None:
         prompt_ids(tokenizer_of_characters(REFUSING), "Is it?")
     with pytest.raises(MeasureError, match=r"changes the answer 'It is\.'"):
         answered_ids(tokenizer_of_characters(SHOUTING), "Is it?", "It is.")
-    with pytest.raises(MeasureError, match="leaves out what the assistant has said"):
+    with pytest.raises(MeasureError, match="omits earlier messages of the assistant"):
         tail_ids(tokenizer_of_characters(LAST_ONLY))
 
 
@@ -250,7 +250,7 @@ def test_of_several_templates_the_default_or_the_only_one_writes() -> None:
     with pytest.raises(MeasureError) as error:
         prompt_ids(tokenizer, "Is it?")
     assert str(error.value) == (
-        "the tokenizer has the chat templates rag, tool_use and no default: save the one to use as"
+        "chat template 'default' not found; available: rag, tool_use: save the one to use as"
         " chat_template.jinja in the model's folder"
     )
 
@@ -282,7 +282,7 @@ def test_every_single_token_spelling_of_an_answer_counts() -> None:
 
 
 def test_a_tokenizer_without_an_answer_is_refused() -> None:
-    with pytest.raises(MeasureError, match="no single token spells the answer 'false'"):
+    with pytest.raises(MeasureError, match="answer 'false' must have a single-token spelling"):
         answer_ids(tokenizer_of_characters(words=[" true"]))
 
 
@@ -357,8 +357,8 @@ def test_a_prompt_for_which_the_context_is_too_short_is_named_by_its_line() -> N
     with pytest.raises(UsageError) as error:
         encode_prompts(tokenizer, read, context=40, window=20, tail=2)
     assert str(error.value) == (
-        "asked.jsonl: line 4: a prompt of 19 tokens, a window of 20 and 2 that ask make 41 tokens,"
-        " and the model's context is 40"
+        "asked.jsonl: line 4: prompt (19 tokens), window (20) and fork suffix (2) must fit into"
+        " the model's context of 40, got 41"
     )
     encode_prompts(tokenizer, read, context=None, window=10**6)
 

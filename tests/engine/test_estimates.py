@@ -66,10 +66,10 @@ def test_what_is_there_already_is_not_counted(
     assert more.doses_there == 2
     assert more.tokens == DOSE
     assert more.rows == 3
-    assert "tokens, 2 of its doses are there; 3 rollouts" in str(more)
+    assert "tokens, 2 doses complete; 3 rollouts" in str(more)
     (same,) = estimated(small(tmp_path, alphas=(0.0, 1.0)))
     assert (same.tokens, same.rows, same.working, same.seconds) == (0, 0, 0, 0)
-    assert str(same) == "tiny_mean_diff_s0_w8: is complete"
+    assert str(same) == "tiny_mean_diff_s0_w8: complete"
     assert contents(tmp_path) == before
 
 

@@ -138,4 +138,4 @@ def test_a_difference_is_named_by_its_likeliest_cause() -> None:
         "other token ids of its prompts (then sha256:1, now sha256:2)"
     )
     now["prompt_ids"] = "sha256:1"
-    assert difference(before, now) == "other tokens that end a rollout (then [1], now [1, 3])"
+    assert difference(before, now) == "other end-of-rollout tokens (then [1], now [1, 3])"

@@ -51,9 +51,9 @@ def test_a_prompt_that_the_calibration_has_as_well_is_not_held_out(tmp_path: Pat
     held_out, calib = tmp_path / "prompts.txt", tmp_path / "calib.txt"
     held_out.write_text("Is it so?\nAre you sure?\n")
     calib.write_text("Why?\n\nAre you sure?\n")
-    with pytest.raises(UsageError, match=r"prompts.txt: line 2: is line 3 of .*calib.txt as well:"):
+    with pytest.raises(UsageError, match=r"prompts.txt: line 2: repeats line 3 of .*calib.txt:"):
         read_inputs(Settings(prompts=held_out, calib_prompts=calib))
-    with pytest.raises(UsageError, match=r"prompts.txt: line 1: is line 1 of .*prompts.txt"):
+    with pytest.raises(UsageError, match=r"prompts.txt: line 1: repeats line 1 of .*prompts.txt"):
         read_inputs(Settings(prompts=held_out, calib_prompts=held_out))
 
 

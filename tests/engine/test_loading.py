@@ -73,7 +73,7 @@ def test_a_model_whose_files_lack_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasureError) as error:
         load_model(str(model))
     assert str(error.value) == (
-        f"{model}: its files lack {name}, 1 of its weights in all: they would be random"
+        f"{model}: its files lack weights, which would be random: {name} (1 in all)"
     )
 
 
@@ -125,11 +125,11 @@ def test_a_gguf_file_is_the_model_that_was_written_and_loads_in_silence(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("./absent", "./absent: there is no such folder"),
-        ("~/absent", "~/absent: there is no such folder"),
-        ("a/b/c", "a/b/c: there is no such folder"),
-        ("absent.gguf", "absent.gguf: is no folder, and cannot be loaded: "),
-        ("absent", "absent: is no folder, and cannot be loaded: "),
+        ("./absent", "./absent: folder not found"),
+        ("~/absent", "~/absent: folder not found"),
+        ("a/b/c", "a/b/c: folder not found"),
+        ("absent.gguf", "absent.gguf: not a folder, and cannot be loaded: "),
+        ("absent", "absent: not a folder, and cannot be loaded: "),
     ],
 )
 def test_a_model_that_is_not_there_is_one_line(
@@ -178,7 +178,7 @@ def test_without_a_network_a_misspelt_name_is_one_line_and_soon(tmp_path: Path, 
     done = from_an_empty_cache(tmp_path, model, port)
     said, seconds = done.stdout.splitlines()
     assert said.startswith(
-        f"{model}: is no folder, and cannot be loaded: http://127.0.0.1:{port} cannot be reached: "
+        f"{model}: not a folder, and cannot be loaded: http://127.0.0.1:{port} cannot be reached: "
     )
     assert done.stderr == ""
     assert float(seconds) < 10  # and not half a minute
@@ -236,7 +236,7 @@ def test_a_model_comes_from_a_hub_and_then_from_the_cache(tmp_path: Path, hub: i
 def test_a_hub_that_knows_no_such_model_says_so_in_one_line(tmp_path: Path, hub: int) -> None:
     done = from_an_empty_cache(tmp_path, "org/nothing", hub)
     said, _ = done.stdout.splitlines()
-    assert said.startswith("org/nothing: is no folder, and cannot be loaded: org/nothing is not a")
+    assert said.startswith("org/nothing: not a folder, and cannot be loaded: org/nothing is not a")
     assert done.stderr == ""
 
 

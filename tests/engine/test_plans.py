@@ -86,31 +86,31 @@ def test_what_is_kept_of_a_cell_is_no_cell(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": []}, "no model was given"),
+        ({"models": []}, "model missing: give at least one"),
         (
             {"methods": ["lda"]},
-            "method 'lda' is not known; give mean_diff, pca, pca_centred, directional_ablation",
+            "method must be one of mean_diff, pca, pca_centred, directional_ablation, got 'lda'",
         ),
-        ({"sign": "*"}, "sign is '*'; give '+', '-' or 'both'"),
-        ({"seeds": [3, -1]}, "seed is -1; give 0 or more"),
+        ({"sign": "*"}, "sign must be '+', '-' or 'both', got '*'"),
+        ({"seeds": [3, -1]}, "seed must be 0 or more, got -1"),
         (
             {"seeds": [0, 1]},
-            "2 seeds would decode greedily, and repeat each other to the byte; give a temperature,"
-            " or one seed",
+            "temperature must be above 0 for 2 seeds, got 0: greedy rollouts are all equal; give a"
+            " temperature, or one seed",
         ),
         (
             {"models": ["a/x", "b/x"]},
-            "two cells would be called x_pca_s0_w256: models a/x and b/x",
+            "two cells have the name x_pca_s0_w256: models a/x and b/x",
         ),
         (
             {"models": ["models/_x"]},
-            "models/_x: its cells would be called _x_pca_s0_w256, and a folder whose name starts"
-            " with _ is no cell",
+            "models/_x: cell name must not start with _, got _x_pca_s0_w256: such folders are"
+            " skipped; rename the model's folder",
         ),
         (
             {"samples": 2},
-            "samples is 2: they would decode greedily, and repeat each other to the byte; give a"
-            " temperature, or one sample",
+            "temperature must be above 0 for 2 samples, got 0: greedy rollouts are all equal; give"
+            " a temperature, or one sample",
         ),
         ({"models": ["a/x", "a/x"]}, "model a/x is given twice"),
         ({"methods": ["pca", "pca"]}, "method pca is given twice"),
@@ -124,10 +124,10 @@ def test_what_cannot_be_planned_is_one_line(changes: dict[str, Any], message: st
 
 
 def test_no_sample_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="samples is 0; give at least 1"):
+    with pytest.raises(UsageError, match="samples must be at least 1, got 0"):
         names(samples=0)
 
 
 def test_samples_that_meet_another_seed_are_one_line() -> None:
-    with pytest.raises(UsageError, match="two cells would be called name_pca_s1_w64: method pca"):
+    with pytest.raises(UsageError, match="two cells have the name name_pca_s1_w64: method pca"):
         names(Settings(window=64, temperature=1.0), samples=2, seeds=[0, 1])

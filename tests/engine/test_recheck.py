@@ -231,10 +231,9 @@ def test_a_model_that_has_moved_is_found_where_it_is_said_to_be(cell: Path) -> N
     with pytest.raises(UsageError) as error:
         recheck(cell)
     assert str(error.value) == (
-        f"{cell}: its model cannot be had; give --model, where it is now: "
-        "/gone: there is no such folder"
+        f"{cell}: its model cannot be had; give --model, where it is now: /gone: folder not found"
     )
-    with pytest.raises(UsageError, match=r"^/gone/too: there is no such folder"):
+    with pytest.raises(UsageError, match=r"^/gone/too: folder not found"):
         recheck(cell, model="/gone/too")
     with pytest.raises(UsageError, match=r"^device 'abacus' cannot be used"):
         recheck(cell, model=model, device="abacus")

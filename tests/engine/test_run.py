@@ -396,32 +396,44 @@ def not_a_number(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "options", "error", "message"),
     [
-        ("pairs.jsonl", Path.touch, {}, UsageError, "{}: holds no pairs"),
+        ("pairs.jsonl", Path.touch, {}, UsageError, "{}: must contain pairs, got an empty file"),
         (
             "pairs.jsonl",
             one_sided,
             {},
             UsageError,
-            "{}: line 1: has no 'negative', only 'prompt', ",
+            "{}: line 1: lacks 'negative'; found: 'prompt', ",
         ),
         ("pairs.jsonl", too_long, {}, UsageError, "{}: pair 1: an answer with its prompt is of "),
         ("pairs.jsonl", lambda p: p.write_text("{"), {}, UsageError, "{}: line 1: is not JSON: "),
         ("pairs.jsonl", Path.unlink, {}, UsageError, "{}: pairs cannot be read: No such file or"),
-        ("prompts.jsonl", Path.touch, {}, UsageError, "{}: holds no prompts"),
-        ("prompts.txt", lengthy, {}, UsageError, "{}: line 1: a prompt of 4016 tokens, a window "),
-        ("calib_prompts.txt", lengthy, {}, UsageError, "{}: line 1: a prompt of 4016 tokens, a "),
-        ("questions.jsonl", lambda p: p.write_text("[]"), {}, UsageError, "{}: line 1: is [], not"),
-        ("v.npy", lambda p: np.save(p, np.ones(5)), {"layer": 2}, UsageError, "{}: layer 2: is 5 "),
-        ("v.npy", not_a_number, {"layer": 2}, UsageError, "{}: layer 2: has nan at 127"),
-        ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: it is no "),
-        ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: is no vector file: its name ends in"),
-        ("v.npy", not_a_number, {"method": "pca"}, UsageError, "a vector from a file is steered"),
+        ("prompts.jsonl", Path.touch, {}, UsageError, "{}: must contain prompts, got an "),
+        ("prompts.txt", lengthy, {}, UsageError, "{}: line 1: prompt (4016 tokens), window"),
+        ("calib_prompts.txt", lengthy, {}, UsageError, "{}: line 1: prompt (4016 tokens), window"),
+        (
+            "questions.jsonl",
+            lambda p: p.write_text("[]"),
+            {},
+            UsageError,
+            "{}: line 1: must be a JSON",
+        ),
+        (
+            "v.npy",
+            lambda p: np.save(p, np.ones(5)),
+            {"layer": 2},
+            UsageError,
+            "{}: layer 2: must be ",
+        ),
+        ("v.npy", not_a_number, {"layer": 2}, UsageError, "{}: layer 2: must be finite in"),
+        ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: not a "),
+        ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: suffix of a vector file must be "),
+        ("v.npy", not_a_number, {"method": "pca"}, UsageError, "method must not be given with"),
         (
             "v.npy",
             not_a_number,
             {"method": "mean_diff"},
             UsageError,
-            "a vector from a file is steered",
+            "method must not be given with",
         ),
         ("", None, {"layer": 4}, UsageError, "layer 4 is not there: the model has blocks 0 to 3,"),
         ("", None, {"layer": (1, 1)}, UsageError, "layer 1 is named twice in "),
@@ -440,9 +452,9 @@ def not_a_number(path: Path) -> None:
             None,
             {"method": "lda"},
             UsageError,
-            "method 'lda' is not known; give mean_diff, pca,",
+            "method must be one of mean_diff, pca,",
         ),
-        ("", None, {"forks": (0, 9)}, UsageError, "fork 9 is outside of the window, 0 to 8 tokens"),
+        ("", None, {"forks": (0, 9)}, UsageError, "fork must be within the window, 0 to 8 tokens"),
     ],
 )
 def test_input_that_will_not_do_is_one_line_and_leaves_nothing(
@@ -475,9 +487,9 @@ def test_input_that_will_not_do_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("{}/absent", "{}/absent: there is no such folder"),
-        ("{}", "{}: is a folder without config.json, and so no model"),
-        ("org/absent", "org/absent: is no folder, and cannot be loaded: "),
+        ("{}/absent", "{}/absent: folder not found"),
+        ("{}", "{}: not a model folder: config.json not found"),
+        ("org/absent", "org/absent: not a folder, and cannot be loaded: "),
         ("{}/broken", "{}/broken: cannot be loaded: "),
     ],
 )
@@ -498,7 +510,7 @@ def test_a_model_that_cannot_be_had_does_not_keep_the_others_from_being_made(
     options = small(tmp_path, alphas=(1.0,))
     with pytest.raises(MeasureError, match="1 of 2 cells is not complete: absent_mean_diff_s0_w8"):
         run(str(tmp_path / "absent"), str(TINY), **options)
-    assert caplog.messages == [f"{tmp_path / 'absent'}: there is no such folder"]
+    assert caplog.messages == [f"{tmp_path / 'absent'}: folder not found"]
     assert [path.name for path in options["out"].iterdir()] == [CELL]
 
 
@@ -506,10 +518,10 @@ def test_a_root_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     options = small(tmp_path)
     options["out"].write_text("mine")
     for dry in (False, True):
-        with pytest.raises(UsageError, match="out: is no folder"):
+        with pytest.raises(UsageError, match="out: must be a folder; it is a file"):
             run(str(TINY), **options, dry=dry)
     assert options["out"].read_text() == "mine"
-    with pytest.raises(BuildError, match="cells: cannot be made a folder: Not a directory"):
+    with pytest.raises(BuildError, match="cells: folder cannot be created: Not a directory"):
         run(str(TINY), **{**options, "out": options["out"] / "cells"})
 
 
@@ -582,7 +594,10 @@ def test_a_file_where_a_cell_belongs_is_named_before_a_model_is_loaded(tmp_path:
         with pytest.raises(UsageError) as error:
             run("/absent/tiny", **options, dry=dry)
         place = options["out"] / CELL
-        assert str(error.value) == f"{place}: is no folder, and a cell would be written there"
+        assert (
+            str(error.value)
+            == f"{place}: must be a folder, as a cell is written there; it is a file"
+        )
     assert contents(options["out"]) == {CELL: b"mine"}
 
 
@@ -644,7 +659,7 @@ CHANGES = [
     (with_a_template, r"another chat template \(then none, now sha256:[0-9a-f]{16}\)"),
     (with_other_weights, r"other weights \(then sha256:[0-9a-f]{16}, now sha256:[0-9a-f]{16}\)"),
     (with_another_tokenizer, r"other token ids of its prompts \(then sha256:"),
-    (with_another_end, r"other tokens that end a rollout \(then \[1\], now \[1, 7\]\)"),
+    (with_another_end, r"other end-of-rollout tokens \(then \[1\], now \[1, 7\]\)"),
     (with_other_rounding, r"another config\.json \(then sha256:"),
 ]
 
