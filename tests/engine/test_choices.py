@@ -1,4 +1,4 @@
-"""What can be asked for by name is what there is."""
+"""Named choices match the implementations."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from isoklx.engine.calibration import statistic_of
 from isoklx.engine.choices import Dtype, Method, Statistic, Token
 
 
-def test_methods_and_tokens_are_those_that_directions_are_found_by() -> None:
+def test_methods_and_tokens_match_those_of_extraction() -> None:
     assert get_args(Method) == METHODS
     assert get_args(Token) == TOKENS
 
 
 @pytest.mark.parametrize("name", get_args(Statistic))
-def test_statistics_are_those_of_the_calibration(name: str) -> None:
+def test_statistics_match_those_of_the_calibration(name: str) -> None:
     assert statistic_of([[1.0, 1.0]], name) == 1
 
 
 @pytest.mark.parametrize("name", get_args(Dtype)[1:])
-def test_precisions_are_those_of_torch(name: str) -> None:
+def test_precisions_are_known_to_torch(name: str) -> None:
     assert isinstance(getattr(torch, name), torch.dtype)

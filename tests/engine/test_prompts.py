@@ -1,4 +1,4 @@
-"""Files of pairs, prompts and questions: what they may hold, and where they go wrong."""
+"""Files of pairs, prompts and questions: valid content, and errors with their line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def written(folder: Path, content: str | bytes, name: str = "input.jsonl") -> Pa
     return path
 
 
-def test_pairs_of_answers_and_of_plain_texts_are_read_in_their_order(tmp_path: Path) -> None:
+def test_pairs_of_answers_and_of_plain_texts_are_read_in_order(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         '{"prompt": "Is it?", "positive": "Yes.", "negative": "No."}\n\n'
@@ -41,7 +41,7 @@ def test_pairs_of_answers_and_of_plain_texts_are_read_in_their_order(tmp_path: P
     assert read.lines == (1, 3)
 
 
-def test_a_file_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
+def test_a_file_is_hashed_by_its_bytes(tmp_path: Path) -> None:
     path = written(tmp_path, '{"prompt": "a"}\r\n')
     assert read_prompts(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -54,12 +54,12 @@ def test_prompts_are_read_from_json_lines_and_from_text(tmp_path: Path) -> None:
     assert read_prompts(written(tmp_path, lines, "called.txt")).rows == ("one", "two")
 
 
-def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_stripped(tmp_path: Path) -> None:
     assert read_prompts(written(tmp_path, "\ufeffone\n", "prompts.txt")).rows == ("one",)
 
 
 @given(prompts=st.lists(TEXTS, min_size=1, max_size=5, unique=True))
-def test_any_prompt_survives_being_written_as_json(
+def test_any_prompt_survives_a_round_trip_as_json(
     prompts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lines = "".join(json.dumps({"prompt": text}, ensure_ascii=False) + "\n" for text in prompts)
@@ -67,7 +67,7 @@ def test_any_prompt_survives_being_written_as_json(
     assert read_prompts(path).rows == tuple(prompts)
 
 
-def test_questions_are_read_and_an_empty_file_asks_none(tmp_path: Path) -> None:
+def test_questions_are_read_and_may_be_empty(tmp_path: Path) -> None:
     path = written(tmp_path, '{"prompt": "Is it?", "answer": false}\n')
     assert read_questions(path).rows == (Question("Is it?", answer=False),)
     assert read_questions(written(tmp_path, "")).rows == ()
@@ -127,7 +127,7 @@ def test_questions_are_read_and_an_empty_file_asks_none(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_its_place(
+def test_an_invalid_line_is_reported_with_its_number(
     tmp_path: Path, read: Callable[[Path], object], content: str | bytes, said: str
 ) -> None:
     path = written(tmp_path, content)
@@ -143,13 +143,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         read_pairs(tmp_path / name)
 
 
-def test_a_long_wrong_value_does_not_fill_the_screen(tmp_path: Path) -> None:
+def test_a_long_invalid_value_is_shortened(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         read_prompts(written(tmp_path, json.dumps({"prompt": ["a" * 5000]})))
     assert len(str(error.value).removeprefix(str(tmp_path))) < 150
 
 
-def test_the_default_sets_hold_nothing_twice_and_nothing_that_is_held_out() -> None:
+def test_the_default_sets_are_distinct_and_disjoint() -> None:
     pairs, questions = read_pairs().rows, read_questions().rows
     every = [
         *(pair.prompt for pair in pairs),

@@ -1,4 +1,4 @@
-"""What no cell can be made with is refused before any model is touched."""
+"""Invalid settings are refused before a model is loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isoklx.engine.settings import Settings, fork_points
 from isoklx.errors import UsageError
 
 
-def test_what_is_not_said_has_a_value_that_will_do() -> None:
+def test_defaults_are_valid() -> None:
     settings = Settings()
     assert settings.alphas[0] == 0
     assert fork_points(settings.forks, settings.window)[-1] == settings.window
@@ -56,26 +56,26 @@ def test_what_is_not_said_has_a_value_that_will_do() -> None:
         ),
     ],
 )
-def test_a_value_that_will_not_do_is_one_line(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_value_is_one_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
         Settings(**options)
     assert str(error.value) == message
 
 
 @given(st.integers(1, 5000))
-def test_forks_are_spread_over_any_window(window: int) -> None:
+def test_log_forks_cover_any_window(window: int) -> None:
     points = fork_points("log", window)
     assert points[0] == 0
     assert points[-1] == window
     assert list(points) == sorted({*points})
     assert len(points) <= 14
-    # Evenly in log, but for whole tokens: no gap is much wider than the one after it.
+    # Evenly spaced in log, up to rounding: no gap is much wider than the one after it.
     ratios = [b / a for a, b in pairwise(points[1:])]
     assert all(later <= 2 * window ** (1 / 12) for later in ratios)
 
 
 @given(st.integers(1, 500), st.integers(1, 500))
-def test_every_so_many_tokens_are_multiples_within_the_window(window: int, every: int) -> None:
+def test_a_fork_step_gives_multiples_within_the_window(window: int, every: int) -> None:
     if every > window:
         with pytest.raises(
             UsageError, match=f"forks must be at most the window of {window} tokens, got {every}$"
@@ -85,5 +85,5 @@ def test_every_so_many_tokens_are_multiples_within_the_window(window: int, every
         assert fork_points(every, window) == tuple(n for n in range(window + 1) if n % every == 0)
 
 
-def test_several_forks_are_put_in_order() -> None:
+def test_listed_forks_are_sorted() -> None:
     assert fork_points((8, 0, 3), 8) == (0, 3, 8)
