@@ -1,1 +1,1 @@
-"""Models to cells: steer a model, calibrate the dose, measure what it does to the rollouts."""
+"""Measuring models: steer, calibrate the dose, sweep it, and write cells."""

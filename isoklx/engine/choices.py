@@ -1,18 +1,18 @@
-"""The choices that a run is asked for by name; light, as the command line reads them at once."""
+"""Choices that a run takes by name; import-light, as the command line reads them at startup."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Method = Literal["mean_diff", "pca", "pca_centred", "directional_ablation"]
-"""How a direction is found in pairs; all but the last, which is put in the place of what lies along
-it, are added."""
+"""How a direction is found in pairs. The last one replaces the component along its direction; the
+others add theirs."""
 
 Statistic = Literal["p95", "rms", "mean"]
-"""What of KL over all tokens is brought to the target."""
+"""Statistic of KL over all tokens that is brought to the target."""
 
 Token = Literal["content", "last"]
-"""Where in an answer its direction is read: at the last of its own tokens, or of its turn."""
+"""Token of an answer at which the direction is read: the last of its content, or of its turn."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """Precision of a model."""
@@ -21,4 +21,4 @@ Sign = Literal["+", "-"]
 """Side of a direction."""
 
 Forks = Literal["log"] | int | tuple[int, ...]
-"""Tokens at which a rollout is asked: log-spaced, every so many, or these."""
+"""Tokens at which a fork probes the model: log-spaced, every N tokens, or the listed ones."""

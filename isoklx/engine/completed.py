@@ -1,4 +1,4 @@
-"""Recognising a complete cell by its files, before a model is loaded or torch is imported."""
+"""Recognition of a complete cell by its files, before a model is loaded or torch is imported."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from isoklx.errors import CellError, UsageError
 from isoklx.schema import same_dose
 
 REQUESTED = "requested"
-"""Key of ``measured_with``: options as they were given, which only a model turns into numbers."""
+"""Key of ``measured_with``: options as given, which need a model to become numbers."""
 
 
 def requested(plan: CellPlan) -> dict[str, Any]:
-    """Options as given, and hashes of the files that only a model can read."""
+    """Return options as given, and hashes of the files that only a model can interpret."""
     settings, vector = plan.settings, plan.settings.vector
     return {
         "layer": None if settings.layer is None else list(settings.layer),
@@ -35,31 +35,9 @@ def requested(plan: CellPlan) -> dict[str, Any]:
 
 
 def is_complete(plan: CellPlan, inputs: Inputs, out: Path) -> bool:
-    """Return whether the files of a cell show that nothing of it is left to be made.
-
-    Parameters
-    ----------
-    plan : CellPlan
-        Which cell, and with which settings.
-    inputs : Inputs
-        The pairs, prompts and questions of the run.
-    out : Path
-        The runs root.
-
-    Returns
-    -------
-    bool
-        True if the cell was made by the same options from the same files by a model that has not
-        changed since, and has every dose in every file. False if anything differs or cannot be
-        told without the model; loading it then tells what differs.
-
-    Raises
-    ------
-    UsageError
-        When the cell was made with other settings or inputs; the message names the first.
-    CellError
-        When a file of the cell cannot be read.
-    """
+    """Return whether a cell's files prove it complete; raise UsageError if its settings differ."""
+    # Options, input files and model files must be unchanged, and every dose in every file. False if
+    # anything differs or cannot be told without the model; loading it then reports the difference.
     folder = plan.folder(out)
     calib = begun_with(folder / CALIBRATION)
     if not calib:
@@ -73,17 +51,17 @@ def is_complete(plan: CellPlan, inputs: Inputs, out: Path) -> bool:
 
 
 def begun_with(path: Path) -> dict[str, Any]:
-    """Read what a cell was begun with; empty if there is no such file, or it names no batch."""
+    """Read calib.json of a cell; empty if it is missing, invalid, or lacks a batch size."""
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         int(found["measured_with"]["batch"])
     except (OSError, ValueError, LookupError, TypeError):
-        return {}  # whoever reads the file for its content says what is wrong with it
+        return {}  # the reader of the whole file reports its error
     return found
 
 
 def refuse_other_settings(plan: CellPlan, calib: Mapping[str, Any], path: Path) -> None:
-    """Raise UsageError at the first setting that `calib`, read from `path`, has otherwise."""
+    """Raise UsageError at the first setting that differs in `calib`, read from `path`."""
     settings = plan.settings
     here = {
         "target_kl": settings.target_kl,
@@ -116,7 +94,7 @@ def _same_request(plan: CellPlan, inputs: Inputs, measured_with: Mapping[str, An
 
 
 def _same_model(name: str, calib: Mapping[str, Any]) -> bool:
-    """Return whether a model is the folder or file, or the commit of a hub, that is recorded."""
+    """Return whether a model is the recorded folder or file, or the recorded commit of a hub."""
     there, here = Path(str(calib.get("model"))).expanduser(), Path(name).expanduser()
     try:
         return there.samefile(here)
@@ -125,26 +103,26 @@ def _same_model(name: str, calib: Mapping[str, Any]) -> bool:
 
 
 def _cached_commit(name: str) -> str | None:
-    """Commit of a hub's model that a run without a network would load; None if there is none."""
+    """Return the cached commit of a hub's model, which a run without a network loads; or None."""
     import huggingface_hub as hub
 
     try:
         found = hub.try_to_load_from_cache(name, "config.json")
-    except ValueError:  # no name that a hub knows
+    except ValueError:  # not a valid name on a hub
         return None
     return Path(found).parent.name if isinstance(found, str) else None
 
 
 def _has_all_doses(settings: Settings, folder: Path) -> bool:
-    """Return whether a cell has its vectors and every dose; raise if a file lacks one."""
+    """Return whether a cell has its vectors and every dose; raise if a file lacks a dose."""
     files = CellFiles.read(folder)
-    left = [alpha for alpha in settings.alphas if not _among(files.completed, alpha)]
+    left = [alpha for alpha in settings.alphas if not _contains_dose(files.completed, alpha)]
     if left or not (folder / VECTOR).is_file():
         return False
     kl, texts = files.content[TRAJECTORY].get(KL, {}), files.content[GENERATIONS].get("", {})
     for file, found in ((TRAJECTORY, kl), (GENERATIONS, texts)):
         for alpha in settings.alphas:
-            if not _among(map(float, found), alpha):
+            if not _contains_dose(map(float, found), alpha):
                 raise CellError(
                     folder,
                     file,
@@ -154,12 +132,12 @@ def _has_all_doses(settings: Settings, folder: Path) -> bool:
     return True
 
 
-def _among(doses: Iterable[float], alpha: float) -> bool:
+def _contains_dose(doses: Iterable[float], alpha: float) -> bool:
     return any(same_dose(alpha, each) for each in doses)
 
 
 def _model_files(model: Path) -> list[Path]:
-    """Files of a model's folder, or a GGUF file and what lies beside it; none for a hub's name."""
+    """List the files of a model's folder, or a GGUF file and those beside it; empty for a name."""
     try:
         if model.is_file():
             return [model, *(each for each in _files(model.parent) if each.suffix != ".gguf")]
@@ -173,8 +151,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _hash(files: Sequence[Path]) -> str | None:
-    """Hash names and contents of files; None where there are none."""
+    """Hash names and contents of files; None without files."""
     try:
         return digest([[file.name for file in files], files_identity(files)]) if files else None
     except OSError:
-        return None  # loading the file says why
+        return None  # loading the file reports the error

@@ -1,4 +1,4 @@
-"""The direction of a cell: found in pairs or read from a file, and where its calibration starts."""
+"""Direction of a cell, found in pairs or read from a file, and its first coefficient."""
 
 from __future__ import annotations
 
@@ -21,37 +21,25 @@ from isoklx.errors import UsageError
 from isoklx.system.atomic import replacing
 
 LAYER = 0.6
-"""Share of the depth at which a model is steered unless it is said where."""
+"""Default position of the steered block, as a share of the depth."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """What a cell is steered with.
-
-    Parameters
-    ----------
-    steering : Steering
-        The vectors, and what is done with them.
-    start : float
-        The coefficient that the calibration tries first, above 0.
-    sha256 : dict of str
-        Of the vectors, and of the pairs that they were found in.
-    model : str
-        Whose states they are of.
-    """
+    """Steering vectors of a cell, with the first coefficient of its calibration."""
 
     steering: Steering
-    start: float
-    sha256: dict[str, str]
+    start: float  # first coefficient that the calibration tries, above 0
+    sha256: dict[str, str]  # of the vectors, and of the pairs if they were found in pairs
     model: str
 
     @property
     def content(self) -> bytes:
-        """Of the file that holds it."""
+        """Serialized content of vector.safetensors."""
         return steering_bytes(self.steering, self.model)
 
     def write(self, folder: Path) -> None:
-        """Leave the vectors in a cell's folder, unless they are there."""
+        """Write vector.safetensors into a cell's folder, unless it exists."""
         if not (folder / VECTOR).exists():
             with replacing(folder / VECTOR) as partial:
                 partial.write_bytes(self.content)
@@ -64,32 +52,7 @@ def direction_of(
     tokenised: Tokenised,
     begin: Callable[[str], object] = lambda _: None,
 ) -> Direction:
-    """Find or read the direction of a cell.
-
-    Parameters
-    ----------
-    plan : CellPlan
-        Says which method and layers, and in which file a direction is.
-    loaded : LoadedModel
-        The model that is steered.
-    inputs : Inputs
-        The pairs.
-    tokenised : Tokenised
-        Its calibration prompts tell how large its states are.
-    begin : callable
-        Is given the name of each phase before it begins.
-
-    Returns
-    -------
-    Direction
-
-    Raises
-    ------
-    UsageError
-        For a vector file or layers that are not as they should be, or answers that are too long.
-    MeasureError
-        When the sides of the pairs do not differ.
-    """
+    """Find or read the direction of a cell, and estimate its first coefficient."""
     settings = plan.settings
     sha256 = {}
     if inputs.pairs is None:
@@ -123,7 +86,7 @@ def direction_of(
 
 
 def steering_in_file(loaded: LoadedModel, settings: Settings) -> Steering:
-    """Read the vectors of a run's file, for a model."""
+    """Read the steering of a run's vector file, for a model."""
     assert settings.vector is not None
     return read_steering(
         settings.vector,

@@ -1,4 +1,4 @@
-"""Estimates of a run before it is begun: cells, tokens, memory and time."""
+"""Estimates of a run before it starts: cells, tokens, memory and time."""
 
 from __future__ import annotations
 
@@ -14,40 +14,20 @@ log = logging.getLogger("isoklx.engine")
 
 
 def estimates(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Estimate]:
-    """Estimate cell after cell; the models of those that are not complete are loaded and tried.
-
-    Parameters
-    ----------
-    plans : sequence of CellPlan
-        The cells of a run.
-    inputs : Inputs
-        What their models are given.
-    out : Path
-        The runs root, which need not exist.
-
-    Yields
-    ------
-    Estimate
-        Nothing is written.
-
-    Raises
-    ------
-    UsageError, MeasureError
-        As a run would.
-    """
+    """Yield an estimate per cell, loading the models of incomplete cells and writing nothing."""
     loaded = None
     for plan in plans:
         if is_complete(plan, inputs, out):
             yield Estimate(plan, len(plan.settings.alphas), 0, 0, 0, 0, 0.0)
             continue
         if loaded is None or loaded.name != plan.model:
-            log.info("%s: loading %s", plan.run_id, plan.model)  # before torch is imported
+            log.info("%s: loading %s", plan.run_id, plan.model)  # logged before the import of torch
         from isoklx.engine.loading import load_model, quiet
         from isoklx.engine.trials import Paces, estimate
 
         with quiet():
             if loaded is None or loaded.name != plan.model:
-                loaded = None  # first, as there may not be memory for two
+                loaded = None  # first: memory may not hold two models
                 settings = plan.settings
                 loaded = load_model(plan.model, device=settings.device, dtype=settings.dtype)
                 paces = Paces()

@@ -1,8 +1,8 @@
-"""Identity by content: the weights and configuration of a model, and token ids.
+"""Identity by content: hashes of a model's weights and configuration, and of token ids.
 
-A name says little about content: a folder can be replaced, a hub moves on to the next commit, and a
-file that arrives later changes every prompt. An identity is a short text that says by its prefix
-what was hashed.
+A name is not enough: a folder can be replaced, a hub moves on to the next commit, and a chat
+template added later changes every prompt. An identity is a short text whose prefix names the kind
+of hash.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from isoklx.cells.rollout_checks import digest
 
 WHOLE = 10**9
-"""Bytes of weights up to which all of them are hashed, which takes seconds."""
+"""Maximum bytes of weights to hash whole, which takes seconds."""
 
 STRIDE, BLOCK = 2**20, 2**12
-"""Larger weights are sampled: so many bytes apart, so many bytes. 14 GB take 56 MB."""
+"""Sampling of larger weights: 4 KiB (BLOCK) of each MiB (STRIDE); 56 MB of 14 GB."""
 
 DIGITS = 16
-"""Hexadecimal digits of a hash that are kept."""
+"""Number of hexadecimal digits to keep of a hash."""
 
 WEIGHTS = (
     "model.safetensors",
@@ -33,36 +33,21 @@ WEIGHTS = (
 """Files in the order in which transformers looks for weights."""
 
 CONFIG = "config.json"
-"""What every model has but those in GGUF files."""
+"""Configuration file of every model that is not a GGUF file."""
 
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
-"""Files of what is added to the weights, where there is any."""
+"""Weight files of adapters (optional)."""
 
 INERT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
-"""Keys of a configuration that decide no number, or are recorded by themselves."""
+"""Keys of a configuration that do not affect numbers, or are recorded separately."""
 
 
 def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[str, str]:
-    """Identify a model's weights and configuration.
-
-    Parameters
-    ----------
-    source : str
-        Folder, or name on a hub whose files are in the cache.
-    gguf : str or None
-        Name of the GGUF file in the folder that holds weights and configuration.
-    commit : str or None
-        Commit that the hub served.
-
-    Returns
-    -------
-    dict of str
-        "weights" and "config", as far as their files are there.
-    """
+    """Hash a model's weights and configuration, as far as their files are present."""
     if gguf is not None:
         return {"weights": files_identity([Path(source) / gguf])}
 
-    from transformers.utils.hub import cached_file  # late: a complete cell needs no model
+    from transformers.utils.hub import cached_file  # imported late: complete cells do not need it
 
     def file(name: str) -> Path | None:
         found = cached_file(
@@ -91,20 +76,8 @@ def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[st
 
 
 def files_identity(files: Sequence[Path]) -> str:
-    """Hash the content of weight files, one after the other.
-
-    Parameters
-    ----------
-    files : list of Path
-        In an order that copies share.
-
-    Returns
-    -------
-    str
-        ``sha256:`` and the first digits of the hash of all bytes, which `sha256sum` of a single
-        file shows too. Above 1 GB ``sampled:`` and those of the sizes and 4 KiB of each MiB.
-    """
-    found = sha256()
+    """Hash the content of weight files, in order: whole up to 1 GB, sampled beyond."""
+    found = sha256()  # of a single whole file: what `sha256sum` prints
     sizes = [file.stat().st_size for file in files]
     whole = sum(sizes) <= WHOLE
     for file, size in zip(files, sizes, strict=True):
@@ -121,10 +94,7 @@ def files_identity(files: Sequence[Path]) -> str:
 
 
 def files_now(name: str) -> tuple[tuple[str, int, int], ...]:
-    """List path, size and modification time of a model's files; empty for a name on a hub.
-
-    Two equal lists are of the same files, as long as a process lives.
-    """
+    """Return path, size and modification time of a model's files; empty for a name on a hub."""
     path = Path(name).expanduser()
     folder = path if path.is_dir() else path.parent
     if not path.exists():
@@ -135,14 +105,14 @@ def files_now(name: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def recorded_identity(measured_with: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect the identities and end ids that ``measured_with`` records; empty if it has none."""
+    """Return the identities and end ids recorded in ``measured_with``; empty without any."""
     identity = measured_with.get("identity")
     ends = {"end_ids": measured_with["end_ids"]} if "end_ids" in measured_with else {}
     return {**(identity if isinstance(identity, Mapping) else {}), **ends}
 
 
 def shown_identity(rollouts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Identify what a dose was given by its rollouts, lines of ``gens.jsonl``."""
+    """Hash the token ids that a dose was given, from its lines of ``gens.jsonl``."""
     prompts: dict[str, dict[int, list[int]]] = {}
     found = {}
     for line in rollouts:
@@ -162,20 +132,14 @@ NAMES = {
     "calib_prompt_ids": "other token ids of its calibration prompts",
     "question_ids": "other token ids of its questions",
     "pair_ids": "other token ids of its pairs",
-    "suffix_ids": "other token ids of the suffix that asks at a fork",
-    "end_ids": "other tokens that end a rollout",
+    "suffix_ids": "other token ids of the fork suffix",
+    "end_ids": "other end-of-rollout tokens",
 }
-"""What a difference is called, most likely cause first: a template changes all token ids."""
+"""Descriptions of differences, likeliest cause first: a template changes all token ids."""
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Name the first thing that is not what it was, among those that both sides know.
-
-    Examples
-    --------
-    >>> difference({"chat_template": "none"}, {"chat_template": "sha256:ab12", "weights": "x"})
-    'another chat template (then none, now sha256:ab12)'
-    """
+    """Describe the first identity that differs, of those recorded on both sides, or return ''."""
     for key, name in NAMES.items():
         if key in before and key in now and before[key] != now[key]:
             return f"{name} (then {before[key]}, now {now[key]})"

@@ -1,4 +1,4 @@
-"""The files of a run: pairs, prompts and questions, read before any model is."""
+"""Input files of a run (pairs, prompts, questions), read before any model is loaded."""
 
 from __future__ import annotations
 
@@ -12,49 +12,33 @@ from isoklx.engine.settings import Settings
 from isoklx.errors import UsageError
 
 DEFAULTS = Path(__file__).parent / "defaults"
-"""Folder of the sets that are used where none is named; they can be copied and changed."""
+"""Folder of the default sets; users can copy and change them."""
 
 PAIRS = DEFAULTS / "pairs.jsonl"
-"""Answers that agree with a claim, whatever it says, and answers that doubt it."""
+"""Answers that agree with a claim, true or not, and answers that doubt it."""
 
 PROMPTS = DEFAULTS / "prompts.jsonl"
 CALIB_PROMPTS = DEFAULTS / "calib_prompts.jsonl"
 QUESTIONS = DEFAULTS / "questions.jsonl"
 
 JSONL = (".jsonl", ".ndjson", ".json")
-"""Suffixes of files that hold a JSON object a line, whatever their first line looks like."""
+"""Suffixes of files read as one JSON object a line, regardless of their first line."""
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers that differ in what is steered, or two plain texts that do.
+    """Two answers, or two plain texts, that differ in the steered trait."""
 
-    Parameters
-    ----------
-    prompt : str or None
-        What the user says; None where the two are plain texts.
-    positive, negative : str
-        What the assistant answers, towards and away from what is steered.
-    """
-
-    prompt: str | None
+    prompt: str | None  # None: plain texts, not answers of the assistant
     positive: str
     negative: str
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question whose right answer is known.
-
-    Parameters
-    ----------
-    prompt : str
-        What the user asks.
-    answer : bool
-        The right answer.
-    """
+    """A question with its right answer."""
 
     prompt: str
     answer: bool
@@ -62,231 +46,153 @@ class Question:
 
 @dataclass(frozen=True)
 class InputFile(Generic[Row]):
-    """A file of pairs, prompts or questions.
-
-    Parameters
-    ----------
-    path : Path
-        Where it was read.
-    rows : tuple
-        What it holds, in its order.
-    lines : tuple of int
-        The line of each row, from 1.
-    sha256 : str
-        Of the file's bytes, in hexadecimal.
-    """
+    """Rows of a file of pairs, prompts or questions, in file order."""
 
     path: Path
     rows: tuple[Row, ...]
-    lines: tuple[int, ...]
-    sha256: str
+    lines: tuple[int, ...]  # line number of each row, from 1
+    sha256: str  # of the file's bytes, hexadecimal
 
 
 def read_pairs(path: str | Path = PAIRS) -> InputFile[Pair]:
-    """Read pairs: JSON objects with ``positive`` and ``negative``, with or without ``prompt``.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file with one JSON object a line; empty lines are passed over.
-
-    Returns
-    -------
-    InputFile of Pair
-        At least one.
-
-    Raises
-    ------
-    UsageError
-        Naming file and line: where there is no pair, one has a single side or two equal ones, or a
-        line is no such object.
-
-    Examples
-    --------
-    >>> read_pairs().rows[0].negative
-    'I doubt it: the bite needs rest and soap and water, and coins have no power to draw venom.'
-    """
+    """Read one or more pairs: JSONL of ``positive``, ``negative`` and optionally ``prompt``."""
     return _read(path, "pairs", _pair, text=False)
 
 
 def read_prompts(path: str | Path = PROMPTS) -> InputFile[str]:
-    """Read prompts: JSON objects with ``prompt``, or a text file of one prompt a line.
-
-    Parameters
-    ----------
-    path : str or Path
-        JSONL where it is called so or begins with a JSON object, else text; empty lines are passed
-        over.
-
-    Returns
-    -------
-    InputFile of str
-        At least one, no two of them the same: greedy decoding would count them twice.
-
-    Raises
-    ------
-    UsageError
-        Naming file and line: where there is no prompt, or one is empty, repeated or no text.
-
-    Examples
-    --------
-    >>> len(read_prompts().rows), len(read_prompts(CALIB_PROMPTS).rows)
-    (32, 12)
-    """
+    """Read one or more distinct prompts: JSONL of ``prompt``, or text of one a line."""
     read = _read(path, "prompts", _prompt, text=True)
-    _refuse_repeats(read, read.rows)
+    _refuse_duplicates(read, read.rows)
     return read
 
 
 def read_questions(path: str | Path = QUESTIONS) -> InputFile[Question]:
-    """Read questions: JSON objects with ``prompt`` and ``answer``, which is true or false.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file with one JSON object a line; empty lines are passed over.
-
-    Returns
-    -------
-    InputFile of Question
-        None of them where the file is empty: then none is asked.
-
-    Raises
-    ------
-    UsageError
-        Naming file and line: where a question is empty or repeated, or a line is no such object.
-
-    Examples
-    --------
-    >>> read_questions().rows[0]
-    Question(prompt='Is the Pacific the largest ocean on Earth?', answer=True)
-    """
+    """Read distinct questions, if any: JSONL of ``prompt`` and ``answer`` (true or false)."""
     read = _read(path, "questions", _question, text=False, empty=True)
-    _refuse_repeats(read, tuple(row.prompt for row in read.rows))
+    _refuse_duplicates(read, tuple(row.prompt for row in read.rows))
     return read
 
 
 def _pair(fields: dict[str, object]) -> Pair:
-    positive, negative = _text(fields, "positive"), _text(fields, "negative")
+    positive, negative = _required_text(fields, "positive"), _required_text(fields, "negative")
     if positive.strip() == negative.strip():
-        raise ValueError("'positive' and 'negative' are the same, and nothing is to be steered")
+        raise ValueError("'positive' and 'negative' must differ, got the same text twice")
     if "prompt" in fields:
-        return Pair(_text(fields, "prompt"), positive, negative)
+        return Pair(_required_text(fields, "prompt"), positive, negative)
     # A misspelt "prompt" would turn a pair of answers into a pair of plain texts.
     others = sorted(set(fields) - {"positive", "negative"})
     if others:
-        raise ValueError(f"has no 'prompt', which {others[0]!r} may be meant to be")
+        raise ValueError(f"lacks 'prompt' but has {others[0]!r}: rename or remove that key")
     return Pair(None, positive, negative)
 
 
 def _prompt(fields: dict[str, object]) -> str:
-    return _text(fields, "prompt")
+    return _required_text(fields, "prompt")
 
 
 def _question(fields: dict[str, object]) -> Question:
-    prompt = _text(fields, "prompt")
+    prompt = _required_text(fields, "prompt")
     if "answer" not in fields:
-        raise ValueError(_without(fields, "answer"))
+        raise ValueError(_missing_key(fields, "answer"))
     answer = fields["answer"]
     if not isinstance(answer, bool):
-        raise ValueError(f"'answer' is {_brief(answer)}, neither true nor false")
+        raise ValueError(f"'answer' must be true or false, got {_shorten(answer)}")
     return Question(prompt, answer)
 
 
-def _text(fields: dict[str, object], key: str) -> str:
-    """A text that must be there."""
+def _required_text(fields: dict[str, object], key: str) -> str:
     if key not in fields:
-        raise ValueError(_without(fields, key))
+        raise ValueError(_missing_key(fields, key))
     value = fields[key]
     if not isinstance(value, str):
-        raise ValueError(f"{key!r} is {_brief(value)}, not text")
+        raise ValueError(f"{key!r} must be text, got {_shorten(value)}")
     if not value.strip():
-        raise ValueError(f"{key!r} is empty")
+        raise ValueError(f"{key!r} must not be empty")
     return value
 
 
-def _without(fields: dict[str, object], key: str) -> str:
-    return f"has no {key!r}, only {', '.join(map(repr, fields)) or 'an empty object'}"
+def _missing_key(fields: dict[str, object], key: str) -> str:
+    return f"lacks {key!r}; found: {', '.join(map(repr, fields)) or 'an empty object'}"
 
 
-def _brief(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _read(
     path: str | Path,
-    what: str,
+    role: str,
     row: Callable[[dict[str, object]], Row],
     *,
     text: bool,
     empty: bool = False,
 ) -> InputFile[Row]:
-    """Read a file line by line, and say in which line something is wrong."""
+    """Read a file line by line; errors name file and line."""
     path = Path(path)
-    content = _content(path, what)
+    content = _read_bytes(path, role)
     rows, lines = [], []
     plain = text and not _is_jsonl(path, content)
-    for number, line in _lines(path, content):
+    for number, line in _nonempty_lines(path, content):
         try:
-            rows.append(row({"prompt": line} if plain else _fields(line)))
+            rows.append(row({"prompt": line} if plain else _parse_object(line)))
         except ValueError as error:
             raise UsageError(f"{path}: line {number}: {error}") from error
         lines.append(number)
     if not rows and not empty:
-        raise UsageError(f"{path}: holds no {what}")
+        raise UsageError(f"{path}: must contain {role}, got an empty file")
     return InputFile(path, tuple(rows), tuple(lines), hashlib.sha256(content).hexdigest())
 
 
-def _content(path: Path, what: str) -> bytes:
+def _read_bytes(path: Path, role: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {what} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: {role} cannot be read: {error.strerror}") from error
 
 
-def _lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, with their numbers from 1."""
-    # Not splitlines, which would end a line at characters that JSON may hold.
+def _nonempty_lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
+    """Yield non-empty lines with their numbers, from 1."""
+    # Not splitlines, which also splits at characters that JSON strings may contain.
     for number, line in enumerate(content.split(b"\n"), start=1):
         try:
             decoded = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
-            raise UsageError(f"{path}: line {number}: is no UTF-8 text: {error.reason}") from error
+            raise UsageError(f"{path}: line {number}: is not UTF-8 text: {error.reason}") from error
         if decoded:
             yield number, decoded
 
 
 def _is_jsonl(path: Path, content: bytes) -> bool:
-    import jiter  # late, for the command line shall start at once
+    import jiter  # imported late, so that the command line starts fast
 
     if path.suffix.lower() in JSONL:
         return True
-    first = next((line for _, line in _lines(path, content)), "")
+    first = next((line for _, line in _nonempty_lines(path, content)), "")
     try:
         return isinstance(jiter.from_json(first.encode()), dict)
     except ValueError:
         return False
 
 
-def _fields(line: str) -> dict[str, object]:
+def _parse_object(line: str) -> dict[str, object]:
     import jiter
 
     try:
         parsed: object = jiter.from_json(line.encode(), catch_duplicate_keys=True)
     except ValueError as error:
-        raise ValueError(f"is not JSON: {_brief_error(error)}") from error
+        raise ValueError(f"is not JSON: {_parse_error(error)}") from error
     if not isinstance(parsed, dict):
-        raise ValueError(f"is {_brief(parsed)}, not a JSON object")
+        raise ValueError(f"must be a JSON object, got {_shorten(parsed)}")
     return parsed
 
 
-def _brief_error(error: ValueError) -> str:
-    # Each line is parsed by itself, so that the parser's "line 1" would mislead.
+def _parse_error(error: ValueError) -> str:
+    # Each line is parsed by itself: the parser's "line 1" would mislead.
     return str(error).replace(" at line 1 column ", " at column ")
 
 
-def _refuse_repeats(read: InputFile[Row], prompts: tuple[str, ...]) -> None:
+def _refuse_duplicates(read: InputFile[Row], prompts: tuple[str, ...]) -> None:
     first: dict[str, int] = {}
     for prompt, line in zip(prompts, read.lines, strict=True):
         if prompt in first:
@@ -295,31 +201,21 @@ def _refuse_repeats(read: InputFile[Row], prompts: tuple[str, ...]) -> None:
 
 
 TRIES = 5
-"""Coefficients that a calibration tries as a rule; what a run is expected to take counts on it."""
+"""Typical number of coefficients that a calibration tries; progress and estimates assume it."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of a run, read once for all of its models.
+    """The files of a run, read once for all of its models."""
 
-    Parameters
-    ----------
-    pairs : InputFile of Pair, optional
-        None where the direction is in a file.
-    prompts, calib_prompts : InputFile of str
-        Held out, and for the calibration.
-    questions : InputFile of Question, optional
-        None where none is asked.
-    """
-
-    pairs: InputFile[Pair] | None
+    pairs: InputFile[Pair] | None  # None: the direction comes from a file
     prompts: InputFile[str]
     calib_prompts: InputFile[str]
-    questions: InputFile[Question] | None
+    questions: InputFile[Question] | None  # None: no questions are asked
 
     @property
     def files(self) -> dict[str, InputFile[Any]]:
-        """Those that there are, by what they hold."""
+        """Files in use, by role."""
         files = {
             "pairs": self.pairs,
             "prompts": self.prompts,
@@ -330,18 +226,12 @@ class Inputs:
 
     @property
     def sha256(self) -> dict[str, str]:
-        """Of each file of prompts, by what it holds."""
+        """SHA-256 of each file but the pairs, by role."""
         return {name: file.sha256 for name, file in self.files.items() if name != "pairs"}
 
 
 def read_inputs(settings: Settings) -> Inputs:
-    """Read the files of a run; the package's own where none is named.
-
-    Raises
-    ------
-    UsageError
-        Naming file and line of what is wrong, as of a prompt that the calibration has as well.
-    """
+    """Read the files of a run, by default the package's own; refuse shared prompts."""
     questions = None
     if settings.ask:
         read = read_questions(settings.questions or QUESTIONS)
@@ -358,7 +248,7 @@ def read_inputs(settings: Settings) -> Inputs:
 def expected_tokens(
     inputs: Inputs, settings: Settings, *, doses: int | None = None, tries: int = TRIES
 ) -> int:
-    """Tokens that a cell decodes at most: so many of its doses, all by default, and tries."""
+    """Return the maximum number of tokens that the doses (default: all) and tries decode."""
     held_out = len(inputs.prompts.rows)
     asked = 0 if inputs.questions is None else len(inputs.questions.rows)
     doses = len(settings.alphas) if doses is None else doses
@@ -367,11 +257,11 @@ def expected_tokens(
 
 
 def _refuse_shared(held_out: InputFile[str], calib_prompts: InputFile[str]) -> None:
-    """Refuse a prompt of both: what c_star was fitted to says nothing of how it carries over."""
+    """Refuse a prompt in both files: held-out KL must not come from prompts of the calibration."""
     used = dict(zip(calib_prompts.rows, calib_prompts.lines, strict=True))
     for prompt, line in zip(held_out.rows, held_out.lines, strict=True):
         if prompt in used:
             raise UsageError(
-                f"{held_out.path}: line {line}: is line {used[prompt]} of {calib_prompts.path} as "
-                "well: calibration prompts must be others than those that are held out"
+                f"{held_out.path}: line {line}: repeats line {used[prompt]} of"
+                f" {calib_prompts.path}: held-out and calibration prompts must differ"
             )

@@ -1,4 +1,4 @@
-"""A language model and its tokenizer, from a folder, a GGUF file or a hub's name."""
+"""Loading of a language model and its tokenizer from a folder, a GGUF file or a hub."""
 
 from __future__ import annotations
 
@@ -30,39 +30,25 @@ from isoklx.engine.steering import refuse_other_outputs
 from isoklx.errors import MeasureError, UsageError
 
 PATIENCE = 10
-"""Seconds in which a hub answers."""
+"""Seconds to wait for an answer of a hub."""
 
 NO_CODE = {"trust_remote_code": False}
-"""Code that comes with a model is not run, and nobody is asked whether it may be."""
+"""Never run code that comes with a model, and never prompt for permission."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to be measured.
+    """A model in evaluation mode, without gradients, with its tokenizer."""
 
-    Parameters
-    ----------
-    name : str
-        As it was asked for: ``org/name``, or a path.
-    model : PreTrainedModel
-        In evaluation mode, without gradients.
-    tokenizer : PreTrainedTokenizerBase
-        Its own.
-    commit : str or None
-        The commit that a hub served.
-    identity : dict of str
-        Of weights and configuration, by content.
-    """
-
-    name: str
+    name: str  # as requested: ``org/name``, or a path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    commit: str | None
-    identity: Mapping[str, str]
+    commit: str | None  # served by a hub
+    identity: Mapping[str, str]  # hashes of weights and configuration
 
     @property
     def made_with(self) -> dict[str, str]:
-        """Precision, device and attention, as they are recorded."""
+        """Precision, device and attention, as recorded in a cell."""
         return {
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,
@@ -71,35 +57,14 @@ class LoadedModel:
 
 
 def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> LoadedModel:
-    """Load a model and its tokenizer.
-
-    Parameters
-    ----------
-    name : str
-        A folder, a GGUF file in one, or a name that a hub knows.
-    device : str
-        As torch names it; ``"auto"`` is a GPU where there is one.
-    dtype : str
-        Precision; ``"auto"`` is float32 on a CPU, where the others are slow, else the model's own.
-
-    Returns
-    -------
-    LoadedModel
-
-    Raises
-    ------
-    UsageError
-        When there is no such model or device.
-    MeasureError
-        When it is there and cannot be loaded, or its blocks cannot be steered.
-    """
-    where = _device(device)
+    """Load a model and its tokenizer; precision auto is float32 on a CPU, else the model's own."""
+    where = _resolve_device(device)
     precision = ("float32" if where.type == "cpu" else "auto") if dtype == "auto" else dtype
-    source, options = _source(name)
+    source, options = _resolve_source(name)
     try:
         with quiet():
             if not Path(source).exists():
-                _ask_hub(source)
+                _check_hub(source)
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             loading: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=precision, output_loading_info=True, **options
@@ -107,13 +72,13 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
             model, report = loading
             commit = getattr(model.config, "_commit_hash", None)
             identity = model_identity(source, options.get("gguf_file"), commit)
-    except Exception as error:  # each architecture, and each library below, has its own
-        # What transformers says is a page; its first line has the reason.
-        here = "" if Path(source).exists() else "is no folder, and "
+    except Exception as error:  # each architecture and library has its own errors
+        # transformers' message is a page long; its first line has the reason.
+        here = "" if Path(source).exists() else "not a folder, and "
         raise MeasureError(f"{name}: {here}cannot be loaded: {_first_line(error)}") from error
     if absent := sorted(report["missing_keys"]):
-        lack = f"its files lack {absent[0]}, {len(absent)} of its weights in all"
-        raise MeasureError(f"{name}: {lack}: they would be random")
+        lack = f"{absent[0]} ({len(absent)} in all)"
+        raise MeasureError(f"{name}: its files lack weights, which would be random: {lack}")
     try:
         model = model.to(where)
     except RuntimeError as error:  # torch.OutOfMemoryError is one
@@ -125,17 +90,14 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "auto") -> Loade
             refuse_other_outputs(model)
     except torch.OutOfMemoryError as error:
         raise MeasureError(f"{name}: does not fit on {where}: {_first_line(error)}") from error
-    except Exception as error:  # of whatever the architecture's own code raises
+    except Exception as error:  # any error of the architecture's own code
         raise MeasureError(f"{name}: {_first_line(error)}") from error
     return LoadedModel(name, model, tokenizer, commit, identity)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hear nothing but errors of transformers and the hub within, and see no bars.
-
-    Afterwards all is as before.
-    """
+    """Silence all but errors of transformers and the hub, and progress bars, within the block."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hubs = hub_logging.get_verbosity()
     logging.set_verbosity_error()
@@ -154,7 +116,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Have tqdm draw nothing, whoever calls it: what reads GGUF does not ask transformers first."""
+    """Disable tqdm for every caller: the GGUF reader ignores transformers' setting."""
     init = tqdm.__init__
     tqdm.__init__ = partialmethod(init, disable=True)
     try:
@@ -163,35 +125,31 @@ def _without_bars() -> Iterator[None]:
         tqdm.__init__ = init
 
 
-def _source(name: str) -> tuple[str, dict[str, Any]]:
-    """What transformers is asked for; a folder is told from a name by whether it is there."""
+def _resolve_source(name: str) -> tuple[str, dict[str, Any]]:
+    """Return source and options for transformers; an existing folder has precedence over a name."""
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name, **NO_CODE}
     if path.is_dir():
         if not (path / CONFIG).is_file():
-            raise UsageError(f"{name}: is a folder without {CONFIG}, and so no model")
+            raise UsageError(f"{name}: not a model folder: {CONFIG} not found")
         return str(path), dict(NO_CODE)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UsageError(f"{name}: there is no such folder")
+        raise UsageError(f"{name}: folder not found")
     return name, dict(NO_CODE)
 
 
-def _ask_hub(name: str) -> None:
-    """Ask a hub for one file of a model that is not here yet.
-
-    What follows tries every file for half a minute, and a name may be misspelt. Whatever a hub
-    answers, transformers goes on with it.
-    """
+def _check_hub(name: str) -> None:
+    """Check that a hub answers, as transformers would retry every file for half a minute."""
     if hub.constants.HF_HUB_OFFLINE or hub.try_to_load_from_cache(name, CONFIG) is not None:
         return
     url = hub.hf_hub_url(name, CONFIG)
     for last in (False, True):
         try:
             hub.get_hf_file_metadata(url, timeout=PATIENCE)
-        except HfHubHTTPError:
+        except HfHubHTTPError:  # it answered; transformers reports the error
             return
-        except Exception as error:  # of whatever the hub's library makes requests with
+        except Exception as error:  # any error of the HTTP library
             if last:
                 where = hub.constants.ENDPOINT
                 raise ConnectionError(f"{where} cannot be reached: {error}") from error
@@ -200,7 +158,7 @@ def _ask_hub(name: str) -> None:
             return
 
 
-def _device(name: str) -> torch.device:
+def _resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

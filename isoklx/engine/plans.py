@@ -1,4 +1,4 @@
-"""Which cells a run makes: models by methods, seeds and signs, each with its name."""
+"""Plans of a run's cells: models by methods, seeds and signs, each with its name."""
 
 from __future__ import annotations
 
@@ -14,46 +14,32 @@ from isoklx.errors import UsageError
 from isoklx.system.progress import duration
 
 KEPT = "_measuring"
-"""Folder in the runs root where batches are kept of cells that are not complete; no cell itself."""
+"""Folder in the runs root for the checkpoints of incomplete cells; not a cell itself."""
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A cell that is to be made.
+    """A cell to be made."""
 
-    Parameters
-    ----------
-    model : str
-        A folder or a hub's name.
-    method : str
-        How its direction is found; where it comes from a file, what the cell is called by.
-    seed : int
-        Of what is drawn; 0 where decoding is greedy.
-    sign : {"+", "-"}
-        The side of the direction that is calibrated and swept.
-    settings : Settings
-        All else that decides its numbers.
-    """
-
-    model: str
-    method: str
+    model: str  # folder, GGUF file or a hub's name
+    method: str  # or the name of the vector file
     seed: int
     sign: Sign
     settings: Settings
 
     @property
     def run_id(self) -> str:
-        """The name of its folder."""
+        """Name of the cell's folder."""
         short = model_short(self.model)
         side = "_neg" if self.sign == "-" else ""
         return f"{short}_{self.method}{side}_s{self.seed}_w{self.settings.window}"
 
     def folder(self, out: Path) -> Path:
-        """Where it is written, in a runs root."""
+        """Return the cell's folder in a runs root."""
         return out / self.run_id
 
     def kept_in(self, out: Path) -> Path:
-        """Where its batches are kept until they are in the cell."""
+        """Return the folder of the cell's checkpoints."""
         return out / KEPT / self.run_id
 
 
@@ -65,54 +51,26 @@ def cell_plans(
     settings: Settings,
     samples: int = 1,
 ) -> tuple[CellPlan, ...]:
-    """Plan the cells of a run, those of a model side by side.
-
-    Parameters
-    ----------
-    models : sequence of str
-        Folders or names.
-    methods : sequence of str
-        As `Method`; where a vector is given, it alone is the method.
-    seeds : sequence of int
-        Each is a cell, where something is drawn.
-    sign : {"+", "-", "both"}
-        Sides of the direction; each is a calibration and a cell of its own.
-    settings : Settings
-        Of all of them.
-    samples : int
-        Sampled rollouts per prompt: that many seeds from each of `seeds` on.
-
-    Returns
-    -------
-    tuple of CellPlan
-        No two of one name.
-
-    Raises
-    ------
-    UsageError
-        When nothing is asked for, or something twice, several seeds are to decode greedily, or two
-        cells would have one name.
-    """
+    """Plan the cells of a run, those of one model next to each other; refuse ambiguous requests."""
     if not models:
-        raise UsageError("no model was given")
+        raise UsageError("model missing: give at least one")
     unknown = [method for method in methods if method not in get_args(Method)]
     if unknown:
         known = ", ".join(get_args(Method))
-        raise UsageError(f"method {unknown[0]!r} is not known; give {known}")
+        raise UsageError(f"method must be one of {known}, got {unknown[0]!r}")
     if sign not in ("+", "-", "both"):
-        raise UsageError(f"sign is {sign!r}; give '+', '-' or 'both'")
+        raise UsageError(f"sign must be '+', '-' or 'both', got {sign!r}")
     if samples < 1:
-        raise UsageError(f"samples is {samples}; give at least 1")
+        raise UsageError(f"samples must be at least 1, got {samples}")
     if min(seeds, default=0) < 0:
-        raise UsageError(f"seed is {min(seeds)}; give 0 or more")
-    for what, given in (("model", models), ("method", methods), ("seed", seeds)):
-        _refuse_repeats(what, given)
+        raise UsageError(f"seed must be 0 or more, got {min(seeds)}")
+    for name, given in (("model", models), ("method", methods), ("seed", seeds)):
+        _refuse_repeats(name, given)
     if settings.temperature == 0 and (len(seeds) > 1 or samples > 1):
-        several = f"samples is {samples}: they" if samples > 1 else f"{len(seeds)} seeds"
-        one = "one sample" if samples > 1 else "one seed"
+        name, count = ("samples", samples) if samples > 1 else ("seeds", len(seeds))
         raise UsageError(
-            f"{several} would decode greedily, and repeat each other to the byte; "
-            f"give a temperature, or {one}"
+            f"temperature must be above 0 for {count} {name}, got 0: greedy rollouts are all equal;"
+            f" give a temperature, or one {name[:-1]}"
         )
     every_seed = [seed + sample for seed in seeds for sample in range(samples)]
     named = [settings.vector.stem] if settings.vector is not None else list(methods)
@@ -126,33 +84,27 @@ def cell_plans(
 
 
 def model_short(model: str) -> str:
-    """The last part of a model's name or path that is not empty.
-
-    Examples
-    --------
-    >>> model_short("org/name"), model_short("models/tiny/"), model_short("tiny/q4.gguf")
-    ('name', 'tiny', 'q4')
-    """
+    """Return the last non-empty part of a model's name or path, without the suffix .gguf."""
     path = PurePosixPath(model.replace("\\", "/"))
     if path.name in ("", ".", ".."):
         path = PurePosixPath(Path(model).expanduser().resolve().as_posix())
     return path.stem if path.suffix == ".gguf" else path.name
 
 
-def _refuse_repeats(what: str, given: Sequence[object]) -> None:
+def _refuse_repeats(name: str, given: Sequence[object]) -> None:
     for each in given:
         if given.count(each) > 1:
-            raise UsageError(f"{what} {each} is given twice")
+            raise UsageError(f"{name} {each} is given twice")
 
 
 def _refuse_names(plans: Sequence[CellPlan]) -> None:
-    """Refuse what no cell is called by, and what two would be."""
+    """Refuse run ids that readers of a runs root skip, and run ids that occur twice."""
     seen: dict[str, CellPlan] = {}
     for plan in plans:
         if plan.run_id.startswith(("_", ".")):
             raise UsageError(
-                f"{plan.model}: its cells would be called {plan.run_id}, and a folder whose name"
-                f" starts with {plan.run_id[0]} is no cell"
+                f"{plan.model}: cell name must not start with {plan.run_id[0]}, got {plan.run_id}:"
+                " such folders are skipped; rename the model's folder"
             )
         other = seen.setdefault(plan.run_id, plan)
         if other is not plan:
@@ -161,41 +113,25 @@ def _refuse_names(plans: Sequence[CellPlan]) -> None:
                 if other.model != plan.model
                 else f"method {plan.method}, seed {plan.seed}"
             )
-            raise UsageError(f"two cells would be called {plan.run_id}: {both}")
+            raise UsageError(f"two cells have the name {plan.run_id}: {both}")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one cell would take.
-
-    Parameters
-    ----------
-    plan : CellPlan
-        Which cell.
-    doses_there : int
-        Doses that the folder has already, of those that are asked for.
-    tokens : int
-        Tokens that are decoded at most; 0 where nothing is left to be done.
-    rows : int
-        Rollouts at a time, in the largest batch that is left to be done.
-    weights, working : int
-        Bytes of the model, and of the batch that takes most beside it.
-    seconds : float
-        At the speed of a few tokens of the largest batches; shorter where rollouts end early.
-    """
+    """Estimated cost of one cell."""
 
     plan: CellPlan
-    doses_there: int
-    tokens: int
-    rows: int
-    weights: int
-    working: int
-    seconds: float
+    doses_there: int  # requested doses that the cell already has
+    tokens: int  # maximum to decode; 0 for a complete cell
+    rows: int  # rollouts in the largest remaining batch
+    weights: int  # bytes of the model
+    working: int  # bytes of the largest batch, on top of the model
+    seconds: float  # upper estimate: rollouts may end early
 
     def __str__(self) -> str:
         if not self.tokens:
-            return f"{self.plan.run_id}: is complete"
-        there = f", {self.doses_there} of its doses are there" if self.doses_there else ""
+            return f"{self.plan.run_id}: complete"
+        there = f", {self.doses_there} doses complete" if self.doses_there else ""
         memory = f"{_bytes(self.weights)} for the model, {_bytes(self.working)} for a batch"
         return (
             f"{self.plan.run_id}: at most {self.tokens} tokens{there}; "

@@ -1,4 +1,4 @@
-"""Make cells: calibrate each model and method, sweep its doses, and leave a folder per cell."""
+"""Run: calibrate each model and method, sweep its doses, and write one folder per cell."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("isoklx.engine")
 
-_ONE = threading.Lock()
-"""Held while a cell is made: two of them at once in a process would steer the same model."""
+_MODEL_LOCK = threading.Lock()
+"""Held while a cell is made: two at once in one process would steer the same model."""
 
-_LAST: dict[tuple[Hashable, ...], LoadedModel] = {}
-"""The model that was loaded last, by what was asked for and the state of its files."""
+_LOADED: dict[tuple[Hashable, ...], LoadedModel] = {}
+"""The model that was loaded last, by its key."""
 
-Made = tuple[CellPlan, IsoklxError | None]
-"""A cell, and why it is not complete."""
+Outcome = tuple[CellPlan, IsoklxError | None]
+"""A cell, and the error that left it incomplete."""
 
 
 class MadeElsewhereError(BuildError):
@@ -70,84 +70,84 @@ def run(
 ) -> list[Path] | list[Estimate]:
     """Calibrate models, sweep doses around each c_star, and write one cell for each.
 
-    A cell is one model, method, seed, window and side of the direction. Its coefficient ``c_star``
-    brings the statistic of KL(steered || base) over all tokens of the calibration prompts to the
-    target; then each dose ``alpha`` steers the held-out prompts with ``alpha * c_star``. The same
-    call continues what was interrupted, and leaves alone what is there already.
+    A cell is one model, method, seed, window and side of the direction. Calibration finds the
+    coefficient ``c_star`` at which the statistic of KL(steered || base), over all tokens of the
+    calibration prompts, equals the target; the sweep then rolls out the held-out prompts at each
+    dose ``alpha``, steered with ``alpha * c_star``. The same call continues an interrupted run and
+    skips complete cells.
 
     Parameters
     ----------
     *models : str
-        Folder of a model, GGUF file, or name on a hub. Several are measured one after another.
+        Model folder, GGUF file, or name on a hub. Several models are measured one after another.
     method : tuple of str, optional
-        Any of mean_diff, pca, pca_centred (added) and directional_ablation (put in the place of
-        what lies along it). Without it mean_diff.
+        One or more of mean_diff, pca, pca_centred (the direction is added) and
+        directional_ablation (the component along the direction is replaced). Default mean_diff.
     out : Path
-        Runs root that the cells are written to.
+        Runs root: the folder that cells are written to.
     pairs : Path, optional
-        JSONL of positive and negative answers, with or without their prompt, that differ in what
-        is steered. Without it the package's own: agreeing with a claim, and doubting it.
+        JSONL of positive and negative answers, with or without their prompt, that differ in the
+        steered trait. Default: the package's own, agreeing with a claim against doubting it.
     prompts : Path, optional
-        Held-out prompts, JSONL or one a line. Without it 32 of the package's own.
+        Held-out prompts, JSONL or one a line. Default: 32 of the package's own.
     calib_prompts : Path, optional
-        Prompts for the calibration. Without it 12 of the package's own.
+        Calibration prompts. Default: 12 of the package's own.
     questions : Path, optional
-        JSONL of questions whose answer is true or false. Without it the package's own.
+        JSONL of questions whose answer is true or false. Default: the package's own.
     noquestions : bool
         Ask no questions.
     vector : Path, optional
-        Steer with the direction in this file, not with one found in pairs: GGUF of repeng or
+        Steer with the direction in this file instead of one found in pairs: GGUF of repeng or
         llama.cpp, safetensors, svec, pt, npy or npz.
     layer : tuple of float, optional
-        Blocks to steer: a number from 0, a fraction of the depth, or several of them. Without it
-        the block at 0.6 of the depth, or those that the vector file names.
+        Blocks to steer: a number from 0, a fraction of the depth, or several of them. Default: the
+        block at 0.6 of the depth, or the layers of the vector file.
     token : {"content", "last"}
-        Where in an answer its direction is read: at the last token of its content, or of its turn.
+        Token of an answer at which the direction is read: the last of its content, or of its turn.
     window : int
-        Tokens to generate at most.
+        Maximum number of tokens to generate.
     alphas : tuple of float
         Doses, in units of c_star.
     forks : "log", int or tuple of int
-        Tokens at which rollouts are interrupted and asked: log-spaced, every so many, or these.
+        Tokens at which a fork probes the model: log-spaced, every N tokens, or the listed ones.
     target_kl : float
-        Nats per token that the calibration aims at.
+        Target of the calibration, in nats per token.
     statistic : {"p95", "rms", "mean"}
-        What of KL over all tokens is brought to the target.
+        Statistic of KL over all tokens that is brought to the target.
     sign : {"+", "-", "both"}
-        Side of the direction; each is a calibration and a cell of its own.
+        Side of the direction; each side is a calibration and a cell of its own.
     temperature : float
-        0 decodes greedily; above it tokens are drawn.
+        Sampling temperature; 0 decodes greedily.
     samples : int
-        Sampled rollouts a prompt: cells of so many seeds, from the seed on.
+        Sampled rollouts per prompt: one cell for each of this many seeds, counted up from the seed.
     seed : tuple of int
-        Seeds of what is drawn; several are several cells.
+        Random seeds of sampling; each seed is a cell.
     device : str
-        As torch names it; by default a GPU where there is one.
+        Device by its torch name. Default: a GPU if there is one.
     dtype : {"auto", "float32", "bfloat16", "float16"}
-        Precision of the model; by default float32 on a CPU, else its own.
+        Precision of the model. Default: float32 on a CPU, else the model's own.
     batch : int, optional
-        Rollouts at a time. Without it as many as memory holds.
+        Rollouts per batch. Default: as many as fit into memory.
     scheduler : str, optional
-        Address of a dask.distributed scheduler, ``tcp://HOST:PORT``; each cell is a task of one of
-        its workers, which see models, files and OUT under the same names.
+        Address of a dask.distributed scheduler, ``tcp://HOST:PORT``. Each cell is a task of one of
+        its workers, which must see models, files and OUT under the same names.
     dry : bool
-        Say which cells would be made, of how many tokens, in how much memory and how long, and
-        make none.
+        List the cells with their estimated tokens, memory and time, and write nothing.
 
     Returns
     -------
     list of Path
-        The folders of the cells, those too that were there already; with `dry` an `Estimate` of
-        each, whose text says what it would take.
+        Folders of the cells, complete ones included; with `dry`, an `Estimate` of each cell, whose
+        text states its cost.
 
     Raises
     ------
     UsageError
-        For what no cell can be made with, before any model is loaded where that can be known.
+        If an argument or input is invalid; before a model is loaded where possible.
     MeasureError
-        When a cell could not be made; the others were.
+        If a cell could not be made; the other cells are complete.
     BuildError
-        When a folder cannot be written.
+        If a folder cannot be written.
 
     Examples
     --------
@@ -164,10 +164,10 @@ def run(
         questions=_path(questions),
         ask=not noquestions,
         vector=_path(vector),
-        layer=None if layer is None else _several(layer),
+        layer=None if layer is None else _as_tuple(layer),
         token=token,
         window=window,
-        alphas=tuple(float(alpha) for alpha in _several(alphas)),
+        alphas=tuple(float(alpha) for alpha in _as_tuple(alphas)),
         forks=forks,
         target_kl=target_kl,
         statistic=statistic,
@@ -177,45 +177,32 @@ def run(
         batch=batch,
     )
     if vector is not None and method is not None:
-        raise UsageError("a vector from a file is steered with as the file says; leave method out")
+        raise UsageError(
+            "method must not be given with vector: the vector file states its action; omit method"
+        )
     out = Path(out).expanduser()
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is no folder")
-    methods = ("mean_diff",) if method is None else _several(method)
-    plans = cell_plans(models, methods, _several(seed), sign, settings, samples)
+        raise UsageError(f"{out}: must be a folder; it is a file")
+    methods = ("mean_diff",) if method is None else _as_tuple(method)
+    plans = cell_plans(models, methods, _as_tuple(seed), sign, settings, samples)
     for plan in plans:
         folder = plan.folder(out)
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder}: is no folder, and a cell would be written there")
+            raise UsageError(
+                f"{folder}: must be a folder, as a cell is written there; it is a file"
+            )
     inputs = read_inputs(settings)
     if dry:
         from isoklx.engine.estimates import estimates
 
         return list(estimates(plans, inputs, out))
-    return _made(plans, inputs, out, scheduler)
+    return _make_all(plans, inputs, out, scheduler)
 
 
 def make_planned(
     plan: CellPlan, inputs: Inputs, out: Path, meter: Meter | None = None
 ) -> IsoklxError | None:
-    """Make one cell, or say why it was not made: what a worker does.
-
-    Parameters
-    ----------
-    plan : CellPlan
-        Which cell.
-    inputs : Inputs
-        What its model is given.
-    out : Path
-        The runs root, a folder.
-    meter : Meter, optional
-        Is told of every batch.
-
-    Returns
-    -------
-    IsoklxError or None
-        None where the cell is complete.
-    """
+    """Make one cell; return the error that prevented it, or None if the cell is complete."""
     from isoklx.engine.completed import is_complete
 
     meter = meter or Meter(0)
@@ -224,9 +211,9 @@ def make_planned(
         with claimed(folder) as mine:
             if not mine:
                 return MadeElsewhereError(f"{folder}: another run is making this cell")
-            if is_complete(plan, inputs, out):  # since another run has made it
+            if is_complete(plan, inputs, out):  # another run may have made it
                 return None
-            with _ONE:
+            with _MODEL_LOCK:
                 _make(plan, inputs, out, meter)
     except IsoklxError as error:
         return error
@@ -236,11 +223,11 @@ def make_planned(
 def _make(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter) -> None:
     """Make a cell that this run has claimed."""
 
-    def begin(what: str) -> None:
-        meter.begin(f"{plan.run_id}: {what}")
+    def begin(phase: str) -> None:
+        meter.begin(f"{plan.run_id}: {phase}")
 
-    if _asked(plan) not in _LAST:
-        begin(f"loading {plan.model}")  # before torch is imported, which takes seconds
+    if _model_key(plan) not in _LOADED:
+        begin(f"loading {plan.model}")  # logged before the import of torch, which takes seconds
     from isoklx.engine.context import prepared, refuse_other_inputs
     from isoklx.engine.loading import quiet
     from isoklx.engine.pipeline import make_cell
@@ -252,30 +239,30 @@ def _make(plan: CellPlan, inputs: Inputs, out: Path, meter: Meter) -> None:
 
 
 def _loaded(plan: CellPlan) -> LoadedModel:
-    """The model that was loaded last, or another one in its place."""
+    """Return the plan's model: the last one loaded if it is the same, else a new one."""
     from isoklx.engine.loading import load_model
     from isoklx.engine.tokenised import say_conventions
 
-    asked, settings = _asked(plan), plan.settings
-    if asked not in _LAST:
-        _LAST.clear()  # first, as there may not be memory for two
-        _LAST[asked] = load_model(plan.model, device=settings.device, dtype=settings.dtype)
-        say_conventions(_LAST[asked])
-    return _LAST[asked]
+    key, settings = _model_key(plan), plan.settings
+    if key not in _LOADED:
+        _LOADED.clear()  # first: memory may not hold two models
+        _LOADED[key] = load_model(plan.model, device=settings.device, dtype=settings.dtype)
+        say_conventions(_LOADED[key])
+    return _LOADED[key]
 
 
-def _asked(plan: CellPlan) -> tuple[Hashable, ...]:
-    """Return what tells a model apart: name, device, precision and the state of its files."""
+def _model_key(plan: CellPlan) -> tuple[Hashable, ...]:
+    """Return the cache key of a model: name, device, precision and state of its files."""
     from isoklx.engine.identity import files_now
 
     return plan.model, plan.settings.device, plan.settings.dtype, files_now(plan.model)
 
 
-def _made(
+def _make_all(
     plans: Sequence[CellPlan], inputs: Inputs, out: Path, scheduler: str | None
 ) -> list[Path]:
-    """Make all cells that can be made, and then raise for those that could not."""
-    make = _here if scheduler is None else partial(_at_workers, scheduler)
+    """Make all cells that can be made, then raise if any failed."""
+    make = _make_here if scheduler is None else partial(_make_on_workers, scheduler)
     errors: dict[CellPlan, IsoklxError] = {}
     with explaining_stops(lambda: "the same command continues it"), _runs_root(out):
         left = []
@@ -283,30 +270,30 @@ def _made(
             if error is None:
                 left.append(plan)
             else:
-                errors[plan] = _said(error, len(plans))
+                errors[plan] = _log_if_several(error, len(plans))
         try:
-            for again in (False, True):  # a cell of another run may be complete, or given up, later
+            for retry in (False, True):  # later the other run may have finished or stopped
                 elsewhere = []
                 for plan, error in make(left, inputs, out) if left else ():
                     if error is None:
                         log.info("%s: complete", plan.run_id)
-                    elif isinstance(error, MadeElsewhereError) and len(plans) > 1 and not again:
+                    elif isinstance(error, MadeElsewhereError) and len(plans) > 1 and not retry:
                         log.info("%s: another run is making it; trying the others", plan.run_id)
                         elsewhere.append(plan)
                     else:
-                        errors[plan] = _said(error, len(plans))
+                        errors[plan] = _log_if_several(error, len(plans))
                 left = elsewhere
         finally:
-            _LAST.clear()
+            _LOADED.clear()
     if errors:
-        _raise(errors, len(plans))
+        _raise_incomplete(errors, len(plans))
     return [plan.folder(out) for plan in plans]
 
 
 def _incomplete(
     plans: Sequence[CellPlan], inputs: Inputs, out: Path
 ) -> Iterator[tuple[CellPlan, IsoklxError | None]]:
-    """Cells that are not complete, without loading a model; and why one cannot become so."""
+    """Yield cells that are not complete, without loading a model, each with its error if any."""
     from isoklx.engine.completed import is_complete
 
     for plan in plans:
@@ -317,19 +304,19 @@ def _incomplete(
         except IsoklxError as error:
             yield plan, error
             continue
-        rmtree(plan.kept_in(out), ignore_errors=True)  # by a run that was killed at its end
+        rmtree(plan.kept_in(out), ignore_errors=True)  # left by a run that was killed at its end
         log.info("%s: complete", plan.run_id)
 
 
-def _said(error: IsoklxError, cells: int) -> IsoklxError:
-    """Log the error of one of several cells at once; that of a single one is raised."""
+def _log_if_several(error: IsoklxError, cells: int) -> IsoklxError:
+    """Return an error; log it first if the run has several cells (a single one is raised)."""
     if cells > 1:
         log.warning("%s", error)
     return error
 
 
-def _raise(errors: Mapping[CellPlan, IsoklxError], cells: int) -> NoReturn:
-    """Raise the error of a single cell, or one that names the cells."""
+def _raise_incomplete(errors: Mapping[CellPlan, IsoklxError], cells: int) -> NoReturn:
+    """Raise the error of a single cell, or one that names all incomplete cells."""
     if cells == 1:
         raise next(iter(errors.values()))
     names = ", ".join(
@@ -342,13 +329,13 @@ def _raise(errors: Mapping[CellPlan, IsoklxError], cells: int) -> NoReturn:
 
 @contextmanager
 def _runs_root(out: Path) -> Iterator[None]:
-    """A folder to write cells to, which is gone again where nothing came of it."""
-    there = out.exists()
+    """Create the runs root; on exit remove it if it was created here and is still empty."""
+    existed = out.exists()
 
     def remove() -> None:
         with suppress(OSError):
-            (out / KEPT).rmdir()  # unless a cell is not complete yet
-        if not there:
+            (out / KEPT).rmdir()  # fails, rightly, while it holds an incomplete cell
+        if not existed:
             with suppress(OSError):
                 out.rmdir()
 
@@ -356,14 +343,14 @@ def _runs_root(out: Path) -> Iterator[None]:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
+            raise BuildError(f"{out}: folder cannot be created: {error.strerror}") from error
         try:
             yield
         finally:
             remove()
 
 
-def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Made]:
+def _make_here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Outcome]:
     meter = Meter(sum(expected_tokens(inputs, plan.settings) for plan in plans))
     with cleanup_on_signal(meter.clear), explaining_stops(lambda: meter.stopped):
         try:
@@ -373,10 +360,10 @@ def _here(plans: Sequence[CellPlan], inputs: Inputs, out: Path) -> Iterator[Made
             meter.clear()
 
 
-def _at_workers(
+def _make_on_workers(
     scheduler: str, plans: Sequence[CellPlan], inputs: Inputs, out: Path
-) -> Iterator[Made]:
-    """Each cell is a task; one whose worker died is begun again where it was."""
+) -> Iterator[Outcome]:
+    """Make each cell as a task; the scheduler restarts those of lost workers, which resume."""
     from isoklx.system.scheduler import connected
 
     with connected(scheduler) as client:
@@ -389,13 +376,12 @@ def _at_workers(
             plan = futures[future]
             try:
                 error = future.result()
-            except Exception as lost:  # noqa: BLE001  # of its worker, or of the scheduler
+            except Exception as lost:  # noqa: BLE001  # any error of a worker or of the scheduler
                 error = MeasureError(f"{plan.run_id}: its worker failed: {lost}")
             yield plan, error
 
 
-def _several(values: Any) -> tuple[Any, ...]:
-    """One value, or several: as a tuple."""
+def _as_tuple(values: Any) -> tuple[Any, ...]:
     several = isinstance(values, Iterable) and not isinstance(values, str)
     return tuple(values) if several else (values,)
 

@@ -1,4 +1,4 @@
-"""What decides the numbers of a cell, checked before a model is touched."""
+"""Settings that decide the numbers of a cell, checked before a model is loaded."""
 
 from __future__ import annotations
 
@@ -12,155 +12,95 @@ from isoklx.engine.choices import Dtype, Forks, Statistic, Token
 from isoklx.errors import UsageError
 
 LOG_FORKS = 13
-"""Forks after the one at token 0 that ``log`` spreads over the window."""
+"""Number of log-spaced forks after the one at token 0."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides a cell's numbers besides its model, method, seed and sign.
+    """All settings that decide a cell's numbers, besides its model, method, seed and sign."""
 
-    Parameters
-    ----------
-    pairs, prompts, calib_prompts, questions : Path, optional
-        Files as `isoklx.engine.inputs` reads them; those of the package where None. No question
-        is asked where `ask` is False.
-    ask : bool
-        Whether the questions are asked.
-    vector : Path, optional
-        A file with the direction; the pairs are then not read.
-    layer : tuple of float, optional
-        Blocks that are steered: numbers from 0, or fractions of the depth. By default the one at
-        0.6 of the depth, and those of a vector file.
-    token : {"content", "last"}
-        Where in an answer a direction is read: at its last content token, or at the last token of
-        its turn.
-    window : int
-        Generated tokens at most.
-    alphas : tuple of float
-        Doses, in units of ``c_star``.
-    forks : "log", int or tuple of int
-        Tokens at which a rollout is asked: log-spaced, every so many, or these.
-    target_kl : float
-        Nats.
-    statistic : {"p95", "rms", "mean"}
-        What of KL per token is brought to the target.
-    temperature : float
-        0 decodes greedily.
-    dtype : {"auto", "float32", "bfloat16", "float16"}
-        Precision of the model; by default float32 on a CPU, else the model's own.
-    device : str
-        As torch names it; by default a GPU where there is one.
-    batch : int, optional
-        Rollouts at a time; by default as many as fit in memory.
-
-    Raises
-    ------
-    UsageError
-        For a value that no cell can be made with.
-    """
-
-    pairs: Path | None = None
+    pairs: Path | None = None  # None: the package's own file; the same for the next three
     prompts: Path | None = None
     calib_prompts: Path | None = None
     questions: Path | None = None
-    ask: bool = True
-    vector: Path | None = None
-    layer: tuple[float, ...] | None = None
+    ask: bool = True  # whether questions are asked
+    vector: Path | None = None  # file of the direction; pairs are then not read
+    layer: tuple[float, ...] | None = None  # block numbers from 0, or fractions of the depth
     token: Token = "content"
-    window: int = 256
-    alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0)
+    window: int = 256  # maximum number of generated tokens
+    alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0)  # doses in units of c_star
     forks: Forks = "log"
-    target_kl: float = 1.0
+    target_kl: float = 1.0  # nats
     statistic: Statistic = "p95"
-    temperature: float = 0.0
+    temperature: float = 0.0  # 0 decodes greedily
     dtype: Dtype = "auto"
     device: str = "auto"
-    batch: int | None = None
+    batch: int | None = None  # rollouts per batch; None: as many as fit into memory
 
     def __post_init__(self) -> None:
         for name in ("window", "batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; give at least 1")
+                raise UsageError(f"{name} must be at least 1, got {value}")
         for name, known in (("statistic", Statistic), ("token", Token), ("dtype", Dtype)):
             if getattr(self, name) not in get_args(known):
-                raise UsageError(f"{name} is {getattr(self, name)!r}; give {_one_of(known)}")
+                raise UsageError(
+                    f"{name} must be {_join_choices(known)}, got {getattr(self, name)!r}"
+                )
         if not (math.isfinite(self.target_kl) and self.target_kl > 0):
-            raise UsageError(f"target_kl is {self.target_kl:g}; give nats above 0")
+            raise UsageError(f"target_kl must be above 0 nats, got {self.target_kl:g}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"temperature is {self.temperature:g}; give 0 or more")
+            raise UsageError(f"temperature must be 0 or more, got {self.temperature:g}")
         if self.pairs is not None and self.vector is not None:
-            raise UsageError("a vector from a file needs no pairs; give one of both")
+            raise UsageError(
+                "pairs must not be given with vector: no direction is sought; omit one of them"
+            )
         if self.questions is not None and not self.ask:
-            raise UsageError("questions are named, and are not to be asked; leave one of both out")
+            raise UsageError("questions must not be given with noquestions; omit one of them")
         _refuse_alphas(self.alphas)
         fork_points(self.forks, self.window)
 
 
 def fork_points(forks: Forks, window: int) -> tuple[int, ...]:
-    """The tokens at which rollouts are asked.
-
-    Parameters
-    ----------
-    forks : "log", int or tuple of int
-        ``"log"``: 0, then 13 spaced evenly in log from 1 to the window, fewer where they
-        fall on the same token. A number n: every n tokens from 0. Several: these.
-    window : int
-        Generated tokens at most.
-
-    Returns
-    -------
-    tuple of int
-        Ascending, each from 0 to the window.
-
-    Raises
-    ------
-    UsageError
-        When there is none, or one lies outside of the window or is named twice.
-
-    Examples
-    --------
-    >>> fork_points("log", 512)
-    (0, 1, 2, 3, 5, 8, 13, 23, 38, 64, 108, 181, 304, 512)
-    >>> fork_points(32, 100)
-    (0, 32, 64, 96)
-    """
+    """Return the tokens of the forks, ascending: log-spaced, every n-th from 0, or as given."""
     if forks == "log":
-        import numpy as np  # late, for the command line shall start at once
+        import numpy as np  # imported late, so that the command line starts fast
 
         spaced = np.rint(np.geomspace(1, window, LOG_FORKS)).astype(int)
         return (0, *np.unique(spaced).tolist())
     if isinstance(forks, int):
         if forks < 1:
-            raise UsageError(f"forks is {forks}; give log, every how many tokens, or several")
-        if forks > window:
             raise UsageError(
-                f"forks is {forks}, and the window {window} tokens; give {window} or less"
+                f"forks must be log, a step of at least 1, or a list of tokens, got {forks}"
             )
+        if forks > window:
+            raise UsageError(f"forks must be at most the window of {window} tokens, got {forks}")
         return tuple(range(0, window + 1, forks))
     points = tuple(forks)
     if not points:
-        raise UsageError("no fork was given")
+        raise UsageError("forks must name at least one token, got none")
     for point in points:
         if not 0 <= point <= window:
-            raise UsageError(f"fork {point} is outside of the window, 0 to {window} tokens")
+            raise UsageError(f"fork must be within the window, 0 to {window} tokens, got {point}")
         if points.count(point) > 1:
             raise UsageError(f"fork {point} is given twice")
     return tuple(sorted(points))
 
 
 def _refuse_alphas(alphas: Sequence[float]) -> None:
-    from isoklx.schema import same_dose  # late, for it brings numpy
+    from isoklx.schema import same_dose  # imported late, as it imports numpy
 
     if not alphas:
-        raise UsageError("no alpha was given")
+        raise UsageError("alphas must name at least one dose, got none")
     for place, alpha in enumerate(alphas):
         if not math.isfinite(alpha):
-            raise UsageError(f"alpha is {alpha}; give finite doses")
+            raise UsageError(f"alpha must be finite, got {alpha}")
         for other in alphas[:place]:
             if same_dose(alpha, other):
-                raise UsageError(f"alphas {other:g} and {alpha:g} are the same dose; give it once")
+                raise UsageError(
+                    f"alphas {other:g} and {alpha:g} are the same dose; give one of them"
+                )
 
 
-def _one_of(literal: object) -> str:
+def _join_choices(literal: object) -> str:
     return " or ".join(map(repr, get_args(literal)))

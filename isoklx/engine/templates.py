@@ -11,62 +11,31 @@ from transformers import PreTrainedTokenizerBase
 from isoklx.errors import MeasureError
 
 Turn = tuple[str, str | None]
-"""Role and content of a message; the content of an open message is None."""
+"""Role and content of a message; content None marks an open message."""
 
-_DAY = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
+_FIXED_DATE = "{% macro strftime_now(format) %}1 January 2025{% endmacro %}"
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """Return the chat template that writes a tokenizer's conversations, None if it has none.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-        May have several templates, by name.
-
-    Returns
-    -------
-    str or None
-        Of several the one called "default", and a single one whatever its name is.
-
-    Raises
-    ------
-    MeasureError
-        If none of several templates is called "default".
-    """
+    """Return a tokenizer's chat template: its only one, or the one named default; or None."""
     templates = tokenizer.chat_template
     if not isinstance(templates, dict):
         return templates or None
     if "default" not in templates and len(templates) > 1:
         raise MeasureError(
-            f"the tokenizer has the chat templates {', '.join(sorted(templates))} and no default:"
+            f"chat template 'default' not found; available: {', '.join(sorted(templates))}:"
             " save the one to use as chat_template.jinja in the model's folder"
         )
     return next((templates[name] for name in ("default", *templates) if name in templates), None)
 
 
 def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], **options: Any) -> str:
-    """Let the chat template write a conversation, on a day that is always the same.
-
-    Parameters
-    ----------
-    tokenizer, turns, **options
-        As in :func:`pieces`; no content is None.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    MeasureError
-        If the template refuses the conversation.
-    """
+    """Let the chat template write a conversation, with a fixed date."""
     from jinja2 import TemplateError
 
     template = chat_template(tokenizer) or ""
     if "strftime_now" in template:
-        template = _DAY + template
+        template = _FIXED_DATE + template
     messages = [{"role": role, "content": said or ""} for role, said in turns]
     try:
         text = tokenizer.apply_chat_template(
@@ -79,28 +48,9 @@ def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], **options:
 
 
 def pieces(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], **options: Any) -> list[str]:
-    """Split the conversation at its open messages, by a marker that occurs nowhere else.
-
-    Parameters
-    ----------
-    tokenizer : PreTrainedTokenizerBase
-        Its chat template writes the conversation.
-    turns : list of tuple
-        Roles and contents; None where the content is left open.
-    **options
-        Variables of the template.
-
-    Returns
-    -------
-    list of str
-        The text before, between and after the open messages; fewer or more texts than that if the
-        template leaves out, changes or repeats a message.
-
-    Raises
-    ------
-    MeasureError
-        If the template refuses the conversation.
-    """
+    """Split the rendered conversation at its open messages (those with content None)."""
+    # The result has other than one more piece than open messages if the template omits, changes
+    # or repeats one. The marker must not occur in the template or in a message.
     taken = "".join([chat_template(tokenizer) or "", *(said or "" for _, said in turns)])
     marks = (f"Answer{number}" for number in itertools.count())
     mark = next(each for each in marks if each not in taken)

@@ -1,4 +1,4 @@
-"""Tokens, memory and time that a cell would take, from sizes and the pace of a few tokens."""
+"""Estimates of a cell's tokens, memory and time, from sizes and the pace of a few tokens."""
 
 from __future__ import annotations
 
@@ -29,74 +29,35 @@ from isoklx.errors import UsageError
 
 @dataclass(frozen=True)
 class Outline:
-    """What decides the batches of a cell.
+    """Inputs that decide the batches of a cell."""
 
-    Parameters
-    ----------
-    alphas : sequence of float
-        All doses that are asked for.
-    tokenised : Tokenised
-        What the model is given.
-    device : str
-        Kind of device that it runs on.
-    batch : int
-        Rollouts at a time.
-    padded : bool
-        Whether prompts of different length may be in one batch.
-    """
-
-    alphas: Sequence[float]
+    alphas: Sequence[float]  # all requested doses
     tokenised: Tokenised
-    device: str
-    batch: int
-    padded: bool
+    device: str  # kind of device
+    batch: int  # rollouts per batch
+    padded: bool  # whether prompts of different length share a batch
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Rollouts of one kind: of the calibration, from held-out prompts, or from questions.
+    """Rollouts of one kind: calibration prompts, held-out prompts, or questions."""
 
-    Parameters
-    ----------
-    rollouts : int
-        How many there are at most.
-    batch : list of list of int
-        Prompts of the largest batch, by rows and tokens.
-    twins, asks : bool
-        Whether a base row is decoded beside each, and whether forks are asked.
-    """
-
-    rollouts: int
-    batch: Sequence[Sequence[int]]
-    twins: bool
-    asks: bool
+    rollouts: int  # maximum number
+    batch: Sequence[Sequence[int]]  # prompts of the largest batch
+    twins: bool  # whether a base row is decoded beside each row
+    probes: bool  # whether it has forks
 
 
 def stages_ahead(cell: Outline, doses: Sequence[float], tries: int = TRIES) -> list[Stage]:
-    """The stages of a cell, in their order.
-
-    Parameters
-    ----------
-    cell : Outline
-        What decides its batches.
-    doses : sequence of float
-        Those that are missing.
-    tries : int
-        Coefficients that the calibration is expected to try; 0 where it was done.
-
-    Returns
-    -------
-    list of Stage
-        Without those that have no rollout.
-    """
+    """List the stages of a cell that have rollouts left, in order; `tries` is 0 once calibrated."""
     given, alphas = cell.tokenised, cell.alphas
     groups = doses_at_once(alphas, len(given.prompts), cell.batch)
     left = [sum(alpha in doses for alpha in group) for group in groups]
     tried = [min(tried_at_once(cell.device, cell.batch, len(given.calib_prompts)), tries)]
-    calibration = _stage(cell, given.calib_prompts, tried, tries, twins=True, asks=False)
-    held_out = _stage(cell, given.prompts, left, len(doses), twins=True, asks=True)
-    asked = _stage(cell, given.questions, left, len(doses), twins=False, asks=True)
-    return [stage for stage in (calibration, held_out, asked) if stage.rollouts]
+    calibration = _stage(cell, given.calib_prompts, tried, tries, twins=True, probes=False)
+    held_out = _stage(cell, given.prompts, left, len(doses), twins=True, probes=True)
+    questions = _stage(cell, given.questions, left, len(doses), twins=False, probes=True)
+    return [stage for stage in (calibration, held_out, questions) if stage.rollouts]
 
 
 def _stage(
@@ -106,16 +67,16 @@ def _stage(
     coefficients: int,
     *,
     twins: bool,
-    asks: bool,
+    probes: bool,
 ) -> Stage:
-    """Every prompt at some coefficients, so many of them in each round."""
+    """Combine every prompt with `coefficients` doses, `side_by_side` of them in each round."""
     batches = [
         [prompts[row % len(prompts)] for row in batch]
         for several in set(side_by_side)
         for batch in batches_of([*map(len, prompts)] * several, cell.batch, padded=cell.padded)
     ]
     largest = max(batches, key=_tokens, default=[])
-    return Stage(len(prompts) * coefficients, largest, twins, asks)
+    return Stage(len(prompts) * coefficients, largest, twins, probes)
 
 
 def _tokens(batch: Sequence[Sequence[int]]) -> tuple[int, int]:
@@ -125,41 +86,17 @@ def _tokens(batch: Sequence[Sequence[int]]) -> tuple[int, int]:
 log = logging.getLogger("isoklx.engine")
 
 LEAST, STEPS = 4, 2
-"""Tokens of a prompt that a tried batch reads at most, and tokens that it decodes."""
+"""Maximum tokens per prompt that a timed batch reads, and tokens that it decodes."""
 
 FEW, PATIENCE = 8, 0.5
-"""Rows that stand for all of a batch which would take more seconds than this to read a few tokens:
-a model that is so slow takes about as long for each row."""
+"""Rows to time instead of a whole batch that would take longer than PATIENCE, in seconds: the time
+of so slow a model is about proportional to the rows."""
 
 
 def estimate(
     plan: CellPlan, loaded: LoadedModel, inputs: Inputs, out: Path, paces: Paces
 ) -> Estimate:
-    """Estimate what one cell would take, without its direction, self-tests or calibration.
-
-    Parameters
-    ----------
-    plan : CellPlan
-        Which cell.
-    loaded : LoadedModel
-        Its model.
-    inputs : Inputs
-        What the model is given.
-    out : Path
-        The runs root, where some of the cell may be already.
-    paces : Paces
-        How fast the model was in earlier cells.
-
-    Returns
-    -------
-    Estimate
-        Of batches of prompts of different length, unless the cell was begun without.
-
-    Raises
-    ------
-    UsageError, MeasureError
-        As making the cell would, as far as that needs no rollout.
-    """
+    """Estimate the cost of one cell, without its direction, self-tests and calibration."""
     given = identified(plan, loaded, inputs, out)
     loaded, tokenised, before = given.loaded, given.tokenised, given.before
     steering, there = _steering(plan, loaded, inputs), recorded(plan.folder(out))
@@ -190,7 +127,7 @@ def estimate(
 
 
 def _steering(plan: CellPlan, loaded: LoadedModel, inputs: Inputs) -> Steering:
-    """Vectors of zeros at the cell's layers, or those of its file; raise if neither will do."""
+    """Return zeros at the cell's layers, or the file's vectors; refuse invalid layers or pairs."""
     if inputs.pairs is None:
         return steering_in_file(loaded, plan.settings)
     layers = layer_numbers(loaded.model, plan.settings.layer or (LAYER,))
@@ -203,22 +140,22 @@ def _steering(plan: CellPlan, loaded: LoadedModel, inputs: Inputs) -> Steering:
 
 
 def _memory(model: PreTrainedModel, stage: Stage, window: int, given: Tokenised) -> int:
-    """Bytes that the largest batch of a stage takes beside the model."""
+    """Return the bytes that the largest batch of a stage takes on top of the model."""
     longest = max(map(len, stage.batch))
-    tail = len(given.tail) if stage.asks else 0
+    tail = len(given.tail) if stage.probes else 0
     return memory_of(model, len(stage.batch), longest, window, tail, twins=stage.twins)
 
 
 @dataclass(frozen=True)
 class _Pace:
-    """Seconds for a token of a row that is read with many others, and for one that is decoded."""
+    """Seconds per token of a row: read together with many others, and decoded."""
 
     reading: float
     decoding: float
 
 
 class Paces:
-    """The pace of a model for each shape of a batch, tried once."""
+    """Pace of a model for each shape of batch, measured once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bool], _Pace] = {}
@@ -229,12 +166,14 @@ class Paces:
         """Return the pace of a stage's largest batch."""
         shape = len(stage.batch), stage.twins
         if shape not in self._known:
-            self._known[shape] = _pace(model, steering, stage, answers)
+            self._known[shape] = _measure_pace(model, steering, stage, answers)
         return self._known[shape]
 
 
-def _pace(model: PreTrainedModel, steering: Steering, stage: Stage, answers: AnswerIds) -> _Pace:
-    """Try the beginnings of a stage's prompts, at first of a few rows."""
+def _measure_pace(
+    model: PreTrainedModel, steering: Steering, stage: Stage, answers: AnswerIds
+) -> _Pace:
+    """Time the ends of a stage's prompts: a few rows first, all rows if those are fast."""
     short = [prompt[-LEAST:] for prompt in stage.batch]
 
     def tried(rows: int, window: int) -> float:
@@ -251,12 +190,12 @@ def _pace(model: PreTrainedModel, steering: Steering, stage: Stage, answers: Ans
 
 
 def _seconds(pace: _Pace, stage: Stage, window: int, given: Tokenised) -> float:
-    """Prompts are read once, then token by token; at each fork the tail is read."""
+    """Estimate a stage: prompts are read once, then tokens decoded; forks read the suffix."""
     rows = len(stage.batch)
     twins = sum(map(len, {*map(tuple, stage.batch)})) if stage.twins else 0
     reading = pace.reading * (sum(map(len, stage.batch)) + twins) / rows
-    asking = pace.reading * len(given.tail) * len(given.forks) if stage.asks else 0.0
-    return (reading + pace.decoding * (window - 1) + asking) * stage.rollouts
+    probing = pace.reading * len(given.tail) * len(given.forks) if stage.probes else 0.0
+    return (reading + pace.decoding * (window - 1) + probing) * stage.rollouts
 
 
 def _tried(
@@ -268,7 +207,7 @@ def _tried(
     window: int,
     twins: bool,
 ) -> float:
-    """Seconds that some rows take for a few tokens."""
+    """Return the seconds of a rollout of a few tokens."""
     started = time.perf_counter()
     roll_out(
         model,

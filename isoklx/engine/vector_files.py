@@ -26,43 +26,29 @@ STEERING_LITE: dict[str, Action] = {
     "random": "add",
     "directional_ablation": "ablate",
 }
-"""Methods of steering-lite that are one direction a layer, and what is done with it."""
+"""Actions of the steering-lite methods that have one direction per layer."""
 
 BLOCK_NAME = re.compile(
     r"(?:(?:(?:base_model|model|language_model|text_model|transformer|decoder|gpt_neox|backbone)\.)*"
     r"(?:(?:layers?|blocks?)[._]?|h\.))?(?P<number>[0-9]+)",
     re.IGNORECASE,
 )
-"""Names of a block: its number, ``layer_12``, or its path in a model, ``model.layers.12``."""
+"""Name of a block: its number, ``layer_12``, or a module path such as ``model.layers.12``."""
 
 VECTORS = ("vector", "steering_vector", "direction")
 LAYERS = ("layer", "layer_idx", "layer_index", "layer_id")
-"""Keys under which a dict holds one vector, and the number of its block."""
+"""Keys of a dict for one vector, and for the number of its block."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Content of a vector file.
-
-    Parameters
-    ----------
-    vectors : mapping of int
-        Vectors by the number of their block, where the file says it.
-    rows : array, optional
-        One vector, or one per row, where the file numbers nothing.
-    action : {"add", "ablate"}
-        What is done with the vectors.
-    method : str, optional
-        How they were found.
-    one_per_block : bool
-        Numbers count the arrays, and are those of blocks only if there are as many.
-    """
+    """Content of a vector file: either `vectors` by block number, or unnumbered `rows`."""
 
     vectors: Mapping[int, Any] = field(default_factory=dict)
-    rows: Any | None = None
+    rows: Any | None = None  # one vector, or one per row
     action: Action = "add"
     method: str | None = None
-    one_per_block: bool = False
+    one_per_block: bool = False  # numbers are positions: blocks only if one array per block
 
 
 def read_file(path: Path) -> Found:
@@ -70,31 +56,33 @@ def read_file(path: Path) -> Found:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(READERS)
-        raise UsageError(f"{path}: is no vector file: its name ends in none of {known}")
+        raise UsageError(
+            f"{path}: suffix of a vector file must be one of {known}, got {path.suffix!r}"
+        )
     if not path.is_file():
-        there = "no file" if path.exists() else "not there"
-        raise UsageError(f"{path}: the vector cannot be read: it is {there}")
+        reason = "not a file" if path.exists() else "file not found"
+        raise UsageError(f"{path}: the vector cannot be read: {reason}")
     try:
         found = reader(path)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
-    except Exception as error:  # each library has its own errors for a bad file
+    except Exception as error:  # each library has its own errors
         first = str(error).strip().partition("\n")[0]
         reason = f"{first[:117]}..." if len(first) > 120 else first
         raise UsageError(f"{path}: the vector cannot be read: {reason}") from error
     if found.rows is None and not found.vectors:
-        raise UsageError(f"{path}: holds no vector")
+        raise UsageError(f"{path}: must hold at least one vector, got none")
     return found
 
 
 def _by_layer(
     named: Iterable[tuple[object, Any]], pattern: str | re.Pattern[str] = BLOCK_NAME
 ) -> dict[int, Any]:
-    """Values by the layer that their names say; no two of one layer."""
+    """Return values by the layer in their names; refuse two of one layer."""
     names: dict[int, object] = {}
     found = {}
     for name, value in named:
-        layer = _layer(str(name), pattern)
+        layer = _parse_layer(str(name), pattern)
         if layer in names:
             raise UsageError(
                 f"{str(names[layer])!r} and {str(name)!r} are both layer {layer}: keep one"
@@ -103,12 +91,10 @@ def _by_layer(
     return found
 
 
-def _layer(name: str, pattern: str | re.Pattern[str] = BLOCK_NAME) -> int:
+def _parse_layer(name: str, pattern: str | re.Pattern[str] = BLOCK_NAME) -> int:
     match = re.fullmatch(pattern, name)
     if match is None:
-        raise UsageError(
-            f"{name!r} names no layer's output; name it by the block that it is added to, from 0"
-        )
+        raise UsageError(f"{name!r} is not the output of a layer; name it by its block, from 0")
     return int(match["number"])
 
 
@@ -130,19 +116,21 @@ def _gguf(path: Path) -> Found:
 def _safetensors(path: Path) -> Found:
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:  # torch, for numpy has no bfloat16
+    with safe_open(path, framework="pt") as file:  # torch, as numpy lacks bfloat16
         metadata = file.metadata() or {}
-        named = [(name, file.get_tensor(name).float().numpy()) for name in file.keys()]  # noqa: SIM118 -- it is no dict
+        named = [(name, file.get_tensor(name).float().numpy()) for name in file.keys()]  # noqa: SIM118 -- not a dict
     vectors = _by_layer(named, r"layer(?P<number>[0-9]+)\.v")
     if "cfg" in metadata:
         method = json.loads(metadata["cfg"]).get("method")
         if method not in STEERING_LITE:
             known = ", ".join(STEERING_LITE)
-            raise UsageError(f"method {method!r} is no single direction; those are {known}")
+            raise UsageError(
+                f"method must be one of {known}, got {method!r}: others are not a single direction"
+            )
         return Found(vectors, None, STEERING_LITE[method], method)
     action = metadata.get("action", "add")
     if action not in ACTIONS:
-        raise UsageError(f"action {action!r} is none of {', '.join(ACTIONS)}")
+        raise UsageError(f"action must be {' or '.join(ACTIONS)}, got {action!r}")
     return Found(vectors, None, ACTIONS[action], metadata.get("method"))
 
 
@@ -150,7 +138,7 @@ def _svec(path: Path) -> Found:
     parsed = json.loads(path.read_bytes())
     directions = parsed.get("directions") if isinstance(parsed, dict) else None
     if not isinstance(directions, dict):
-        raise UsageError("has no 'directions' by layer")
+        raise UsageError("lacks 'directions' by layer")
     if parsed.get("num_heads") is not None:
         raise UsageError("steers attention heads, not the output of a block")
     return Found(_by_layer(directions.items(), r"(?P<number>[0-9]+)"))
@@ -159,63 +147,67 @@ def _svec(path: Path) -> Found:
 def _torch(path: Path) -> Found:
     parsed = _tensors(path)
     if _is_tensor(parsed):
-        return Found(rows=_numbers(parsed))
+        return Found(rows=_as_array(parsed))
     if isinstance(parsed, dict) and not parsed.keys().isdisjoint(VECTORS):
-        return _with_its_layer(parsed)
+        return _single_vector(parsed)
     if isinstance(parsed, list):
-        return Found(_by_layer(_entry(each) for each in parsed))
+        return Found(_by_layer(_list_entry(each) for each in parsed))
     if not isinstance(parsed, dict):
-        raise UsageError(f"holds {type(parsed).__name__}, no vectors")
+        raise UsageError(f"must hold vectors, got {type(parsed).__name__}")
     return Found(_by_layer((name, _hook(name, hook)) for name, hook in parsed.items()))
 
 
 def _tensors(path: Path) -> Any:
-    """Content of a file of torch, tensors only: no code in it runs."""
+    """Load a torch file as tensors only, so that no code in it runs."""
     import torch
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickles that no torch wrote
+            warnings.simplefilter("ignore", UserWarning)  # about pickles not written by torch
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        # torch's own words are a page, and advise to run the code.
+        # torch's message is a page long, and advises to run the code.
         refused = re.search(r"GLOBAL (\S+)", str(error))
         with path.open("rb") as file:
             begin = file.read(4096)
         if refused is None and not begin.startswith(b"\x80"):
-            raise ValueError("is not a file of torch, or damaged") from error
+            raise ValueError("is not a torch file, or is damaged") from error
         what = refused[1] if refused else "numpy" if b"numpy" in begin else "Python objects"
-        raise _pickled("numpy" if what.startswith("numpy.") else what) from error
+        raise _pickle_error("numpy" if what.startswith("numpy.") else what) from error
 
 
-def _pickled(what: str) -> ValueError:
+def _pickle_error(what: str) -> ValueError:
     return ValueError(f"pickle of {what}, may contain code: save it with np.save or as tensors")
 
 
-def _entry(entry: Any) -> tuple[object, Any]:
-    """Layer and vector of one item in a list."""
-    if isinstance(entry, dict) and "hookpoint" not in entry and (layer := _only(entry, LAYERS)):
-        return _scalar(entry[layer]), _its_vector(entry)
-    name = _of(entry, "hookpoint")
+def _list_entry(entry: Any) -> tuple[object, Any]:
+    """Return layer and vector of one item in a list."""
+    if (
+        isinstance(entry, dict)
+        and "hookpoint" not in entry
+        and (layer := _unique_key(entry, LAYERS))
+    ):
+        return _scalar(entry[layer]), _entry_vector(entry)
+    name = _require_key(entry, "hookpoint")
     return name, _hook(name, entry)
 
 
-def _with_its_layer(entry: Mapping[Any, Any]) -> Found:
-    """One vector, and its layer where that is known."""
-    vector, layer = _its_vector(entry), _only(entry, LAYERS)
+def _single_vector(entry: Mapping[Any, Any]) -> Found:
+    """Return one vector, with its layer if given."""
+    vector, layer = _entry_vector(entry), _unique_key(entry, LAYERS)
     if layer is None:
         return Found(rows=vector)
     return Found(_by_layer([(_scalar(entry[layer]), vector)]))
 
 
-def _its_vector(entry: Mapping[Any, Any]) -> Any:
-    key = _only(entry, VECTORS)
+def _entry_vector(entry: Mapping[Any, Any]) -> Any:
+    key = _unique_key(entry, VECTORS)
     if key is None:
-        raise UsageError(f"holds a layer, and none of {', '.join(VECTORS)} beside it")
-    return _added(key, entry, key)
+        raise UsageError(f"lacks a vector beside its layer: give one of {', '.join(VECTORS)}")
+    return _scaled_vector(key, entry, key)
 
 
-def _only(entry: Mapping[Any, Any], keys: Sequence[str]) -> str | None:
+def _unique_key(entry: Mapping[Any, Any], keys: Sequence[str]) -> str | None:
     there = [key for key in keys if key in entry]
     if len(there) > 1:
         raise UsageError(f"holds {' and '.join(map(repr, there))}: keep one")
@@ -223,32 +215,32 @@ def _only(entry: Mapping[Any, Any], keys: Sequence[str]) -> str | None:
 
 
 def _scalar(layer: Any) -> object:
-    """A number that may be an array of no dimensions."""
+    """Unwrap an array of no dimensions."""
     return layer.item() if getattr(layer, "ndim", None) == 0 else layer
 
 
 def _hook(name: object, hook: Any) -> Any:
-    """Vector of one hook point of lm-eval, times its coefficient."""
+    """Return the vector of an lm-eval hook point, times its coefficient."""
     if _is_tensor(hook):
-        return _numbers(hook)
-    _of(hook, "action")
-    _of(hook, "steering_vector")
-    return _added(name, hook, "steering_vector")
+        return _as_array(hook)
+    _require_key(hook, "action")
+    _require_key(hook, "steering_vector")
+    return _scaled_vector(name, hook, "steering_vector")
 
 
-def _added(name: object, entry: Mapping[Any, Any], key: str) -> Any:
+def _scaled_vector(name: object, entry: Mapping[Any, Any], key: str) -> Any:
     action = entry.get("action", "add")
     if action != "add":
-        raise UsageError(f"{name}: action {action!r} is not 'add'")
+        raise UsageError(f"{name}: action must be 'add', got {action!r}")
     for other in ("bias", "head_index"):
         if entry.get(other) is not None:
-            raise UsageError(f"{name}: {other!r} changes what is added, and is not supported")
-    return _numbers(entry[key]) * float(entry.get("steering_coefficient", 1.0))
+            raise UsageError(f"{name}: {other!r} is not supported, as it changes the added vector")
+    return _as_array(entry[key]) * float(entry.get("steering_coefficient", 1.0))
 
 
-def _of(hook: Any, key: str) -> Any:
+def _require_key(hook: Any, key: str) -> Any:
     if not isinstance(hook, dict) or key not in hook:
-        raise UsageError(f"a hook point has no {key!r}")
+        raise UsageError(f"a hook point lacks {key!r}")
     return hook[key]
 
 
@@ -258,7 +250,7 @@ def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def _numbers(values: Any) -> NDArray[Any]:
+def _as_array(values: Any) -> NDArray[Any]:
     found: NDArray[Any] = np.asarray(values.detach().double() if _is_tensor(values) else values)
     return found
 
@@ -270,7 +262,7 @@ def _npy(path: Path) -> Found:
 def _npz(path: Path) -> Found:
     arrays = _arrays(path)
     if not arrays.keys().isdisjoint(VECTORS):
-        return _with_its_layer(arrays)
+        return _single_vector(arrays)
     unnamed = list(arrays) == [f"arr_{place}" for place in range(len(arrays))]
     [first, *more] = arrays or [""]
     if not more and not re.search(r"layer|block|[-+.]\d|^\d+$", first, re.IGNORECASE):
@@ -281,7 +273,7 @@ def _npz(path: Path) -> Found:
 
 
 def _arrays(path: Path) -> Any:
-    """Content of a file of numpy, without pickles."""
+    """Load a numpy file without pickles."""
     try:
         read = np.load(path, allow_pickle=False)
         if not isinstance(read, np.lib.npyio.NpzFile):
@@ -289,8 +281,8 @@ def _arrays(path: Path) -> Any:
         with read:
             return {name: read[name] for name in read.files}
     except ValueError as error:
-        # numpy's own words advise to run the code.
-        raise _pickled("numpy") if "allow_pickle" in str(error) else error from error
+        # numpy's message advises to run the code.
+        raise _pickle_error("numpy") if "allow_pickle" in str(error) else error from error
 
 
 READERS: dict[str, Callable[[Path], Found]] = {
@@ -302,4 +294,3 @@ READERS: dict[str, Callable[[Path], Found]] = {
     ".npy": _npy,
     ".npz": _npz,
 }
-"""Readers by suffix."""

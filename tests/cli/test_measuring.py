@@ -78,11 +78,11 @@ def test_the_cells_of_a_dry_run_are_printed_and_not_made(
             ["--method", "lda"],
             "--method takes mean_diff, pca, pca_centred or directional_ablation, ",
         ),
-        (["--forks", "9"], "forks is 9, and the window 8 tokens; give 8 or less"),
+        (["--forks", "9"], "forks must be at most the window of 8 tokens, got 9"),
         (["--layer", "9"], "layer 9 not found: the model has blocks 0 to 3"),
         (["--dtype", "int8"], "--dtype takes auto, float32, bfloat16 or float16, not 'int8'"),
-        (["--alphas", "1,1"], "alphas 1 and 1 are the same dose; give it once"),
-        (["--noquestions"], "questions are named, and are not to be asked"),
+        (["--alphas", "1,1"], "alphas 1 and 1 are the same dose; give one of them"),
+        (["--noquestions"], "questions must not be given with noquestions"),
     ],
 )
 def test_wrong_usage_is_one_line_and_writes_nothing(

@@ -1,4 +1,4 @@
-"""Prompts, answers and tails as token ids: what the model reads is what it was trained to read."""
+"""Token ids of prompts, answers and suffixes equal those that models were trained on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_chat_template_writes_the_prompt_and_opens_the_answer() -> None:
     assert said == "<|im_start|>user\nIs it?<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_a_text_begins_once_where_template_and_tokenizer_both_would_begin_it() -> None:
+def test_the_beginning_of_sequence_token_is_not_doubled() -> None:
     tokenizer = tokenizer_of_characters(BEGUN, adds="<s> $A")
     ids = prompt_ids(tokenizer, "Is it?")
     assert ids[0] == tokenizer.bos_token_id
@@ -63,7 +63,7 @@ def test_a_text_begins_once_where_template_and_tokenizer_both_would_begin_it() -
     assert answered_ids(tokenizer, "Is it?", "Yes.").count(tokenizer.bos_token_id) == 1
 
 
-def test_a_thought_is_opened_once_where_the_template_opens_it() -> None:
+def test_a_thought_opened_by_the_template_is_opened_once() -> None:
     tokenizer = tokenizer_of_characters(ALWAYS)
     said = tokenizer.decode(prompt_ids(tokenizer, "Is it?"))
     assert said.endswith("<|im_start|>assistant\n<think>\n")
@@ -71,7 +71,7 @@ def test_a_thought_is_opened_once_where_the_template_opens_it() -> None:
 
 
 @pytest.mark.parametrize("adds", ["$A", "<s> $A", "<s> $A </s>"])
-def test_without_a_template_the_prompt_is_two_lines_and_is_not_ended(adds: str) -> None:
+def test_without_a_template_the_prompt_is_two_lines_without_an_end_token(adds: str) -> None:
     tokenizer = tokenizer_of_characters(adds=adds)
     ids = prompt_ids(tokenizer, "Is it?")
     assert tokenizer.decode(ids, skip_special_tokens=True) == "User: Is it?\nAssistant:"
@@ -79,7 +79,7 @@ def test_without_a_template_the_prompt_is_two_lines_and_is_not_ended(adds: str) 
     assert tokenizer.eos_token_id not in ids
 
 
-def test_a_prompt_is_the_same_on_every_day() -> None:
+def test_a_prompt_does_not_depend_on_the_date() -> None:
     tokenizer = tokenizer_of_characters(DATED)
     assert tokenizer.decode(prompt_ids(tokenizer, "?")).startswith("1 January 2025 ")
 
@@ -93,7 +93,7 @@ def test_a_prompt_is_the_same_on_every_day() -> None:
         (ALWAYS, "<think>\n\n</think>\n\n"),
     ],
 )
-def test_the_tail_ends_the_turn_asks_and_begins_an_answer_without_a_thought(
+def test_the_suffix_ends_the_turn_asks_and_starts_an_answer_without_a_thought(
     template: str, after: str
 ) -> None:
     tokenizer = tokenizer_of_characters(template)
@@ -102,7 +102,7 @@ def test_the_tail_ends_the_turn_asks_and_begins_an_answer_without_a_thought(
 
 
 @pytest.mark.parametrize("template", [CHATML, SWITCHED, ALWAYS])
-def test_prompt_answer_and_tail_make_the_conversation_that_the_template_would_write(
+def test_prompt_answer_and_suffix_equal_the_rendered_conversation(
     template: str,
 ) -> None:
     tokenizer = tokenizer_of_characters(template)
@@ -116,12 +116,12 @@ def test_prompt_answer_and_tail_make_the_conversation_that_the_template_would_wr
     assert begun.startswith(whole)
 
 
-def test_without_a_template_the_tail_is_the_beginning_of_an_answer() -> None:
+def test_without_a_template_the_suffix_is_the_start_of_an_answer() -> None:
     tokenizer = tokenizer_of_characters(adds="<s> $A </s>")
     assert tokenizer.decode(tail_ids(tokenizer)) == '\n{"choice":'
 
 
-def test_an_answer_ends_at_its_last_content_token_or_where_the_turn_is_closed() -> None:
+def test_an_answer_ends_at_its_last_content_token_or_at_the_end_of_its_turn() -> None:
     tokenizer = tokenizer_of_characters(CHATML)
     begun = tokenizer.decode(prompt_ids(tokenizer, "Is it?"))
     content = tokenizer.decode(answered_ids(tokenizer, "Is it?", " It is. "))
@@ -130,7 +130,7 @@ def test_an_answer_ends_at_its_last_content_token_or_where_the_turn_is_closed() 
     assert closed == f"{begun}It is.<|im_end|>\n"
 
 
-def test_an_answer_that_stands_in_its_prompt_too_is_found_where_it_is_given() -> None:
+def test_an_answer_repeated_in_its_prompt_is_located_in_the_answer() -> None:
     tokenizer = tokenizer_of_characters(CHATML)
     assert tokenizer.decode(answered_ids(tokenizer, "Yes", "Yes")).endswith("assistant\nYes")
 
@@ -144,24 +144,22 @@ BEFORE = {
     CHANNELS: "<|start|>user<|message|>Is it?<|end|><|start|>assistant<|channel|>final<|message|>",
     PLAIN: "user: Is it?\n\nassistant: ",
 }
-"""What each template writes before an answer, spelt out."""
+"""Text that each template writes before an answer."""
 
 LETTERS = ("y", "n", "T", "F", "N", "i", "s", "?", "end", "turn", "of", "final", "Answer0")
-"""Answers that the templates' own words hold as well."""
+"""Answers that also occur in the templates' own text."""
 
 
 @pytest.mark.parametrize("answer", LETTERS)
 @pytest.mark.parametrize("template", BEFORE)
-def test_the_end_of_an_answer_is_its_own_last_token_and_none_of_the_tags(
-    template: str, answer: str
-) -> None:
+def test_the_last_token_of_an_answer_is_not_a_tag(template: str, answer: str) -> None:
     tokenizer = tokenizer_of_characters(template)
     before = tokenizer(BEFORE[template], add_special_tokens=False)["input_ids"]
     letters = [tokenizer.convert_tokens_to_ids(letter) for letter in answer]
     assert answered_ids(tokenizer, "Is it?", answer) == [*before, *letters]
 
 
-def test_a_prompt_may_hold_whatever_an_answer_is_marked_by() -> None:
+def test_a_prompt_may_contain_the_marker() -> None:
     tokenizer = tokenizer_of_characters(CHATML)
     ids = answered_ids(tokenizer, "Answer0 or Answer1?", "n")
     assert ids == [
@@ -170,7 +168,7 @@ def test_a_prompt_may_hold_whatever_an_answer_is_marked_by() -> None:
     ]
 
 
-def test_answers_without_a_template_and_plain_texts_are_not_ended() -> None:
+def test_answers_without_a_template_and_plain_texts_lack_an_end_token() -> None:
     tokenizer = tokenizer_of_characters(adds="<s> $A </s>")
     answered = answered_ids(tokenizer, "Is it?", "It is.")
     assert tokenizer.decode(answered) == "<s>User: Is it?\nAssistant: It is."
@@ -178,12 +176,12 @@ def test_answers_without_a_template_and_plain_texts_are_not_ended() -> None:
     assert chat.decode(answered_ids(chat, None, "It is.")) == "<s>It is."
 
 
-def test_a_template_that_will_not_do_is_said_in_one_line() -> None:
+def test_an_unsuitable_template_is_one_line() -> None:
     with pytest.raises(MeasureError, match="refuses the conversation: no assistants here"):
         prompt_ids(tokenizer_of_characters(REFUSING), "Is it?")
     with pytest.raises(MeasureError, match=r"changes the answer 'It is\.'"):
         answered_ids(tokenizer_of_characters(SHOUTING), "Is it?", "It is.")
-    with pytest.raises(MeasureError, match="leaves out what the assistant has said"):
+    with pytest.raises(MeasureError, match="omits earlier messages of the assistant"):
         tail_ids(tokenizer_of_characters(LAST_ONLY))
 
 
@@ -222,7 +220,7 @@ def test_a_template_that_strips_answers_keeps_their_last_token(template: str) ->
         (MISTRAL, f"</s>[INST] {ASK} [/INST]"),
     ],
 )
-def test_the_answer_of_a_fork_stands_where_the_template_writes_an_answer(
+def test_the_answer_of_a_fork_starts_where_the_template_writes_content(
     template: str, between: str
 ) -> None:
     before_content = {
@@ -234,13 +232,13 @@ def test_the_answer_of_a_fork_stands_where_the_template_writes_an_answer(
     assert tokenizer.decode(tail_ids(tokenizer)) == f"{between}{before_content}{PREFIX}"
 
 
-def test_a_rollout_begins_with_the_generation_prompt_and_chooses_its_channel() -> None:
+def test_a_rollout_starts_with_the_generation_prompt_and_chooses_its_channel() -> None:
     tokenizer = tokenizer_of_characters(CHANNELS)
     said = tokenizer.decode(prompt_ids(tokenizer, "Is it?"))
     assert said == "<|start|>user<|message|>Is it?<|end|><|start|>assistant"
 
 
-def test_of_several_templates_the_default_or_the_only_one_writes() -> None:
+def test_the_default_or_only_template_is_used() -> None:
     expected = prompt_ids(tokenizer_of_characters(CHATML), "Is it?")
     for templates in ({"default": CHATML, "rag": PLAIN}, {"rag": CHATML}):
         tokenizer = tokenizer_of_characters()
@@ -250,12 +248,12 @@ def test_of_several_templates_the_default_or_the_only_one_writes() -> None:
     with pytest.raises(MeasureError) as error:
         prompt_ids(tokenizer, "Is it?")
     assert str(error.value) == (
-        "the tokenizer has the chat templates rag, tool_use and no default: save the one to use as"
+        "chat template 'default' not found; available: rag, tool_use: save the one to use as"
         " chat_template.jinja in the model's folder"
     )
 
 
-def test_an_empty_template_is_none() -> None:
+def test_an_empty_template_counts_as_none() -> None:
     tokenizer = tokenizer_of_characters("")
     assert tokenizer.decode(prompt_ids(tokenizer, "Is it?")) == "User: Is it?\nAssistant:"
 
@@ -282,7 +280,7 @@ def test_every_single_token_spelling_of_an_answer_counts() -> None:
 
 
 def test_a_tokenizer_without_an_answer_is_refused() -> None:
-    with pytest.raises(MeasureError, match="no single token spells the answer 'false'"):
+    with pytest.raises(MeasureError, match="answer 'false' must have a single-token spelling"):
         answer_ids(tokenizer_of_characters(words=[" true"]))
 
 
@@ -300,7 +298,7 @@ def model_with(*, generation: object = None, text: object = None, context: objec
     ("generation", "text", "named"),
     [(None, None, {1}), (7, 8, {1, 7, 8}), ([7, 1], [8, 9], {1, 7, 8, 9})],
 )
-def test_every_token_that_model_or_tokenizer_names_ends_a_rollout(
+def test_every_named_end_token_ends_a_rollout(
     generation: object, text: object, named: set[int]
 ) -> None:
     model = model_with(generation=generation, text=text)
@@ -321,7 +319,7 @@ def test_every_token_that_model_or_tokenizer_names_ends_a_rollout(
         (None, (), None),
     ],
 )
-def test_the_special_token_that_ends_a_turn_of_the_template_ends_a_rollout(
+def test_the_end_of_turn_token_of_the_template_ends_a_rollout(
     template: str | None, special: tuple[str, ...], end: str | None
 ) -> None:
     tokenizer = tokenizer_of_characters(template, special=special)
@@ -332,45 +330,45 @@ def test_the_special_token_that_ends_a_turn_of_the_template_ends_a_rollout(
     assert eos_ids(model, tokenizer) == {1, 7} | ({expected} - {None})
 
 
-def test_what_ends_the_last_turn_alone_is_the_end_and_not_what_ends_a_message() -> None:
+def test_the_token_that_ends_the_last_turn_precedes_one_that_ends_each_message() -> None:
     closing = "{% if loop.last and not add_generation_prompt %}</s>{% else %}<|end|>{% endif %}"
     template = CHANNELS.replace("<|end|>", closing)
     tokenizer = tokenizer_of_characters(template, special=("<|end|>",))
     assert turn_end_id(tokenizer) == tokenizer.eos_token_id
 
 
-def test_nothing_need_end_a_rollout() -> None:
+def test_a_model_may_lack_end_tokens() -> None:
     tokenizer = tokenizer_of_characters()
     tokenizer.eos_token = None
     assert eos_ids(model_with(), tokenizer) == frozenset()
 
 
-def test_a_model_without_positions_has_no_longest_context() -> None:
+def test_a_model_without_positions_has_unlimited_context() -> None:
     assert context_length(model_with()) == 64
     assert context_length(model_with(context=None)) is None
 
 
-def test_a_prompt_for_which_the_context_is_too_short_is_named_by_its_line() -> None:
+def test_a_prompt_too_long_for_the_context_is_named_by_its_line() -> None:
     tokenizer = tokenizer_of_characters()
     read = InputFile(Path("asked.jsonl"), ("a", "ab"), (1, 4), "")
     assert [len(ids) for ids in encode_prompts(tokenizer, read, context=40, window=20)] == [18, 19]
     with pytest.raises(UsageError) as error:
         encode_prompts(tokenizer, read, context=40, window=20, tail=2)
     assert str(error.value) == (
-        "asked.jsonl: line 4: a prompt of 19 tokens, a window of 20 and 2 that ask make 41 tokens,"
-        " and the model's context is 40"
+        "asked.jsonl: line 4: prompt (19 tokens), window (20) and fork suffix (2) must fit into"
+        " the model's context of 40, got 41"
     )
     encode_prompts(tokenizer, read, context=None, window=10**6)
 
 
-def test_questions_are_encoded_as_prompts_are() -> None:
+def test_questions_are_encoded_like_prompts() -> None:
     tokenizer = tokenizer_of_characters(CHATML)
     read = InputFile(Path("q.jsonl"), (Question("Is it?", answer=True),), (1,), "")
     [ids] = encode_prompts(tokenizer, read, context=None, window=1)
     assert ids == prompt_ids(tokenizer, "Is it?")
 
 
-def test_a_fork_within_an_open_thought_is_noticed_wherever_the_thought_began() -> None:
+def test_a_fork_within_a_thought_is_detected_wherever_the_thought_started() -> None:
     tokenizer = tokenizer_of_characters(ALWAYS)
     said = tokenizer("Hm.</think>Yes", add_special_tokens=False)["input_ids"]
     forks = [0, 3, 4, 7, 8]
@@ -381,7 +379,7 @@ def test_a_fork_within_an_open_thought_is_noticed_wherever_the_thought_began() -
     assert thinking_at(plain, [begun], [3, 4]) == [[False, True]]
 
 
-def test_a_thought_that_the_user_speaks_of_is_none() -> None:
+def test_a_thought_tag_in_the_users_text_is_ignored() -> None:
     tokenizer = tokenizer_of_characters(CHATML.replace("{% for", "Say <think> first.{% for"))
     assert thinking_at(tokenizer, [[9, 9]], [0, 2]) == [[False, False]]
     assert thinking_at(tokenizer_of_characters(), [[9, 9]], [0, 2]) == [[False, False]]

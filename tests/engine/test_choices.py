@@ -20,10 +20,10 @@ def test_methods_and_tokens_match_the_extraction() -> None:
 
 
 @pytest.mark.parametrize("name", get_args(Statistic))
-def test_statistics_are_those_of_the_calibration(name: str) -> None:
+def test_statistics_match_those_of_the_calibration(name: str) -> None:
     assert statistic_of([[1.0, 1.0]], name) == 1
 
 
 @pytest.mark.parametrize("name", get_args(Dtype)[1:])
-def test_precisions_are_those_of_torch(name: str) -> None:
+def test_precisions_are_known_to_torch(name: str) -> None:
     assert isinstance(getattr(torch, name), torch.dtype)

@@ -39,7 +39,7 @@ def command(options: dict[str, Any], *more: str, model: Path = TINY) -> list[str
 
 
 def done(options: dict[str, Any], *more: str, model: Path = TINY) -> tuple[int, list[str], str]:
-    """Status, lines of standard output and standard error."""
+    """Return status, lines of standard output, and standard error."""
     found = subprocess.run(
         command(options, *more, model=model),
         cwd=PROJECT,
@@ -60,12 +60,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mine(whole: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy that may be changed."""
+    """A copy to change."""
     shutil.copytree(whole, tmp_path / "mine")
     return tmp_path / "mine"
 
 
-def test_the_same_command_for_complete_cells_loads_nothing_and_touches_nothing(
+def test_repeating_a_command_for_complete_cells_loads_and_changes_nothing(
     whole: Path,
 ) -> None:
     before = contents(whole)
@@ -77,7 +77,7 @@ def test_the_same_command_for_complete_cells_loads_nothing_and_touches_nothing(
     assert contents(whole) == before
 
 
-def test_some_of_the_doses_of_a_complete_cell_are_complete(whole: Path) -> None:
+def test_a_subset_of_the_doses_of_a_complete_cell_is_complete(whole: Path) -> None:
     status, out, _ = done(small(whole, alphas=(0.0, 2.0)))
     assert (status, out[-1]) == (0, "without torch")
 
@@ -85,11 +85,11 @@ def test_some_of_the_doses_of_a_complete_cell_are_complete(whole: Path) -> None:
 def test_an_estimate_of_complete_cells_loads_nothing(whole: Path) -> None:
     status, out, err = done(small(whole, method=METHODS), "--dry")
     assert status == 0
-    assert out == [*(f"tiny_{method}_s0_w8: is complete" for method in METHODS), "without torch"]
+    assert out == [*(f"tiny_{method}_s0_w8: complete" for method in METHODS), "without torch"]
     assert err == ""
 
 
-def test_a_vector_from_a_file_is_recognised_by_its_content(tmp_path: Path) -> None:
+def test_a_vector_file_is_recognised_by_its_content(tmp_path: Path) -> None:
     vector = np.random.default_rng(0).standard_normal(128).astype(np.float32)
     np.save(tmp_path / "v.npy", vector)
     options = small(tmp_path, vector=tmp_path / "v.npy", layer=2, alphas=(1.0,))
@@ -111,7 +111,7 @@ def test_a_vector_from_a_file_is_recognised_by_its_content(tmp_path: Path) -> No
         ("temperature", 0.5, "calib.json: measured_with.temperature is 0.0 there, and 0.5 here:"),
     ],
 )
-def test_a_complete_cell_that_was_made_with_other_settings_is_refused_without_a_model(
+def test_a_complete_cell_with_other_settings_is_refused_without_a_model(
     whole: Path, option: str, value: object, message: str
 ) -> None:
     for dry in ([], ["--dry"]):
@@ -122,7 +122,7 @@ def test_a_complete_cell_that_was_made_with_other_settings_is_refused_without_a_
 
 
 @pytest.mark.parametrize("name", ["pairs", "prompts", "calib_prompts", "questions"])
-def test_a_complete_cell_is_refused_other_inputs_before_a_model_is_loaded(
+def test_a_complete_cell_with_other_inputs_is_refused_before_a_model_is_loaded(
     mine: Path, name: str
 ) -> None:
     options = small(mine)
@@ -134,7 +134,7 @@ def test_a_complete_cell_is_refused_other_inputs_before_a_model_is_loaded(
 
 
 @pytest.mark.parametrize("option", ["layer", "token", "dtype"])
-def test_what_only_a_model_can_tell_is_left_to_it(whole: Path, option: str) -> None:
+def test_options_that_need_a_model_load_it(whole: Path, option: str) -> None:
     same = {"layer": 2, "token": "last", "dtype": "float32"}[option]
     status, out, err = done(small(whole, **{option: same}))
     # The tiny model has no chat template: the last token of a turn is that of its content.
@@ -156,7 +156,7 @@ def test_a_model_whose_files_have_changed_is_loaded(tmp_path: Path) -> None:
     assert done(options, model=model)[1][-1] == "with torch"
 
 
-def test_a_dose_that_a_file_lacks_is_named(mine: Path) -> None:
+def test_a_dose_missing_from_a_file_is_named(mine: Path) -> None:
     path = mine / "out" / CELL / "trajectory.json"
     content = json.loads(path.read_text())
     del content["per_prompt_per_t_kl"]["2.0"]

@@ -24,12 +24,12 @@ def found(folder: Path, **options: object) -> Direction:
     return direction_of(plan, tiny(), inputs, tokenised)
 
 
-def test_it_lies_at_six_tenths_of_the_depth_unless_it_is_said_where(tmp_path: Path) -> None:
+def test_the_default_layer_is_at_six_tenths_of_the_depth(tmp_path: Path) -> None:
     assert list(found(tmp_path).steering.vectors) == [2]
     assert list(found(tmp_path, layer=(0.0, 3)).steering.vectors) == [0, 3]
 
 
-def test_what_it_was_found_in_and_what_it_is_are_known_by_their_hashes(tmp_path: Path) -> None:
+def test_pairs_and_vectors_are_hashed(tmp_path: Path) -> None:
     first, again = found(tmp_path), found(tmp_path)
     assert first.sha256 == again.sha256
     assert set(first.sha256) == {"pairs", "vector"}
@@ -37,7 +37,7 @@ def test_what_it_was_found_in_and_what_it_is_are_known_by_their_hashes(tmp_path:
     assert len({each.sha256["vector"] for each in (first, *others)}) == 3
 
 
-def test_a_file_is_steered_by_as_it_is(tmp_path: Path) -> None:
+def test_a_vector_file_is_used_unchanged(tmp_path: Path) -> None:
     vector = np.arange(WIDTH, dtype=np.float32)
     np.save(tmp_path / "mine.npy", vector)
     direction = found(tmp_path, vector=tmp_path / "mine.npy", layer=(1,))
@@ -47,7 +47,7 @@ def test_a_file_is_steered_by_as_it_is(tmp_path: Path) -> None:
     assert direction.start > 0
 
 
-def test_what_is_written_is_read_back_and_not_written_again(tmp_path: Path) -> None:
+def test_a_written_direction_is_read_back_and_not_rewritten(tmp_path: Path) -> None:
     direction = found(tmp_path, method="directional_ablation")
     (tmp_path / "cell").mkdir()
     direction.write(tmp_path / "cell")
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_back_and_not_written_again(tmp_path: Path) -> N
     assert [each.name for each in (tmp_path / "cell").iterdir()] == [path.name]
 
 
-def test_an_answer_that_the_model_cannot_read_is_named_with_its_file(tmp_path: Path) -> None:
+def test_an_answer_too_long_for_the_model_is_named_with_its_file(tmp_path: Path) -> None:
     plan, inputs, tokenised = parts(tmp_path)
     pairs = tmp_path / "long.jsonl"
     rows = [("Yes", "No"), ("Yes", "No " * 3000)]

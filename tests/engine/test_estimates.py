@@ -1,4 +1,4 @@
-"""What a run would take is said without writing anything."""
+"""Estimates of a run's cost, made without writing anything."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def estimated(options: dict[str, Any]) -> list[Estimate]:
     return found  # type: ignore[return-value]
 
 
-def test_each_cell_is_told_of_and_nothing_is_written(tmp_path: Path) -> None:
+def test_each_cell_is_estimated_and_nothing_is_written(tmp_path: Path) -> None:
     options = small(tmp_path, method=("mean_diff", "pca"))
     before = contents(tmp_path)
     first, second = estimated(options)
@@ -57,23 +57,21 @@ def test_each_cell_is_told_of_and_nothing_is_written(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_there_already_is_not_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_existing_doses_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(str(TINY), **small(tmp_path, alphas=(0.0, 1.0)))
     before = contents(tmp_path)
     (more,) = estimated({**small(tmp_path), "batch": None})
     assert more.doses_there == 2
     assert more.tokens == DOSE
     assert more.rows == 3
-    assert "tokens, 2 of its doses are there; 3 rollouts" in str(more)
+    assert "tokens, 2 doses complete; 3 rollouts" in str(more)
     (same,) = estimated(small(tmp_path, alphas=(0.0, 1.0)))
     assert (same.tokens, same.rows, same.working, same.seconds) == (0, 0, 0, 0)
-    assert str(same) == "tiny_mean_diff_s0_w8: is complete"
+    assert str(same) == "tiny_mean_diff_s0_w8: complete"
     assert contents(tmp_path) == before
 
 
-def test_a_cell_that_was_begun_goes_on_with_its_batch(
+def test_an_incomplete_cell_keeps_its_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -89,7 +87,7 @@ def test_a_cell_that_was_begun_goes_on_with_its_batch(
 
 @contextmanager
 def noted(module: ModuleType) -> Iterator[list[dict[str, Any]]]:
-    """The batches that are rolled out."""
+    """Record the batches that are rolled out."""
     roll_out = module.roll_out
     seen: list[dict[str, Any]] = []
 
@@ -125,7 +123,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_told_of_is_what_the_run_then_takes(tmp_path: Path, case: str) -> None:
+def test_the_estimate_matches_the_run(tmp_path: Path, case: str) -> None:
     options = small(tmp_path, **CASES[case])
     if "noquestions" in options:
         del options["questions"]
@@ -139,7 +137,7 @@ def test_what_is_told_of_is_what_the_run_then_takes(tmp_path: Path, case: str) -
     assert {batch["twins"] for batch in tried} == {batch["twins"] for batch in made}
 
 
-def test_an_estimate_reads_and_decodes_a_few_tokens_once_for_each_shape_of_a_batch(
+def test_an_estimate_times_a_few_tokens_once_per_shape_of_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("self_test", "prepared"):
@@ -157,7 +155,7 @@ def test_an_estimate_reads_and_decodes_a_few_tokens_once_for_each_shape_of_a_bat
 
 
 @pytest.mark.parametrize("patience", [0.0, 1e9])
-def test_the_time_is_of_each_kind_of_batch_by_itself(
+def test_each_kind_of_batch_is_timed_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
     # A clock on which a row reads a token in 3 s and decodes one in 10 s, and so does its twin.

@@ -1,4 +1,4 @@
-"""Identities by content: copies are the same, and what decides a number is told apart."""
+"""Identities by content: equal for copies, different if anything that decides a number differs."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def changed_byte(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
-def test_weights_are_known_by_the_sha256_of_their_file() -> None:
+def test_the_identity_of_weights_is_the_sha256_of_their_file() -> None:
     expected = hashlib.sha256((TINY / "model.safetensors").read_bytes()).hexdigest()
     assert of(TINY)["weights"] == f"sha256:{expected[:16]}"
 
 
-def test_a_copy_is_the_same_model_whenever_it_was_made(model: Path) -> None:
+def test_a_copy_has_the_same_identity(model: Path) -> None:
     os.utime(model / "model.safetensors", (0, 0))
     assert of(model) == of(TINY)
 
 
-def test_one_bit_makes_other_weights(model: Path) -> None:
+def test_one_bit_changes_the_identity_of_weights(model: Path) -> None:
     changed_byte(model / "model.safetensors", -1)
     assert of(model)["weights"] != of(TINY)["weights"]
     assert of(model)["config"] == of(TINY)["config"]
 
 
-def test_a_configuration_is_known_by_what_decides_numbers(model: Path) -> None:
+def test_the_identity_of_a_configuration_covers_keys_that_decide_numbers(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
 
     def written(**changes: object) -> str:
@@ -78,7 +78,7 @@ def test_weights_of_other_formats_and_adapters_count(tmp_path: Path) -> None:
     assert older == f"sha256:{hashlib.sha256(b'older').hexdigest()[:16]}"
     (tmp_path / "adapter_model.safetensors").write_bytes(b"added")
     assert of(tmp_path)["weights"] != older
-    (tmp_path / "model.safetensors").write_bytes(b"newer")  # which is the one that is read
+    (tmp_path / "model.safetensors").write_bytes(b"newer")  # takes precedence
     newer = hashlib.sha256(b"neweradded").hexdigest()
     assert of(tmp_path)["weights"] == f"sha256:{newer[:16]}"
     (tmp_path / "own.safetensors").write_bytes(b"named")
@@ -93,7 +93,7 @@ def test_a_gguf_file_is_weights_and_configuration_in_one(tmp_path: Path) -> None
     assert found == {"weights": f"sha256:{hashlib.sha256(b'GGUF').hexdigest()[:16]}"}
 
 
-def test_large_weights_are_sampled_and_say_so(
+def test_large_weights_are_sampled_and_marked_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, size = tmp_path / "w", 3 * 2**20 + 5000
@@ -118,7 +118,7 @@ def test_large_weights_are_sampled_and_say_so(
     assert files_identity([file]) != sampled
 
 
-def test_files_that_were_replaced_are_noticed_and_a_name_on_a_hub_has_none(model: Path) -> None:
+def test_replaced_files_are_detected_and_a_name_on_a_hub_lacks_files(model: Path) -> None:
     before = files_now(str(model))
     assert files_now(str(model)) == before
     (model / "chat_template.jinja").write_text("")
@@ -127,7 +127,7 @@ def test_files_that_were_replaced_are_noticed_and_a_name_on_a_hub_has_none(model
     assert files_now(str(model / "model.safetensors")) == files_now(str(model))
 
 
-def test_a_difference_is_named_by_its_likeliest_cause() -> None:
+def test_a_difference_is_described_by_its_likeliest_cause() -> None:
     before = {"chat_template": "none", "prompt_ids": "sha256:1", "end_ids": [1]}
     assert difference(before, before) == ""
     assert difference({}, before) == difference(before, {}) == ""
@@ -138,4 +138,4 @@ def test_a_difference_is_named_by_its_likeliest_cause() -> None:
         "other token ids of its prompts (then sha256:1, now sha256:2)"
     )
     now["prompt_ids"] = "sha256:1"
-    assert difference(before, now) == "other tokens that end a rollout (then [1], now [1, 3])"
+    assert difference(before, now) == "other end-of-rollout tokens (then [1], now [1, 3])"

@@ -1,4 +1,4 @@
-"""The files of a run, and what it is expected to take."""
+"""Input files of a run, and its expected number of tokens."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_the_package_has_a_file_of_each_kind() -> None:
     assert set(inputs.sha256) == {"prompts", "calib_prompts", "questions"}
 
 
-def test_a_hash_is_that_of_the_file(tmp_path: Path) -> None:
+def test_the_hash_is_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("Is it so?\n")
     found = read_inputs(Settings(prompts=path)).sha256["prompts"]
     assert found == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_no_questions_are_asked_where_there_are_none_or_none_shall_be(tmp_path: Path) -> None:
+def test_questions_can_be_empty_or_disabled(tmp_path: Path) -> None:
     empty = tmp_path / "questions.jsonl"
     empty.write_text("")
     for settings in (Settings(questions=empty), Settings(ask=False)):
@@ -37,27 +37,27 @@ def test_no_questions_are_asked_where_there_are_none_or_none_shall_be(tmp_path: 
         assert "questions" not in inputs.sha256
 
 
-def test_pairs_are_not_read_where_a_vector_is_given(tmp_path: Path) -> None:
+def test_pairs_are_not_read_with_a_vector_file(tmp_path: Path) -> None:
     assert read_inputs(Settings(vector=tmp_path / "a.npy")).pairs is None
 
 
 @pytest.mark.parametrize("name", ["pairs", "prompts", "calib_prompts", "questions"])
-def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"absent.jsonl: \w+ cannot be read: No such file"):
         read_inputs(Settings(**{name: tmp_path / "absent.jsonl"}))
 
 
-def test_a_prompt_that_the_calibration_has_as_well_is_not_held_out(tmp_path: Path) -> None:
+def test_a_held_out_prompt_must_not_be_a_calibration_prompt(tmp_path: Path) -> None:
     held_out, calib = tmp_path / "prompts.txt", tmp_path / "calib.txt"
     held_out.write_text("Is it so?\nAre you sure?\n")
     calib.write_text("Why?\n\nAre you sure?\n")
-    with pytest.raises(UsageError, match=r"prompts.txt: line 2: is line 3 of .*calib.txt as well:"):
+    with pytest.raises(UsageError, match=r"prompts.txt: line 2: repeats line 3 of .*calib.txt:"):
         read_inputs(Settings(prompts=held_out, calib_prompts=calib))
-    with pytest.raises(UsageError, match=r"prompts.txt: line 1: is line 1 of .*prompts.txt"):
+    with pytest.raises(UsageError, match=r"prompts.txt: line 1: repeats line 1 of .*prompts.txt"):
         read_inputs(Settings(prompts=held_out, calib_prompts=held_out))
 
 
-def test_tokens_are_those_of_every_rollout() -> None:
+def test_expected_tokens_count_every_rollout() -> None:
     settings = Settings(window=10, alphas=(0.0, 1.0, 2.0))
     inputs = read_inputs(settings)
     assert inputs.questions is not None

@@ -1,4 +1,4 @@
-"""Models from folders, and what is said where there is none."""
+"""Models from folders, GGUF files and hubs, and errors for missing ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.models.random_models import UNSTEERABLE, random_model, random_prompt
 from tests.models.tiny_model import TINY
 
 
-def test_a_model_comes_ready_to_be_measured() -> None:
+def test_a_loaded_model_is_in_evaluation_mode() -> None:
     loaded = load_model(str(TINY))
     assert loaded.name == str(TINY)
     assert not loaded.model.training
@@ -40,9 +40,7 @@ def test_a_model_comes_ready_to_be_measured() -> None:
     ("asked", "precision"),
     [("auto", "float32"), ("float32", "float32"), ("bfloat16", "bfloat16")],
 )
-def test_it_computes_in_what_is_asked_for_and_in_float32_on_a_cpu(
-    asked: str, precision: str
-) -> None:
+def test_the_precision_is_as_requested_or_float32_on_a_cpu(asked: str, precision: str) -> None:
     loaded = load_model(str(TINY), device="cpu", dtype=asked)
     assert loaded.made_with == {"dtype": precision, "device": "cpu", "attention": "sdpa"}
 
@@ -73,11 +71,11 @@ def test_a_model_whose_files_lack_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasureError) as error:
         load_model(str(model))
     assert str(error.value) == (
-        f"{model}: its files lack {name}, 1 of its weights in all: they would be random"
+        f"{model}: its files lack weights, which would be random: {name} (1 in all)"
     )
 
 
-def test_what_transformers_says_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+def test_messages_of_transformers_are_silenced(capfd: pytest.CaptureFixture[str]) -> None:
     load_model(str(TINY))
     assert capfd.readouterr() == ("", "")
 
@@ -90,7 +88,7 @@ def failing_quietly() -> None:
 
 
 @pytest.mark.parametrize("bars", [True, False])
-def test_it_says_afterwards_what_it_said_before(bars: bool) -> None:
+def test_verbosity_is_restored(bars: bool) -> None:
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     try:
         logging.set_verbosity_info()
@@ -104,7 +102,7 @@ def test_it_says_afterwards_what_it_said_before(bars: bool) -> None:
         (logging.enable_progress_bar if before[1] else logging.disable_progress_bar)()
 
 
-def test_a_gguf_file_is_the_model_that_was_written_and_loads_in_silence(
+def test_a_gguf_file_loads_the_written_model_silently(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("gguf", reason="needs the extra run")
@@ -125,14 +123,14 @@ def test_a_gguf_file_is_the_model_that_was_written_and_loads_in_silence(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("./absent", "./absent: there is no such folder"),
-        ("~/absent", "~/absent: there is no such folder"),
-        ("a/b/c", "a/b/c: there is no such folder"),
-        ("absent.gguf", "absent.gguf: is no folder, and cannot be loaded: "),
-        ("absent", "absent: is no folder, and cannot be loaded: "),
+        ("./absent", "./absent: folder not found"),
+        ("~/absent", "~/absent: folder not found"),
+        ("a/b/c", "a/b/c: folder not found"),
+        ("absent.gguf", "absent.gguf: not a folder, and cannot be loaded: "),
+        ("absent", "absent: not a folder, and cannot be loaded: "),
     ],
 )
-def test_a_model_that_is_not_there_is_one_line(
+def test_a_missing_model_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -171,24 +169,26 @@ print(monotonic() - begun)
 
 
 @pytest.mark.parametrize("model", ["tiny2", "models/tinny"])
-def test_without_a_network_a_misspelt_name_is_one_line_and_soon(tmp_path: Path, model: str) -> None:
+def test_without_a_network_a_misspelt_name_fails_fast_in_one_line(
+    tmp_path: Path, model: str
+) -> None:
     (tmp_path / "models").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]  # where nobody listens from now on
+        port = taken.getsockname()[1]  # closed from now on
     done = from_an_empty_cache(tmp_path, model, port)
     said, seconds = done.stdout.splitlines()
     assert said.startswith(
-        f"{model}: is no folder, and cannot be loaded: http://127.0.0.1:{port} cannot be reached: "
+        f"{model}: not a folder, and cannot be loaded: http://127.0.0.1:{port} cannot be reached: "
     )
     assert done.stderr == ""
-    assert float(seconds) < 10  # and not half a minute
+    assert float(seconds) < 10  # not half a minute
 
 
 COMMIT = "c" * 40
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Has the tiny model, as org/tiny, and says so as a hub does."""
+    """Serve the tiny model as org/tiny, as a hub does."""
 
     def do_GET(self) -> None:
         place, _, file = self.path.partition("/resolve/")
@@ -233,10 +233,10 @@ def test_a_model_comes_from_a_hub_and_then_from_the_cache(tmp_path: Path, hub: i
     assert len(again.stdout.splitlines()) == 1, again.stdout
 
 
-def test_a_hub_that_knows_no_such_model_says_so_in_one_line(tmp_path: Path, hub: int) -> None:
+def test_a_model_unknown_to_the_hub_is_one_line(tmp_path: Path, hub: int) -> None:
     done = from_an_empty_cache(tmp_path, "org/nothing", hub)
     said, _ = done.stdout.splitlines()
-    assert said.startswith("org/nothing: is no folder, and cannot be loaded: org/nothing is not a")
+    assert said.startswith("org/nothing: not a folder, and cannot be loaded: org/nothing is not a")
     assert done.stderr == ""
 
 

@@ -1,4 +1,4 @@
-"""Files of pairs, prompts and questions: what they may hold, and where they go wrong."""
+"""Files of pairs, prompts and questions: valid content, and errors with their line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def written(folder: Path, content: str | bytes, name: str = "input.jsonl") -> Pa
     return path
 
 
-def test_pairs_of_answers_and_of_plain_texts_are_read_in_their_order(tmp_path: Path) -> None:
+def test_pairs_of_answers_and_of_plain_texts_are_read_in_order(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         '{"prompt": "Is it?", "positive": "Yes.", "negative": "No."}\n\n'
@@ -41,7 +41,7 @@ def test_pairs_of_answers_and_of_plain_texts_are_read_in_their_order(tmp_path: P
     assert read.lines == (1, 3)
 
 
-def test_a_file_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
+def test_a_file_is_hashed_by_its_bytes(tmp_path: Path) -> None:
     path = written(tmp_path, '{"prompt": "a"}\r\n')
     assert read_prompts(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -54,12 +54,12 @@ def test_prompts_are_read_from_json_lines_and_from_text(tmp_path: Path) -> None:
     assert read_prompts(written(tmp_path, lines, "called.txt")).rows == ("one", "two")
 
 
-def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_stripped(tmp_path: Path) -> None:
     assert read_prompts(written(tmp_path, "\ufeffone\n", "prompts.txt")).rows == ("one",)
 
 
 @given(prompts=st.lists(TEXTS, min_size=1, max_size=5, unique=True))
-def test_any_prompt_survives_being_written_as_json(
+def test_any_prompt_survives_a_round_trip_as_json(
     prompts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lines = "".join(json.dumps({"prompt": text}, ensure_ascii=False) + "\n" for text in prompts)
@@ -67,7 +67,7 @@ def test_any_prompt_survives_being_written_as_json(
     assert read_prompts(path).rows == tuple(prompts)
 
 
-def test_questions_are_read_and_an_empty_file_asks_none(tmp_path: Path) -> None:
+def test_questions_are_read_and_may_be_empty(tmp_path: Path) -> None:
     path = written(tmp_path, '{"prompt": "Is it?", "answer": false}\n')
     assert read_questions(path).rows == (Question("Is it?", answer=False),)
     assert read_questions(written(tmp_path, "")).rows == ()
@@ -76,45 +76,49 @@ def test_questions_are_read_and_an_empty_file_asks_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("read", "content", "said"),
     [
-        (read_pairs, "", "holds no pairs"),
-        (read_pairs, "\n \n", "holds no pairs"),
-        (read_prompts, "", "holds no prompts"),
-        (read_pairs, '{"positive": "a"}', "line 1: has no 'negative', only 'positive'"),
-        (read_pairs, "{}", "line 1: has no 'positive', only an empty object"),
-        (read_pairs, '{"positive": "a", "negative": ""}', "line 1: 'negative' is empty"),
-        (read_pairs, '{"positive": "a", "negative": null}', "line 1: 'negative' is None, not text"),
+        (read_pairs, "", "must contain pairs, got an empty file"),
+        (read_pairs, "\n \n", "must contain pairs, got an empty file"),
+        (read_prompts, "", "must contain prompts, got an empty file"),
+        (read_pairs, '{"positive": "a"}', "line 1: lacks 'negative'; found: 'positive'"),
+        (read_pairs, "{}", "line 1: lacks 'positive'; found: an empty object"),
+        (read_pairs, '{"positive": "a", "negative": ""}', "line 1: 'negative' must not be empty"),
+        (
+            read_pairs,
+            '{"positive": "a", "negative": null}',
+            "line 1: 'negative' must be text, got None",
+        ),
         (
             read_pairs,
             '{"positive": "a", "negative": "a "}',
-            "line 1: 'positive' and 'negative' are the same, and nothing is to be steered",
+            "line 1: 'positive' and 'negative' must differ, got the same text twice",
         ),
         (
             read_pairs,
             '{"promt": "q", "positive": "a", "negative": "b"}',
-            "line 1: has no 'prompt', which 'promt' may be meant to be",
+            "line 1: lacks 'prompt' but has 'promt': rename or remove that key",
         ),
         (
             read_pairs,
             '{"positive": "a", "negative": "b"}\n["a", "b"]',
-            "line 2: is ['a', 'b'], not a JSON object",
+            "line 2: must be a JSON object, got ['a', 'b']",
         ),
         (read_prompts, '{"prompt": "a"}\nb', "line 2: is not JSON: expected value at column 1"),
         (read_prompts, '{"prompt": "a"', "line 1: is not JSON: EOF while parsing an object"),
-        (read_prompts, '{"text": "a"}', "line 1: has no 'prompt', only 'text'"),
-        (read_prompts, '{"prompt": ["a"]}', "line 1: 'prompt' is ['a'], not text"),
+        (read_prompts, '{"text": "a"}', "line 1: lacks 'prompt'; found: 'text'"),
+        (read_prompts, '{"prompt": ["a"]}', "line 1: 'prompt' must be text, got ['a']"),
         (read_prompts, '{"prompt": "a", "prompt": "b"}', "line 1: is not JSON: Detected duplicate"),
         (read_prompts, '{"prompt": "a"}\n\n{"prompt": "a"}', "line 3: repeats line 1"),
-        (read_prompts, b'{"prompt": "a"}\n\xff', "line 2: is no UTF-8 text: invalid start byte"),
-        (read_questions, '{"prompt": "a"}', "line 1: has no 'answer', only 'prompt'"),
+        (read_prompts, b'{"prompt": "a"}\n\xff', "line 2: is not UTF-8 text: invalid start byte"),
+        (read_questions, '{"prompt": "a"}', "line 1: lacks 'answer'; found: 'prompt'"),
         (
             read_questions,
             '{"prompt": "a", "answer": "yes"}',
-            "line 1: 'answer' is 'yes', neither true nor false",
+            "line 1: 'answer' must be true or false, got 'yes'",
         ),
         (
             read_questions,
             '{"prompt": "a", "answer": 1}',
-            "line 1: 'answer' is 1, neither true nor false",
+            "line 1: 'answer' must be true or false, got 1",
         ),
         (
             read_questions,
@@ -123,7 +127,7 @@ def test_questions_are_read_and_an_empty_file_asks_none(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_with_its_place(
+def test_an_invalid_line_is_reported_with_its_number(
     tmp_path: Path, read: Callable[[Path], object], content: str | bytes, said: str
 ) -> None:
     path = written(tmp_path, content)
@@ -139,13 +143,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         read_pairs(tmp_path / name)
 
 
-def test_a_long_wrong_value_does_not_fill_the_screen(tmp_path: Path) -> None:
+def test_a_long_invalid_value_is_shortened(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         read_prompts(written(tmp_path, json.dumps({"prompt": ["a" * 5000]})))
     assert len(str(error.value).removeprefix(str(tmp_path))) < 150
 
 
-def test_the_default_sets_hold_nothing_twice_and_nothing_that_is_held_out() -> None:
+def test_the_default_sets_are_distinct_and_disjoint() -> None:
     pairs, questions = read_pairs().rows, read_questions().rows
     every = [
         *(pair.prompt for pair in pairs),

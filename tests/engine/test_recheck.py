@@ -235,10 +235,9 @@ def test_a_moved_model_is_loaded_from_the_given_location(cell: Path) -> None:
     with pytest.raises(UsageError) as error:
         recheck(cell)
     assert str(error.value) == (
-        f"{cell}: cannot load its model; give its location with --model: "
-        "/gone: there is no such folder"
+        f"{cell}: cannot load its model; give its location with --model: /gone: folder not found"
     )
-    with pytest.raises(UsageError, match=r"^/gone/too: there is no such folder"):
+    with pytest.raises(UsageError, match=r"^/gone/too: folder not found"):
         recheck(cell, model="/gone/too")
     with pytest.raises(UsageError, match=r"^device 'abacus' cannot be used"):
         recheck(cell, model=model, device="abacus")

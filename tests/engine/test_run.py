@@ -1,4 +1,4 @@
-"""Runs of the tiny model: what is made, what is said, and what is refused."""
+"""Runs of the tiny model: cells, messages and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WIDTH = 128
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was left alone."""
+    """Return the folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     run(str(TINY), **small(folder))
     return folder
@@ -50,7 +50,7 @@ TESTED: dict[tuple[object, ...], SelfTests] = {}
 
 @pytest.fixture(autouse=True)
 def _tested_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The self-tests have tests of their own; here they are made once of each kind of model."""
+    """Run self-tests once per kind of model, as they have tests of their own."""
 
     def once(model: Any, steering: Any, *more: Any) -> SelfTests:
         kind = (type(model), model.dtype, steering.action)
@@ -78,10 +78,10 @@ def calib_of(cell: Path) -> dict[str, Any]:
     return found
 
 
-# What is made
+# Cells
 
 
-def test_models_and_methods_are_cells_of_one_call(tmp_path: Path) -> None:
+def test_one_call_makes_a_cell_per_model_and_method(tmp_path: Path) -> None:
     options = small(tmp_path, alphas=(0.0, 1.0), method=("mean_diff", "directional_ablation"))
     other = tmp_path / "other"
     other.symlink_to(TINY)
@@ -95,7 +95,7 @@ def test_models_and_methods_are_cells_of_one_call(tmp_path: Path) -> None:
     for tiny, same in zip(cells[:2], cells[2:], strict=True):
         assert kl_of(tiny) == kl_of(same)
     assert np.max(kl_of(cells[0])["0.0"]) < 1e-6
-    # In the place of what lies along it there is nothing: that is not the base model.
+    # Ablation with a coefficient of 0 is not the base model.
     assert calib_of(cells[1])["measured_with"]["action"] == "ablate"
     assert np.max(kl_of(cells[1])["0.0"]) > 1e-5
     report = isoklx.build(options["out"], tmp_path / "a.nc")
@@ -113,7 +113,7 @@ def test_each_side_of_a_direction_is_calibrated_and_swept(tmp_path: Path) -> Non
     assert (report.notes, report.skipped) == ((), ())
 
 
-def test_a_cell_says_what_it_was_made_with(whole: Path) -> None:
+def test_a_cell_records_how_it_was_made(whole: Path) -> None:
     calib = calib_of(whole / "out" / CELL)
     assert calib["model"] == str(TINY)
     assert calib["measured_with"]["batch"] == 4
@@ -126,7 +126,7 @@ def test_a_cell_says_what_it_was_made_with(whole: Path) -> None:
     assert "repetition_eval" in pmass
 
 
-def test_it_meets_its_target(whole: Path) -> None:
+def test_a_calibration_meets_its_target(whole: Path) -> None:
     cell = whole / "out" / CELL
     last = next(
         step
@@ -136,7 +136,7 @@ def test_it_meets_its_target(whole: Path) -> None:
     assert last["kl_p95"] == pytest.approx(1.0, abs=0.05)
 
 
-def test_the_same_call_again_touches_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeating_a_call_changes_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = whole / "out" / CELL
     before = {path: path.stat().st_mtime_ns for path in cell.iterdir()}
     monkeypatch.setattr(pipeline, "roll_out", None)
@@ -145,7 +145,7 @@ def test_the_same_call_again_touches_nothing(whole: Path, monkeypatch: pytest.Mo
     assert list((whole / "out").iterdir()) == [cell]
 
 
-def test_doses_that_are_added_leave_the_others_as_they_are(whole: Path, tmp_path: Path) -> None:
+def test_added_doses_leave_the_others_unchanged(whole: Path, tmp_path: Path) -> None:
     run(str(TINY), **small(tmp_path, alphas=(1.0,)))
     run(str(TINY), **small(tmp_path))
     before, after = kl_of(whole / "out" / CELL), kl_of(tmp_path / "out" / CELL)
@@ -155,7 +155,7 @@ def test_doses_that_are_added_leave_the_others_as_they_are(whole: Path, tmp_path
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_paths_may_be_texts_and_begin_at_home(
+def test_paths_may_be_strings_and_start_with_a_tilde(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -167,20 +167,20 @@ def test_paths_may_be_texts_and_begin_at_home(
     assert calib_of(tmp_path / "o" / "tiny_mean_diff_s0_w4")["layer"] == 1
 
 
-def test_several_coefficients_are_tried_at_once_where_that_is_faster(
+def test_several_coefficients_are_tried_at_once_if_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "AT_ONCE", {"cpu": 4})
     (cell,) = run(str(TINY), **small(tmp_path, batch=9, window=7, alphas=(1.0,)))
     steps = json.loads((cell / "history.json").read_text())
-    assert len(steps) % 3 == 0  # of the prompts of three there is room for nine rows
+    assert len(steps) % 3 == 0  # nine rows hold the prompts of three coefficients
     c_star = calib_of(cell)["c_star"]
     (found,) = [step for step in steps if step["coeff"] == c_star]
     assert found["kl_p95"] == pytest.approx(1.0, abs=0.05)
     assert recheck(cell)["kl"].max() < 1e-4
 
 
-def test_a_window_of_one_and_doses_on_both_sides_will_do(tmp_path: Path) -> None:
+def test_a_window_of_one_and_doses_of_both_signs_are_valid(tmp_path: Path) -> None:
     options = small(tmp_path, window=1, forks="log", alphas=(-1.0, 0.0, 1.0))
     (cell,) = run(str(TINY), **options)
     assert list(kl_of(cell)) == ["-1.0", "0.0", "1.0"]
@@ -190,7 +190,7 @@ def test_a_window_of_one_and_doses_on_both_sides_will_do(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("statistic", ["rms", "mean"])
-def test_other_statistics_are_brought_to_their_target(tmp_path: Path, statistic: str) -> None:
+def test_other_statistics_meet_their_target(tmp_path: Path, statistic: str) -> None:
     (cell,) = run(str(TINY), **small(tmp_path, statistic=statistic, target_kl=0.3, alphas=(1.0,)))
     assert calib_of(cell)["target_stat"] == statistic
     steps = json.loads((cell / "history.json").read_text())
@@ -198,7 +198,7 @@ def test_other_statistics_are_brought_to_their_target(tmp_path: Path, statistic:
     assert last[f"kl_{statistic}"] == pytest.approx(0.3, rel=0.05)
 
 
-def test_what_is_drawn_depends_on_the_seed_and_not_on_the_batch(tmp_path: Path) -> None:
+def test_samples_depend_on_the_seed_and_not_on_the_batch(tmp_path: Path) -> None:
     options = {"temperature": 1.0, "samples": 2, "noquestions": True, "alphas": (0.0, 1.0)}
     cells = []
     for batch in (1, 4):
@@ -225,7 +225,7 @@ def test_a_rollout_may_end_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (report.notes, report.skipped) == ((), ())
 
 
-def test_a_rollout_may_end_before_it_is_ever_asked(
+def test_a_rollout_may_end_before_its_first_fork(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     size = tiny_model()[0].config.vocab_size
@@ -237,10 +237,10 @@ def test_a_rollout_may_end_before_it_is_ever_asked(
     assert recheck(cell)["kl"].max() < 1e-4
 
 
-# Directions of other origins
+# Directions from elsewhere
 
 
-def test_ways_in_which_published_cells_were_made_can_be_asked_for(tmp_path: Path) -> None:
+def test_settings_of_published_cells_are_available(tmp_path: Path) -> None:
     model = str(saved_model("llama", tmp_path))
     options = small(tmp_path, target_kl=0.01, alphas=(1.0,), method=("mean_diff", "pca_centred"))
     cells = run(model, **options)
@@ -250,7 +250,7 @@ def test_ways_in_which_published_cells_were_made_can_be_asked_for(tmp_path: Path
     assert [calib_of(cell)["method"] for cell in last] == ["mean_diff", "pca_centred"]
 
 
-def test_a_vector_is_the_same_from_every_kind_of_file(tmp_path: Path) -> None:
+def test_a_vector_is_the_same_from_every_file_format(tmp_path: Path) -> None:
     from gguf import GGUFWriter
     from safetensors.numpy import save_file
 
@@ -284,10 +284,10 @@ def test_a_vector_is_the_same_from_every_kind_of_file(tmp_path: Path) -> None:
     assert recheck(made[0])["kl"].max() < 1e-4
 
 
-# What is said
+# Messages
 
 
-def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
+def test_each_self_test_logs_one_line_and_so_does_its_result(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "isoklx.engine")
@@ -311,7 +311,7 @@ def test_each_self_test_is_a_line_and_so_is_what_came_of_it(
         assert line.startswith(f"{CELL}: {start}")
 
 
-def test_how_prompts_are_written_is_said_once_of_a_model(
+def test_the_prompt_format_is_logged_once_per_model(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "isoklx.engine")
@@ -319,7 +319,7 @@ def test_how_prompts_are_written_is_said_once_of_a_model(
     assert len([line for line in caplog.messages if "no chat template" in line]) == 1
 
 
-def test_a_model_that_does_not_answer_is_told_of_with_what_it_says_instead(
+def test_a_model_that_does_not_answer_is_reported_with_its_answer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = saved_model("llama", tmp_path)
@@ -329,14 +329,14 @@ def test_a_model_that_does_not_answer_is_told_of_with_what_it_says_instead(
         f"{model}: <|im_end|> ends a turn in the chat template but is not an end token of "
         "model or tokenizer: a rollout ends with it"
     )
-    # Of the tokenizer, of the model's configuration, and of the template.
+    # Named by the tokenizer, the model's configuration, and the template.
     assert calib_of(cell)["measured_with"]["end_ids"] == [1, 2, 3]
     assert "llama_mean_diff_s0_w8: pmass at alpha 0 is 0.0" in line
     assert "Most probable instead: '" in line
     assert line.endswith(" times")
 
 
-def test_memory_that_runs_out_halves_the_batch_and_changes_no_number(
+def test_running_out_of_memory_halves_the_batch_and_keeps_the_numbers(
     whole: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -359,7 +359,7 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_no_number(
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_memory_that_runs_out_with_one_row_is_one_line(
+def test_running_out_of_memory_with_one_row_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_memory(*_: Any, **__: Any) -> None:
@@ -373,7 +373,7 @@ def test_memory_that_runs_out_with_one_row_is_one_line(
         run(str(TINY), **small(tmp_path))
 
 
-# What is refused
+# Errors
 
 
 def lengthy(path: Path) -> None:
@@ -396,13 +396,13 @@ def not_a_number(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "options", "error", "message"),
     [
-        ("pairs.jsonl", Path.touch, {}, UsageError, "{}: holds no pairs"),
+        ("pairs.jsonl", Path.touch, {}, UsageError, "{}: must contain pairs, got an empty file"),
         (
             "pairs.jsonl",
             one_sided,
             {},
             UsageError,
-            "{}: line 1: has no 'negative', only 'prompt', ",
+            "{}: line 1: lacks 'negative'; found: 'prompt', ",
         ),
         (
             "pairs.jsonl",
@@ -413,21 +413,33 @@ def not_a_number(path: Path) -> None:
         ),
         ("pairs.jsonl", lambda p: p.write_text("{"), {}, UsageError, "{}: line 1: is not JSON: "),
         ("pairs.jsonl", Path.unlink, {}, UsageError, "{}: pairs cannot be read: No such file or"),
-        ("prompts.jsonl", Path.touch, {}, UsageError, "{}: holds no prompts"),
-        ("prompts.txt", lengthy, {}, UsageError, "{}: line 1: a prompt of 4016 tokens, a window "),
-        ("calib_prompts.txt", lengthy, {}, UsageError, "{}: line 1: a prompt of 4016 tokens, a "),
-        ("questions.jsonl", lambda p: p.write_text("[]"), {}, UsageError, "{}: line 1: is [], not"),
-        ("v.npy", lambda p: np.save(p, np.ones(5)), {"layer": 2}, UsageError, "{}: layer 2: is 5 "),
-        ("v.npy", not_a_number, {"layer": 2}, UsageError, "{}: layer 2: has nan at 127"),
-        ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: it is no "),
-        ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: is no vector file: its name ends in"),
-        ("v.npy", not_a_number, {"method": "pca"}, UsageError, "a vector from a file is steered"),
+        ("prompts.jsonl", Path.touch, {}, UsageError, "{}: must contain prompts, got an "),
+        ("prompts.txt", lengthy, {}, UsageError, "{}: line 1: prompt (4016 tokens), window"),
+        ("calib_prompts.txt", lengthy, {}, UsageError, "{}: line 1: prompt (4016 tokens), window"),
+        (
+            "questions.jsonl",
+            lambda p: p.write_text("[]"),
+            {},
+            UsageError,
+            "{}: line 1: must be a JSON",
+        ),
+        (
+            "v.npy",
+            lambda p: np.save(p, np.ones(5)),
+            {"layer": 2},
+            UsageError,
+            "{}: layer 2: must be ",
+        ),
+        ("v.npy", not_a_number, {"layer": 2}, UsageError, "{}: layer 2: must be finite in"),
+        ("v.npy", Path.mkdir, {"layer": 2}, UsageError, "{}: the vector cannot be read: not a "),
+        ("v.txt", Path.touch, {"layer": 2}, UsageError, "{}: suffix of a vector file must be "),
+        ("v.npy", not_a_number, {"method": "pca"}, UsageError, "method must not be given with"),
         (
             "v.npy",
             not_a_number,
             {"method": "mean_diff"},
             UsageError,
-            "a vector from a file is steered",
+            "method must not be given with",
         ),
         ("", None, {"layer": 4}, UsageError, "layer 4 not found: the model has blocks 0 to 3;"),
         ("", None, {"layer": (1, 1)}, UsageError, "layer 1 is named twice in "),
@@ -446,12 +458,12 @@ def not_a_number(path: Path) -> None:
             None,
             {"method": "lda"},
             UsageError,
-            "method 'lda' is not known; give mean_diff, pca,",
+            "method must be one of mean_diff, pca,",
         ),
-        ("", None, {"forks": (0, 9)}, UsageError, "fork 9 is outside of the window, 0 to 8 tokens"),
+        ("", None, {"forks": (0, 9)}, UsageError, "fork must be within the window, 0 to 8 tokens"),
     ],
 )
-def test_input_that_will_not_do_is_one_line_and_leaves_nothing(
+def test_invalid_input_is_one_line_and_leaves_nothing(
     tmp_path: Path,
     name: str,
     write: Any,
@@ -470,7 +482,7 @@ def test_input_that_will_not_do_is_one_line_and_leaves_nothing(
         del given["pairs"]
     for dry in (False, True):
         if dry and "target_kl" in options:
-            continue  # nobody can know
+            continue  # a dry run cannot know
         with pytest.raises(error) as raised:
             run(str(TINY), **given, dry=dry)
         assert str(raised.value).startswith(message.format(path))
@@ -481,13 +493,13 @@ def test_input_that_will_not_do_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("{}/absent", "{}/absent: there is no such folder"),
-        ("{}", "{}: is a folder without config.json, and so no model"),
-        ("org/absent", "org/absent: is no folder, and cannot be loaded: "),
+        ("{}/absent", "{}/absent: folder not found"),
+        ("{}", "{}: not a model folder: config.json not found"),
+        ("org/absent", "org/absent: not a folder, and cannot be loaded: "),
         ("{}/broken", "{}/broken: cannot be loaded: "),
     ],
 )
-def test_a_model_that_is_none_is_one_line(tmp_path: Path, model: str, message: str) -> None:
+def test_an_invalid_model_is_one_line(tmp_path: Path, model: str, message: str) -> None:
     (tmp_path / "broken").mkdir()
     for file in TINY.iterdir():
         (tmp_path / "broken" / file.name).write_bytes(file.read_bytes()[:1000])
@@ -498,13 +510,13 @@ def test_a_model_that_is_none_is_one_line(tmp_path: Path, model: str, message: s
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_cannot_be_had_does_not_keep_the_others_from_being_made(
+def test_a_missing_model_does_not_stop_the_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = small(tmp_path, alphas=(1.0,))
     with pytest.raises(MeasureError, match="1 of 2 cells is not complete: absent_mean_diff_s0_w8"):
         run(str(tmp_path / "absent"), str(TINY), **options)
-    assert caplog.messages == [f"{tmp_path / 'absent'}: there is no such folder"]
+    assert caplog.messages == [f"{tmp_path / 'absent'}: folder not found"]
     assert [path.name for path in options["out"].iterdir()] == [CELL]
 
 
@@ -512,15 +524,15 @@ def test_a_root_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     options = small(tmp_path)
     options["out"].write_text("mine")
     for dry in (False, True):
-        with pytest.raises(UsageError, match="out: is no folder"):
+        with pytest.raises(UsageError, match="out: must be a folder; it is a file"):
             run(str(TINY), **options, dry=dry)
     assert options["out"].read_text() == "mine"
-    with pytest.raises(BuildError, match="cells: cannot be made a folder: Not a directory"):
+    with pytest.raises(BuildError, match="cells: folder cannot be created: Not a directory"):
         run(str(TINY), **{**options, "out": options["out"] / "cells"})
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers"])
-def test_without_the_extra_it_is_named(
+def test_a_missing_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
@@ -540,7 +552,7 @@ def test_without_the_extra_it_is_named(
         ({"dtype": "bfloat16"}, "measured_with.dtype is 'float32' there, and 'bfloat16' here"),
     ],
 )
-def test_a_cell_that_was_made_with_something_else_is_refused(
+def test_a_cell_made_with_other_settings_is_refused(
     whole: Path, options: dict[str, Any], message: str
 ) -> None:
     before = contents(whole)
@@ -553,9 +565,7 @@ def test_a_cell_that_was_made_with_something_else_is_refused(
 
 
 @pytest.mark.parametrize("name", ["pairs", "prompts", "calib_prompts", "questions"])
-def test_a_cell_that_was_begun_with_another_file_is_refused_by_the_name_of_the_file(
-    whole: Path, name: str
-) -> None:
+def test_a_cell_begun_with_another_file_is_refused_naming_the_file(whole: Path, name: str) -> None:
     before = contents(whole / "out")
     options = small(whole)
     other = whole / "other" / f"{name}.jsonl"
@@ -571,7 +581,7 @@ def test_a_cell_that_was_begun_with_another_file_is_refused_by_the_name_of_the_f
     assert contents(whole / "out") == before
 
 
-def test_a_cell_that_was_begun_with_other_forks_is_refused_with_both(whole: Path) -> None:
+def test_a_cell_begun_with_other_forks_is_refused_naming_both(whole: Path) -> None:
     with pytest.raises(UsageError) as error:
         run(str(TINY), **small(whole, forks=2))
     assert str(error.value) == (
@@ -580,7 +590,7 @@ def test_a_cell_that_was_begun_with_other_forks_is_refused_with_both(whole: Path
     )
 
 
-def test_a_file_where_a_cell_belongs_is_named_before_a_model_is_loaded(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_cell_is_named_before_a_model_is_loaded(tmp_path: Path) -> None:
     options = small(tmp_path)
     options["out"].mkdir()
     (options["out"] / CELL).write_text("mine")
@@ -588,11 +598,14 @@ def test_a_file_where_a_cell_belongs_is_named_before_a_model_is_loaded(tmp_path:
         with pytest.raises(UsageError) as error:
             run("/absent/tiny", **options, dry=dry)
         place = options["out"] / CELL
-        assert str(error.value) == f"{place}: is no folder, and a cell would be written there"
+        assert (
+            str(error.value)
+            == f"{place}: must be a folder, as a cell is written there; it is a file"
+        )
     assert contents(options["out"]) == {CELL: b"mine"}
 
 
-def test_a_model_is_the_same_by_whatever_name_its_folder_is_given(
+def test_a_model_is_recognised_under_any_path(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(whole)
@@ -606,7 +619,7 @@ def test_a_model_is_the_same_by_whatever_name_its_folder_is_given(
     assert contents(whole) == before
 
 
-def test_a_model_of_another_name_is_refused_by_its_name_where_no_content_is_recorded(
+def test_another_name_of_a_model_is_refused_if_its_content_is_not_recorded(
     whole: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(TINY, tmp_path / "tiny")
@@ -650,7 +663,7 @@ CHANGES = [
     (with_a_template, r"another chat template \(then none, now sha256:[0-9a-f]{16}\)"),
     (with_other_weights, r"other weights \(then sha256:[0-9a-f]{16}, now sha256:[0-9a-f]{16}\)"),
     (with_another_tokenizer, r"other token ids of its prompts \(then sha256:"),
-    (with_another_end, r"other tokens that end a rollout \(then \[1\], now \[1, 7\]\)"),
+    (with_another_end, r"other end-of-rollout tokens \(then \[1\], now \[1, 7\]\)"),
     (with_other_rounding, r"another config\.json \(then sha256:"),
 ]
 
@@ -678,7 +691,7 @@ def test_a_cell_is_not_continued_with_a_model_that_was_changed_under_its_name(
 
 
 def older_cell(whole: Path, folder: Path) -> Path:
-    """A cell as it was recorded before identities were."""
+    """Copy a cell in the form recorded before identities."""
     cell = shutil.copytree(whole / "out" / CELL, folder / "older" / CELL)
     calib = calib_of(cell)
     del calib["measured_with"]["identity"], calib["measured_with"]["end_ids"]
@@ -686,7 +699,7 @@ def older_cell(whole: Path, folder: Path) -> Path:
     return cell
 
 
-def test_a_cell_without_identities_is_continued_as_it_was_begun(
+def test_a_cell_without_identities_is_continued(
     whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cell = older_cell(whole, tmp_path)
@@ -708,7 +721,7 @@ def test_a_cell_without_identities_is_not_continued_with_other_prompts(
         run(str(model), **{**small(tmp_path), "out": cell.parent})
 
 
-def test_a_cell_without_end_tokens_is_continued_with_those_that_ended_it(
+def test_a_cell_without_end_tokens_is_continued_with_the_original_ones(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = saved_model("llama", tmp_path)
@@ -730,7 +743,7 @@ def test_a_cell_without_end_tokens_is_continued_with_those_that_ended_it(
     assert "end_ids" not in calib_of(cell)["measured_with"]
 
 
-def test_a_process_that_lives_on_loads_a_model_again_when_its_files_have_changed(
+def test_a_model_is_reloaded_in_the_same_process_if_its_files_have_changed(
     tmp_path: Path,
 ) -> None:
     model = shutil.copytree(TINY, tmp_path / "tiny")
@@ -743,7 +756,7 @@ def test_a_process_that_lives_on_loads_a_model_again_when_its_files_have_changed
 
 @contextmanager
 def interrupted_at(batch: int) -> Iterator[None]:
-    """Have Ctrl-C come in one of the batches."""
+    """Send Ctrl-C during one of the batches."""
     roll_out, count = pipeline.roll_out, 0
 
     def stopping(*arguments: Any, **options: Any) -> Any:
@@ -758,19 +771,19 @@ def interrupted_at(batch: int) -> Iterator[None]:
         yield
 
 
-def test_in_a_notebook_ctrl_c_is_an_interrupt_and_the_call_goes_on(
+def test_ctrl_c_in_a_notebook_is_an_interrupt_and_the_next_call_resumes(
     whole: Path, tmp_path: Path
 ) -> None:
     with interrupted_at(4), pytest.raises(KeyboardInterrupt):
         run(str(TINY), **small(tmp_path))
     assert not list(tmp_path.rglob(".*"))
-    # With the batch that it was begun with, whatever there is room for now.
+    # It keeps its original batch, whatever fits into memory now.
     run(str(TINY), **{**small(tmp_path), "batch": None})
     theirs = contents(whole / "out")
     assert contents(tmp_path / "out") == theirs
 
 
-def test_what_was_kept_of_another_run_is_refused(tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
     with interrupted_at(1), pytest.raises(KeyboardInterrupt):
         run(str(TINY), **small(tmp_path))
     before = contents(tmp_path / "out")
@@ -783,7 +796,7 @@ def test_what_was_kept_of_another_run_is_refused(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == before
 
 
-def test_what_was_kept_of_a_cell_that_is_complete_is_removed(
+def test_checkpoints_of_a_complete_cell_are_removed(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: object) -> None:
@@ -806,7 +819,7 @@ def test_a_calibration_that_failed_is_not_kept(tmp_path: Path) -> None:
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """No file may be larger than `size` bytes, as on a disk that fills."""
+    """Limit files to `size` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -818,7 +831,7 @@ def room_for(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("size", [0, 1500, 3000])
-def test_a_disk_that_fills_is_one_line_and_costs_nothing_that_was_there(
+def test_a_full_disk_is_one_line_and_keeps_existing_files(
     whole: Path, tmp_path: Path, size: int
 ) -> None:
     options = small(tmp_path)
@@ -835,9 +848,7 @@ def test_a_disk_that_fills_is_one_line_and_costs_nothing_that_was_there(
     assert contents(options["out"]) == contents(whole / "out")
 
 
-def test_a_cell_that_somebody_else_makes_is_left_to_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cell_of_another_run_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = small(tmp_path, alphas=(1.0,), method=("mean_diff", "pca"))
     options["out"].mkdir()
     has, done = threading.Event(), threading.Event()
@@ -860,7 +871,7 @@ def test_a_cell_that_somebody_else_makes_is_left_to_them(
     assert [path.name for path in options["out"].iterdir()] == ["tiny_pca_s0_w8"]
 
 
-def test_a_hybrid_whose_cache_were_cropped_is_not_measured(
+def test_a_hybrid_with_a_cropped_cache_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from isoklx.engine.caches import Contexts

@@ -1,4 +1,4 @@
-"""Vector files as other tools write them, and what is wrong with some of them."""
+"""Vector files as other tools write them, and errors in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def written_gguf(
     architecture: str = "controlvector",
     name: str = "direction",
 ) -> Path:
-    """As repeng exports a control vector."""
+    """Write a control vector as repeng does."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_string(f"{architecture}.model_hint", "llama")
     writer.add_uint32(f"{architecture}.layer_count", len(vectors))
@@ -56,7 +56,7 @@ def written_gguf(
 
 
 def written_lite(path: Path, vectors: dict[int, np.ndarray], method: str = "pca") -> Path:
-    """As steering-lite saves a vector."""
+    """Write a vector as steering-lite does."""
     tensors = {f"layer{layer}.v": torch.tensor(vector) for layer, vector in vectors.items()}
     cfg = {"method": method, "layers": sorted(vectors), "coeff": 2.0}
     save_tensors(tensors, path, metadata={"cfg": json.dumps(cfg)})
@@ -64,14 +64,14 @@ def written_lite(path: Path, vectors: dict[int, np.ndarray], method: str = "pca"
 
 
 def written_svec(path: Path, vectors: dict[int, np.ndarray], **more: object) -> Path:
-    """As AISteer360 saves one: rows of one vector."""
+    """Write a vector as AISteer360 does: rows of one vector."""
     directions = {str(layer): [vector.tolist()] for layer, vector in vectors.items()}
     path.write_text(json.dumps({"model_type": "llama", "directions": directions, **more}))
     return path
 
 
 def written_hooks(path: Path, vectors: dict[int, np.ndarray], **more: object) -> Path:
-    """As lm-eval reads them: hook points with a vector and its coefficient."""
+    """Write hook points as lm-eval reads them: a vector and its coefficient."""
     hooks = {
         f"layers.{layer}": {
             "steering_vector": torch.tensor(vector)[None] / 4,
@@ -101,7 +101,7 @@ WRITERS: dict[str, Callable[[Path, dict[int, np.ndarray]], Path]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_the_vectors_of_other_tools_are_read_as_they_are(tmp_path: Path, name: str) -> None:
+def test_vectors_of_other_tools_are_read_unchanged(tmp_path: Path, name: str) -> None:
     steering = read(WRITERS[name](tmp_path / name, TWO))
     assert steering.action == "add"
     assert list(steering.vectors) == [1, 3]
@@ -111,29 +111,33 @@ def test_the_vectors_of_other_tools_are_read_as_they_are(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_one_layer_can_be_picked_and_one_that_is_missing_is_named(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_layer_can_be_selected_and_a_missing_one_is_named(tmp_path: Path, name: str) -> None:
     path = WRITERS[name](tmp_path / name, TWO)
     np.testing.assert_allclose(read(path, [3]).vectors[3], TWO[3], rtol=1e-6)
     assert list(read(path, [3]).vectors) == [3]
     with pytest.raises(UsageError) as error:
         read(path, [2])
-    assert str(error.value) == f"{path}: holds no vector for layer 2, only for layer 1, 3"
+    assert str(error.value) == f"{path}: layer 2 not found; available: 1, 3"
 
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize(
     ("vectors", "said"),
     [
-        ({1: np.ones(4, np.float32)}, "layer 1: is 4 wide, and the model's states are 6"),
-        ({1: ROWS[1], 3: ROWS[3] * [1, 1, np.nan, 1, 1, 1]}, "layer 3: has nan at 2"),
-        ({2: ROWS[1] * [np.inf, 1, 1, 1, 1, 1]}, "layer 2: has -inf at 0"),
-        ({0: ROWS[0], 5: ROWS[3]}, "layer 5 is not there: the model has blocks 0 to 4"),
-        ({1: ROWS[1] * 0}, "holds no vector that is not zero"),
+        ({1: np.ones(4, np.float32)}, "layer 1: must be 6 wide for this model, got 4"),
+        (
+            {1: ROWS[1], 3: ROWS[3] * [1, 1, np.nan, 1, 1, 1]},
+            "layer 3: must be finite in float32, got nan at 2",
+        ),
+        (
+            {2: ROWS[1] * [np.inf, 1, 1, 1, 1, 1]},
+            "layer 2: must be finite in float32, got -inf at 0",
+        ),
+        ({0: ROWS[0], 5: ROWS[3]}, "layer 5 not found: the model has blocks 0 to 4"),
+        ({1: ROWS[1] * 0}, "at least one vector must be non-zero, got zeros only"),
     ],
 )
-def test_a_vector_that_does_not_fit_is_said_in_one_line(
+def test_an_unsuitable_vector_is_one_line(
     tmp_path: Path, name: str, vectors: dict[int, np.ndarray], said: str
 ) -> None:
     single = {layer: vector.astype(np.float32) for layer, vector in vectors.items()}
@@ -144,12 +148,10 @@ def test_a_vector_that_does_not_fit_is_said_in_one_line(
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_layers_of_zeros_are_not_steered_unless_they_are_asked_for(
-    tmp_path: Path, name: str
-) -> None:
+def test_layers_of_zeros_are_skipped_unless_requested(tmp_path: Path, name: str) -> None:
     path = WRITERS[name](tmp_path / name, {1: ROWS[1], 2: ROWS[2] * 0})
     assert list(read(path).vectors) == [1]
-    with pytest.raises(UsageError, match="layer 2: the vector is zero"):
+    with pytest.raises(UsageError, match="layer 2: vector must be non-zero, got zeros"):
         read(path, [2])
 
 
@@ -164,18 +166,20 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, name: str) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_a_file_of_no_known_kind_or_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"v\.txt: is no vector file: its name ends in none of"):
+def test_an_unknown_suffix_or_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"v\.txt: suffix of a vector file must be one of .*, got '\.txt'$"
+    ):
         read(tmp_path / "v.txt")
-    with pytest.raises(UsageError, match=r"v\.npy: the vector cannot be read: it is not there"):
+    with pytest.raises(UsageError, match=r"v\.npy: the vector cannot be read: file not found"):
         read(tmp_path / "v.npy")
     (tmp_path / "w.npy").mkdir()
-    with pytest.raises(UsageError, match=r"w\.npy: the vector cannot be read: it is no file"):
+    with pytest.raises(UsageError, match=r"w\.npy: the vector cannot be read: not a file"):
         read(tmp_path / "w.npy")
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "pt"])
-def test_one_direction_is_used_at_the_layers_that_are_named(tmp_path: Path, kind: str) -> None:
+def test_a_single_direction_is_used_at_the_given_layers(tmp_path: Path, kind: str) -> None:
     for number, array in enumerate((ROWS[0], ROWS[:1])):
         path = tmp_path / f"v{number}.{kind}"
         if kind == "npy":
@@ -187,7 +191,9 @@ def test_one_direction_is_used_at_the_layers_that_are_named(tmp_path: Path, kind
         steering = read(path, [2, 4])
         assert list(steering.vectors) == [2, 4]
         np.testing.assert_array_equal(steering.vectors[4], ROWS[0])
-        with pytest.raises(UsageError, match="not its layer: name it, as --layer"):
+        with pytest.raises(
+            UsageError, match="layer of the vector unknown: give it, such as --layer"
+        ):
             read(path)
 
 
@@ -198,11 +204,11 @@ ROW_WRITERS: dict[str, Callable[[Path, np.ndarray], object]] = {
     "v.pt": lambda path, rows: torch.save(torch.tensor(rows), path),
     "named.pt": lambda path, rows: torch.save({"vector": torch.tensor(rows)}, path),
 }
-"""Files that hold one vector per row and number nothing."""
+"""Files with one vector per row and without numbers."""
 
 
 @pytest.mark.parametrize("name", ROW_WRITERS)
-def test_as_many_rows_as_blocks_are_one_a_block(tmp_path: Path, name: str) -> None:
+def test_as_many_rows_as_blocks_are_one_per_block(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     ROW_WRITERS[name](path, ROWS)
     steering = read(path)
@@ -211,14 +217,14 @@ def test_as_many_rows_as_blocks_are_one_a_block(tmp_path: Path, name: str) -> No
     for block in range(DEPTH):
         np.testing.assert_array_equal(steering.vectors[block], ROWS[block])
         np.testing.assert_array_equal(read(path, [block]).vectors[block], ROWS[block])
-    with pytest.raises(UsageError, match="no vector for layer 7, only for layers 0 to 4"):
+    with pytest.raises(UsageError, match="layer 7 not found; available: 0 to 4"):
         read(path, [7])
-    with pytest.raises(UsageError, match="no vector for layer -1, only for layers 0 to 4"):
+    with pytest.raises(UsageError, match="layer -1 not found; available: 0 to 4"):
         read(path, [-1])
 
 
 @pytest.mark.parametrize("name", ROW_WRITERS)
-def test_one_row_more_than_blocks_begins_with_the_embeddings(
+def test_one_row_more_than_blocks_starts_with_the_embeddings(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     hidden_states = np.vstack([np.full(HIDDEN, 9, np.float32), ROWS])
@@ -234,7 +240,7 @@ def test_one_row_more_than_blocks_begins_with_the_embeddings(
     for block in range(DEPTH):
         np.testing.assert_array_equal(steering.vectors[block], ROWS[block])
         np.testing.assert_array_equal(read(path, [block]).vectors[block], ROWS[block])
-    with pytest.raises(UsageError, match="no vector for layer 5, only for layers 0 to 4"):
+    with pytest.raises(UsageError, match="layer 5 not found; available: 0 to 4"):
         read(path, [5])
 
 
@@ -245,39 +251,41 @@ def test_any_other_number_of_rows_is_refused_with_and_without_a_layer(
     tmp_path: Path, name: str, count: int, layers: list[int] | None
 ) -> None:
     ROW_WRITERS[name](tmp_path / name, np.ones((count, HIDDEN), np.float32))
-    with pytest.raises(UsageError, match=f"holds {count} vectors, and the model has 5 blocks"):
+    with pytest.raises(
+        UsageError, match=f"must hold 1, 5 or 6 rows for a model of 5 blocks, got {count}:"
+    ):
         read(tmp_path / name, layers)
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_layer_beyond_the_model_is_refused_even_where_another_is_picked(
+def test_a_layer_beyond_the_model_is_refused_even_if_another_is_selected(
     tmp_path: Path, name: str
 ) -> None:
     # Layers 1 to 5 of a model with blocks 0 to 4 are numbered from 1.
     path = WRITERS[name](tmp_path / name, {layer + 1: ROWS[layer] for layer in range(DEPTH)})
     for layers in (None, [2]):
-        with pytest.raises(UsageError, match="layer 5 is not there: the model has blocks 0 to 4"):
+        with pytest.raises(UsageError, match="layer 5 not found: the model has blocks 0 to 4"):
             read(path, layers)
 
 
-def test_rows_of_a_numbered_vector_are_not_picked_from(tmp_path: Path) -> None:
+def test_a_numbered_vector_must_be_a_single_row(tmp_path: Path) -> None:
     torch.save({"vector": torch.tensor(ROWS), "layer": 2}, tmp_path / "v.pt")
-    with pytest.raises(UsageError, match=r"layer 2: is of shape \(5, 6\), not one vector"):
+    with pytest.raises(UsageError, match=r"layer 2: must be one vector, got shape \(5, 6\)"):
         read(tmp_path / "v.pt")
     np.savez(tmp_path / "v.npz", layer_2=ROWS)
-    with pytest.raises(UsageError, match=r"layer 2: is of shape \(5, 6\), not one vector"):
+    with pytest.raises(UsageError, match=r"layer 2: must be one vector, got shape \(5, 6\)"):
         read(tmp_path / "v.npz", [2])
 
 
 @pytest.mark.parametrize("name", ["arr_0", "v2", "seed1", "happy"])
-def test_a_single_array_has_no_layer(tmp_path: Path, name: str) -> None:
+def test_a_single_array_needs_a_layer(tmp_path: Path, name: str) -> None:
     np.savez(tmp_path / "v.npz", **{name: ROWS[1]})
-    with pytest.raises(UsageError, match="not its layer: name it, as --layer"):
+    with pytest.raises(UsageError, match="layer of the vector unknown: give it, such as --layer"):
         read(tmp_path / "v.npz")
     np.testing.assert_array_equal(read(tmp_path / "v.npz", [2]).vectors[2], ROWS[1])
 
 
-def test_unnamed_arrays_are_layers_only_where_there_is_one_for_each_block(tmp_path: Path) -> None:
+def test_unnamed_arrays_are_layers_only_if_one_per_block(tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
     np.savez(path, *ROWS)
     assert list(read(path).vectors) == [0, 1, 2, 3, 4]
@@ -285,7 +293,9 @@ def test_unnamed_arrays_are_layers_only_where_there_is_one_for_each_block(tmp_pa
     for arrays in (ROWS[:2], [*ROWS, ROWS[0]]):
         np.savez(path, *arrays)
         for layers in (None, [1]):
-            with pytest.raises(UsageError, match=r"holds arrays arr_0 to arr_\d, which are layers"):
+            with pytest.raises(
+                UsageError, match=r"must be one per block, got arr_0 to arr_\d, and"
+            ):
                 read(path, layers)
 
 
@@ -296,9 +306,7 @@ def test_unnamed_arrays_are_layers_only_where_there_is_one_for_each_block(tmp_pa
      "layer_1e2", "layer_\u0663"],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["npz", "several npz", "pt", "list"])
-def test_a_name_that_is_not_plainly_a_block_is_refused(
-    tmp_path: Path, name: str, kind: str
-) -> None:
+def test_an_ambiguous_name_of_a_block_is_refused(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / ("v.npz" if "npz" in kind else "v.pt")
     hook = {"steering_vector": torch.tensor(ROWS[1]), "action": "add"}
     if kind == "npz":
@@ -310,7 +318,9 @@ def test_a_name_that_is_not_plainly_a_block_is_refused(
     else:
         torch.save([{"hookpoint": name, **hook}], path)
     for layers in (None, [1]):
-        with pytest.raises(UsageError, match=f"{re.escape(repr(name))} names no layer's output"):
+        with pytest.raises(
+            UsageError, match=f"{re.escape(repr(name))} is not the output of a layer"
+        ):
             read(path, layers)
 
 
@@ -326,10 +336,10 @@ def test_a_block_is_known_by_its_number_or_its_path(tmp_path: Path, name: str) -
         np.testing.assert_array_equal(read(path).vectors[2], ROWS[1])
 
 
-def test_keys_of_a_dict_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+def test_keys_that_are_not_whole_numbers_are_refused(tmp_path: Path) -> None:
     for key in (1.5, -1, True):
         torch.save({key: torch.tensor(ROWS[1])}, tmp_path / "v.pt")
-        with pytest.raises(UsageError, match=f"'{key}' names no layer's output"):
+        with pytest.raises(UsageError, match=f"'{key}' is not the output of a layer"):
             read(tmp_path / "v.pt", [1])
 
 
@@ -363,23 +373,23 @@ def test_a_vector_with_its_layer_is_read(tmp_path: Path, vector: str, layer: str
         assert list(steering.vectors) == ([1, 3] if name == "list.pt" else [3])
         np.testing.assert_array_equal(steering.vectors[3], ROWS[1])
         assert steering.vector_rows is None
-        with pytest.raises(UsageError, match="no vector for layer 2, only for layer"):
+        with pytest.raises(UsageError, match="layer 2 not found; available: "):
             read(tmp_path / name, [2])
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"layer": -1}, "'-1' names no layer's output"),
-        ({"layer": 1.5}, r"'1\.5' names no layer's output"),
-        ({"layer": 5}, "layer 5 is not there: the model has blocks 0 to 4"),
+        ({"layer": -1}, "'-1' is not the output of a layer"),
+        ({"layer": 1.5}, r"'1\.5' is not the output of a layer"),
+        ({"layer": 5}, "layer 5 not found: the model has blocks 0 to 4"),
         ({"layer": 1, "layer_idx": 2}, "holds 'layer' and 'layer_idx': keep one"),
         ({"layer": 1, "direction": torch.ones(6)}, "holds 'vector' and 'direction': keep one"),
-        ({"layer": 1, "action": "clamp"}, "action 'clamp' is not 'add'"),
-        ({"layer": 1, "bias": torch.ones(6)}, "'bias' changes what is added"),
+        ({"layer": 1, "action": "clamp"}, "action must be 'add', got 'clamp'"),
+        ({"layer": 1, "bias": torch.ones(6)}, "'bias' is not supported"),
     ],
 )
-def test_a_vector_whose_layer_or_meaning_is_in_doubt_is_refused(
+def test_an_ambiguous_layer_or_action_is_refused(
     tmp_path: Path, content: dict[str, object], said: str
 ) -> None:
     torch.save({"vector": torch.tensor(ROWS[1]), **content}, tmp_path / "v.pt")
@@ -389,7 +399,7 @@ def test_a_vector_whose_layer_or_meaning_is_in_doubt_is_refused(
             read(tmp_path / name)
 
 
-def test_a_pickle_of_numpy_is_said_in_a_line_that_advises_no_code(tmp_path: Path) -> None:
+def test_a_pickle_of_numpy_is_refused_without_advice_to_run_code(tmp_path: Path) -> None:
     torch.save(ROWS[1], tmp_path / "array.pt")
     torch.save({"vector": ROWS[1], "layer": 1}, tmp_path / "dict.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(ROWS[1]))
@@ -419,13 +429,13 @@ def test_a_norm_that_float32_cannot_square_is_refused(
 def test_a_coefficient_that_makes_a_vector_too_long_is_refused(tmp_path: Path) -> None:
     hook = {"steering_vector": torch.full((6,), 1e30), "action": "add"}
     torch.save({1: {**hook, "steering_coefficient": 1e30}}, tmp_path / "v.pt")
-    with pytest.raises(UsageError, match=r"layer 1: has 1e\+60 at 0"):
+    with pytest.raises(UsageError, match=r"layer 1: must be finite in float32, got 1e\+60 at 0"):
         read(tmp_path / "v.pt")
     torch.save({1: {**hook, "steering_coefficient": 1e-30}}, tmp_path / "v.pt")
     assert read(tmp_path / "v.pt").vectors[1] == pytest.approx(1)
 
 
-def test_half_precision_is_read_as_the_numbers_that_it_holds(tmp_path: Path) -> None:
+def test_half_precision_is_read_exactly(tmp_path: Path) -> None:
     half = ROWS[1].astype(np.float16)
     found = read(written_gguf(tmp_path / "v.gguf", {1: half})).vectors[1]
     np.testing.assert_array_equal(found, half.astype(np.float32))
@@ -435,14 +445,14 @@ def test_half_precision_is_read_as_the_numbers_that_it_holds(tmp_path: Path) -> 
     np.testing.assert_array_equal(found, brain.float().numpy())
 
 
-def test_an_ablation_is_known_by_its_method_and_made_unit_length(tmp_path: Path) -> None:
+def test_an_ablation_is_recognised_by_its_method_and_scaled_to_unit_length(tmp_path: Path) -> None:
     path = written_lite(tmp_path / "v.safetensors", TWO, "directional_ablation")
     steering = read(path)
     assert (steering.action, steering.method) == ("ablate", "directional_ablation")
     assert np.linalg.norm(steering.vectors[3]) == pytest.approx(1, abs=1e-6)
 
 
-def test_the_method_is_what_the_file_says_or_the_files_name(tmp_path: Path) -> None:
+def test_the_method_is_given_by_the_file_or_its_name(tmp_path: Path) -> None:
     assert read(written_lite(tmp_path / "v.safetensors", TWO)).method == "pca"
     assert read(written_svec(tmp_path / "honest.svec", TWO)).method == "honest"
 
@@ -474,23 +484,26 @@ def test_no_code_in_a_file_is_run(tmp_path: Path, capfd: pytest.CaptureFixture[s
         (lambda p: written_gguf(p / "v.gguf", TWO, "llama"), "architecture 'llama', not a control"),
         (
             lambda p: written_gguf(p / "v.gguf", TWO, name="blk"),
-            r"'blk\.1' names no layer's output",
+            r"'blk\.1' is not the output of a layer",
         ),
-        (lambda p: written_lite(p / "v.safetensors", TWO, "spherical"), "method 'spherical' is no"),
+        (lambda p: written_lite(p / "v.safetensors", TWO, "spherical"), "got 'spherical': others"),
         (lambda p: written_svec(p / "v.svec", TWO, num_heads=4), "steers attention heads"),
-        (lambda p: written_svec(p / "v.svec", TWO, directions=[1]), "no 'directions' by layer"),
-        (lambda p: written_svec(p / "v.svec", {}), "holds no vector"),
-        (lambda p: written_svec(p / "v.svec", {1: ROWS}), "is of shape (5, 6), not one vector"),
+        (lambda p: written_svec(p / "v.svec", TWO, directions=[1]), "lacks 'directions' by layer"),
+        (lambda p: written_svec(p / "v.svec", {}), "must hold at least one vector"),
+        (lambda p: written_svec(p / "v.svec", {1: ROWS}), "must be one vector, got shape (5, 6)"),
         (
             lambda p: written_svec(p / "v.svec", {}, directions={"1": ["a"] * 6}),
-            "holds <U1, no numbers",
+            "must hold real numbers, got <U1",
         ),
-        (lambda p: written_hooks(p / "v.pt", TWO, action="clamp"), "action 'clamp' is not 'add'"),
-        (lambda p: written_hooks(p / "v.pt", TWO, bias=torch.ones(6)), "'bias' changes what is"),
-        (lambda p: written_hooks(p / "v.pt", TWO, head_index=2), "'head_index' changes what is"),
+        (
+            lambda p: written_hooks(p / "v.pt", TWO, action="clamp"),
+            "action must be 'add', got 'clamp'",
+        ),
+        (lambda p: written_hooks(p / "v.pt", TWO, bias=torch.ones(6)), "'bias' is not supported"),
+        (lambda p: written_hooks(p / "v.pt", TWO, head_index=2), "'head_index' is not supported"),
     ],
 )
-def test_what_would_steer_otherwise_is_refused(
+def test_unsupported_steering_is_refused(
     tmp_path: Path, write: Callable[[Path], Path], said: str
 ) -> None:
     path = write(tmp_path)
@@ -499,14 +512,14 @@ def test_what_would_steer_otherwise_is_refused(
         read(path)
 
 
-def test_hook_points_that_are_no_block_or_not_complete_are_refused(tmp_path: Path) -> None:
+def test_hook_points_that_are_incomplete_or_not_a_block_are_refused(tmp_path: Path) -> None:
     hook = {"steering_vector": torch.tensor(ROWS[2]), "action": "add"}
     for content, said in (
-        ({"layers.2.mlp": hook}, r"'layers\.2\.mlp' names no layer's output"),
-        ([hook], "a hook point has no 'hookpoint'"),
-        ({"layers.2": {"action": "add"}}, "a hook point has no 'steering_vector'"),
-        ({"layers.2": 3}, "a hook point has no 'action'"),
-        (7, "holds int, no vectors"),
+        ({"layers.2.mlp": hook}, r"'layers\.2\.mlp' is not the output of a layer"),
+        ([hook], "a hook point lacks 'hookpoint'"),
+        ({"layers.2": {"action": "add"}}, "a hook point lacks 'steering_vector'"),
+        ({"layers.2": 3}, "a hook point lacks 'action'"),
+        (7, "must hold vectors, got int"),
     ):
         torch.save(content, tmp_path / "v.pt")
         with pytest.raises(UsageError, match=said):
@@ -556,7 +569,7 @@ def test_our_own_file_is_always_the_same_to_the_byte() -> None:
     assert output.startswith(b"1 ")
 
 
-def test_the_metadata_of_our_own_file_name_what_was_steered() -> None:
+def test_the_metadata_of_our_own_file_names_action_method_and_model() -> None:
     content = steering_bytes(Steering("add", TWO, "pca"), "org/näme")
     size = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + size])["__metadata__"]
@@ -564,7 +577,7 @@ def test_the_metadata_of_our_own_file_name_what_was_steered() -> None:
     assert set(load(content)) == {"layer1.v", "layer3.v"}
 
 
-def test_an_action_that_is_not_known_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_action_is_refused(tmp_path: Path) -> None:
     save_file({"layer1.v": ROWS[1]}, tmp_path / "v.safetensors", metadata={"action": "rotate"})
-    with pytest.raises(UsageError, match="action 'rotate' is none of add, ablate"):
+    with pytest.raises(UsageError, match="action must be add or ablate, got 'rotate'"):
         read(tmp_path / "v.safetensors")
