@@ -22,14 +22,14 @@ def test_rows_are_what_a_plain_loop_makes_of_them(rows, length):
 @given(arrays("float32", 20, elements=st.floats(width=32, allow_infinity=False)))
 def test_float32_holds_every_float32(values):
     exact = values.astype("float64")
-    assert not m.lossy(exact, m.stored(exact, "float32")).any()
+    assert not m.lossy(exact, m.cast(exact, "float32")).any()
 
 
 @pytest.mark.parametrize("value", [1e39, -1e39, 1e-50, 1.17e-42])
 def test_float32_does_not_hold_what_it_rounds_by_more_than_a_millionth(value):
     exact = np.array([value])
-    assert m.lossy(exact, m.stored(exact, "float32")).all()
-    assert not m.lossy(exact, m.stored(exact, "float64")).any()
+    assert m.lossy(exact, m.cast(exact, "float32")).all()
+    assert not m.lossy(exact, m.cast(exact, "float64")).any()
 
 
 @pytest.mark.parametrize("spelling", ["1", "1.0", "+1", "1e0", "1.", "10e-1"])
@@ -41,7 +41,7 @@ def test_an_alpha_may_be_spelt_in_many_ways(spelling):
     "spelling", ["", " 1", "1_0", "0x1", "nan", "inf", "1e999", "one", "\u0661"]
 )
 def test_what_is_no_plain_number_is_no_alpha(spelling):
-    with pytest.raises(ValueError, match="not a finite number"):
+    with pytest.raises(ValueError, match="must be a finite number"):
         m.alpha_of(spelling, "key")
 
 
@@ -53,18 +53,20 @@ def test_rows_that_would_be_next_to_nothing_but_padding_are_refused(monkeypatch)
     monkeypatch.setattr(m, "PADDED", 100)
     rows = [[0.5] * 65] + [[]] * 63
     assert m.padded_rows(rows, "x", 99).shape == (64, 65)
-    with pytest.raises(ValueError, match=r"x has 65 values in rows so uneven .* 65 x 65 places"):
+    with pytest.raises(ValueError, match=r"x has 65 values in rows so uneven .* 65 x 65"):
         m.padded_rows([*rows, []], "x", 99)
 
 
 def test_a_number_too_long_to_show_is_described():
-    with pytest.raises(ValueError, match="x is a whole number of thousands of digits, outside"):
+    with pytest.raises(
+        ValueError, match=r"x must be between .*, got a whole number of thousands of digits"
+    ):
         m.whole(10**5000, "x")
 
 
 @pytest.mark.parametrize("value", ["", " ", None, 3, ["a"], "a\nb", "a\0b", "\x1b[2J", "\udcff"])
 def test_what_is_no_line_of_text_is_refused(value):
-    with pytest.raises(ValueError, match="x is "):
+    with pytest.raises(ValueError, match="x must be "):
         m.text(value, "x")
 
 

@@ -36,7 +36,7 @@ def test_the_side_of_a_cell_is_the_sign_of_its_c_star(tmp_path, c_star, sign):
 
 def test_a_recorded_side_that_is_not_that_of_c_star_is_an_error_of_the_cell(tmp_path):
     folder = make_cell(tmp_path, calib={"c_star": 1.5, "sign": "-"})
-    with pytest.raises(CellError, match=r"calib\.json: sign is '-', which is not that of c_star ="):
+    with pytest.raises(CellError, match=r"calib\.json: sign '-' contradicts c_star ="):
         read_cell(folder)
 
 
@@ -58,7 +58,9 @@ def test_the_temperature_is_that_of_measured_with(tmp_path):
 @pytest.mark.parametrize("value", ["hot", True, NAN, [0.7]])
 def test_a_temperature_that_is_not_a_number_is_an_error_of_the_cell(tmp_path, value):
     folder = make_cell(tmp_path, calib={"measured_with": {"temperature": value}})
-    with pytest.raises(CellError, match=r"calib\.json: measured_with\.temperature is .*, not a"):
+    with pytest.raises(
+        CellError, match=r"calib\.json: measured_with\.temperature must be a .*, got"
+    ):
         read_cell(folder)
 
 
@@ -117,7 +119,7 @@ def test_calib_json_alone_is_a_cell_without_kl_and_pmass(tmp_path):
 def test_a_trajectory_without_per_prompt_kl_is_a_stale_cell(tmp_path):
     cell = read_cell(make_cell(tmp_path, trajectory={"per_t_p95_kl": {"1.0": [0.0]}}))
     assert not cell.data["has_kl"]
-    assert cell.notes == ("trajectory.json: stale, it has no per_prompt_per_t_kl",)
+    assert cell.notes == ("trajectory.json: stale, per_prompt_per_t_kl is missing",)
 
 
 def test_pmass_stands_at_the_cells_own_forks(tmp_path):
@@ -236,47 +238,79 @@ def test_the_hash_changes_with_any_source_file_and_with_nothing_else(tmp_path):
 BROKEN = {
     "half written": ("trajectory", '{"per_prompt_per_t_kl": {"1.0": [[0.5', "half written: EOF"),
     "empty": ("pmass", "", "half written: EOF"),
-    "null": ("trajectory", "null", "holds null"),
-    "a list for an object": ("trajectory", [], "the file is a list of 0, not an object"),
-    "an object for a list": ("history", {}, "the file is an object, not a list"),
-    "no step": ("history", [3], r"\[0\] is 3, not an object"),
+    "null": ("trajectory", "null", "must be an object, got null"),
+    "a list for an object": ("trajectory", [], "the file must be an object, got a list of 0"),
+    "an object for a list": ("history", {}, "the file must be a list, got an object"),
+    "no step": ("history", [3], r"\[0\] must be an object, got 3"),
     "a step without p95": ("history", [{"coeff": 1}], "kl_mean is missing"),
-    "an alpha that is no number": ("trajectory", kl({"one": []}), "'one', not a finite number"),
-    "an alpha that is nan": ("trajectory", kl({"nan": []}), "'nan', not a finite number"),
+    "an alpha that is not a number": ("trajectory", kl({"one": []}), "a finite number, got 'one'"),
+    "an alpha that is nan": ("trajectory", kl({"nan": []}), "a finite number, got 'nan'"),
     "infinite kl": (
         "trajectory",
         '{"per_prompt_per_t_kl":{"1":[[0,Infinity]]}}',
-        r"\[0\]\[1\] is inf",
+        r"\[0\]\[1\] must be a finite number, got inf",
     ),
-    "1e400": ("trajectory", '{"per_prompt_per_t_kl":{"1":[[1e400]]}}', r"\[0\]\[0\] is inf"),
-    "a vast integer": ("trajectory", kl({"1": [[10**400]]}), r"\[0\]\[0\] is 1000"),
-    "text among numbers": ("trajectory", kl({"1": [[0.5], [0.5, "0.5"]]}), r"\[1\]\[1\] is '0.5'"),
-    "a boolean among numbers": ("trajectory", kl({"1": [[True, 0.5]]}), r"\[0\]\[0\] is true"),
-    "a list among numbers": ("trajectory", kl({"1": [[[0.5]]]}), r"\[0\]\[0\] is a list of 1"),
+    "1e400": (
+        "trajectory",
+        '{"per_prompt_per_t_kl":{"1":[[1e400]]}}',
+        r"\[0\]\[0\] must be a finite number, got inf",
+    ),
+    "a vast integer": (
+        "trajectory",
+        kl({"1": [[10**400]]}),
+        r"\[0\]\[0\] must be a finite number, got 1000",
+    ),
+    "text among numbers": (
+        "trajectory",
+        kl({"1": [[0.5], [0.5, "0.5"]]}),
+        r"\[1\]\[1\] must be a number, got '0.5'",
+    ),
+    "a boolean among numbers": (
+        "trajectory",
+        kl({"1": [[True, 0.5]]}),
+        r"\[0\]\[0\] must be a number, got true",
+    ),
+    "a list among numbers": (
+        "trajectory",
+        kl({"1": [[[0.5]]]}),
+        r"\[0\]\[0\] must be a number, got a list of 1",
+    ),
     "a row that is no list": (
         "trajectory",
         kl({"1": [[0.5], 0.5]}),
-        r'\["1"\]\[1\] is 0.5, not a list',
+        r'\["1"\]\[1\] must be a list, got 0.5',
     ),
     "more pmass than forks": (
         "pmass",
         {"fork_points": [0], "pmass_eval": {"1": [[0.5, 0.5]]}},
-        r'pmass_eval\["1"\]\[0\] has 2 values for 1 places',
+        r'pmass_eval\["1"\]\[0\] must have at most 1 values, got 2',
     ),
-    "forks that fall": ("pmass", {"fork_points": [0, 2, 1]}, r"fork_points\[2\] is 1, .* from 2"),
-    "a fork that is not whole": ("pmass", {"fork_points": [0.5]}, "0.5, not a whole number"),
+    "forks that fall": (
+        "pmass",
+        {"fork_points": [0, 2, 1]},
+        r"fork_points\[2\] must be greater than 2, got 1",
+    ),
+    "a fork that is not whole": ("pmass", {"fork_points": [0.5]}, "a whole number, got 0.5"),
     "negative gen_len": (
         "pmass",
         {"gen_lens_eval": {"1": [-2]}},
-        r"gen_lens_eval\[.*\]\[0\] is -2",
+        r"gen_lens_eval\[.*\]\[0\] must be between .*, got -2",
     ),
-    "computed as text": ("pmass", {"computed": "false"}, "computed is 'false'"),
+    "computed as text": (
+        "pmass",
+        {"computed": "false"},
+        "computed must be true or false, got 'false'",
+    ),
     "a key twice": ("pmass", '{"pmass": {"1": [], "1": []}}', "uplicate"),
-    "a half line": ("results", "alpha,coeff\n1.0,2.", "the last line does not end"),
-    "a short line": ("results", "alpha,coeff\n1.0\n", "line 2 has not as many values"),
+    "a half line": ("results", "alpha,coeff\n1.0,2.", "the last line has no line break"),
+    "a short line": ("results", "alpha,coeff\n1.0\n", "line 2 has more or fewer values"),
     "no alpha": ("results", "coeff\n1.0\n", "line 1 has no column alpha"),
     "an alpha twice": ("results", "alpha,coeff\n1,1\n1.0,1\n", "line 3 repeats alpha 1"),
-    "text for a dose": ("results", "alpha,coeff\n1.0,x\n", "line 2, coeff is 'x'"),
+    "text for a dose": (
+        "results",
+        "alpha,coeff\n1.0,x\n",
+        "line 2, coeff must be a finite number, got 'x'",
+    ),
 }
 
 
@@ -293,15 +327,15 @@ def test_a_broken_file_is_named_with_folder_place_and_reason(tmp_path, file, con
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("window", 0, "window is 0, outside 1 to 2147483647"),
-        ("window", 10**12, "window is 1000000000000, outside"),
-        ("window", 4.5, "window is 4.5, not a whole number"),
+        ("window", 0, "window must be between 1 and 2147483647, got 0"),
+        ("window", 10**12, "window must be between .*, got 1000000000000"),
+        ("window", 4.5, "window must be a whole number, got 4.5"),
         ("window", None, "window is missing"),
-        ("seed", "0", "seed is '0', not a whole number"),
-        ("model", " ", "model is ' ', not a text"),
-        ("method", "a\0b", r"method is .*, which is not a line of Unicode text"),
-        ("c_star", NAN, "c_star is nan, not a finite number"),
-        ("target_kl", True, "target_kl is true, not a number"),
+        ("seed", "0", "seed must be a whole number, got '0'"),
+        ("model", " ", "model must be a non-empty string, got ' '"),
+        ("method", "a\0b", r"method must be one line of Unicode text, got "),
+        ("c_star", NAN, "c_star must be a finite number, got nan"),
+        ("target_kl", True, "target_kl must be a number, got true"),
     ],
 )
 def test_a_bad_label_is_named_with_its_value(tmp_path, key, value, reason):

@@ -41,7 +41,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over_in_silence(tmp_path):
 
 def test_two_roots_that_share_a_run_id_are_an_error_naming_both_folders(tmp_path):
     first, second = make_cell(tmp_path / "x", "a"), make_cell(tmp_path / "y", "a")
-    with pytest.raises(BuildError, match=f"called a: {first} and {second}"):
+    with pytest.raises(BuildError, match=f"have the name a: {first} and {second}"):
         names(tmp_path / "x", tmp_path / "y")
 
 

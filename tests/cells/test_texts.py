@@ -32,25 +32,28 @@ def test_texts_and_their_tokens_stand_at_their_dose_and_prompt():
 def test_no_file_is_one_note():
     found, notes = read_texts(None, np.array([1.0]), np.array([[2, 1]]))
     assert found["gen_text"].tolist() == [["", ""]]
-    assert notes == ["gens.jsonl: there is none, and so no text"]
+    assert notes == ["gens.jsonl: not found; texts are missing"]
 
 
 @pytest.mark.parametrize(
     ("broken", "note"),
     [
-        ("{", "line 2 is no generation: EOF"),
-        ("[1]", "line 2 is no generation: it is a list of 1"),
-        ('{"kind": "other"}', "kind is 'other', not eval or qa"),
-        (line(float("nan"), 0, []), "alpha is nan, not a finite number"),
-        (line(1, -1, []), "prompt_idx is -1, outside 0"),
-        (line(1, 0, [], text=7), "gen_text is 7, not a text"),
-        (line(1, 0, [1, 2], text=""), "tokens are not all texts"),
-        (line(1, 0, "ab", text="ab"), "tokens is 'ab', not a list"),
-        (line(2, 0, []), "alpha 2, prompt 0 is no rollout of this cell"),
-        (line(1, 9**9, []), f"prompt {9**9} is no rollout of this cell"),
-        (line(1, 1, ["x"]), "alpha 1, prompt 1 is there twice"),
-        (line(1, 0, ["one"]), "not in tokens: alpha 1, prompt 0, which has 1 tokens, and 2"),
-        (line(1, 0, ["a", "b"], text="quite another text"), "whose tokens are not those of"),
+        ("{", "line 2 is not a generation: EOF"),
+        ("[1]", "line 2 is not a generation: it must be an object, got"),
+        ('{"kind": "other"}', "kind must be eval or qa, got 'other'"),
+        (line(float("nan"), 0, []), "alpha must be a finite number, got nan"),
+        (line(1, -1, []), "prompt_idx must be between 0 and 2147483647, got -1"),
+        (line(1, 0, [], text=7), "gen_text must be a string, got 7"),
+        (line(1, 0, [1, 2], text=""), "tokens must be a list of strings"),
+        (line(1, 0, "ab", text="ab"), "tokens must be a list, got 'ab'"),
+        (line(2, 0, []), "alpha 2, prompt 0 is not a rollout of this cell"),
+        (line(1, 9**9, []), f"prompt {9**9} is not a rollout of this cell"),
+        (line(1, 1, ["x"]), "alpha 1, prompt 1 occurs twice; the last one is used"),
+        (line(1, 0, ["one"]), "tokens: alpha 1, prompt 0 has 1 tokens, but KL for 2"),
+        (
+            line(1, 0, ["a", "b"], text="quite another text"),
+            "prompt 0 has tokens that do not match its text",
+        ),
         (line(1, 0, ["a\0", "b"]), "NUL is stored as U+2400 at alpha 1, prompt 0"),
     ],
 )
@@ -62,13 +65,13 @@ def test_a_broken_line_is_a_note_and_costs_no_other_text(broken, note):
 
 
 def test_a_rollout_without_a_line_is_named():
-    assert read(line(1, 1, ["x"]))[1] == ["gens.jsonl: no text of alpha 1, prompt 0"]
+    assert read(line(1, 1, ["x"]))[1] == ["gens.jsonl: no text for alpha 1, prompt 0"]
 
 
 def test_the_end_of_a_line_that_was_being_written_is_said_to_be():
     content = (line(1, 0, ["a", "b"]) + "\n" + line(1, 1, ["x"])[:20]).encode()
     _, notes = read_texts(content, np.array([1.0]), np.array([[2, 1]]))
-    assert "line 2 is no generation (half written)" in notes[0]
+    assert "line 2 is not a generation (half written)" in notes[0]
 
 
 def test_one_long_row_among_many_asks_for_no_memory():
@@ -116,7 +119,7 @@ def test_a_file_of_texts_that_cannot_be_read_costs_the_texts_alone(tmp_path):
     folder = make_cell(tmp_path, trajectory=kl({"1": [[1, 2]]}))
     (folder / "gens.jsonl").mkdir()
     cell = read_cell(folder, texts=True)
-    assert cell.notes == ("gens.jsonl: not a regular file, and so no text",)
+    assert cell.notes == ("gens.jsonl: not a regular file; texts are missing",)
     assert cell.data["gen_text"].tolist() == [[""]]
     assert cell.data["kl"].tolist() == [[[1, 2]]]
 

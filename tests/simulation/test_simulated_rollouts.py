@@ -18,7 +18,7 @@ def rollouts(dose: float, **options: float) -> Rollouts:
 
 
 def pmass(drawn: Rollouts) -> np.ndarray:
-    return np.array(drawn.interrogate(FORKS)["pmass"])
+    return np.array(drawn.at_forks(FORKS)["pmass"])
 
 
 @pytest.mark.parametrize("target", [0.3, 1.0, 3.0])

@@ -223,11 +223,11 @@ def test_the_summary_is_that_of_the_trajectories(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"window": 0}, "window=0"),
-        ({"prompts": 0}, "prompts=0"),
-        ({"questions": -1}, "questions=-1"),
-        ({"ends_early": 1.0}, "ends_early=1.0"),
-        ({"target_kl": 20.0}, "target_kl=20.0"),
+        ({"window": 0}, "window must be .*, got 0"),
+        ({"prompts": 0}, "prompts must be .*, got 0"),
+        ({"questions": -1}, "questions must be .*, got -1"),
+        ({"ends_early": 1.0}, "ends_early must be .*, got 1.0"),
+        ({"target_kl": 20.0}, "target_kl must be .*, got 20.0"),
         ({"alphas": ("high",)}, "'high'"),
         ({"ending": "eof"}, "'eof'"),
         ({"lacks": "calib"}, "'calib'"),

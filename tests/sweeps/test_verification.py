@@ -387,7 +387,7 @@ ROLLOUTS = {
     "0, 0.25, 0.5, 0.75, 1, 1.5, 4",
     shorter: "alpha 2, prompt 3 has 2 tokens by its token_ids, and 48 by the cell's other files",
     other_coefficient: "alpha 2, prompt 3 has the coefficient ",
-    another_dose: "alpha 3, prompt 3 is no rollout of this cell",
+    another_dose: "alpha 3, prompt 3 is not a rollout of this cell",
     repeated: "alpha 0, prompt 0 is there twice",
     without_one: "no rollout of alpha 0, prompt 0",
     of_another_kind: "line 5: kind is 'other', not eval or qa",
