@@ -27,7 +27,7 @@ from isoklx.cells.parsing import (
 
 
 def on_prompts(kl: FloatArray, lengths: IntArray) -> FloatArray:
-    """Insert empty rows of KL for rollouts without tokens (length 0), which some runs leave out."""
+    """Insert rows of NaN for rollouts without tokens (length 0), which some runs omit from KL."""
     if not 0 < len(kl) < lengths.size or np.count_nonzero(lengths) != len(kl):
         return kl
     some = lengths != 0

@@ -125,8 +125,8 @@ def read_cell(
     with _naming(folder, ""):
         alpha, data = contents.arrays(settings)
     if texts:
-        said, notes = read_texts(sources.bytes(GENERATIONS), alpha, data["gen_len"])
-        data |= said
+        found, notes = read_texts(sources.bytes(GENERATIONS), alpha, data["gen_len"])
+        data |= found
         contents.notes += [unread_texts] if unread_texts else notes
     return Cell(
         folder=folder,

@@ -167,7 +167,7 @@ def write_cell(
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a cell's folder contains already."""
+    """Content of a cell's existing files; `alphas` are the completed doses, ascending."""
 
     calib: Json
     history: list[Json]

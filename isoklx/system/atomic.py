@@ -26,9 +26,9 @@ PROBE = 2**20
 def replacing(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside `path`, and move its content to `path` after the block.
 
-    A file is replaced in one step with its bytes on disk, a folder in two. After a failure, which
-    raises BuildError where it is one of writing, the old content remains and the temporary one is
-    removed. A symbolic link stays, and its target is replaced.
+    A file is replaced in one step with its bytes on disk, a folder in two. A failure to write
+    raises BuildError; after any failure the old content remains and the temporary one is removed. A
+    symbolic link stays, and its target is replaced.
     """
     with workspace(path) as folder:
         partial = folder / "partial"

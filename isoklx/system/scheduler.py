@@ -56,7 +56,7 @@ def _require_answer(address: str) -> None:
             thread.submit(asyncio.run, answer()).result()
     except ValueError as error:
         raise UsageError(
-            f"scheduler address must have the form tcp://HOST:PORT, got {address}"
+            f"scheduler address must have the form tcp://HOST:PORT, got {address!r}"
         ) from error
     except Exception as error:  # another kind of server may answer anything
         raise BuildError(f"{address}: no scheduler answers") from error

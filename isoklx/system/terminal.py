@@ -11,8 +11,8 @@ from typing import TextIO
 def open_standard_streams() -> None:
     """Open descriptors 0, 1 and 2 on the null device where the process was started without them.
 
-    Otherwise the next opened files would get these numbers, and what a library writes to stderr
-    would go into the data. Python's None for such a stream is replaced by a usable stream.
+    Otherwise the next opened files would get these numbers, and a library's output to stderr would
+    go into the data. Python's None for such a stream is replaced by a usable stream.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:

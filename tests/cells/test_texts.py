@@ -21,7 +21,7 @@ def read(*lines, gen_len=((2, 1),)):
     return read_texts(content, np.array([1.0]), np.array(gen_len))
 
 
-def test_texts_and_their_tokens_stand_at_their_dose_and_prompt():
+def test_texts_and_tokens_are_indexed_by_dose_and_prompt():
     found, notes = read(line(1, 1, ["No"]), line(1, 0, ["Yes", " \N{GRINNING FACE}."]))
     assert found["prompt_text"].tolist() == ["Q0", "Q1"]
     assert found["gen_text"].tolist() == [["Yes \N{GRINNING FACE}.", "No"]]
@@ -29,7 +29,7 @@ def test_texts_and_their_tokens_stand_at_their_dose_and_prompt():
     assert notes == []
 
 
-def test_no_file_is_one_note():
+def test_a_missing_file_is_noted_once():
     found, notes = read_texts(None, np.array([1.0]), np.array([[2, 1]]))
     assert found["gen_text"].tolist() == [["", ""]]
     assert notes == ["gens.jsonl: not found; texts are missing"]
@@ -57,24 +57,24 @@ def test_no_file_is_one_note():
         (line(1, 0, ["a\0", "b"]), "NUL is stored as U+2400 at alpha 1, prompt 0"),
     ],
 )
-def test_a_broken_line_is_a_note_and_costs_no_other_text(broken, note):
+def test_an_invalid_line_is_noted_and_other_texts_are_read(broken, note):
     found, notes = read(line(1, 1, ["kept"]), broken)
     assert any(note in each and each.startswith("gens.jsonl: ") for each in notes), notes
     assert found["gen_text"][0, 1] in ("kept", "x")
     assert "\0" not in found["gen_text"][0, 0]
 
 
-def test_a_rollout_without_a_line_is_named():
+def test_a_rollout_without_text_is_noted():
     assert read(line(1, 1, ["x"]))[1] == ["gens.jsonl: no text for alpha 1, prompt 0"]
 
 
-def test_the_end_of_a_line_that_was_being_written_is_said_to_be():
+def test_a_half_written_last_line_is_noted():
     content = (line(1, 0, ["a", "b"]) + "\n" + line(1, 1, ["x"])[:20]).encode()
     _, notes = read_texts(content, np.array([1.0]), np.array([[2, 1]]))
     assert "line 2 is not a generation (half written)" in notes[0]
 
 
-def test_one_long_row_among_many_asks_for_no_memory():
+def test_one_long_row_among_many_does_not_exhaust_memory():
     n = 10**5
     found, notes = read(line(1, 0, ["x"] * n), gen_len=[[n] + [1] * (n - 1)])
     assert found["token_chars"].size == 0
@@ -83,12 +83,12 @@ def test_one_long_row_among_many_asks_for_no_memory():
 
 
 @given(st.lists(st.text()))
-def test_tokens_that_make_the_text_divide_it_as_they_are(tokens):
+def test_tokens_that_join_to_the_text_divide_it_exactly(tokens):
     assert divided("".join(tokens), tokens) == [*map(len, tokens)]
 
 
 @given(st.text(), st.lists(st.text(max_size=5), max_size=8))
-def test_a_text_is_divided_whole_or_not_at_all(text, tokens):
+def test_a_text_is_divided_completely_or_not_at_all(text, tokens):
     chars = divided(text, tokens)
     assert chars is None or (sum(chars) == len(text) and len(chars) == len(tokens))
     assert chars is None or min(chars, default=0) >= 0
@@ -98,24 +98,24 @@ words = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1)
 
 
 @given(words)
-def test_words_that_lost_their_space_are_found_again(tokens):
+def test_tokens_without_leading_spaces_are_matched(tokens):
     assert divided(" ".join(tokens), tokens) == [
         len(token) + (i > 0) for i, token in enumerate(tokens)
     ]
 
 
-def test_a_character_of_several_tokens_is_the_last_ones():
+def test_a_character_of_several_tokens_belongs_to_the_last():
     assert divided("a\N{GRINNING FACE}b", ["a", "\ufffd", "\ufffd", "b"]) == [1, 0, 1, 1]
 
 
-def test_without_being_asked_texts_are_not_even_looked_at(tmp_path):
+def test_texts_are_read_only_on_request(tmp_path):
     folder = make_cell(tmp_path, trajectory=kl({"1": [[1, 2]]}))
     (folder / "gens.jsonl").mkdir()
     cell = read_cell(folder)
     assert (cell.texts_hash, cell.notes, "gen_text" in cell.data) == (None, (), False)
 
 
-def test_a_file_of_texts_that_cannot_be_read_costs_the_texts_alone(tmp_path):
+def test_an_unreadable_gens_jsonl_only_loses_texts(tmp_path):
     folder = make_cell(tmp_path, trajectory=kl({"1": [[1, 2]]}))
     (folder / "gens.jsonl").mkdir()
     cell = read_cell(folder, texts=True)
@@ -124,7 +124,7 @@ def test_a_file_of_texts_that_cannot_be_read_costs_the_texts_alone(tmp_path):
     assert cell.data["kl"].tolist() == [[[1, 2]]]
 
 
-def test_spellings_of_a_dose_are_one(tmp_path):
+def test_texts_match_doses_in_any_spelling(tmp_path):
     folder = make_cell(tmp_path, trajectory=kl({"0.3": [[1, 2]]}))
     write(folder / "gens.jsonl", line(0.1 + 0.2, 0, ["a", "b"]))
     assert read_cell(folder, texts=True).data["gen_text"].tolist() == [["ab"]]

@@ -44,10 +44,10 @@ def read(folder: Path) -> Cell:
     return cell
 
 
-# What is written is what is read
+# Round trips
 
 
-def test_every_array_is_read_back_exactly_and_without_a_note(folder: Path) -> None:
+def test_every_array_is_read_back_exactly_without_notes(folder: Path) -> None:
     given = arrays(ALPHAS)
     assert write_cell(folder, CALIB, history=HISTORY, **given) == ALPHAS
     cell = read(folder)
@@ -68,7 +68,7 @@ def test_every_array_is_read_back_exactly_and_without_a_note(folder: Path) -> No
     assert not {path.name for path in folder.parent.iterdir()} - {NAME}
 
 
-def test_a_build_of_it_has_no_note_and_skips_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_written_cell_builds_without_notes(folder: Path, tmp_path: Path) -> None:
     written(folder)
     report = isoklx.build(folder.parent, tmp_path / "out.nc")
     assert (list(report.notes), list(report.skipped)) == ([], [])
@@ -80,7 +80,7 @@ def test_a_build_of_it_has_no_note_and_skips_nothing(folder: Path, tmp_path: Pat
     broken=st.floats(0, 1),
 )
 @settings(max_examples=40)
-def test_whatever_is_measured_is_read_back(
+def test_random_arrays_are_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     shape: tuple[int, int, int],
     seed: int,
@@ -113,7 +113,7 @@ def test_whatever_is_measured_is_read_back(
     assert np.isnan(kl[..., width:]).all()
 
 
-def test_the_files_have_the_keys_of_measured_ones(folder: Path, real_root: Path) -> None:
+def test_the_files_have_the_keys_of_measured_cells(folder: Path, real_root: Path) -> None:
     written(folder)
     real = real_root / "Qwen3.5-0.8B_pca_s0_w512"
     added = {"pmass.json": {"repetition_eval", "completed_alphas"}}
@@ -128,7 +128,7 @@ def test_the_files_have_the_keys_of_measured_ones(folder: Path, real_root: Path)
     )
 
 
-def test_numbers_that_are_json_everywhere_are_written_where_a_rollout_ended(folder: Path) -> None:
+def test_ended_rollouts_are_written_as_valid_json(folder: Path) -> None:
     given = arrays([1.0])
     write_cell(folder, CALIB, **given)
     rows = json.loads((folder / "trajectory.json").read_text())["per_prompt_per_t_kl"]["1.0"]
@@ -136,7 +136,7 @@ def test_numbers_that_are_json_everywhere_are_written_where_a_rollout_ended(fold
     assert "NaN" not in (folder / "trajectory.json").read_text()
 
 
-def test_what_pmass_says_besides_numbers_is_there(folder: Path) -> None:
+def test_pmass_json_contains_texts_and_settings(folder: Path) -> None:
     given = arrays(ALPHAS)
     write_cell(folder, CALIB, **given)
     pmass = json.loads((folder / "pmass.json").read_text())
@@ -154,7 +154,7 @@ def test_what_pmass_says_besides_numbers_is_there(folder: Path) -> None:
     )
 
 
-def test_generations_are_lines_in_the_order_of_the_doses(folder: Path) -> None:
+def test_generations_are_ordered_by_dose(folder: Path) -> None:
     written(folder, BATCHES)
     lines = (folder / "gens.jsonl").read_text().split("\n")
     assert lines.pop() == ""
@@ -164,7 +164,7 @@ def test_generations_are_lines_in_the_order_of_the_doses(folder: Path) -> None:
     assert found[2]["token_ids"] == list(range(found[2]["gen_len"]))
 
 
-def test_without_questions_or_pmass_the_cell_says_so(folder: Path) -> None:
+def test_missing_questions_and_pmass_are_recorded(folder: Path) -> None:
     given = arrays([0.0, 1.0])
     for name in ("pmass", "p_true", "gen_len_qa", "answers"):
         del given[name]
@@ -186,7 +186,7 @@ def test_a_cell_without_doses_is_calibrated_and_not_yet_swept(folder: Path) -> N
     assert recorded(folder, CALIB).alphas == []
 
 
-def test_arrays_of_other_libraries_and_plain_lists_are_taken(folder: Path) -> None:
+def test_arrays_of_other_libraries_and_lists_are_accepted(folder: Path) -> None:
     torch = pytest.importorskip("torch")
     kl = [[[0.5, 0.25]]]
     write_cell(folder, CALIB, alphas=[np.float32(0.5)], kl=torch.tensor(kl), gen_len=[[2]])
@@ -196,7 +196,7 @@ def test_arrays_of_other_libraries_and_plain_lists_are_taken(folder: Path) -> No
         write_cell(folder, CALIB, alphas=[2], kl=torch.tensor(kl, requires_grad=True))
 
 
-def test_what_it_calibrated_can_be_written_as_it_is(folder: Path) -> None:
+def test_a_calibration_can_be_written_unchanged(folder: Path) -> None:
     found = isoklx.calibrate(lambda c: np.array([[(c / 3) ** 2, np.nan]]), start=1.0)
     write_cell(folder, CALIB | {"c_star": found.c_star}, history=found.history)
     np.testing.assert_array_equal(
@@ -204,7 +204,7 @@ def test_what_it_calibrated_can_be_written_as_it_is(folder: Path) -> None:
     )
 
 
-# Batch by batch
+# Several calls
 
 
 @pytest.mark.parametrize("order", [*permutations(range(3))])
@@ -213,7 +213,7 @@ def test_batches_in_any_order_make_the_same_bytes(folder: Path, order: tuple[int
     assert contents(written(folder, [BATCHES[i] for i in order])) == whole
 
 
-def test_what_is_complete_is_known(folder: Path) -> None:
+def test_completed_doses_are_recorded(folder: Path) -> None:
     assert recorded(folder) is None
     done: list[float] = []
     for batch in BATCHES:
@@ -225,7 +225,7 @@ def test_what_is_complete_is_known(folder: Path) -> None:
     assert recorded(folder, without).history == HISTORY
 
 
-def test_a_dose_that_is_complete_already_changes_nothing(folder: Path) -> None:
+def test_writing_a_complete_dose_again_changes_nothing(folder: Path) -> None:
     before = contents(written(folder))
     stamps = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     write_cell(folder, CALIB, history=HISTORY, **arrays([0.5]))
@@ -244,7 +244,7 @@ def test_a_dose_with_other_numbers_is_refused(folder: Path) -> None:
     assert contents(folder) == before
 
 
-def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) -> None:
+def test_arrays_cannot_be_added_to_a_complete_dose(folder: Path) -> None:
     given = arrays([1.0])
     write_cell(folder, CALIB, **(given | {"repetition": None, "generations": []}))
     before = contents(folder)
@@ -282,7 +282,7 @@ WAYS_OUT = "give the recorded value, or write to another folder"
         ({"commit": "abc"}, "calib.json: commit is not given in the file, but 'abc' now"),
     ],
 )
-def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
+def test_a_folder_with_another_calibration_is_refused_unchanged(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     before = contents(written(folder, BATCHES[:1]))
@@ -316,7 +316,7 @@ def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
         ),
     ],
 )
-def test_what_is_asked_is_the_same_at_all_doses(
+def test_questions_and_suffix_are_the_same_at_all_doses(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     before = contents(written(folder, BATCHES[:1]))
@@ -326,7 +326,7 @@ def test_what_is_asked_is_the_same_at_all_doses(
     assert contents(folder) == before
 
 
-def test_another_history_is_refused(folder: Path) -> None:
+def test_a_different_history_is_refused(folder: Path) -> None:
     written(folder)
     with pytest.raises(
         UsageError, match=r"history.json: \[0\].kl_p95 is 0.9 in the file, but 0.8 now"
@@ -334,9 +334,7 @@ def test_another_history_is_refused(folder: Path) -> None:
         write_cell(folder, CALIB, history=[HISTORY[0] | {"kl_p95": 0.8}, HISTORY[1]])
 
 
-def test_a_measured_cell_of_another_script_is_added_to_and_keeps_what_it_has(
-    folder: Path, real_root: Path
-) -> None:
+def test_doses_can_be_added_to_a_cell_of_another_script(folder: Path, real_root: Path) -> None:
     shutil.copytree(real_root / "Qwen3.5-0.8B_pca_s0_w512", folder, copy_function=shutil.copyfile)
     folder.chmod(0o755)
     before = read(folder)
@@ -358,11 +356,11 @@ def test_a_measured_cell_of_another_script_is_added_to_and_keeps_what_it_has(
     assert json.loads((folder / "pmass.json").read_text())["debug_first"] == pmass["debug_first"]
 
 
-# Death, full disks, and company
+# Killed processes, full disks, concurrent writers
 
 
 def write_and_die(folder: Path, at: int, how_many: Any) -> None:
-    """Write batch by batch, and kill this process before its `at`-th change of the disk."""
+    """Write in batches, and kill this process before its `at`-th change of the disk."""
     count = 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -379,7 +377,7 @@ def write_and_die(folder: Path, at: int, how_many: Any) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_cell_is_read_and_goes_on_to_the_same_bytes(
+def test_a_killed_write_is_readable_and_continues_to_the_same_bytes(
     folder: Path,
 ) -> None:
     whole = contents(written(folder.with_name("whole"), FEW))
@@ -416,9 +414,7 @@ def write_with_room_for(size: int, folder: Path, said: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 200, 1000, 3000])
-def test_a_disk_that_fills_is_one_line_and_costs_only_the_doses_in_hand(
-    folder: Path, size: int
-) -> None:
+def test_a_full_disk_loses_only_the_doses_of_the_call(folder: Path, size: int) -> None:
     written(folder, BATCHES[:2])
     said = PROCESSES.SimpleQueue()
     process = PROCESSES.Process(target=write_with_room_for, args=(size, folder, said))
@@ -433,7 +429,7 @@ def test_a_disk_that_fills_is_one_line_and_costs_only_the_doses_in_hand(
     assert contents(written(folder, BATCHES)) == contents(written(folder.with_name("whole")))
 
 
-def test_a_disk_that_is_full_from_the_start_leaves_nothing(folder: Path) -> None:
+def test_a_disk_full_from_the_start_leaves_no_files(folder: Path) -> None:
     folder.parent.mkdir()
     said = PROCESSES.SimpleQueue()
     process = PROCESSES.Process(target=write_with_room_for, args=(0, folder, said))
@@ -443,11 +439,11 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(folder: Path) -> None
     assert not [*folder.parent.iterdir()]
 
 
-def test_a_cell_that_another_process_makes_is_refused(folder: Path) -> None:
+def test_a_cell_that_another_process_writes_is_refused(folder: Path) -> None:
     said = PROCESSES.SimpleQueue()
     folder.parent.mkdir()
     with claimed(folder):
-        written(folder, BATCHES[:1])  # the one who has it may write it
+        written(folder, BATCHES[:1])  # the owner of the claim may write
         process = PROCESSES.Process(target=write_with_room_for, args=(10**9, folder, said))
         process.start()
         process.join()
@@ -470,7 +466,7 @@ def test_a_cell_that_another_process_makes_is_refused(folder: Path) -> None:
         ("gens.jsonl", '{"alpha": 1}\n{"al', "gens.jsonl: line 2 is not a generation"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_and_nothing_is_touched(
+def test_an_unreadable_file_is_named_and_nothing_changes(
     folder: Path, file: str, content: str, message: str
 ) -> None:
     written(folder, BATCHES[:1])
@@ -489,7 +485,7 @@ def test_results_of_an_unknown_calibration_are_refused(folder: Path) -> None:
         written(folder)
 
 
-def test_a_place_where_no_folder_can_be_is_one_line(tmp_path: Path) -> None:
+def test_an_impossible_folder_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, reason in (
         (tmp_path / "file" / "cell", "cannot be made: File exists"),
@@ -501,7 +497,7 @@ def test_a_place_where_no_folder_can_be_is_one_line(tmp_path: Path) -> None:
         written(tmp_path / "_cell")
 
 
-def test_a_folder_that_is_there_and_empty_is_used(folder: Path) -> None:
+def test_an_existing_empty_folder_is_used(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "vector.safetensors").write_bytes(b"v")
     written(folder)
@@ -509,7 +505,7 @@ def test_a_folder_that_is_there_and_empty_is_used(folder: Path) -> None:
     assert contents(folder)["vector.safetensors"] == b"v"
 
 
-# What does not fit
+# Invalid arguments
 
 
 def bad(**change: Any) -> dict[str, Any]:
@@ -577,7 +573,7 @@ def bad(**change: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_an_array_that_does_not_fit_is_one_line_and_nothing_is_made(
+def test_an_invalid_array_is_a_one_line_error_and_creates_nothing(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError) as error:
@@ -598,7 +594,7 @@ def test_an_array_that_does_not_fit_is_one_line_and_nothing_is_made(
         ({"measured_with": {1, 2}}, "calib: {1, 2} cannot be written as JSON"),
     ],
 )
-def test_a_calibration_that_could_not_be_read_is_not_written(
+def test_an_invalid_calibration_is_not_written(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError) as error:
@@ -607,19 +603,19 @@ def test_a_calibration_that_could_not_be_read_is_not_written(
     assert not folder.parent.exists()
 
 
-def test_what_calib_needs_is_named(folder: Path) -> None:
+def test_a_missing_key_of_calib_is_named(folder: Path) -> None:
     with pytest.raises(UsageError, match="calib: layer is missing"):
         write_cell(folder, {k: v for k, v in CALIB.items() if k != "layer"})
 
 
-def test_the_answers_of_questions_are_written_and_read(folder: Path) -> None:
+def test_answers_are_written_and_read(folder: Path) -> None:
     write_cell(folder, CALIB, **arrays([0.0, 1.0]), answer_key=[True, False])
     assert json.loads((folder / "pmass.json").read_text())["answer_key"] == [True, False]
     ds = isoklx.open_sweep(folder.parent)
     assert ds.answer.values.tolist() == [[1, 0]]
 
 
-def test_a_cell_without_answers_goes_on_and_gets_them(folder: Path) -> None:
+def test_answers_can_be_added_to_a_cell(folder: Path) -> None:
     write_cell(folder, CALIB, **arrays([0.0]))
     assert isoklx.open_sweep(folder.parent).answer.isnull().all()
     write_cell(folder, CALIB, **arrays([1.0]), answer_key=[True, False])
@@ -635,12 +631,12 @@ def test_a_cell_without_answers_goes_on_and_gets_them(folder: Path) -> None:
         ([True, "no"], r"answer_key\[1\] must be True or False, got 'no'"),
     ],
 )
-def test_answers_that_do_not_fit_are_refused(folder: Path, key: list[Any], message: str) -> None:
+def test_invalid_answers_are_refused(folder: Path, key: list[Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         write_cell(folder, CALIB, **arrays([0.0]), answer_key=key)
 
 
-def test_answers_in_a_file_that_are_of_no_question_are_an_error_of_the_cell(folder: Path) -> None:
+def test_answers_in_a_file_must_match_the_questions(folder: Path) -> None:
     write_cell(folder, CALIB, **arrays([0.0]), answer_key=[True, False])
     pmass = json.loads((folder / "pmass.json").read_text())
     for key, message in (([True], "answer_key must have 2 answers, got 1"), ([1, 0], "got 1")):
