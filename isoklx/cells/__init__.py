@@ -1,1 +1,1 @@
-"""One cell: the files of its folder, read, and simulated where there is none."""
+"""Reading, checking and writing the files of one cell."""

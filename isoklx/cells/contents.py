@@ -1,4 +1,4 @@
-"""What a cell's files hold, file by file, and the arrays that come of it together."""
+"""Contents of a cell's files, parsed file by file and joined into arrays."""
 
 from __future__ import annotations
 
@@ -27,18 +27,7 @@ from isoklx.cells.parsing import (
 
 
 def on_prompts(kl: FloatArray, lengths: IntArray) -> FloatArray:
-    """Put a dose's rows of KL (row, token) where their prompts are.
-
-    A rollout that generated nothing has no row in some runs. If as many of the recorded lengths are
-    0 as rows are missing, the rows belong to the others.
-
-    Examples
-    --------
-    >>> on_prompts(np.array([[0.5], [0.25]]), np.array([1, 0, 1]))
-    array([[0.5 ],
-           [ nan],
-           [0.25]])
-    """
+    """Insert rows of NaN for rollouts without tokens (length 0), which some runs omit from KL."""
     if not 0 < len(kl) < lengths.size or np.count_nonzero(lengths) != len(kl):
         return kl
     some = lengths != 0
@@ -49,12 +38,12 @@ def on_prompts(kl: FloatArray, lengths: IntArray) -> FloatArray:
 
 
 def unpaired(n_kl: int, n_pmass: int) -> bool:
-    """Whether a dose has as many rows of both as leaves open which belong together."""
+    """Return whether KL and pmass rows of a dose cannot be matched."""
     return n_kl != n_pmass and min(n_kl, n_pmass) > 0
 
 
 _KL = "per_prompt_per_t_kl"
-_BISECTION = {
+_CALIBRATION_STEPS = {
     "calib_coeff": "coeff",
     "calib_kl_mean": "kl_mean",
     "calib_kl_p95": "kl_p95",
@@ -64,43 +53,36 @@ _BISECTION = {
 
 @dataclass
 class Contents:
-    """A cell while its files are read, one {alpha: rows} per variable.
+    """Contents of a cell's files while they are read, as {alpha: rows} for each variable.
 
-    The methods that take a file raise ValueError with the place in it and the value.
-
-    Parameters
-    ----------
-    window : int
-        Tokens that a row of KL may have.
-    dtype : {"float32", "float64"}
-        Storage of the measured arrays.
+    Methods that parse a file raise ValueError with the place in it and the value.
     """
 
-    window: int
-    dtype: str
+    window: int  # tokens; rows of KL are cut to it
+    dtype: str  # float32 or float64, of measured arrays
     has_trajectory: bool = False
     fork: m.IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     rows: dict[str, dict[float, Any]] = field(default_factory=dict)
     answer: m.IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
-    bisection: dict[str, m.FloatArray] = field(default_factory=dict)
+    calibration: dict[str, m.FloatArray] = field(default_factory=dict)
     recorded: dict[float, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def trajectory(self, parsed: object) -> None:
-        """Take in trajectory.json; None where there is none."""
+        """Parse trajectory.json; None where the file is absent."""
         self.rows["kl"] = {}
         if parsed is None:
             return
         self.has_trajectory = True
         content = m.mapping(parsed, "the file")
         if _KL not in content:
-            self.notes.append(f"{TRAJECTORY}: stale, it has no {_KL}")
+            self.notes.append(f"{TRAJECTORY}: stale, {_KL} is missing")
             return
         for alpha, (place, rows) in m.by_alpha(content[_KL], _KL).items():
-            self.rows["kl"][alpha] = self._measured(TRAJECTORY, place, rows, self.window, cut=True)
+            self.rows["kl"][alpha] = self._cast_rows(TRAJECTORY, place, rows, self.window, cut=True)
 
     def pmass(self, parsed: object) -> None:
-        """Take in pmass.json, after trajectory.json."""
+        """Parse pmass.json; call it after `trajectory`."""
         lengths = {"gen_len": "gen_lens_eval", "gen_len_qa": "gen_lens_qa"}
         at_forks = ("pmass_eval", "pmass", "p_true")
         self.rows |= {name: {} for name in (*at_forks, *lengths, "repetition")}
@@ -108,28 +90,28 @@ class Contents:
             return
         content = m.mapping(parsed, "the file")
         if not self.has_trajectory:
-            self.notes.append(f"{PMASS}: there is no {TRAJECTORY} beside it, and so no KL")
+            self.notes.append(f"{PMASS}: {TRAJECTORY} is missing, so the cell has no KL")
         computed = content.get("computed", True)
         if not isinstance(computed, bool):
-            raise ValueError(f"computed is {m.shorten(computed)}, not true or false")
+            raise ValueError(f"computed must be true or false, got {m.shorten(computed)}")
         if not computed:
             return
         self.fork = m.increasing(content.get("fork_points", []), "fork_points")
         for name in at_forks:
             for alpha, (place, rows) in m.by_alpha(content.get(name, {}), name).items():
-                self.rows[name][alpha] = self._measured(PMASS, place, rows, self.fork.size)
+                self.rows[name][alpha] = self._cast_rows(PMASS, place, rows, self.fork.size)
         for name, key in lengths.items():
             for alpha, (place, items) in m.by_alpha(content.get(key, {}), key).items():
                 self.rows[name][alpha] = m.counts(items, place)
         key = "repetition_eval"
         for alpha, (place, items) in m.by_alpha(content.get(key, {}), key).items():
-            self.rows["repetition"][alpha] = self._held(PMASS, place, m.shares(items, place))
+            self.rows["repetition"][alpha] = self._cast(PMASS, place, m.shares(items, place))
         if "answer_key" in content:
             self.answer = m.truths(content["answer_key"], "answer_key")
-        self._unfinished(content)
+        self._note_unfinished(content)
 
-    def _unfinished(self, content: Mapping[str, Any]) -> None:
-        """Name the doses that the run itself does not count among those that it completed."""
+    def _note_unfinished(self, content: Mapping[str, Any]) -> None:
+        """Note doses that the run itself does not list as completed."""
         key = "completed_alphas"
         if key not in content:
             return
@@ -140,15 +122,15 @@ class Contents:
             nearest = completed[positions(completed, begun)]
             begun = begun[~schema.same_dose(nearest, begun)]
         if begun.size:
-            self.notes.append(f"{PMASS}: alpha {_listed(begun)} not finished, says {key}")
+            self.notes.append(f"{PMASS}: alpha {_listed(begun)} is unfinished according to {key}")
 
     def history(self, parsed: object) -> None:
-        """Take in history.json; a step that did not come out as a number is missing there."""
+        """Parse history.json; a value that is not a finite number is read as missing."""
         steps = [] if parsed is None else m.array(parsed, "the file")
         for i, step in enumerate(steps):
             m.mapping(step, f"[{i}]")
         missing: list[str] = []
-        for name, key in _BISECTION.items():
+        for name, key in _CALIBRATION_STEPS.items():
             column = []
             for i, step in enumerate(steps):
                 place, value = f'[{i}]["{key}"]', m.named(step, key)
@@ -157,29 +139,29 @@ class Contents:
                     missing.append(f"{place} is {m.shorten(value)}")
                     tried = math.nan
                 column.append(tried)
-            self.bisection[name] = np.array(column, dtype=np.float64)
+            self.calibration[name] = np.array(column, dtype=np.float64)
         if missing:
             more = f" (one of {len(missing)})" * (len(missing) > 1)
-            self.notes.append(f"{HISTORY}: {missing[0]}, and is missing there{more}")
+            self.notes.append(f"{HISTORY}: {missing[0]}, read as missing{more}")
 
     def results(self, content: bytes | None) -> None:
-        """Take in results.csv."""
+        """Parse results.csv."""
         if content is None:
             return
         text = content.decode("utf-8")
         if text and not text.endswith("\n"):
-            raise ValueError("half written: the last line does not end")
+            raise ValueError("half written: the last line has no line break")
         lines = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None)
         columns = list(lines.fieldnames or ())
         if "alpha" not in columns:
             raise ValueError("line 1 has no column alpha")
         if len(columns) > len(set(columns)):
-            raise ValueError("line 1 names a column twice")
+            raise ValueError("line 1 has a duplicate column")
         recorded: list[tuple[float, str, dict[str, float]]] = []
         for line in lines:
             place = f"line {lines.line_num}"
             if "" in line or None in line.values():
-                raise ValueError(f"{place} has not as many values as line 1 has columns")
+                raise ValueError(f"{place} has more or fewer values than line 1 has columns")
             alpha = m.alpha_of(line["alpha"], f"{place}, alpha")
             row = {
                 name: m.alpha_of(line[name], f"{place}, {name}")
@@ -194,17 +176,17 @@ class Contents:
         self.recorded = {alpha: row for alpha, _, row in recorded}
 
     def arrays(self, settings: Mapping[str, Any]) -> tuple[Alphas, dict[str, Any]]:
-        """Return the cell's alphas, and the schema's data variables on its own labels."""
-        alpha = self._name_doses()
+        """Return the cell's alphas and the schema's data variables along the cell's own labels."""
+        alpha = self._unify_labels()
         alphas = alpha.tolist()
-        unpaired = self._pair(alphas)
+        unpaired = self._align_kl(alphas)
         kl = self._stacked("kl", alphas)
         pmass = {name: self._stacked(name, alphas) for name in ("pmass_eval", "pmass", "p_true")}
         prompts = [len(self.rows["kl"].get(a, ())) for a in alphas]
         questions = pmass["pmass"].shape[1]
         if questions and self.answer.size not in (0, questions):
             raise ValueError(
-                f"{PMASS}: answer_key has {self.answer.size} answers for {questions} questions"
+                f"{PMASS}: answer_key must have {questions} answers, got {self.answer.size}"
             )
         recorded = [self.recorded.get(a, {}) for a in alphas]
         data = {
@@ -216,16 +198,16 @@ class Contents:
             "gen_len_qa": self._stacked("gen_len_qa", alphas),
             "repetition": self._stacked("repetition", alphas),
             **summaries.doses(alpha, settings["c_star"], kl, recorded),
-            **self.bisection,
+            **self.calibration,
             "has_kl": np.isfinite(kl).any(),
             "has_pmass": any(np.isfinite(pmass[name]).any() for name in ("pmass_eval", "pmass")),
             "unpaired": unpaired,
         }
-        self._contradictions(alpha, data)
+        self._note_contradictions(alpha, data)
         return alpha, data
 
-    def _name_doses(self) -> Alphas:
-        """Give each dose one label, however its files spell it."""
+    def _unify_labels(self) -> Alphas:
+        """Give each dose one label, regardless of its spelling in each file."""
         found = sorted({a for rows in (*self.rows.values(), self.recorded) for a in rows})
         alpha = union(found)
         if alpha.size < len(found):
@@ -235,8 +217,8 @@ class Contents:
             self.recorded = _relabelled(self.recorded, label)
         return alpha
 
-    def _pair(self, alphas: list[float]) -> Any:
-        """Put KL at its prompts; the doses (int8 flags) of which that cannot be told."""
+    def _align_kl(self, alphas: list[float]) -> Any:
+        """Align KL rows with prompts; return an int8 flag for doses where this is impossible."""
         kl, pmass, lengths = (self.rows[name] for name in ("kl", "pmass_eval", "gen_len"))
         flags = np.zeros(len(alphas), dtype=np.int8)
         counts: list[tuple[int, int]] = []
@@ -256,35 +238,36 @@ class Contents:
             )
         return flags
 
-    def _contradictions(self, alpha: Alphas, data: Mapping[str, Any]) -> None:
-        """Note what says that the files are of two runs."""
+    def _note_contradictions(self, alpha: Alphas, data: Mapping[str, Any]) -> None:
+        """Note evidence that the files come from different runs."""
         c_star, tried = data["c_star"], data["calib_coeff"]
         off = consistency.coeff_mismatch(data["coeff"], alpha, c_star)
         if (off > consistency.SAME_COEFFICIENT).any():
             i = int(np.argmax(off > consistency.SAME_COEFFICIENT))
             self.notes.append(
-                f"{RESULTS}: coeff is {data['coeff'][i]:g} at alpha {alpha[i]:g}, where alpha x "
-                f"c_star is {alpha[i] * c_star:g}: of another run than {CALIBRATION}"
+                f"{RESULTS}: coeff is {data['coeff'][i]:g} at alpha {alpha[i]:g}, but alpha x "
+                f"c_star is {alpha[i] * c_star:g}: from a different run than {CALIBRATION}"
             )
         if np.isfinite(tried).any() and not consistency.was_tried(c_star, tried):
             self.notes.append(
-                f"{HISTORY}: no step tried c_star = {c_star:g}: of another run than {CALIBRATION}"
+                f"{HISTORY}: no step tried c_star = {c_star:g}: "
+                f"from a different run than {CALIBRATION}"
             )
         if data["calib_newer"]:
             self.notes.append(
-                f"{CALIBRATION}: newer than the results beside it, which may be of an earlier run"
+                f"{CALIBRATION}: newer than the results, which may be from an earlier run"
             )
 
-    def _measured(
+    def _cast_rows(
         self, file: str, place: str, rows: object, length: int, *, cut: bool = False
     ) -> m.FloatArray:
-        return self._held(file, place, m.padded_rows(rows, place, length, cut=cut), self.dtype)
+        return self._cast(file, place, m.padded_rows(rows, place, length, cut=cut), self.dtype)
 
-    def _held(
+    def _cast(
         self, file: str, place: str, exact: m.FloatArray, dtype: str = "float32"
     ) -> m.FloatArray:
-        """Values as they are stored, with a note of the first that is another number there."""
-        values = m.stored(exact, dtype)
+        """Cast values to the storage dtype, and note the first that rounding changes noticeably."""
+        values = m.cast(exact, dtype)
         lost = m.lossy(exact, values)
         if lost.any():
             first = tuple(np.argwhere(lost)[0])
@@ -297,7 +280,7 @@ class Contents:
         return values
 
     def _stacked(self, name: str, alphas: list[float]) -> Any:
-        """One array (alpha, row, ...), as large as the largest of its rows."""
+        """Stack rows of all doses into one array (alpha, row, ...), padded to the largest."""
         found, var = self.rows[name], schema.DATA[name]
         dims = len(var.dims) - 2
         shapes = [values.shape for values in found.values()]
@@ -321,5 +304,5 @@ def _listed(alphas: Iterable[float]) -> str:
 def _relabelled(rows: dict[float, Any], label: Mapping[float, float]) -> dict[float, Any]:
     out = {label[alpha]: values for alpha, values in rows.items()}
     if len(out) < len(rows):
-        raise ValueError("alphas differ so little that they cannot be told apart between files")
+        raise ValueError("alphas differ too little to be matched between files")
     return out

@@ -1,4 +1,4 @@
-"""Measured arrays of some doses, checked, and as a cell's files have them."""
+"""Measured arrays of some doses, checked and converted to the content of a cell's files."""
 
 from __future__ import annotations
 
@@ -18,25 +18,19 @@ from isoklx.errors import UsageError
 from isoklx.schema import same_dose
 
 KINDS = ("eval", "qa")
-"""Of generations: from prompts, and from questions."""
+"""Kinds of generations: from held-out prompts, and from questions."""
 
 ANSWERS = ("argmax_str", "was_thinking", "answer_label")
-"""What else pmass.json says of each question at each fork."""
+"""Further keys of pmass.json with a value for each question and fork."""
 
 Ints = npt.NDArray[np.int64]
 Records = dict[tuple[str, str], list[Any]]
-"""{(file, key): one value per dose}, for files without keys under the key ``""``."""
+"""{(file, key): one value per dose}; the key is ``""`` for files that are not JSON objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doses:
-    """Some doses of a cell, with the arrays that `write_cell` describes.
-
-    Raises
-    ------
-    UsageError
-        From `records`, at the first array whose shape or values do not fit.
-    """
+    """Doses of a cell, with the arrays that `write_cell` describes."""
 
     alphas: Sequence[float]
     kl: npt.ArrayLike | None
@@ -52,39 +46,39 @@ class Doses:
 
     @property
     def computed(self) -> bool:
-        """Whether there is any pmass."""
+        """True where pmass was measured."""
         return self.pmass_eval is not None or self.pmass is not None
 
     def labels(self) -> list[float]:
-        """The alphas, as floats, none of them twice."""
+        """Return the alphas as floats; refuse duplicates."""
         found: list[float] = []
         for i, value in enumerate(self.alphas):
             alpha = _finite(value, f"alphas[{i}]") + 0.0
             if any(same_dose(alpha, other) for other in found):
-                raise UsageError(f"alphas: {alpha:g} is there twice")
+                raise UsageError(f"alphas: {alpha:g} occurs twice")
             found.append(alpha)
         return found
 
     def fork_points(self, window: int) -> list[int]:
-        """The forks, as whole numbers that rise."""
+        """Return the forks as increasing whole numbers."""
         try:
             forks: list[int] = m.increasing([int(fork) for fork in self.forks], "forks").tolist()
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
         if forks and forks[-1] > window:
-            raise UsageError(f"forks: {forks[-1]} is beyond the window of {window}")
+            raise UsageError(f"forks must be at most {window} (the window), got {forks[-1]}")
         return forks
 
     def records(self, window: int, c_star: float, questions: int) -> Records:
-        """What each file says of each dose."""
+        """Return each file's content by dose; raise UsageError where an array does not fit."""
         alphas = self.labels()
         if not alphas:
             return {}
         if self.kl is None:
-            raise UsageError("kl is missing: give it by (alpha, prompt, token)")
+            raise UsageError("kl is missing: give an array (alpha, prompt, token)")
         kl = _numbers("kl", self.kl, (len(alphas), None, None))
         if kl.shape[1] == 0:
-            raise UsageError("kl is of no prompts: give at least one")
+            raise UsageError("kl must have at least 1 prompt, got 0")
         lengths = self._lengths(kl, window)
         return {
             (TRAJECTORY, "per_t_p95_kl"): [
@@ -103,26 +97,29 @@ class Doses:
         }
 
     def _lengths(self, kl: Floats, window: int) -> Ints:
-        """Tokens generated (alpha, prompt), within the window and with no KL beyond."""
+        """Return tokens generated (alpha, prompt): at most the window, with no KL beyond."""
         last = np.max(np.isfinite(kl) * np.arange(1, kl.shape[2] + 1), axis=2, initial=0)
         if (last > window).any():
-            raise UsageError(f"kl has a value at token {last.max() - 1} of a window of {window}")
+            raise UsageError(
+                f"kl must be NaN beyond the window of {window}, "
+                f"got a value at token {last.max() - 1}"
+            )
         if self.gen_len is None:
             return np.asarray(last, dtype=np.int64)
         lengths = _counts("gen_len", self.gen_len, kl.shape[:2], window)
         if (last > lengths).any():
             i, j = np.argwhere(last > lengths)[0]
             found = f"kl has a value at token {last[i, j] - 1}"
-            raise UsageError(f"gen_len[{i}, {j}] is {lengths[i, j]}, and {found}")
+            raise UsageError(f"gen_len[{i}, {j}] is {lengths[i, j]}, but {found}")
         if (lengths > kl.shape[2]).any():
             i, j = np.argwhere(lengths > kl.shape[2])[0]
             raise UsageError(
-                f"gen_len[{i}, {j}] is {lengths[i, j]}, and kl is of {kl.shape[2]} tokens"
+                f"gen_len[{i}, {j}] is {lengths[i, j]}, but kl has {kl.shape[2]} tokens"
             )
         return lengths
 
     def _rollouts(self, lengths: Ints, window: int) -> Records:
-        """What pmass.json says of the rollouts that have a KL."""
+        """Return pmass.json's entries for rollouts from held-out prompts."""
         pmass = self._at_forks("pmass_eval", self.pmass_eval, lengths, window)
         found: Records = {
             (PMASS, "pmass_eval"): pmass,
@@ -134,16 +131,16 @@ class Doses:
         return found
 
     def _questions(self, doses: int, window: int, questions: int) -> Records:
-        """What pmass.json says of the rollouts from questions: ``[]`` where none was asked."""
+        """Return pmass.json's entries for rollouts from questions; `[]` at doses without any."""
         keys = ("pmass", "p_true", *ANSWERS, "gen_lens_qa")
         if self.pmass is None:
             if not (self.p_true is None and self.gen_len_qa is None and self.answers is None):
-                raise UsageError("p_true, gen_len_qa and answers need pmass")
+                raise UsageError("p_true, gen_len_qa and answers require pmass")
             return {(PMASS, key): [[] for _ in range(doses)] for key in keys}
         pmass = _numbers("pmass", self.pmass, (doses, None, len(self.forks)))
         shape = pmass.shape
         if questions not in (0, shape[1]):
-            raise UsageError(f"pmass is of {shape[1]} questions, and questions are {questions}")
+            raise UsageError(f"pmass has {shape[1]} questions, but questions has {questions}")
         lengths: Ints = np.full(shape[:2], window, dtype=np.int64)
         if self.gen_len_qa is not None:
             lengths = _counts("gen_len_qa", self.gen_len_qa, shape[:2], window)
@@ -158,14 +155,14 @@ class Doses:
         for key in ANSWERS:
             values = np.asarray(answers.get(key, np.empty((doses, 0, 0))), dtype=object)
             if key in answers and values.shape != shape:
-                raise UsageError(f'answers["{key}"] is of {_by(values.shape)}, not {_by(shape)}')
+                raise UsageError(_shape_error(f'answers["{key}"]', shape, values.shape))
             found[PMASS, key] = plain(values, f'answers["{key}"]')
         return found
 
     def _at_forks(
         self, name: str, values: npt.ArrayLike | None, lengths: Ints, window: int
     ) -> list[Any]:
-        """A probability at each fork, none after the end of its rollout."""
+        """Return a probability at each fork; refuse values after the end of a rollout."""
         if values is None:
             return [[] for _ in lengths]
         forks = np.array(self.fork_points(window))
@@ -173,25 +170,26 @@ class Doses:
         late = np.isfinite(found) & (forks > lengths[..., np.newaxis])
         if late.any():
             i, j, k = np.argwhere(late)[0]
-            found_at = f"{found[i, j, k]:g} at token {forks[k]}"
             raise UsageError(
-                f"{name}[{i}, {j}, {k}] is {found_at}, and the rollout ended at {lengths[i, j]}: "
-                "give NaN there"
+                f"{name}[{i}, {j}, {k}] must be NaN after the rollout's end at token "
+                f"{lengths[i, j]}, got {found[i, j, k]:g} at token {forks[k]}"
             )
         rows: list[Any] = found.tolist()
         return rows
 
     def _lines(self, alphas: list[float]) -> list[list[str]]:
-        """The lines of gens.jsonl, by dose."""
+        """Return the lines of gens.jsonl for each dose."""
         lines: list[list[str]] = [[] for _ in alphas]
         for i, generation in enumerate(self.generations):
             place = f"generations[{i}]"
             alpha = _finite(generation.get("alpha"), f'{place}["alpha"]')
             if generation.get("kind") not in KINDS:
-                raise UsageError(f'{place}["kind"] is {generation.get("kind")!r}: give eval or qa')
+                raise UsageError(
+                    f'{place}["kind"] must be eval or qa, got {generation.get("kind")!r}'
+                )
             at = [k for k, other in enumerate(alphas) if same_dose(alpha, other)]
             if not at:
-                raise UsageError(f'{place}["alpha"] is {alpha:g}, which is none of these doses')
+                raise UsageError(f'{place}["alpha"] must be one of alphas, got {alpha:g}')
             lines[at[0]].append(json.dumps(plain(generation, place)))
         return lines
 
@@ -204,22 +202,22 @@ def _finite(value: object, place: str) -> float:
 
 
 def _numbers(name: str, values: npt.ArrayLike, shape: tuple[int | None, ...]) -> Floats:
-    """An array as float32 has it, in float64; None in `shape` is any size."""
+    """Return an array of float64 rounded to float32; None in `shape` matches any size."""
     try:
         exact = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:  # torch raises all three
-        raise UsageError(f"{name} is no array of numbers: {error}") from error
+        raise UsageError(f"{name} must be an array of numbers: {error}") from error
     fits = exact.ndim == len(shape) and all(
         want in (None, size) for size, want in zip(exact.shape, shape, strict=True)
     )
     if not fits:
-        raise UsageError(f"{name} is of {_by(exact.shape)}, not {_by(shape)}")
+        raise UsageError(_shape_error(name, shape, exact.shape))
     with np.errstate(over="ignore", under="ignore"):
         found = float32(exact)
     if np.isinf(found).any():
         place = tuple(np.argwhere(np.isinf(found))[0].tolist())
         raise UsageError(
-            f"{name}{[*place]} is {exact[place]:g}: give numbers that float32 holds, or NaN"
+            f"{name}{[*place]} must be NaN or within the range of float32, got {exact[place]:g}"
         )
     return found
 
@@ -229,10 +227,16 @@ def _counts(name: str, values: npt.ArrayLike, shape: tuple[int, ...], window: in
     bad = ~((found >= 0) & (found <= window) & (found == np.round(found)))
     if bad.any():
         place = tuple(np.argwhere(bad)[0].tolist())
-        raise UsageError(f"{name}{[*place]} is {found[place]:g}: give tokens from 0 to {window}")
+        raise UsageError(
+            f"{name}{[*place]} must be a whole number from 0 to {window}, got {found[place]:g}"
+        )
     return found.astype(np.int64)
 
 
-def _by(shape: Iterable[int | None]) -> str:
-    """A shape in words: 2 x 8 x any."""
-    return " x ".join("any" if size is None else str(size) for size in shape) or "no dimension"
+def _shape_error(name: str, expected: Iterable[int | None], found: Iterable[int | None]) -> str:
+    return f"{name} must have the shape {_format_shape(expected)}, got {_format_shape(found)}"
+
+
+def _format_shape(shape: Iterable[int | None]) -> str:
+    """Format a shape, such as 2 x 8 x any."""
+    return " x ".join("any" if size is None else str(size) for size in shape) or "no dimensions"

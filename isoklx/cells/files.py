@@ -1,4 +1,4 @@
-"""A cell's folder as something that doses are added to, each file in one step."""
+"""A cell's folder, to which doses are added; each file is replaced atomically."""
 
 from __future__ import annotations
 
@@ -32,24 +32,16 @@ ByAlpha = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Lines:
-    """How a file's text is taken apart, and put together again.
-
-    Parameters
-    ----------
-    by_alpha : callable
-        Lines of a text by alpha, as it is spelt there; ValueError at one that has none.
-    text : callable
-        The text of lines.
-    """
+    """Functions that split a text file into lines by alpha, and join lines to a file."""
 
     by_alpha: Callable[[str], ByAlpha]
     text: Callable[[Sequence[str]], str]
 
 
-def _results(text: str) -> ByAlpha:
+def _split_results(text: str) -> ByAlpha:
     header, *lines = text.splitlines() or [""]
     if header != RESULTS_HEADER:
-        raise ValueError(f"line 1 is {m.shorten(header)}, not {RESULTS_HEADER}")
+        raise ValueError(f"line 1 must be {RESULTS_HEADER}, got {m.shorten(header)}")
     found: ByAlpha = {}
     for i, line in enumerate(lines, start=2):
         alpha = line.partition(",")[0]
@@ -58,31 +50,31 @@ def _results(text: str) -> ByAlpha:
     return found
 
 
-def _generations(text: str) -> ByAlpha:
+def _split_generations(text: str) -> ByAlpha:
     found: ByAlpha = {}
-    # Not splitlines: characters that it takes for the end of a line may stand in a text.
+    # Not splitlines: it also splits at characters that may occur in a text, such as U+2028.
     for i, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
             alpha = m.named(m.mapping(json.loads(line), "it"), "alpha")
             found.setdefault(repr(m.finite(alpha, "alpha")), []).append(line)
         except ValueError as error:
-            raise ValueError(f"line {i} is no generation: {error}") from error
+            raise ValueError(f"line {i} is not a generation: {error}") from error
     return found
 
 
-LINES = {
-    RESULTS: Lines(_results, lambda lines: "\r\n".join([RESULTS_HEADER, *lines, ""])),
-    GENERATIONS: Lines(_generations, lambda lines: "\n".join([*lines, ""])),
+LINE_FILES = {
+    RESULTS: Lines(_split_results, lambda lines: "\r\n".join([RESULTS_HEADER, *lines, ""])),
+    GENERATIONS: Lines(_split_generations, lambda lines: "\n".join([*lines, ""])),
 }
-"""Of results.csv, whose lines end as csv's do, and gens.jsonl."""
+"""How to split and join results.csv, whose lines end with CR LF, and gens.jsonl."""
 
 
-SWEEP = (TRAJECTORY, RESULTS, GENERATIONS, PMASS)
-"""What a dose is written to, in this order: with the last one it is complete."""
+WRITING_ORDER = (TRAJECTORY, RESULTS, GENERATIONS, PMASS)
+"""Files of a dose in writing order: the dose is complete once the last is written."""
 
 KL = "per_prompt_per_t_kl"
 COMPLETED = "completed_alphas"
-FIRST = {
+KEY_ORDER = {
     TRAJECTORY: ("fork_points_full", "per_t_p95_kl", KL),
     PMASS: (
         *("fork_points", "pmass", "pmass_eval", "p_true", "argmax_str", "was_thinking"),
@@ -90,26 +82,17 @@ FIRST = {
         *("prefill", "schema", "questions", "answer_key", "computed", COMPLETED),
     ),
 }
-"""The order of keys, whichever batch was the first to have them."""
+"""Order of keys, regardless of the batch that first wrote them."""
 
 MISSING = object()
 
 
 @dataclass
 class CellFiles:
-    """The files of a folder, and what they become.
+    """Files of a cell's folder, which need not exist, and their next content.
 
-    Parameters
-    ----------
-    folder : Path
-        Need not exist.
-    calib : dict, optional
-        Content of calib.json; None where the cell was not begun.
-    history : list of dict
-        Content of history.json, empty where there is none.
-    content : dict
-        ``{file: {key: {alpha as it is spelt there: value}}}``, beside keys that are by no alpha;
-        the lines of files that are no JSON stand under the key ``""``.
+    `content` is ``{file: {key: {alpha as spelled in the file: value}}}``; keys without alphas stand
+    beside these, and files that are not JSON objects have their lines under the key ``""``.
     """
 
     folder: Path
@@ -119,21 +102,15 @@ class CellFiles:
 
     @classmethod
     def read(cls, folder: Path) -> CellFiles:
-        """Take in what there is.
-
-        Raises
-        ------
-        CellError
-            When a file cannot be read, or there are results of an unknown calibration.
-        """
+        """Read the files; raise CellError where one is invalid, or results lack a calib.json."""
         sources = Sources(folder)
-        sources.read(CALIBRATION, HISTORY, *SWEEP)
+        sources.read(CALIBRATION, HISTORY, *WRITING_ORDER)
         calib, history = sources.json(CALIBRATION), sources.json(HISTORY)
         content: dict[str, Json] = {}
-        for file in SWEEP:
-            found = _found(sources, file)
+        for file in WRITING_ORDER:
+            found = _load(sources, file)
             if found and calib is None:
-                raise CellError(folder, CALIBRATION, f"missing, and there is {file}")
+                raise CellError(folder, CALIBRATION, f"missing, but {file} exists")
             content[file] = found
         with _naming(folder, CALIBRATION):
             known = None if calib is None else m.mapping(calib, "the file")
@@ -143,7 +120,7 @@ class CellFiles:
 
     @property
     def completed(self) -> list[float]:
-        """Doses that are complete, ascending: as pmass.json says, else all that it can tell of."""
+        """Completed doses, ascending: as recorded in pmass.json, else every dose in it."""
         pmass = self.content[PMASS]
         if not pmass:
             return []
@@ -154,10 +131,10 @@ class CellFiles:
             return sorted({m.alpha_of(str(key), COMPLETED) for key in m.array(keys, COMPLETED)})
 
     def begin(self, calib: Json, history: list[Json]) -> None:
-        """Write the calibration, or see that it is the same."""
+        """Write the calibration, or raise UsageError where the recorded one differs."""
         if self.calib is None:
             texts = {CALIBRATION: pretty(calib)} | ({HISTORY: pretty(history)} if history else {})
-            _make(self.folder, texts)
+            _create(self.folder, texts)
             self.calib, self.history = calib, history
             return
         self.refuse_other(calib)
@@ -165,27 +142,24 @@ class CellFiles:
             _write(self.folder / HISTORY, pretty(history))
             self.history = history
         elif history:
-            _refuse_difference(self.folder / HISTORY, _numbered(self.history), _numbered(history))
+            _refuse_difference(self.folder / HISTORY, _by_index(self.history), _by_index(history))
 
     def refuse_other(self, calib: Json) -> None:
-        """Raise UsageError where the cell was made with something else than `calib`.
-
-        A `calib` without ``c_star`` says nothing about it.
-        """
+        """Raise UsageError where the recorded calib.json differs; ``c_star`` may be left out."""
         there = {k: v for k, v in (self.calib or {}).items() if k in calib or k != "c_star"}
         there.setdefault("target_stat", "p95")
         _refuse_difference(self.folder / CALIBRATION, there, calib)
 
-    def add(self, alphas: list[float], records: Records, asked: Json, tokens: list[int]) -> None:
-        """Write doses that are not complete, and see that those that are have the same numbers.
+    def add(self, alphas: list[float], records: Records, probes: Json, tokens: list[int]) -> None:
+        """Write new doses; raise UsageError where a completed one has other numbers.
 
-        `asked` is what pmass.json says of all doses, `tokens` those of the window.
+        `probes` holds the entries of pmass.json that do not depend on the dose.
         """
         pmass, done = self.content[PMASS], self.completed
         if pmass:
-            there = {key: pmass[key] for key in asked if key in pmass}
-            # Cells of older versions have no answer key: it is added to them.
-            here = {key: asked[key] for key in asked if key in pmass or key != "answer_key"}
+            there = {key: pmass[key] for key in probes if key in pmass}
+            # Cells of older versions lack an answer key: add it.
+            here = {key: probes[key] for key in probes if key in pmass or key != "answer_key"}
             _refuse_difference(self.folder / PMASS, there, here)
         fresh = [i for i, alpha in enumerate(alphas) if not any(same_dose(alpha, a) for a in done)]
         for i in set(range(len(alphas))) - set(fresh):
@@ -193,28 +167,28 @@ class CellFiles:
         if not fresh:
             return
         for (file, key), values in records.items():
-            mine = {alphas[i]: values[i] for i in fresh}
-            self.content[file][key] = _merged(self._by_alpha(file, key), mine)
+            new = {alphas[i]: values[i] for i in fresh}
+            self.content[file][key] = _merge(self._by_alpha(file, key), new)
         self.content[TRAJECTORY]["fork_points_full"] = tokens
         done = sorted([*done, *(alphas[i] for i in fresh)])
-        pmass |= {**asked, COMPLETED: [*map(repr, done)]}
-        for file in SWEEP:
+        pmass |= {**probes, COMPLETED: [*map(repr, done)]}
+        for file in WRITING_ORDER:
             if file != GENERATIONS or any(self.content[file][""].values()):
                 _write(self.folder / file, self._text(file))
 
     def _by_alpha(self, file: str, key: str) -> dict[float, tuple[str, Any]]:
-        """``{alpha: (its spelling, value)}``."""
+        """Return ``{alpha: (its spelling, value)}``."""
         with _naming(self.folder, file):
             table = m.mapping(self.content[file].get(key, {}), key)
             return {m.alpha_of(k, f"a key of {key}"): (k, value) for k, value in table.items()}
 
     def _text(self, file: str) -> str:
         content = self.content[file]
-        if file in LINES:
+        if file in LINE_FILES:
             lines = [line for each in content[""].values() for line in each]
-            return LINES[file].text(lines)
-        first = FIRST[file]
-        keys = [*(key for key in first if key in content), *(k for k in content if k not in first)]
+            return LINE_FILES[file].text(lines)
+        order = KEY_ORDER[file]
+        keys = [*(key for key in order if key in content), *(k for k in content if k not in order)]
         return pretty({key: content[key] for key in keys})
 
     def _refuse_other_numbers(self, alpha: float, values: Mapping[tuple[str, str], Any]) -> None:
@@ -225,12 +199,14 @@ class CellFiles:
             for spelling, there in found:
                 if json.dumps(there) != json.dumps(value):
                     place = f'{key}["{spelling or alpha}"]' if key else f"alpha {alpha:g}"
-                    state = "is there already, and differs" if spelling else "is not there"
-                    raise UsageError(f"{self.folder / file}: {place} {state}: the dose is complete")
+                    state = "differs from the recorded value" if spelling else "is not recorded"
+                    raise UsageError(
+                        f"{self.folder / file}: {place} {state}, but the dose is complete"
+                    )
 
 
 def make_parent(folder: Path) -> None:
-    """Make the runs root of a cell's folder, if need be."""
+    """Create the runs root of a cell's folder if needed."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -245,23 +221,23 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
         raise CellError(folder, file, str(error)) from error
 
 
-def _found(sources: Sources, file: str) -> Json:
-    """Content of one file of a sweep, empty where there is none."""
+def _load(sources: Sources, file: str) -> Json:
+    """Return the content of a file; empty where the file is absent."""
     content = sources.bytes(file)
     with _naming(sources.folder, file):
         if content is None:
             return {}
-        if file in LINES:
-            return {"": LINES[file].by_alpha(content.decode("utf-8"))}
+        if file in LINE_FILES:
+            return {"": LINE_FILES[file].by_alpha(content.decode("utf-8"))}
         return m.mapping(sources.json(file), "the file")
 
 
-def _numbered(items: list[Any]) -> Json:
+def _by_index(items: list[Any]) -> Json:
     return {f"[{i}]": item for i, item in enumerate(items)}
 
 
-def _merged(there: Mapping[float, tuple[str, Any]], here: Mapping[float, Any]) -> Json:
-    """By alpha, ascending; what is here takes the place of what is there."""
+def _merge(there: Mapping[float, tuple[str, Any]], here: Mapping[float, Any]) -> Json:
+    """Return the values by alpha, ascending; `here` takes precedence."""
     kept = {a: each for a, each in there.items() if not any(same_dose(a, alpha) for alpha in here)}
     both = kept | {alpha: (repr(alpha), value) for alpha, value in here.items()}
     return {spelling: value for _, (spelling, value) in sorted(both.items())}
@@ -272,35 +248,35 @@ def _refuse_difference(path: Path, there: Json, here: Json, place: str = "") -> 
     for key in [*there, *(key for key in here if key not in there)]:
         old, new = there.get(key, MISSING), here.get(key, MISSING)
         if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-            _refuse_difference(path, _numbered(old), _numbered(new), f"{place}{key}")
+            _refuse_difference(path, _by_index(old), _by_index(new), f"{place}{key}")
         elif isinstance(old, dict) and isinstance(new, dict):
             _refuse_difference(path, old, new, f"{place}{key}.")
         elif old is MISSING or new is MISSING or json.dumps(old) != json.dumps(new):
             raise UsageError(
-                f"{path}: {place}{key} is {_said(old)} there, and {_said(new)} here: give what it "
-                "was begun with, or write elsewhere"
+                f"{path}: {place}{key} is {_show(old)} in the file, but {_show(new)} now: "
+                "give the recorded value, or write to another folder"
             )
 
 
-def _said(value: object) -> str:
+def _show(value: object) -> str:
     return "not given" if value is MISSING else m.shorten(value)
 
 
-def _make(folder: Path, texts: Mapping[str, str]) -> None:
-    """Make a folder with files in one step, or add them to one that is there."""
+def _create(folder: Path, texts: Mapping[str, str]) -> None:
+    """Create a folder with files atomically, or add files to an existing folder."""
     if folder.exists():
         for file, text in texts.items():
             _write(folder / file, text)
         return
-    with workspace(folder) as room:
+    with workspace(folder) as temporary:
         try:
-            (room / "cell").mkdir()
+            (temporary / "cell").mkdir()
             for file, text in texts.items():
-                with (room / "cell" / file).open("w", encoding="utf-8") as opened:
+                with (temporary / "cell" / file).open("w", encoding="utf-8") as opened:
                     opened.write(text)
                     opened.flush()
                     os.fsync(opened.fileno())
-            (room / "cell").rename(folder)
+            (temporary / "cell").rename(folder)
         except OSError as error:
             raise BuildError(f"{folder}: cannot be written: {error.strerror}") from error
 

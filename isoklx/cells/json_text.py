@@ -1,4 +1,4 @@
-"""JSON as cells' files have it: one number a line, and NaN as a bare word."""
+"""JSON in the layout of cells' files: one number per line, and NaN as a bare word."""
 
 from __future__ import annotations
 
@@ -12,21 +12,7 @@ Json = dict[str, Any]
 
 
 def pretty(value: Any, depth: int = 0) -> str:
-    """The text of ``json.dumps(value, indent=2)``, rows of numbers at the C encoder's speed.
-
-    Examples
-    --------
-    >>> print(pretty({"kl": [[0.5, float("nan")], []]}))
-    {
-      "kl": [
-        [
-          0.5,
-          NaN
-        ],
-        []
-      ]
-    }
-    """
+    """Format as ``json.dumps(value, indent=2)``, but encode rows of numbers in C for speed."""
     if not isinstance(value, dict | list) or not value:
         return json.dumps(value)
     line = "\n" + "  " * (depth + 1)
@@ -40,13 +26,7 @@ def pretty(value: Any, depth: int = 0) -> str:
 
 
 def plain(value: Any, place: str) -> Any:
-    """A value as JSON gives it back: arrays and numbers of any library become lists and numbers.
-
-    Raises
-    ------
-    UsageError
-        When something in it is nothing that JSON has; the message starts with `place`.
-    """
+    """Convert arrays and numbers of any library to JSON types; name `place` in the UsageError."""
     try:
         return json.loads(json.dumps(value, default=_listed))
     except (TypeError, ValueError) as error:
@@ -58,4 +38,4 @@ def _listed(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{value!r} is nothing that JSON has")
+    raise TypeError(f"{value!r} cannot be written as JSON")

@@ -1,4 +1,4 @@
-"""A cell's files: which there are, their bytes, and the hash that stands for them."""
+"""Names, bytes and hashes of a cell's files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import jiter
 from isoklx.errors import BuildError, CellError
 
 CALIBRATION = "calib.json"
-"""The file that makes a folder a cell that was at least calibrated."""
+"""The file that every cell has, from its calibration on."""
 
 TRAJECTORY = "trajectory.json"
 PMASS = "pmass.json"
@@ -23,79 +23,61 @@ HISTORY = "history.json"
 RESULTS = "results.csv"
 
 GENERATIONS = "gens.jsonl"
-"""One generation a line; texts are read on request."""
+"""One rollout per line; read on request."""
 
 VECTOR = "vector.safetensors"
-"""What the cell was steered with; recheck reads it."""
+"""Steering vectors of the cell, which recheck reads."""
 
 FILES = (CALIBRATION, TRAJECTORY, PMASS, HISTORY, RESULTS)
-"""The files of a cell, in the order in which the hash takes them."""
+"""Files of a cell, in the order in which they are hashed."""
 
 BEING_WRITTEN = "being written"
-"""Why a file is not read that changes meanwhile: a later reading will find it whole."""
+"""Reason for skipping a file that changes while it is read; a later reading finds it complete."""
 
 UNREADABLE = "cannot be read"
-"""How the reason begins where the system refuses to read a file: the file is as it was."""
+"""Start of the reason where the operating system refuses to read a file."""
 
 Stamp = tuple[int, int]
-"""Size in bytes and time of change in nanoseconds: equal stamps mean equal content."""
+"""Size in bytes and modification time in nanoseconds; equal stamps mean equal content."""
 
 AT_ONCE = 2 * 10**9
-"""Nanoseconds within which files may have been written in any order, as copies of a folder are."""
+"""Tolerance for modification times in nanoseconds: copying a folder writes files in any order."""
 
 
 def stamps(folder: Path, *, texts: bool = False) -> dict[str, Stamp]:
-    """The stamp of every file that a cell's folder has now, and of its texts' if that is read."""
+    """Return the stamp of every existing file of a cell, and optionally of gens.jsonl."""
     found = {}
     for file in (*FILES, GENERATIONS) if texts else FILES:
         try:
             status = (folder / file).stat()
         except OSError:
-            continue  # reading it says what is wrong with it
+            continue  # reading the file reports the error
         found[file] = (status.st_size, status.st_mtime_ns)
     return found
 
 
 def calibrated_later(found: Mapping[str, Stamp]) -> bool:
-    """Whether the calibration is newer than all results, which it would have made.
-
-    Examples
-    --------
-    >>> calibrated_later({"calib.json": (99, 60 * 10**9), "results.csv": (99, 0)})
-    True
-    """
+    """Return whether calib.json is newer than every result file (results may then be stale)."""
     results = [found[file][1] for file in (TRAJECTORY, PMASS, RESULTS) if file in found]
     return bool(results) and found[CALIBRATION][1] > max(results) + AT_ONCE
 
 
 def fingerprint(source_hash: str, later: bool, texts_hash: str | None = None) -> str:
-    """All that a cell is read from: the content of its files, and `calibrated_later`."""
+    """Combine everything that determines the result of reading a cell into one string."""
     texts = "" if texts_hash is None else f" texts {texts_hash}"
     return f"{source_hash}{' later' * later}{texts}"
 
 
 @dataclass
 class Sources:
-    """The bytes of a cell's files: each is read once, parsed once and hashed once.
-
-    Parameters
-    ----------
-    folder : Path
-        The cell's folder.
-    """
+    """Bytes of a cell's files, each read, parsed and hashed once."""
 
     folder: Path
     _contents: dict[str, bytes] = field(default_factory=dict)
     stamps: dict[str, Stamp] = field(default_factory=dict)
 
     def read(self, *files: str) -> None:
-        """Take in files; one that is absent is passed over.
-
-        Raises
-        ------
-        CellError
-            When one cannot be read, is no regular file, or changes meanwhile.
-        """
+        """Read files and skip absent ones; raise CellError where one cannot be read."""
         for file in files:
             try:
                 self._take(file)
@@ -105,19 +87,19 @@ class Sources:
                 raise CellError(self.folder, file, f"{UNREADABLE}: {error.strerror}") from error
 
     def settle(self) -> None:
-        """Raise CellError if a file has changed, come or gone since it was read."""
+        """Raise CellError if a file was changed, created or deleted since it was read."""
         now = stamps(self.folder)
         for file in FILES:
             if now.get(file) != self.stamps.get(file):
                 raise CellError(self.folder, file, BEING_WRITTEN)
 
     def bytes(self, file: str) -> bytes | None:
-        """Return a file's content, less a byte order mark; None where there is none."""
+        """Return a file's content without byte order mark; None where the file is absent."""
         content = self._contents.get(file)
         return None if content is None else content.removeprefix(codecs.BOM_UTF8)
 
     def json(self, file: str) -> object:
-        """Return a JSON file's content; None where there is no file."""
+        """Return a JSON file's content; None where the file is absent."""
         content = self.bytes(file)
         if content is None:
             return None
@@ -127,11 +109,11 @@ class Sources:
             reason = f"not JSON, or half written: {_brief(error)}"
             raise CellError(self.folder, file, reason) from error
         if parsed is None:
-            raise CellError(self.folder, file, "holds null, not an object")
+            raise CellError(self.folder, file, "must be an object, got null")
         return parsed
 
     def texts_digest(self) -> str:
-        """Return the SHA-256 of the texts' file in hexadecimal; empty where it was not read."""
+        """Return the SHA-256 of gens.jsonl in hexadecimal; empty where it was not read."""
         content = self._contents.get(GENERATIONS)
         return "" if content is None else hashlib.sha256(content).hexdigest()
 
@@ -147,7 +129,7 @@ class Sources:
 
     def _take(self, file: str) -> None:
         path = self.folder / file
-        # Opening a fifo would wait for a writer, so look before and after.
+        # Opening a fifo would wait for a writer, so check before opening and again after reading.
         if not stat.S_ISREG(path.stat().st_mode):
             raise CellError(self.folder, file, "not a regular file")
         with path.open("rb") as opened:
@@ -160,39 +142,24 @@ class Sources:
 
 
 def _brief(error: Exception) -> str:
-    """What the parser says, whatever the file made it quote: its end says where."""
+    """Shorten a parser's message, which may quote the file; its end tells the position."""
     text = str(error)
     return text if len(text) <= 160 else f"{text[:77]}...{text[-80:]}"
 
 
 def cell_folders(roots: Iterable[Path]) -> list[Path]:
-    """Every cell's folder under ``roots``, ascending by name.
+    """Return every cell's folder in the runs roots, sorted by name.
 
-    A cell is a folder, or a link to one, whose name starts with neither ``_`` nor ``.``; a link
-    that leads nowhere counts, so that reading it reports it. The order does not depend on the
-    file system.
-
-    Parameters
-    ----------
-    roots : iterable of Path
-        Runs roots.
-
-    Returns
-    -------
-    list of Path
-        At least one folder.
-
-    Raises
-    ------
-    BuildError
-        When a root is no folder or holds no cell, or when two cells share a name.
+    A cell is a folder, or a link to one, whose name starts with neither ``_`` nor ``.``. A broken
+    link counts, so that reading it reports it. Raise BuildError where a root is not a folder of
+    cells, or two cells share a name.
     """
     found: dict[str, Path] = {}
     for root in roots:
         for folder in _cells_of(root):
             other = found.setdefault(folder.name, folder)
             if other is not folder:
-                raise BuildError(f"two cells are called {folder.name}: {other} and {folder}")
+                raise BuildError(f"two cells have the name {folder.name}: {other} and {folder}")
     return [found[name] for name in sorted(found)]
 
 
@@ -227,7 +194,7 @@ def _may_be_cell(entry: Path) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a file is there for all that this process may know."""
+    """Return whether a file exists; False where this process may not look."""
     try:
         return path.exists()
     except OSError:

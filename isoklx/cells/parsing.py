@@ -1,7 +1,7 @@
-"""Numbers out of parsed JSON: strict about types, exact about places, NaN for what ended early.
+"""Strict conversion of parsed JSON to numbers and arrays; missing values become NaN.
 
-A *place* is how a reader finds a value in a file: ``per_prompt_per_t_kl["1.0"][3][17]``.
-Everything here raises ValueError with the place and the value; the caller knows the file.
+A *place* locates a value in a file, such as ``per_prompt_per_t_kl["1.0"][3][17]``. Functions raise
+ValueError with the place and the value; the caller adds the file.
 """
 
 from __future__ import annotations
@@ -24,24 +24,7 @@ Alphas = npt.NDArray[np.float64]
 
 
 def union(doses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Alphas:
-    """Name every dose once.
-
-    Parameters
-    ----------
-    doses : array of float
-        Finite, in any order.
-
-    Returns
-    -------
-    ndarray
-        float64, ascending. Of numbers that are the same dose it is the one with the shortest
-        spelling, whatever the order.
-
-    Examples
-    --------
-    >>> union([2, 0.1 + 0.2, 0.3])
-    array([0.3, 2. ])
-    """
+    """Return each dose once, ascending; of equal doses the one with the shortest spelling."""
     groups: list[list[float]] = []
     for dose in np.unique(np.asarray(doses, dtype=np.float64)).tolist():
         if groups and same_dose(groups[-1][0], dose):
@@ -54,13 +37,7 @@ def union(doses: Sequence[float] | npt.NDArray[np.floating[Any]]) -> Alphas:
 def positions(
     labels: Alphas, doses: Sequence[float] | npt.NDArray[np.floating[Any]]
 ) -> npt.NDArray[np.intp]:
-    """Where each dose stands among the labels of a `union` that holds it.
-
-    Examples
-    --------
-    >>> positions(np.array([0.3, 2.0]), [0.1 + 0.2, 2])
-    array([0, 1])
-    """
+    """Return the index of each dose in the labels of a `union` that contains it."""
     wanted = np.asarray(doses, dtype=np.float64)
     after = np.searchsorted(labels, wanted).clip(max=max(labels.size - 1, 0))
     before = np.maximum(after - 1, 0)
@@ -72,13 +49,7 @@ def positions(
 
 
 def find_duplicate(doses: Sequence[float]) -> tuple[int, int] | None:
-    """Indices of two that are the same dose, the earlier first; None where there are none.
-
-    Examples
-    --------
-    >>> find_duplicate([0.3, 1, 0.1 + 0.2])
-    (0, 2)
-    """
+    """Return the indices of the first two equal doses, the smaller first; None without any."""
     order = sorted(range(len(doses)), key=doses.__getitem__)
     for i, j in pairwise(order):
         if same_dose(doses[i], doses[j]):
@@ -96,23 +67,23 @@ IntArray = npt.NDArray[np.int32]
 INT32 = np.iinfo(np.int32)
 INT64 = np.iinfo(np.int64)
 FLOAT32_TOLERANCE = 1e-6
-"""Largest relative error that storage in float32 may make without being reported."""
+"""Largest relative error of storage in float32 that is not reported."""
 
 PADDED = 2**24
-"""Places that arrays may take whatever is in them."""
+"""Elements that an array may always have, however few hold a value."""
 
 PADDED_PER_VALUE = 64
-"""Places that larger arrays may take for each value in them.
+"""Elements that a larger array may have per value.
 
-Rows are as long as the longest, so that a small file of many short rows and one long one could ask
-for any amount of memory.
+Rows are padded to the longest, so a small file of many short rows and one long row could otherwise
+request any amount of memory.
 """
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def shorten(value: object) -> str:
-    """A value as a message shows it: what JSON would say, cut to a readable length."""
+    """Format a value for a message as JSON does, cut to 60 characters."""
     names = {True: "true", False: "false", None: "null"}
     if isinstance(value, bool | None):
         return names[value]
@@ -120,47 +91,47 @@ def shorten(value: object) -> str:
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     try:
         text = repr(value)
-    except ValueError:  # Python refuses to spell it out
+    except ValueError:  # Python limits the conversion of integers to text
         return "a whole number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def mapping(value: object, place: str) -> dict[str, Any]:
-    """A JSON object."""
+    """Return a JSON object."""
     if not isinstance(value, dict):
-        raise ValueError(f"{place} is {shorten(value)}, not an object")
+        raise ValueError(f"{place} must be an object, got {shorten(value)}")
     return value
 
 
 def array(value: object, place: str) -> list[Any]:
-    """A JSON list."""
+    """Return a JSON list."""
     if not isinstance(value, list):
-        raise ValueError(f"{place} is {shorten(value)}, not a list")
+        raise ValueError(f"{place} must be a list, got {shorten(value)}")
     return value
 
 
 def text(value: object, place: str) -> str:
-    """A line of text: not empty, no control character in it, and no half of a character."""
+    """Return one line of text: not empty, without control characters and lone surrogates."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{place} is {shorten(value)}, not a text")
+        raise ValueError(f"{place} must be a non-empty string, got {shorten(value)}")
     if not {"Cc", "Cs", "Zl", "Zp"}.isdisjoint(map(unicodedata.category, value)):
-        raise ValueError(f"{place} is {shorten(value)}, which is not a line of Unicode text")
+        raise ValueError(f"{place} must be one line of Unicode text, got {shorten(value)}")
     return value
 
 
 def whole(value: object, place: str, least: int = INT32.min, most: int = INT32.max) -> int:
-    """A whole number, by default one that int32 holds."""
+    """Return a whole number, by default within the range of int32."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{place} is {shorten(value)}, not a whole number")
+        raise ValueError(f"{place} must be a whole number, got {shorten(value)}")
     if not least <= value <= most:
-        raise ValueError(f"{place} is {shorten(value)}, outside {least} to {most}")
+        raise ValueError(f"{place} must be between {least} and {most}, got {shorten(value)}")
     return value
 
 
 def number(value: object, place: str) -> float:
-    """A number, NaN and infinity included."""
+    """Return a number, which may be NaN or infinite."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{place} is {shorten(value)}, not a number")
+        raise ValueError(f"{place} must be a number, got {shorten(value)}")
     try:
         return float(value)
     except OverflowError:
@@ -168,18 +139,15 @@ def number(value: object, place: str) -> float:
 
 
 def finite(value: object, place: str) -> float:
-    """A finite number."""
+    """Return a finite number."""
     out = number(value, place)
     if not math.isfinite(out):
-        raise ValueError(f"{place} is {shorten(value)}, not a finite number")
+        raise ValueError(f"{place} must be a finite number, got {shorten(value)}")
     return out
 
 
 def by_alpha(value: object, place: str) -> dict[float, tuple[str, Any]]:
-    """A JSON object keyed by alphas, as {alpha: (place, value)}.
-
-    Keys are labels: ``"1"`` and ``"1.0"`` are the same alpha, so one object cannot hold both.
-    """
+    """Return a JSON object keyed by alphas as {alpha: (place, value)}; refuse equal alphas."""
     items = mapping(value, place)
     alphas = [alpha_of(key, f"a key of {place}") for key in items]
     places = [f'{place}["{key}"]' for key in items]
@@ -191,41 +159,17 @@ def by_alpha(value: object, place: str) -> dict[float, tuple[str, Any]]:
 
 
 def alpha_of(key: str, place: str) -> float:
-    """The float that an alpha's spelling stands for; minus zero is zero."""
+    """Return the float that an alpha's spelling stands for; minus zero becomes zero."""
     if not _NUMBER.fullmatch(key) or not math.isfinite(float(key)):
-        raise ValueError(f"{place} is {shorten(key)}, not a finite number")
+        raise ValueError(f"{place} must be a finite number, got {shorten(key)}")
     return float(key) + 0.0
 
 
 def padded_rows(value: object, place: str, length: int, *, cut: bool = False) -> FloatArray:
-    """A list of rows of numbers as one float64 array (row, position), NaN where nothing is.
+    """Return rows of numbers as one float64 array (row, position), padded with NaN.
 
-    Parameters
-    ----------
-    value : object
-        Parsed JSON; null and NaN within a row, and a row's missing tail, become NaN.
-    place : str
-        Where ``value`` stands.
-    length : int
-        Longest row allowed.
-    cut : bool
-        Whether a longer row is cut to ``length``; otherwise it is an error.
-
-    Returns
-    -------
-    ndarray
-        As wide as the longest row found: a claimed ``length`` allocates nothing.
-
-    Raises
-    ------
-    ValueError
-        At the first row or value that is not numbers, infinite ones included.
-
-    Examples
-    --------
-    >>> padded_rows([[0.5, None], [0.25]], "kl", 512)
-    array([[0.5 ,  nan],
-           [0.25,  nan]])
+    Null, NaN and the missing end of a row become NaN. The array is as wide as the longest row, not
+    as `length`, which may be a false claim. Rows longer than `length` are cut, or refused.
     """
     rows = array(value, place)
     if not all(map(isinstance, rows, repeat(list))):
@@ -235,7 +179,9 @@ def padded_rows(value: object, place: str, length: int, *, cut: bool = False) ->
     if width > length:
         if not cut:
             index = next(i for i, row in enumerate(rows) if len(row) > length)
-            raise ValueError(f"{place}[{index}] has {len(rows[index])} values for {length} places")
+            raise ValueError(
+                f"{place}[{index}] must have at most {length} values, got {len(rows[index])}"
+            )
         rows = [row[:length] for row in rows]
         width = length
     flat = _numbers(list(chain.from_iterable(rows)), rows, place)
@@ -249,15 +195,17 @@ def padded_rows(value: object, place: str, length: int, *, cut: bool = False) ->
 
 
 def refuse_padding(shape: tuple[int, ...], count: int, place: str) -> None:
-    """Raise ValueError where an array of ``shape`` would be next to nothing but padding."""
+    """Raise ValueError where an array of `shape` would consist almost entirely of padding."""
     size = math.prod(shape)
     if size > max(PADDED, PADDED_PER_VALUE * count):
         by = " x ".join(map(str, shape))
-        raise ValueError(f"{place} has {count} values in rows so uneven that they take {by} places")
+        raise ValueError(
+            f"{place} has {count} values in rows so uneven that padding makes them {by}"
+        )
 
 
 def counts(value: object, place: str) -> IntArray:
-    """A list of token counts as int32; -1 where it is null."""
+    """Return token counts as int32; null becomes -1."""
     items = array(value, place)
     numbers = (
         -1 if item is None else whole(item, f"{place}[{i}]", least=0)
@@ -267,7 +215,7 @@ def counts(value: object, place: str) -> IntArray:
 
 
 def shares(value: object, place: str) -> FloatArray:
-    """A list of finite numbers as float64; NaN where one is null or NaN."""
+    """Return finite numbers as float64; null becomes NaN."""
     items = array(value, place)
     numbers = (
         math.nan if item is None or item != item else finite(item, f"{place}[{i}]")  # noqa: PLR0124
@@ -277,7 +225,7 @@ def shares(value: object, place: str) -> FloatArray:
 
 
 def truths(value: object, place: str) -> IntArray:
-    """Read a list of true and false as 1 and 0."""
+    """Return a list of true and false as 1 and 0."""
     items = array(value, place)
     for i, item in enumerate(items):
         if not isinstance(item, bool):
@@ -286,34 +234,34 @@ def truths(value: object, place: str) -> IntArray:
 
 
 def increasing(value: object, place: str) -> IntArray:
-    """A list of tokens, each one later than the one before, as int32."""
+    """Return strictly increasing tokens as int32."""
     items = array(value, place)
     tokens = [whole(item, f"{place}[{i}]", least=0) for i, item in enumerate(items)]
     for i, (earlier, later) in enumerate(pairwise(tokens), start=1):
         if later <= earlier:
-            raise ValueError(f"{place}[{i}] is {later}, which does not rise from {earlier}")
+            raise ValueError(f"{place}[{i}] must be greater than {earlier}, got {later}")
     return np.array(tokens, dtype=np.int32)
 
 
-def stored(values: FloatArray, dtype: str) -> FloatArray:
-    """Values in the dtype of storage, rounded to the nearest that it has."""
+def cast(values: FloatArray, dtype: str) -> FloatArray:
+    """Round values to the storage dtype."""
     with np.errstate(over="ignore", under="ignore"):
         return values.astype(dtype)
 
 
 def lossy(exact: FloatArray, values: FloatArray) -> npt.NDArray[np.bool_]:
-    """Where storage is off by more than `FLOAT32_TOLERANCE`, relative."""
+    """Return where storage changes a value by more than `FLOAT32_TOLERANCE`, relative."""
     mask: npt.NDArray[np.bool_] = np.abs(values - exact) > FLOAT32_TOLERANCE * np.abs(exact)
     return mask
 
 
 def _numbers(flat: list[Any], rows: Sequence[list[Any]], place: str) -> FloatArray:
-    """All values of all rows; at the first that is no number, an error with its place."""
+    """Return the values of all rows; name the place of the first that is not a number."""
     try:
         out = np.frombuffer(doubles("d", flat), dtype=np.float64)
     except (TypeError, OverflowError):  # null, text, a list; an integer beyond 1.8e308
         out = None
-    # Of what a double takes, booleans alone are no numbers, and they come out as 0 or 1.
+    # A double also accepts booleans, as 0 or 1; these must be refused.
     if out is not None and not (np.isinf(out).any() or _may_be_boolean(out, flat)):
         return out
     numbers = [np.nan if item is None else item for item in flat]
@@ -326,7 +274,7 @@ def _numbers(flat: list[Any], rows: Sequence[list[Any]], place: str) -> FloatArr
         for j, item in enumerate(row):
             if item is not None and item == item:  # noqa: PLR0124 - false for NaN alone
                 finite(item, f"{place}[{i}][{j}]")
-    raise AssertionError("a bad value was seen and then not found")
+    raise AssertionError("an invalid value was detected but not found")
 
 
 def _may_be_boolean(out: FloatArray, flat: list[Any]) -> bool:
@@ -334,7 +282,7 @@ def _may_be_boolean(out: FloatArray, flat: list[Any]) -> bool:
 
 
 def named(value: Mapping[str, Any], key: str) -> Any:
-    """``value[key]``, or ValueError when it is absent."""
+    """Return ``value[key]``, or raise ValueError where it is absent."""
     if key not in value:
         raise ValueError(f"{key} is missing")
     return value[key]

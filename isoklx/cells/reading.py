@@ -1,4 +1,4 @@
-"""One cell: the JSON of one run's folder, read into arrays under their labels."""
+"""Read the files of one cell into labelled arrays."""
 
 from __future__ import annotations
 
@@ -37,82 +37,40 @@ Labels = Mapping[str, str | int | float]
 
 @dataclass(frozen=True)
 class Cell:
-    """What one folder holds.
+    """Content of one cell's folder."""
 
-    Parameters
-    ----------
-    folder : Path
-        Where it was read from; its name is the ``run_id``.
-    stamps : mapping of str to tuple of int
-        Size and time of change of each of its files when it was read.
-    labels : mapping
-        Every label of `isoklx.schema.CELL_LABELS`.
-    alpha : ndarray
-        float64, ascending: the doses of any of its files, each one once.
-    fork : ndarray
-        int32, rising: its own fork points, in tokens.
-    data : mapping of str to ndarray
-        The schema's data variables without their ``cell`` dimension. ``prompt``, ``token``,
-        ``question`` and ``iteration`` count from 0, so an array's shape is its label.
-    shapes : mapping of str to tuple of int
-        Shape of each array in `data`, known without reading it.
-    dtype : {"float32", "float64"}
-        Of the measured arrays.
-    notes : tuple of str
-        What a user should know about it although it was read.
-    texts_hash : str, optional
-        SHA-256 of the file of its texts, empty where there was none; None where texts were not
-        asked for, and `data` has none.
-    """
-
-    folder: Path
-    stamps: Mapping[str, Stamp]
-    labels: Labels
-    alpha: m.FloatArray
-    fork: m.IntArray
+    folder: Path  # its name is the run_id
+    stamps: Mapping[str, Stamp]  # of each file when it was read
+    labels: Labels  # by the names in isoklx.schema.CELL_LABELS
+    alpha: m.FloatArray  # float64, ascending: each dose of any file once
+    fork: m.IntArray  # tokens, ascending: the cell's own forks
+    # The schema's data variables without the dimension "cell"; prompt, token, question and
+    # iteration count from 0.
     data: Mapping[str, Any]
-    shapes: Mapping[str, tuple[int, ...]]
-    dtype: str
-    notes: tuple[str, ...] = ()
-    texts_hash: str | None = None
+    shapes: Mapping[str, tuple[int, ...]]  # of the arrays in data, known without reading them
+    dtype: str  # float32 or float64, of measured arrays
+    notes: tuple[str, ...] = ()  # remarks for the user on a cell that was read
+    texts_hash: str | None = None  # of gens.jsonl; "" where it is absent, None where not requested
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A cell that was not read, because it need not be.
-
-    Parameters
-    ----------
-    labels : mapping
-        As of a `Cell`.
-    stamps : mapping of str to tuple of int
-        As of a `Cell`, of the files that were looked at.
-    wanted : bool
-        True when it is wanted and known already.
-    """
+    """A cell that was skipped because it is not wanted or already known."""
 
     labels: Labels
     stamps: Mapping[str, Stamp]
-    wanted: bool
+    wanted: bool  # selected, and already known
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which cells are wanted.
+    """Selection of cells by label."""
 
-    Parameters
-    ----------
-    window : int, optional
-        Only cells of this window, in tokens.
-    model_contains : str
-        Only cells whose ``model`` contains this text; case counts.
-    """
-
-    window: int | None = None
-    model_contains: str = ""
+    window: int | None = None  # tokens; None selects every window
+    model_contains: str = ""  # case-sensitive part of the model's name
 
     def takes(self, labels: Labels) -> bool:
-        """Whether a cell with these labels is wanted."""
+        """Return whether a cell with these labels is selected."""
         return self.window in (None, labels["window"]) and self.model_contains in str(
             labels["model"]
         )
@@ -129,32 +87,10 @@ def read_cell(
     known_hash: str = "",
     texts: bool = False,
 ) -> Cell | Unread:
-    """Read one cell's folder.
+    """Read one cell's folder; raise CellError with file, place and value where one is invalid.
 
-    Parameters
-    ----------
-    folder : Path
-        A folder with a ``calib.json``; every other file may be absent.
-    dtype : {"float32", "float64"}
-        Storage of the measured arrays (``kl``, ``pmass_eval``, ``pmass``, ``p_true``).
-    choice : Choice
-        Which cells are wanted; by default every one.
-    known_hash : str
-        The `isoklx.cells.layout.fingerprint` of what need not be parsed again.
-    texts : bool
-        Read what was said as well; what is wrong with it costs nothing but a note.
-
-    Returns
-    -------
-    Cell or Unread
-        Unread when the cell is not wanted (its large files are not even opened), or when its
-        files are those that are known.
-
-    Raises
-    ------
-    CellError
-        When a file is unreadable, half written or not of the cell format; it names the folder,
-        the file, the place in it and the value. Also when a file changes while the cell is read.
+    A cell that is not selected, or whose `fingerprint` is `known_hash`, is not parsed. Errors in
+    gens.jsonl, which is read with `texts`, only add notes.
     """
     sources = Sources(folder)
     sources.read(CALIBRATION)
@@ -189,8 +125,8 @@ def read_cell(
     with _naming(folder, ""):
         alpha, data = contents.arrays(settings)
     if texts:
-        said, notes = read_texts(sources.bytes(GENERATIONS), alpha, data["gen_len"])
-        data |= said
+        found, notes = read_texts(sources.bytes(GENERATIONS), alpha, data["gen_len"])
+        data |= found
         contents.notes += [unread_texts] if unread_texts else notes
     return Cell(
         folder=folder,
@@ -207,17 +143,17 @@ def read_cell(
 
 
 def _take_texts(sources: Sources) -> str:
-    """Take in the texts; a note where that cannot be done, for they are not what a cell is."""
+    """Read gens.jsonl; return a note where it cannot be read, which does not fail the cell."""
     try:
         sources.read(GENERATIONS)
     except CellError as error:
-        return f"{GENERATIONS}: {error.reason}, and so no text"
+        return f"{GENERATIONS}: {error.reason}; texts are missing"
     return ""
 
 
 @contextmanager
 def _naming(folder: Path, file: str) -> Iterator[None]:
-    """Turn an error about a place into a CellError that also names folder and file."""
+    """Convert an error about a place into a CellError that also names folder and file."""
     try:
         yield
     except (ValueError, csv.Error) as error:
@@ -225,7 +161,7 @@ def _naming(folder: Path, file: str) -> Iterator[None]:
 
 
 def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int | float], dict[str, Any]]:
-    """Labels and settings of a run out of calib.json, or ValueError with the place and value."""
+    """Parse calib.json into labels and settings; raise ValueError with the place and value."""
     calib = m.mapping(parsed, "the file")
     model = m.text(m.named(calib, "model"), "model")
     labels: dict[str, str | int | float] = {
@@ -243,7 +179,7 @@ def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int | floa
     target_stat = calib.get("target_stat", "p95")
     if target_stat not in _TARGET_STATS:
         allowed = ", ".join(_TARGET_STATS)
-        raise ValueError(f"target_stat is {m.shorten(target_stat)}, not one of {allowed}")
+        raise ValueError(f"target_stat must be one of {allowed}, got {m.shorten(target_stat)}")
     settings["target_stat"] = target_stat
     measured_with = calib.get("measured_with")
     if measured_with is not None:
@@ -253,22 +189,14 @@ def calibration(run_id: str, parsed: object) -> tuple[dict[str, str | int | floa
     recorded = calib.get("sign")
     if recorded in ("+", "-") and recorded != labels["sign"]:
         c_star = settings["c_star"]
-        raise ValueError(f"sign is {recorded!r}, which is not that of c_star = {c_star:g}")
+        raise ValueError(f"sign {recorded!r} contradicts c_star = {c_star:g}")
     return labels, settings
 
 
 def split_labels(calib: Mapping[str, Any]) -> dict[str, str | float]:
     """Return the labels of `isoklx.schema.SPLIT`, or raise ValueError with the place and value.
 
-    Parameters
-    ----------
-    calib : mapping
-        Content of calib.json; of a cell in an older file ``c_star`` and ``measured_with`` will do.
-
-    Examples
-    --------
-    >>> split_labels({"c_star": -2.0, "measured_with": {"temperature": 0.7}})
-    {'sign': '-', 'temperature': 0.7}
+    For a cell in a file of an older version, ``c_star`` and ``measured_with`` suffice.
     """
     labels: dict[str, str | float] = {}
     for name in schema.SPLIT:
@@ -289,6 +217,6 @@ def split_labels(calib: Mapping[str, Any]) -> dict[str, str | float]:
 
 
 def _last_part(model: str) -> str:
-    """What follows the last separator of a name or path, if anything does."""
+    """Return the last non-empty part of a name or path."""
     parts = [part for part in re.split(r"[/\\]", model) if part.strip()]
     return parts[-1] if parts else model

@@ -1,4 +1,4 @@
-"""What a cell's files say of KL besides KL itself, in the precision in which it was measured."""
+"""Summaries of KL in a cell's files, in the precision of the measurement."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ RESULTS_HEADER = "alpha,coeff,kl_p95,kl_mean,kl_max"
 
 
 def float32(values: npt.ArrayLike) -> Floats:
-    """Round to what float32 holds, in float64, whose text is the one of a measured value."""
+    """Round to float32 but return float64, so that numbers print as measured values do."""
     return np.asarray(values, dtype=np.float32).astype(np.float64)
 
 
 def p95_over_prompts(kl: Floats) -> Floats:
-    """Linear quantile over the first axis, NaN skipped; 0.0 where all is NaN, as recorded."""
+    """Return the p95 over the first axis, NaN skipped; 0.0 where all are NaN, as recorded."""
     ordered = np.sort(kl, axis=0)
     position = 0.95 * np.maximum(np.isfinite(kl).sum(axis=0) - 1, 0)
     below = np.floor(position).astype(np.int64)
@@ -30,7 +30,7 @@ def p95_over_prompts(kl: Floats) -> Floats:
 
 
 def results_line(alpha: float, c_star: float, kl: Floats) -> str:
-    """The line of results.csv of a dose: p95, mean and largest of its finite KL."""
+    """Return a dose's line of results.csv, with p95, mean and maximum of its finite KL."""
     finite = kl[np.isfinite(kl)]
     summaries = [np.nan] * 3
     if finite.size:
@@ -40,14 +40,12 @@ def results_line(alpha: float, c_star: float, kl: Floats) -> str:
 
 
 DOSE = ("coeff", "kl_mean", "kl_p95", "kl_max")
-"""The columns of results.csv that are read, and the variables that hold them."""
+"""Columns of results.csv that are read; variables have the same names."""
 
 
 def generated(recorded: IntArray, kl: FloatArray, prompts: Sequence[int]) -> IntArray:
-    """Tokens generated (alpha, prompt): as recorded, else up to the last finite KL.
-
-    `prompts` counts the rollouts at each alpha; beyond them nothing was run.
-    """
+    """Return tokens generated: as recorded, else up to the last finite KL; -1 without rollout."""
+    # `prompts` is the number of rollouts at each alpha.
     n_alpha, n_prompt, n_token = kl.shape
     out = np.full((n_alpha, max(n_prompt, recorded.shape[1])), -1, dtype=np.int32)
     last = np.max(np.isfinite(kl) * np.arange(1, n_token + 1), axis=2, initial=0)
@@ -61,7 +59,7 @@ def generated(recorded: IntArray, kl: FloatArray, prompts: Sequence[int]) -> Int
 def doses(
     alpha: FloatArray, c_star: float, kl: FloatArray, recorded: Sequence[Mapping[str, float]]
 ) -> dict[str, FloatArray]:
-    """Per-alpha summaries: as recorded in results.csv, else computed from kl."""
+    """Return summaries per alpha: as recorded in results.csv, else computed from KL."""
     out = {name: np.full(alpha.size, np.nan) for name in DOSE}
     with np.errstate(over="ignore"):
         out["coeff"] = alpha * c_star

@@ -1,4 +1,4 @@
-"""The vectors that a cell was steered with, without torch: read, hashed and compared."""
+"""Read, hash and compare a cell's steering vectors without torch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ Vectors = dict[int, npt.NDArray[np.float32]]
 
 
 def vectors_sha256(vectors: Mapping[int, npt.NDArray[np.float32]]) -> str:
-    """Hash layers and values of a direction, whatever file holds them.
-
-    Examples
-    --------
-    >>> vectors_sha256({2: np.zeros(3, np.float32)})[:12]
-    'c4754792eec7'
-    """
+    """Hash layers and values of steering vectors, independent of the file format."""
     digest = hashlib.sha256()
     for layer in sorted(vectors):
         digest.update(f"{layer}:".encode())
@@ -33,45 +27,32 @@ def vectors_sha256(vectors: Mapping[int, npt.NDArray[np.float32]]) -> str:
 
 
 def vector_findings(content: bytes | None, measured_with: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how ``vector.safetensors`` differs from what the cell records.
-
-    Parameters
-    ----------
-    content : bytes, optional
-        Of the file; None where there is none.
-    measured_with : mapping
-        Of ``calib.json``; what it does not record is not compared.
-
-    Yields
-    ------
-    str
-        One line for each difference.
-    """
+    """Yield each difference between ``vector.safetensors`` and ``measured_with``."""
     hashes = measured_with.get("sha256")
     known = hashes.get("vector") if isinstance(hashes, dict) else None
     if content is None:
         if known is not None:
-            yield f"{VECTOR}: is not there, and measured_with has its hash"
+            yield f"{VECTOR}: missing, but measured_with records its hash"
         return
     try:
-        vectors, metadata = _parsed(content)
+        vectors, metadata = _parse(content)
     except (ValueError, TypeError) as error:
         yield f"{VECTOR}: cannot be read: {error}"
         return
     now = vectors_sha256(vectors)
     if known is not None and known != now:
         yield (
-            f"{VECTOR}: holds another vector than measured_with records: its hash is "
-            f"{now[:12]}, and was {str(known)[:12]}"
+            f"{VECTOR}: differs from the vector that measured_with records: its hash is "
+            f"{now[:12]}, recorded as {str(known)[:12]}"
         )
     for name, value in (("layers", sorted(vectors)), ("action", metadata.get("action"))):
         recorded = measured_with.get(name, value)
         if recorded != value:
-            yield f"{VECTOR}: {name} is {value}, and {recorded} in measured_with"
+            yield f"{VECTOR}: {name} is {value}, but {recorded} in measured_with"
 
 
-def _parsed(content: bytes) -> tuple[Vectors, dict[str, Any]]:
-    """Vectors by layer, and metadata; ValueError where it is no such file."""
+def _parse(content: bytes) -> tuple[Vectors, dict[str, Any]]:
+    """Parse vectors by layer, and metadata; raise ValueError where the file is invalid."""
     size = int.from_bytes(content[:8], "little")
     header = m.mapping(json.loads(content[8 : 8 + size]), "the header")
     metadata = m.mapping(header.pop("__metadata__", {}), "__metadata__")
@@ -79,9 +60,9 @@ def _parsed(content: bytes) -> tuple[Vectors, dict[str, Any]]:
     for name, tensor in header.items():
         layer = re.fullmatch(r"layer([0-9]+)\.v", name)
         if layer is None:
-            raise ValueError(f"{name!r} is no layer")
+            raise ValueError(f"tensors must be named layerN.v, got {name!r}")
         begin, end = m.array(m.named(m.mapping(tensor, name), "data_offsets"), name)
         if tensor.get("dtype") != "F32":
-            raise ValueError(f"{name} is {m.shorten(tensor.get('dtype'))}, not 'F32'")
+            raise ValueError(f"{name} must be 'F32', got {m.shorten(tensor.get('dtype'))}")
         vectors[int(layer[1])] = np.frombuffer(content[8 + size + begin : 8 + size + end], "<f4")
     return vectors, metadata

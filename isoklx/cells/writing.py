@@ -1,4 +1,4 @@
-"""A cell's files, written dose by dose, so that a cell that died goes on where it stopped."""
+"""Writing a cell dose by dose, so that an interrupted cell can be continued."""
 
 from __future__ import annotations
 
@@ -38,70 +38,70 @@ def write_cell(
     prefill: str = "",
     schema: str = "",
 ) -> list[float]:
-    """Write what was measured to the files of a cell, all at once or some doses at a time.
+    """Write measured arrays to the files of a cell, all doses at once or in several calls.
 
-    A call adds its doses to those that the folder has. Every file changes in one step and a dose
-    counts as complete with the last of them, so that a run that was killed is continued by calling
-    again from the first dose that `recorded` does not list; the result is the same to the byte as
-    that of a run that was not. A folder that was made with anything else, or is being written by
-    another process, is refused and left as it is.
+    Each call adds its doses to the folder. Files are replaced atomically, and a dose is complete
+    once the last file contains it. To continue a run that was killed, write the doses that are not
+    complete: the files are then identical to those of an uninterrupted run, byte for byte. A folder
+    with another calibration, or one that another process is writing, is refused and left unchanged.
 
     Parameters
     ----------
     folder : path
-        The cell's folder; its name is the ``run_id``. It is made when absent.
+        The cell's folder, created if absent; its name is the ``run_id``.
     calib : mapping
         The content of ``calib.json``: ``c_star``, ``target_kl``, ``window``, ``method``, ``model``,
-        ``seed`` and ``layer``; further keys as it pleases, such as ``target_stat`` ("p95" when
-        absent) and ``measured_with`` (versions, dtype, device, what is counted as an answer, hashes
-        of the inputs). All of it must be the same in every call.
+        ``seed`` and ``layer``, and optional keys such as ``target_stat`` ("p95" by default) and
+        ``measured_with`` (versions, dtype, device, accepted answers, hashes of the inputs). It must
+        be the same in every call.
     history : sequence of mapping
-        The calibration, as `isoklx.calibrate` returns it. ``c_star`` is one of its ``coeff``.
+        Steps of the calibration, as `isoklx.calibrate` returns them. ``c_star`` must be the
+        ``coeff`` of one step.
     alphas : sequence of float
-        Doses of this call; ``coeff`` is alpha times ``c_star``. With none the cell is one that was
-        calibrated, and not yet swept.
+        Doses of this call; ``coeff`` is alpha times ``c_star``. Without doses the cell is
+        calibrated and not yet swept.
     kl : array_like, (alpha, prompt, token)
-        KL(steered || base) in nats; NaN from the end of a rollout on. Stored as float32.
+        KL(steered || base) in nats; NaN after the end of a rollout. Stored as float32.
     gen_len : array_like of int, (alpha, prompt), optional
-        Tokens generated; by default up to the last that has a KL.
+        Tokens generated; by default up to the last finite KL.
     forks : sequence of int
-        Fork points in tokens, rising, up to the window; the same in every call.
+        Fork points in tokens, increasing, at most the window; the same in every call.
     pmass_eval : array_like, (alpha, prompt, fork), optional
-        Of the same rollouts as `kl`; NaN at forks past the end. Where neither this nor `pmass` is
-        given, the cell says that there is no pmass.
+        pmass of the rollouts of `kl`; NaN at forks after the end. Without this and `pmass`, the
+        cell records that pmass was not computed.
     pmass, p_true : array_like, (alpha, question, fork), optional
-        Of the rollouts from yes/no questions. None where they were skipped.
+        pmass and p_true of the rollouts from questions; None if questions were skipped.
     gen_len_qa : array_like of int, (alpha, question), optional
-        Their lengths.
+        Tokens generated in the rollouts from questions.
     answers : mapping, optional
         ``argmax_str``, ``was_thinking``, ``answer_label``: array_like (alpha, question, fork).
     repetition : array_like, (alpha, prompt), optional
-        Worst share of repeated 3-grams of tokens in any 128 of the rollout's tokens.
+        Largest share of repeated 3-grams in any 128 consecutive tokens of the rollout.
     generations : iterable of mapping
-        Lines of ``gens.jsonl``, each with its ``kind`` ("eval", "qa"), ``alpha`` and whatever else
-        there is to a rollout.
+        Lines of ``gens.jsonl``, each with ``kind`` ("eval" or "qa"), ``alpha`` and further keys of
+        the rollout.
     questions : sequence of str
-        The questions' texts.
+        Texts of the questions.
     answer_key : sequence of bool
-        The right answer of each question; without it no share of right answers is known.
+        Right answer to each question; required for the change in the share of right answers.
     prefill, schema : str
-        The tail that asks for an answer, and what the prompt says about it.
+        The suffix that probes the model at a fork, and the prompt's instruction for the answer.
 
     Returns
     -------
     list of float
-        Alphas of the doses that are complete now, ascending.
+        Alphas of all complete doses, ascending.
 
     Raises
     ------
     UsageError
-        When an array or a value does not fit, or the folder was made with something else, or has
-        one of these doses with other numbers. Nothing was touched.
+        When an array or value is invalid, or the folder has another calibration or other numbers
+        for one of these doses. Nothing is changed.
     BuildError
-        When another process has the cell, or a file cannot be written: a full disk costs the doses
-        of this call, and nothing that was there before.
+        When another process is writing the cell, or a file cannot be written. On a full disk the
+        doses of this call are lost and those before are kept.
     CellError
-        When a file that is there already cannot be read.
+        When an existing file cannot be read.
 
     Examples
     --------
@@ -121,11 +121,11 @@ def write_cell(
     >>> write_cell(folder, calib | {"seed": 1}, alphas=[4], kl=[[[9, 9, 9, 9]]])
     Traceback (most recent call last):
         ...
-    isoklx.errors.UsageError: .../toy_pca_s0_w4/calib.json: seed is 0 there, and 1 here: ...
+    isoklx.errors.UsageError: .../toy_pca_s0_w4/calib.json: seed is 0 in the file, but 1 now: ...
     >>> root.cleanup()
     """
     steps = [plain(step, f"history[{i}]") for i, step in enumerate(history)]
-    settings = _checked(calib, steps)
+    settings = _checked_calib(calib, steps)
     window, c_star = settings["window"], settings["c_star"]
     doses = Doses(
         alphas=alphas,
@@ -141,41 +141,33 @@ def write_cell(
         generations=generations,
     )
     records = doses.records(window, c_star, len(questions))
-    asked = {
+    probes = {
         "fork_points": doses.fork_points(window),
         "prefill": prefill,
         "schema": schema,
         "questions": [str(question) for question in questions],
-        **_key(answer_key, len(questions)),
+        **_answer_key(answer_key, len(questions)),
         "computed": doses.computed,
     }
     folder = Path(folder)
     if folder.name.startswith(("_", ".")):
-        raise UsageError(f"{folder}: a folder whose name starts with {folder.name[0]} is no cell")
+        raise UsageError(
+            f"{folder}: the name of a cell's folder must not start with {folder.name[0]}"
+        )
     make_parent(folder)
-    with claimed(folder) as mine:
-        if not mine:
-            raise BuildError(f"{folder}: another process is making this cell")
+    with claimed(folder) as granted:
+        if not granted:
+            raise BuildError(f"{folder}: another process is writing this cell")
         files = CellFiles.read(folder)
         files.begin(settings, steps)
         if records:
-            files.add(doses.labels(), records, asked, list(range(window)))
+            files.add(doses.labels(), records, probes, list(range(window)))
         return files.completed
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the folder of a cell has.
-
-    Parameters
-    ----------
-    calib : dict
-        ``calib.json``.
-    history : list of dict
-        ``history.json``; empty where there is none.
-    alphas : list of float
-        Doses that are complete, ascending.
-    """
+    """Content of a cell's existing files; `alphas` are the completed doses, ascending."""
 
     calib: Json
     history: list[Json]
@@ -183,33 +175,7 @@ class Recorded:
 
 
 def recorded(folder: str | Path, calib: Mapping[str, Any] | None = None) -> Recorded | None:
-    """What a cell that was begun has already, so that only what is missing is measured.
-
-    Parameters
-    ----------
-    folder : path
-        The cell's folder.
-    calib : mapping, optional
-        What the cell is to be made with, as for `write_cell`; without ``c_star`` where that is not
-        known yet.
-
-    Returns
-    -------
-    Recorded or None
-        None where the cell was not begun.
-
-    Raises
-    ------
-    UsageError
-        When it was made with something else; the message names the first difference.
-    CellError
-        When a file of it cannot be read.
-
-    Examples
-    --------
-    >>> recorded("outputs/gpt2_pca_s0_w64") is None
-    True
-    """
+    """Return the recorded part of a cell, or None; raise UsageError if `calib` differs from it."""
     files = CellFiles.read(Path(folder))
     if files.calib is None:
         return None
@@ -218,8 +184,8 @@ def recorded(folder: str | Path, calib: Mapping[str, Any] | None = None) -> Reco
     return Recorded(files.calib, files.history, files.completed)
 
 
-def _key(answer_key: Sequence[bool], questions: int) -> Json:
-    """Return the entry of pmass.json with the right answers; empty where there are none."""
+def _answer_key(answer_key: Sequence[bool], questions: int) -> Json:
+    """Return the entry of pmass.json with the right answers; empty without answers."""
     key: list[bool] = plain(list(answer_key), "answer_key")
     if key and len(key) != questions:
         raise UsageError(
@@ -231,8 +197,8 @@ def _key(answer_key: Sequence[bool], questions: int) -> Json:
     return {"answer_key": key} if key else {}
 
 
-def _checked(calib: Mapping[str, Any], history: list[Json]) -> Json:
-    """The content of calib.json, as reading it takes it."""
+def _checked_calib(calib: Mapping[str, Any], history: list[Json]) -> Json:
+    """Return the content of calib.json; raise UsageError where reading it would fail."""
     found: Json = plain(calib, "calib")
     try:
         calibration(".", found)
@@ -241,5 +207,7 @@ def _checked(calib: Mapping[str, Any], history: list[Json]) -> Json:
     found.setdefault("target_stat", "p95")
     tried = [step.get("coeff") for step in history]
     if history and found["c_star"] not in tried:
-        raise UsageError(f"calib: c_star is {found['c_star']:g}, which no step of history tried")
+        raise UsageError(
+            f"calib: c_star must be the coeff of a step in history, got {found['c_star']:g}"
+        )
     return found

@@ -77,8 +77,8 @@ def refuse_other_settings(plan: CellPlan, calib: Mapping[str, Any], path: Path) 
     for name, value in here.items():
         if value is not None and name in there and there[name] != value:
             raise UsageError(
-                f"{path}: {name} is {there[name]!r} there, and {value!r} here: give what it was "
-                "begun with, or write elsewhere"
+                f"{path}: {name} is {there[name]!r} in the file, but {value!r} now: "
+                "give the recorded value, or write to another folder"
             )
 
 

@@ -1,4 +1,4 @@
-"""The statistical model behind `isoklx.simulate`, which states it in words."""
+"""The statistical model of `isoklx.simulate`, whose docstring describes it."""
 
 from __future__ import annotations
 
@@ -28,19 +28,10 @@ CALIBRATION_PROMPTS = 4
 
 
 class Draws:
-    """The random streams of a cell, one per purpose, so that none shifts another.
+    """Independent random streams of a cell, one per purpose.
 
-    Parameters
-    ----------
-    family : tuple
-        What cells that differ in seed and window share.
-    seed, window : int
-        The rest of the cell's identity.
-
-    Attributes
-    ----------
-    unit : float
-        The latent coefficient at which the dose is 1.
+    `unit` is the latent coefficient at dose 1; `family` is shared by cells that differ only in seed
+    and window.
     """
 
     def __init__(self, family: tuple[object, ...], seed: int, window: int) -> None:
@@ -54,26 +45,7 @@ class Draws:
 
 
 class Rollouts:
-    """The rollouts of one alpha from several prompts (or questions), one row each.
-
-    Parameters
-    ----------
-    draws : Draws
-        The cell's random streams.
-    kind : str
-        "prompt" or "question", which have streams of their own.
-    alpha, coeff : float
-        The dose as a label, and the coefficient that acts.
-    count, window : int
-        Number of rows and of tokens.
-    target_kl, ends_early : float
-        As in `isoklx.simulation.sweep.CellSpec`.
-
-    Attributes
-    ----------
-    gen_len : ndarray of int64, (count,)
-        Tokens generated, from 1 to `window`.
-    """
+    """Simulated rollouts at one alpha, one row per prompt or question."""
 
     def __init__(
         self,
@@ -92,9 +64,9 @@ class Rollouts:
         self._dose, self._window, self._target_kl = abs(coeff) / draws.unit, window, target_kl
         self._effect = draws(kind, "effect").standard_normal((count, 1))
         self._answer = 1 - np.arange(count)[:, np.newaxis] % 2
-        self._draw_fates(draws(kind, alpha, "fate"), ends_early)
+        self._draw_events(draws(kind, alpha, "fate"), ends_early)
 
-    def _draw_fates(self, rng: np.random.Generator, ends_early: float) -> None:
+    def _draw_events(self, rng: np.random.Generator, ends_early: float) -> None:
         window, shape = self._window, self._effect.shape
         collapse_rate = (self._dose / 2.3) ** 8
         end_rate = -math.log1p(-ends_early)
@@ -107,7 +79,7 @@ class Rollouts:
         collapsed_at_end = (collapse < end) & (end <= recovery)
         self._collapse, self._recovery = collapse, recovery
         self._end = np.where(collapsed_at_end, window, np.minimum(end, window)).astype(np.int64)
-        self.gen_len = self._end[:, 0]
+        self.gen_len = self._end[:, 0]  # tokens, 1 to window
 
     def _collapsed(self, token: Ints) -> Bools:
         collapsed: Bools = (token >= self._collapse) & (token < self._recovery)
@@ -115,16 +87,16 @@ class Rollouts:
 
     @property
     def collapsed(self) -> Bools:
-        """Whether it has collapsed, (count, window); means nothing from `gen_len` on."""
+        """Collapsed tokens (count, window); undefined from `gen_len` on."""
         return self._collapsed(np.arange(self._window))
 
     @property
     def answers(self) -> list[bool]:
-        """The right answer of each question."""
+        """Right answer to each question."""
         return [bool(answer) for answer in self._answer[:, 0]]
 
     def kl(self) -> Floats:
-        """KL (count, window), NaN from `gen_len` on."""
+        """Return KL (count, window), NaN from `gen_len` on."""
         token = np.arange(self._window)
         if self._dose == 0:
             kl = np.zeros((self.gen_len.size, self._window))
@@ -142,8 +114,8 @@ class Rollouts:
         kl = _saturate(self._target_kl * np.where(collapsed, dead, alive))
         return kl + ROUNDING * rng.standard_normal(kl.shape)
 
-    def interrogate(self, fork_points: list[int]) -> dict[str, list[list[Any]]]:
-        """What pmass.json records at the forks, (count, fork): NaN and "" beyond `gen_len`."""
+    def at_forks(self, fork_points: list[int]) -> dict[str, list[list[Any]]]:
+        """Return pmass.json's values at forks (count, fork): NaN and "" after `gen_len`."""
         rng = self._pmass_draws()
         fork = np.array(fork_points, dtype=np.int64)
         noise, lean = rng.standard_normal((2, self.gen_len.size, fork.size))
@@ -165,7 +137,7 @@ class Rollouts:
 def calibrate(
     draws: Draws, window: int, target_kl: float, *, sign: float = 1.0
 ) -> list[dict[str, Any]]:
-    """The entries of history.json; the last one's ``coeff`` is `c_star`, of the given sign."""
+    """Return the steps of history.json; the ``coeff`` of the last one is c_star."""
     noise = _ar1(draws("calibration").standard_normal((CALIBRATION_PROMPTS, window)))
     field = np.exp(TOKEN_SD * noise)
     field *= target_kl / np.quantile(field, 0.95)
@@ -173,13 +145,13 @@ def calibrate(
     history: list[dict[str, Any]] = []
     while True:
         history.append(_trial(coeff, field * (coeff / draws.unit) ** DOSE_POWER))
-        missing = target_kl / history[-1]["kl_p95"]
-        if abs(missing - 1) < 0.02:
+        ratio = target_kl / history[-1]["kl_p95"]
+        if abs(ratio - 1) < 0.02:
             return [step | {"coeff": sign * step["coeff"], "sign": sign} for step in history]
-        # Doubling brackets the target; from then on each step is what the power law lacks.
-        bracketed = bracketed or missing < 1
-        factor = missing ** (1 / DOSE_POWER) if bracketed else 2.0
-        # Seven digits, so that no maths library's last bit reaches the file.
+        # Double until the target is bracketed; then correct by the power law.
+        bracketed = bracketed or ratio < 1
+        factor = ratio ** (1 / DOSE_POWER) if bracketed else 2.0
+        # Seven digits, so that rounding in maths libraries does not change the file.
         coeff = float(f"{coeff * factor:.7g}")
 
 
@@ -207,7 +179,7 @@ def _stream(key: tuple[object, ...]) -> np.random.Generator:
 
 
 def _ar1(noise: Floats) -> Floats:
-    """Unit-variance AR(1) along the last axis, by doubling: sum of r**k L**k over all lags k."""
+    """Return a unit-variance AR(1) along the last axis: the sum of r**k L**k, by doubling."""
     series = noise * math.sqrt(1 - AUTOCORRELATION**2)
     series[..., 0] = noise[..., 0]
     lag = 1
@@ -233,42 +205,26 @@ SUBJECTS = ("The answer", "Most evidence", "This claim", "A careful reader", "On
 VERBS = (" depends on", " points to", " follows from", " rests upon", " is close to")
 OBJECTS = (" what we measure", " the scale", " simple physics", " older results", " a definition")
 ENDS = (".", ", and so it holds.", "; in short, yes.", ", though not always.")
-STUCK = (" the", " and", " really", " \N{EM DASH}", " so")
+COLLAPSED_WORDS = (" the", " and", " really", " \N{EM DASH}", " so")
 
 
 def prompt_text(index: int) -> str:
-    """The text of a held-out prompt.
-
-    Examples
-    --------
-    >>> prompt_text(1)
-    'Does ice float? Give your reasons, then answer.'
-    """
+    """Return the text of a held-out prompt."""
     return f"{OPENINGS[index % len(OPENINGS)]}? Give your reasons, then answer."
 
 
 def rollout_tokens(draws: Draws, alpha: float, prompt: int, collapsed: Bools) -> list[str]:
-    """The tokens of a rollout.
-
-    Parameters
-    ----------
-    draws : Draws
-        The cell's random streams.
-    alpha, prompt : float, int
-        Which rollout.
-    collapsed : ndarray of bool, (token,)
-        Where it repeats itself; as long as it is.
-    """
+    """Return the tokens of a rollout, which repeats one token while collapsed."""
     rng = draws("text", alpha, prompt)
-    stuck = STUCK[rng.integers(len(STUCK))]
+    repeated = COLLAPSED_WORDS[rng.integers(len(COLLAPSED_WORDS))]
     words = _words(rng)
-    return [stuck if dead else next(words) for dead in collapsed.tolist()]
+    return [repeated if dead else next(words) for dead in collapsed.tolist()]
 
 
 def generations(
     draws: Draws, alpha: float, coeff: float, gen_len: Ints, collapsed: Bools
 ) -> Iterator[dict[str, Any]]:
-    """The lines of gens.jsonl of a dose, as the engine writes them but for the ids of tokens."""
+    """Yield a dose's lines of gens.jsonl, as the engine writes them but without token ids."""
     for prompt, length in enumerate(gen_len.tolist()):
         tokens = rollout_tokens(draws, alpha, prompt, collapsed[prompt, :length])
         yield {
@@ -284,7 +240,7 @@ def generations(
 
 
 def _words(rng: np.random.Generator) -> Iterator[str]:
-    """Sentences without an end, a word at a time."""
+    """Yield the words of endless sentences."""
     between = ""
     while True:
         sentence = "".join(

@@ -1,4 +1,4 @@
-"""A seeded sweep of any size in the exact cell format, for tests, examples and benchmarks."""
+"""Simulated sweeps of any size in the exact cell format, reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ LAYER = 14
 
 @dataclass(frozen=True, kw_only=True)
 class CellSpec:
-    """What one simulated cell is, and in which of the format's spellings it is written.
+    """A simulated cell and the variant of the file format in which it is written.
 
     Parameters
     ----------
     model, method, seed, window
-        Labels of the cell; `run_id` is made of them.
+        Labels of the cell, which determine `run_id`.
     alphas : tuple of float or str
         Doses. A string is the JSON key as it stands (``"1"``), a float is written ``"1.0"``.
     prompts, questions : int
-        Number of held-out prompts and of yes/no questions. No questions are skipped questions:
-        the file lists their texts, and holds ``[]`` at every alpha.
+        Number of held-out prompts and of yes/no questions. With 0 questions, they are skipped: the
+        file lists their texts, with ``[]`` at every alpha.
     forks : tuple of int, optional
         Fork points in tokens; by default 0 and 13 geometric steps from 1 to `window`.
     target_kl : float
-        KL in nats that the calibration aims at.
+        Target of the calibration, in nats.
     ends_early : float
-        Probability, in [0, 1), that a rollout which does not collapse ends before `window`.
+        Probability, in [0, 1), that a rollout without collapse ends before `window`.
     repeats : int, optional
-        The seed whose draws this cell has, as greedy decoding makes seeds repeat each other.
-        By default its own.
+        Seed whose draws this cell duplicates, as happens under greedy decoding; by default its
+        own.
     ending : {"nan", "null", "short"}
-        How what follows a rollout's end is written: a bare ``NaN``, ``null``, or (for KL; pmass
-        stays ``NaN``) a shorter row.
+        Values after a rollout's end: a bare ``NaN``, ``null``, or a shorter row (for KL; pmass
+        stays ``NaN``).
     lacks : {"sweep", "kl", "pmass"}, optional
-        What the folder lacks: the whole sweep (``calib.json`` alone), per-token KL (an old
-        ``trajectory.json``), or pmass (``computed: false`` and no values).
+        Missing part: the whole sweep (``calib.json`` alone), per-token KL (an old
+        ``trajectory.json``), or pmass (``computed: false`` without values).
     texts : bool
-        Whether there is a ``gens.jsonl``, with the tokens of every rollout from a prompt.
+        Write ``gens.jsonl`` with the tokens of every rollout from a prompt.
     sign : {"+", "-"}
-        Side of the direction; each has draws of its own.
+        Side of the direction; each has its own draws.
 
     Raises
     ------
@@ -93,18 +93,20 @@ class CellSpec:
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("prompts", 1), ("questions", 0)):
             if getattr(self, name) < least:
-                raise UsageError(f"{name}={getattr(self, name)}: give at least {least}")
+                raise UsageError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 <= self.ends_early < 1:
-            raise UsageError(f"ends_early={self.ends_early}: give a probability in [0, 1)")
+            raise UsageError(f"ends_early must be in [0, 1), got {self.ends_early}")
         if not 0 < self.target_kl < LARGEST_KL:
-            raise UsageError(f"target_kl={self.target_kl}: give nats between 0 and {LARGEST_KL}")
+            raise UsageError(
+                f"target_kl must be between 0 and {LARGEST_KL} nats, got {self.target_kl}"
+            )
         for alpha in self.alphas:
             if not _is_finite(alpha):
-                raise UsageError(f"alphas: {alpha!r} is not a finite number")
+                raise UsageError(f"alphas must be finite numbers, got {alpha!r}")
         if self.ending not in get_args(Ending):
-            raise UsageError(f"ending={self.ending!r}: give one of {get_args(Ending)}")
+            raise UsageError(f"ending must be one of {get_args(Ending)}, got {self.ending!r}")
         if self.lacks not in (None, *get_args(Lack)):
-            raise UsageError(f"lacks={self.lacks!r}: give None or one of {get_args(Lack)}")
+            raise UsageError(f"lacks must be None or one of {get_args(Lack)}, got {self.lacks!r}")
 
     @property
     def run_id(self) -> str:
@@ -130,22 +132,7 @@ def grid(
     repeat_seeds: bool = False,
     **fields: Any,
 ) -> list[CellSpec]:
-    """Every combination of models, methods, seeds and windows, alike in all else.
-
-    Parameters
-    ----------
-    models, methods, seeds, windows : sequence
-        What the cells differ in.
-    repeat_seeds : bool
-        Whether all seeds have the draws of the first one.
-    **fields
-        Further fields of `CellSpec`, the same for every cell.
-
-    Examples
-    --------
-    >>> [cell.run_id for cell in grid(methods=["pca"], seeds=[0, 1], prompts=2)]
-    ['simulated-1B_pca_s0_w64', 'simulated-1B_pca_s1_w64']
-    """
+    """Return a cell for each combination; `repeat_seeds` makes all seeds duplicate the first."""
     if repeat_seeds:
         fields["repeats"] = seeds[0]
     return [
@@ -155,20 +142,9 @@ def grid(
 
 
 def sample(**fields: Any) -> list[CellSpec]:
-    """Twelve cells that show what there is: two models, three methods, two seeds, and texts.
+    """Return the twelve cells of ``data/sample``: two models, three methods, two seeds, with texts.
 
-    Seed 1 of method "pca" repeats seed 0 to the byte, as greedy decoding does, so that ten of the
-    twelve are distinct. ``data/sample`` is made of them.
-
-    Parameters
-    ----------
-    **fields
-        Fields of `CellSpec`, the same for every cell.
-
-    Examples
-    --------
-    >>> len(sample()), sample(window=16)[1].run_id
-    (12, 'simulated-1B_pca_s1_w16')
+    Seed 1 of method "pca" duplicates seed 0, as under greedy decoding, so ten cells are distinct.
     """
     models = ["example/simulated-1B", "example/simulated-8B"]
     return [
@@ -185,17 +161,17 @@ def simulate(
 ) -> list[Path]:
     """Write one folder per cell under `root`, in the format of a measured sweep.
 
-    The bytes are a function of the arguments. A cell's content does not depend on the other
-    cells, nor that of an alpha on the cell's other alphas.
+    The same arguments give the same bytes. The content of a cell does not depend on other cells,
+    and the content of an alpha not on other alphas.
 
     Parameters
     ----------
     root : path
-        The runs root; made when absent.
+        The runs root, created if absent.
     cells : iterable of CellSpec, optional
-        The cells; by default four, of methods pca and mean_diff and seeds 0 and 1 of one model.
+        The cells; by default four: methods pca and mean_diff, seeds 0 and 1, of one model.
     seed : int
-        Seed of the whole sweep, over and above the seed that labels a cell.
+        Seed of the whole sweep, independent of the seed that labels a cell.
 
     Returns
     -------
@@ -209,8 +185,8 @@ def simulate(
 
     Notes
     -----
-    A model of what such sweeps look like, not of why. Every value is rounded to float32, as
-    measured ones are.
+    This model describes what measured sweeps look like, not why. Every value is rounded to
+    float32, as measured values are.
 
     *Dose.* A cell has a latent coefficient u, lognormal around 2 (sd 0.4 in log between methods
     and models, 0.05 between seeds). The dose is d = coeff / u.
@@ -218,21 +194,22 @@ def simulate(
     *KL.* Per token, log KL is normal around a level that grows as 1.5 log d: an AR(1) along the
     tokens (sd 1.2, autocorrelation 0.5) plus one effect per prompt (sd 0.3, shared by all doses).
     At a fifth of the tokens, where both models are certain, KL is a million times smaller. The
-    level makes the 95th percentile ``target_kl * d**1.5``. A collapsed token has instead KL around
-    six times the target (sd 0.4 in log). Then KL saturates as x / (1 + x / 20), and rounding of
+    level makes the 95th percentile ``target_kl * d**1.5``. At a collapsed token KL is around six
+    times the target (sd 0.4 in log). Then KL saturates as x / (1 + x / 20), and rounding noise of
     sd 5e-8 is added, which makes some of the smallest values negative. Dose 0 has KL 0.0 exactly.
 
     *Collapse.* A rollout collapses after an exponential time, at the rate
-    r = (d / 2.3)**8 per window: hardly ever at d = 1, at once and for all at d = 4. With
-    probability 0.5 / (1 + r) it recovers for good after an exponential time of a quarter window.
+    r = (d / 2.3)**8 per window: almost none at d = 1, all rollouts at once at d = 4. With
+    probability 0.5 / (1 + r) it recovers permanently, after an exponential time with a mean of a
+    quarter window.
 
     *End.* A rollout ends (EOS) with a constant hazard per token, such that `ends_early` of them end
     within the window; a collapsed rollout does not end. `gen_len` is at least 1.
 
-    *pmass.* The logit is 5.5 - 0.6 d, plus an effect per prompt (sd 0.5) and noise (sd 0.3); from
-    the collapse on it goes to -3 exponentially, with a time constant of 1/32 window. It is defined
-    at forks up to `gen_len`. The share of ``p_true`` in it has a logit around 2 or -2 (sd 1),
-    as the question's answer is true or false; every other question's is true.
+    *pmass.* The logit is 5.5 - 0.6 d, plus an effect per prompt (sd 0.5) and noise (sd 0.3); after
+    the collapse it decays to -3 exponentially, with a time constant of 1/32 window. It is defined
+    at forks up to `gen_len`. ``p_true`` has a logit around 2 where the question's answer is true,
+    around -2 where it is false (sd 1); every other answer is true.
 
     *Calibration.* Four further prompts, as one field of KL whose p95 (before saturation) is
     ``target_kl * d**1.5`` exactly. From 0.4 the coefficient is doubled until p95 exceeds the
@@ -263,7 +240,7 @@ def _write_cell(root: Path, spec: CellSpec, seed: int) -> Path:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise UsageError(f"{folder} already exists: remove it, or give another root") from None
+        raise UsageError(f"{folder} already exists: remove it, or choose another root") from None
 
     drawn = spec.seed if spec.repeats is None else spec.repeats
     side = ("-",) if spec.sign == "-" else ()
@@ -343,16 +320,16 @@ def _pmass(
 ) -> dict[str, Any]:
     if spec.lacks == "pmass":
         prompts = questions = {}
-    asked = {key: rollout.interrogate(spec.fork_points) for key, rollout in prompts.items()}
-    quizzed = {key: rollout.interrogate(spec.fork_points) for key, rollout in questions.items()}
+    at_prompts = {key: rollout.at_forks(spec.fork_points) for key, rollout in prompts.items()}
+    at_questions = {key: rollout.at_forks(spec.fork_points) for key, rollout in questions.items()}
 
     def by_alpha(field: str) -> dict[str, Any]:
-        return {key: answers[field] for key, answers in quizzed.items()}
+        return {key: answers[field] for key, answers in at_questions.items()}
 
     return {
         "fork_points": spec.fork_points,
         "pmass": by_alpha("pmass"),
-        "pmass_eval": {key: answers["pmass"] for key, answers in asked.items()},
+        "pmass_eval": {key: answers["pmass"] for key, answers in at_prompts.items()},
         "p_true": by_alpha("p_true"),
         "argmax_str": by_alpha("argmax_str"),
         "was_thinking": by_alpha("was_thinking"),
@@ -370,11 +347,11 @@ def _pmass(
                     "argmax_per_fork": answers["argmax_str"][0],
                 }
             }
-            for key, answers in asked.items()
+            for key, answers in at_prompts.items()
         },
         "prefill": '\n{"choice": ',
         "schema": 'Simulated. Answer only with {"choice": true} or {"choice": false}.',
-        # A run that skips its questions still lists them.
+        # A run that skips its questions still lists their texts.
         "questions": [f"Is simulated statement {i} true?" for i in range(spec.questions or 8)],
         **_answer_key(questions),
         "computed": spec.lacks != "pmass",
@@ -382,7 +359,7 @@ def _pmass(
 
 
 def _answer_key(questions: dict[str, Rollouts]) -> dict[str, list[bool]]:
-    """Right answers, which are the same at each dose; nothing where no questions were asked."""
+    """Return the right answers, which do not depend on the dose; empty without questions."""
     for rollouts in questions.values():
         if rollouts.answers:
             return {"answer_key": rollouts.answers}

@@ -1,1 +1,1 @@
-"""Atomic files, locks, signals, terminals and progress: what every other room stands on."""
+"""Atomic files, locks, signals, terminals and progress, used by all other packages."""

@@ -1,4 +1,4 @@
-"""Writing a file, or a folder, whole or not at all, and leaving nothing else behind."""
+"""Atomic replacement of files and folders."""
 
 from __future__ import annotations
 
@@ -16,45 +16,19 @@ from isoklx.errors import BuildError
 from isoklx.system.signals import cleanup_on_signal, signals_as_exceptions
 
 LOCK = "lock"
-"""File in a workspace, locked for as long as the process that works there lives."""
+"""File in a workspace that its process keeps locked."""
 
 PROBE = 2**20
-"""Bytes that are written to learn from the system why something could not be."""
+"""Bytes that are written to obtain the reason for a failure from the operating system."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Lend a temporary path beside `path`, and put what was written there in its place.
+    """Lend a temporary path beside `path`, and move its content to `path` after the block.
 
-    `path` changes when the block has ended: a file in one step, with its bytes on disk, and a
-    folder in two. After any failure what was there before is still there, and what was temporary is
-    gone. Where `path` is a symbolic link, it stays, and what it points to is replaced.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write, or the folder; the one that it lies in exists.
-
-    Yields
-    ------
-    Path
-        Where the block writes a file, or makes a folder.
-
-    Raises
-    ------
-    BuildError
-        When it cannot be written, in the block or here.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = Path(folder.name) / "table.csv"
-    >>> with replacing(path) as partial:
-    ...     _ = partial.write_text("method")
-    >>> path.read_text()
-    'method'
-    >>> folder.cleanup()
+    A file is replaced in one step with its bytes on disk, a folder in two. A failure to write
+    raises BuildError; after any failure the old content remains and the temporary one is removed. A
+    symbolic link stays, and its target is replaced.
     """
     with workspace(path) as folder:
         partial = folder / "partial"
@@ -71,38 +45,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def destination(path: Path) -> Path:
-    """Where `path` leads, if it is a symbolic link; itself, if it is none.
-
-    Examples
-    --------
-    >>> destination(Path("/absent/table.csv"))
-    PosixPath('/absent/table.csv')
-    """
+    """Return the target of `path` if it is a symbolic link, else `path`."""
     return Path(os.path.realpath(path))
 
 
 @contextlib.contextmanager
 def workspace(path: Path) -> Iterator[Path]:
-    """Lend a folder on the file system of `path`, beside it or what it links to, to prepare it in.
+    """Lend a temporary folder on the file system of `path` (or of its target), with a lock in it.
 
-    It is gone afterwards, whatever happens in the block, SIGTERM and SIGHUP included. A process
-    that was killed could not see to that: what it left is removed by the next one to prepare the
-    same `path`. A folder whose process lives is recognised by its lock, and left alone.
-
-    Parameters
-    ----------
-    path : Path
-        As for `replacing`.
-
-    Yields
-    ------
-    Path
-        The folder, empty but for a lock.
-
-    Raises
-    ------
-    BuildError
-        When there is no room for it.
+    It is removed after the block, also on SIGTERM and SIGHUP. A process that is killed leaves it
+    behind; the next workspace for the same `path` then removes it. A folder whose process still
+    runs is recognised by its lock and left alone.
     """
     claim = _Claim(path)
     with signals_as_exceptions(), cleanup_on_signal(claim.give_up):
@@ -113,11 +66,11 @@ def workspace(path: Path) -> Iterator[Path]:
             try:
                 claim.give_up()
             finally:
-                claim.give_up()  # again, for Ctrl-C may have come in between
+                claim.give_up()  # again, in case Ctrl-C interrupted the first
 
 
 class _Claim:
-    """A workspace of this process, known from before it is made until it is gone."""
+    """A workspace of this process, registered before it is created and until it is removed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -127,7 +80,7 @@ class _Claim:
     def make(self) -> Path:
         try:
             while not self._made():
-                self.give_up()  # another process took it for litter before it was locked
+                self.give_up()  # another process removed it before it was locked
         except OSError as error:
             raise _unwritten(self._path, error) from error
         assert self._folder is not None
@@ -156,7 +109,7 @@ class _Claim:
 
 
 def _exchange(new: Path, path: Path, old: Path) -> None:
-    """Move `path` to `old` and `new` to `path`: no system does both in one step for folders."""
+    """Move `path` to `old` and `new` to `path`; folders cannot be exchanged in one step."""
 
     def put_back() -> None:
         if old.exists() and not path.exists():
@@ -173,9 +126,9 @@ def _exchange(new: Path, path: Path, old: Path) -> None:
 
 
 def _remove_litter(path: Path) -> None:
-    """Remove the workspaces of processes that were killed while they prepared `path`."""
+    """Remove workspaces for `path` whose processes were killed."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.partial")
-    with contextlib.suppress(OSError):  # then there is nothing that this process could remove
+    with contextlib.suppress(OSError):  # then this process may not remove anything
         for entry in path.parent.iterdir():
             if name.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
                 _remove_if_abandoned(entry)
@@ -195,17 +148,17 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def _remove_unlocked(folder: Path) -> None:
-    """Remove a folder whose process was killed before it had locked it, or while it removed it."""
+    """Remove a folder whose process was killed before locking it or while removing it."""
     try:
         folder.rmdir()
     except OSError:
-        # The lock is the first file in a folder. Where it is not, and others are, it was removed.
+        # The lock is created first, so files without a lock are left from an incomplete removal.
         if not (folder / LOCK).exists():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(lock: int) -> bool | None:
-    """Whether this process has the lock now; None where the file system knows no locks."""
+    """Try to lock a file; return None where the file system does not support locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -216,19 +169,9 @@ def _locked(lock: int) -> bool | None:
 
 
 def locking_trouble(path: Path) -> str | None:
-    """Explain why HDF5 cannot lock a file, if that is the reason why it cannot open it.
+    """Return why HDF5 cannot lock a file, with a remedy; None where locks are not the reason.
 
-    HDF5 locks what it opens by flock, and reports any failure as "HDF error".
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str, optional
-        The reason and the remedy; None where the file can be locked, or cannot even be opened.
+    HDF5 locks the files it opens with flock, and reports any failure as "HDF error".
     """
     if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() in ("FALSE", "0"):
         return None
@@ -248,7 +191,7 @@ def locking_trouble(path: Path) -> str | None:
 
 
 def _unwritten(path: Path, error: Exception, partial: Path | None = None) -> BuildError:
-    """Say why `path` was not written; libnetcdf has the wrong reason, or none, for a full disk."""
+    """Return an error with the reason; libnetcdf reports a wrong one, or none, on a full disk."""
     if partial is not None:
         try:
             with (partial / "probe" if partial.is_dir() else partial).open("ab") as file:

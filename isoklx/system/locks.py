@@ -1,4 +1,4 @@
-"""A claim on a cell: of all that work on one runs root, one makes it."""
+"""Locks on cells, so that only one of several processes in a runs root makes a cell."""
 
 from __future__ import annotations
 
@@ -12,44 +12,21 @@ from pathlib import Path
 from isoklx.errors import BuildError
 from isoklx.system.signals import cleanup_on_signal
 
-_MINE: set[tuple[Path, int]] = set()
-"""What each thread has claimed: a claim within a claim is the same one."""
+_CLAIMS: set[tuple[Path, int]] = set()
+"""Claims of each thread, so that nested claims share one lock."""
 
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Claim a cell for as long as the block lasts, or say that somebody else has it.
+    """Lock a cell during the block; yield whether this thread has the lock.
 
-    The claim is a lock on a file ``.NAME.claim`` beside the folder, which need not exist yet. The
-    system takes it back when the process dies, however it dies. Where a file system knows no locks,
-    every claim is granted.
-
-    Parameters
-    ----------
-    folder : Path
-        The cell's folder; its parent exists.
-
-    Yields
-    ------
-    bool
-        Whether this thread has it. A claim that it had before the block stays afterwards.
-
-    Raises
-    ------
-    BuildError
-        When nothing can be written beside the folder.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as root:
-    ...     with claimed(Path(root) / "gpt2_pca_s0_w64") as mine:
-    ...         mine, [path.name for path in Path(root).iterdir()]
-    (True, ['.gpt2_pca_s0_w64.claim'])
+    The lock is on a file ``.NAME.claim`` beside the folder, which need not exist yet, and ends with
+    the process in any case. Nested claims of one thread share the lock. File systems without locks
+    grant every claim. Raise BuildError where nothing can be written beside the folder.
     """
     path = folder.parent.resolve() / f".{folder.name}.claim"
-    mine = (path, threading.get_ident())
-    if mine in _MINE:
+    claim = (path, threading.get_ident())
+    if claim in _CLAIMS:
         yield True
         return
     try:
@@ -59,19 +36,19 @@ def claimed(folder: Path) -> Iterator[bool]:
     if lock is None:
         yield False
         return
-    _MINE.add(mine)
+    _CLAIMS.add(claim)
     try:
         with cleanup_on_signal(path.unlink):
             yield True
     finally:
-        _MINE.discard(mine)
+        _CLAIMS.discard(claim)
         with contextlib.suppress(OSError):
-            path.unlink()  # while it is locked, so that nobody can have locked this very file
+            path.unlink()  # while locked, so that no other process can have locked this file
         os.close(lock)
 
 
 def _locked(path: Path) -> int | None:
-    """A locked file at `path`; None where somebody else has it."""
+    """Return a locked file at `path`; None where another thread or process has the lock."""
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -79,11 +56,11 @@ def _locked(path: Path) -> int | None:
         except BlockingIOError:
             os.close(lock)
             return None
-        except OSError:  # the file system knows no locks
+        except OSError:  # the file system does not support locks
             return lock
         if _is_at(lock, path):
             return lock
-        os.close(lock)  # who had it before has removed it meanwhile
+        os.close(lock)  # its previous owner has removed it meanwhile
 
 
 def _is_at(lock: int, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Progress of a run: a line that is redrawn on a terminal, and one line a phase elsewhere."""
+"""Progress of a run: one line redrawn on a terminal, or one log line per phase elsewhere."""
 
 from __future__ import annotations
 
@@ -14,43 +14,37 @@ from isoklx.system.terminal import on_terminal, printable
 
 log = logging.getLogger("isoklx.engine")
 
-OFTEN = 0.2
-"""Seconds between two drawings within a batch, at least."""
+BATCH_INTERVAL = 0.2
+"""Minimum seconds between two drawings within a batch."""
 
 
 class Meter:
-    """Counts tokens of rollouts against those that are expected, and names the phase of the run.
-
-    Parameters
-    ----------
-    total : int
-        Tokens that the whole run is expected to decode; where it is 0, nothing is drawn.
-    """
+    """Progress in tokens of rollouts, and the run's phase; a `total` of 0 draws nothing."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = self._decoded = self._within = 0
         self._seconds = 0.0
         self._since = self._drawn = time.monotonic()
-        self._what = ""
+        self._phase = ""
 
-    def begin(self, what: str) -> None:
-        """Begin a phase: name it on the terminal, or in a line of the log where there is none."""
-        self._what = what
+    def begin(self, phase: str) -> None:
+        """Begin a phase: show it on the terminal, or else write it to the log."""
+        self._phase = phase
         self._since = time.monotonic()
         self._within = 0
         if not sys.stderr.isatty():
-            log.info("%s", what)
+            log.info("%s", phase)
         self._draw()
 
     def within(self, tokens: int) -> None:
-        """Show that so many tokens of the batch in hand are decoded."""
+        """Show the number of tokens decoded in the current batch."""
         self._within = tokens
-        if time.monotonic() - self._drawn > OFTEN:
+        if time.monotonic() - self._drawn > BATCH_INTERVAL:
             self._draw()
 
     def decoded(self, tokens: int) -> None:
-        """Count tokens of a batch, which took the time since the last batch or the phase began."""
+        """Count tokens of a finished batch and its time since the last batch or phase."""
         now = time.monotonic()
         self._seconds += now - self._since
         self._since = now
@@ -58,31 +52,31 @@ class Meter:
         self.passed(tokens)
 
     def passed(self, tokens: int) -> None:
-        """Count tokens that were there already, and took no time."""
+        """Count tokens that already existed and took no time."""
         self._done += tokens
         self._within = 0
         self._draw()
 
     def expect(self, tokens: int) -> None:
-        """Expect more tokens than were thought of, or fewer."""
+        """Change the expected number of tokens by a difference."""
         self._total += tokens
 
     def clear(self) -> None:
-        """Leave none of the line behind."""
+        """Erase the line."""
         if on_terminal(sys.stderr):
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
 
     @property
     def stopped(self) -> str:
-        """What a signal stops now, and how much of the run is kept."""
+        """Message for a stopped run: its phase and share done."""
         share = min(self._done / self._total, 1) if self._total else 0
-        what = f"{printable(self._what)}; " if self._what else ""
+        what = f"{printable(self._phase)}; " if self._phase else ""
         return f"{what}{share:.0%} of the run is done, and the same command continues it"
 
     @property
     def seconds_left(self) -> float | None:
-        """At the speed so far; None before there is one."""
+        """Remaining seconds at the speed so far; None before the first measurement."""
         seconds, decoded = self._seconds, self._decoded
         if self._within:
             seconds, decoded = seconds + time.monotonic() - self._since, decoded + self._within
@@ -97,21 +91,15 @@ class Meter:
         share = min((self._done + self._within) / self._total, 1)
         left = self.seconds_left
         rest = "" if left is None else f", {duration(left)} left"
-        line = f"{share:4.0%} {printable(self._what)}{rest}"
-        # A line that is wrapped could not be taken back.
+        line = f"{share:4.0%} {printable(self._phase)}{rest}"
+        # A wrapped line could not be erased.
         width = shutil.get_terminal_size().columns - 1
         sys.stderr.write(f"\r\033[K{line[:width]}")
         sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:
-    """A time in the two units that matter.
-
-    Examples
-    --------
-    >>> duration(7.4), duration(200), duration(7300)
-    ('7 s', '3 min 20 s', '2 h 1 min')
-    """
+    """Format seconds in the two largest units: 7 s, 3 min 20 s, 2 h 1 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -124,21 +112,11 @@ Item = TypeVar("Item")
 
 WIDTH = 30
 INTERVAL = 0.1
-"""Seconds between two drawings."""
+"""Minimum seconds between two drawings."""
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Yield each of ``items``, drawing on standard error meanwhile if that is a terminal.
-
-    Parameters
-    ----------
-    items : iterable
-        What is worked on.
-    total : int
-        How many there are.
-    what : str
-        Their plural, shown behind the count.
-    """
+    """Yield each item and draw the count, with the plural noun `what`, on a terminal's stderr."""
     if not on_terminal(sys.stderr):
         yield from items
         return
@@ -156,7 +134,7 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
 
 
 def _clear() -> None:
-    """Leave nothing behind of the line, which was ours."""
+    """Erase the line."""
     sys.stderr.write("\r\033[K")
     sys.stderr.flush()
 

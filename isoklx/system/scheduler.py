@@ -1,4 +1,4 @@
-"""Work done on other machines: a dask.distributed scheduler, by its address."""
+"""Connection to a dask.distributed scheduler."""
 
 from __future__ import annotations
 
@@ -16,41 +16,23 @@ if TYPE_CHECKING:
     from distributed import Client
 
 TIMEOUT = 10
-"""Seconds to wait for a scheduler to answer, and for it to have a worker."""
+"""Seconds to wait for an answer of the scheduler, and for a worker."""
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
-    """Let dask compute at a scheduler as long as the block lasts.
-
-    Parameters
-    ----------
-    address : str
-        Such as ``tcp://HOST:PORT``.
-
-    Yields
-    ------
-    Client
-        Connected to a scheduler that has at least one worker.
-
-    Raises
-    ------
-    UsageError
-        When dask.distributed is not installed, or the address is none.
-    BuildError
-        When no scheduler answers there, or it has no worker, within `TIMEOUT` seconds; or when it
-        is of another version and says what this one does not understand.
-    """
+    """Use a scheduler with at least one worker for dask computations within the block."""
     require_extra("distributed", "--scheduler")
     from distributed import Client
 
     _require_answer(address)
     try:
         client = Client(address, timeout=TIMEOUT)
-    except Exception as error:  # whatever two versions do not have in common
+    except Exception as error:  # incompatible versions may raise anything
         raise BuildError(
-            f"{address}: the scheduler does not understand distributed {version('distributed')}, "
-            f"which is here; all machines take the same ({type(error).__name__}: {error})"
+            f"{address}: the scheduler is incompatible with distributed {version('distributed')} "
+            "on this machine; install the same version on all machines "
+            f"({type(error).__name__}: {error})"
         ) from error
     with client:
         try:
@@ -61,7 +43,7 @@ def connected(address: str) -> Iterator[Client]:
 
 
 def _require_answer(address: str) -> None:
-    """Raise unless a scheduler listens; a Client that finds none complains again when freed."""
+    """Raise unless a scheduler answers; a Client without one logs further errors when freed."""
     from distributed.comm.core import connect
 
     async def answer() -> None:
@@ -69,10 +51,12 @@ def _require_answer(address: str) -> None:
         await comm.close()
 
     try:
-        # In a thread, because a notebook has an event loop in this one.
+        # In another thread, because a notebook runs an event loop in this one.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, answer()).result()
     except ValueError as error:
-        raise UsageError(f"{address}: no address of a scheduler, as tcp://HOST:PORT is") from error
-    except Exception as error:  # what else listens there may answer anything
+        raise UsageError(
+            f"scheduler address must have the form tcp://HOST:PORT, got {address!r}"
+        ) from error
+    except Exception as error:  # another kind of server may answer anything
         raise BuildError(f"{address}: no scheduler answers") from error

@@ -1,10 +1,10 @@
-"""Told to stop by a signal: first tidy up, then stop.
+"""Cleanup before a signal ends the process.
 
-Ctrl-C is two things. To a script or a notebook it is KeyboardInterrupt, raised wherever the process
-happens to be, and blocks end as after any error. A command cannot live with that: raised while a
-module is imported, or an object freed, it is printed as somebody else's traceback, or lost. So a
-command has what it owes done in the signal's handler, says one line, and is gone. What else tells a
-process to stop, such as a time limit on a cluster, is handled alike, but for the line.
+In a script or notebook Ctrl-C is KeyboardInterrupt, raised wherever the process happens to be, and
+blocks end as after any error. In a command, KeyboardInterrupt during an import or in a destructor
+would be printed as a foreign traceback, or lost. Commands therefore run their cleanups in the
+signal handler, print one line, and exit. SIGTERM and SIGHUP, such as a cluster's time limit, are
+handled likewise but print a line only within `explaining_stops`.
 """
 
 from __future__ import annotations
@@ -17,34 +17,33 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C: what a shell reports for a program that the signal ended."""
+"""Exit status after Ctrl-C, as shells report it (128 + SIGINT)."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""Those that end a process at once, unless somebody handles them. Ctrl-C raises by itself."""
+"""Signals that end a process at once unless handled; Ctrl-C raises an exception by default."""
 
-_owed: list[Callable[[], object]] = []
-_stopped: list[Callable[[], str]] = []
+_cleanups: list[Callable[[], object]] = []
+_explanations: list[Callable[[], str]] = []
 
 
 def end_on_interrupt() -> None:
-    """From now on, have Ctrl-C do what is owed, say so in one line, and end this process.
+    """Install handlers for SIGINT, SIGTERM and SIGHUP that run cleanups, print a line and exit.
 
-    SIGTERM and SIGHUP do what is owed too, and then end it as they end any other; they say a line
-    within `explaining_stops`. A signal that is ignored, as Ctrl-C is in what a script runs in the
-    background, stays ignored.
+    SIGTERM and SIGHUP print a line within `explaining_stops` only. Ignored signals stay ignored, as
+    Ctrl-C is in background jobs of a script.
     """
     here = os.getpid()
 
     def end(number: int, _: FrameType | None) -> None:
         for each in (signal.SIGINT, *SIGNALS):
-            signal.signal(each, signal.SIG_IGN)  # the tidying is not interrupted
-        if os.getpid() == here:  # what a forked process has inherited, it does not owe
+            signal.signal(each, signal.SIG_IGN)  # do not interrupt the cleanups
+        if os.getpid() == here:  # a forked process inherits the cleanups but must not run them
             _run_cleanups()
         if line := _line_on(number):
             with suppress(OSError):
                 os.write(2, line.encode("utf-8", "backslashreplace"))
         if number == signal.SIGINT:
-            os._exit(INTERRUPTED)  # and not by an exception, which anybody on the way could catch
+            os._exit(INTERRUPTED)  # not by an exception, which callers could catch
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -56,44 +55,35 @@ def end_on_interrupt() -> None:
 
 
 @contextmanager
-def cleanup_on_signal(tidy: Callable[[], object]) -> Iterator[None]:
-    """Have something done if a signal ends the process in the block, which does not see it then.
+def cleanup_on_signal(cleanup: Callable[[], object]) -> Iterator[None]:
+    """Run a function if a signal ends the process during the block, whose code then stops there.
 
-    Parameters
-    ----------
-    tidy : callable
-        Runs between any two steps of the block: it waits for no lock, and imports nothing. What is
-        owed last is done first.
+    `cleanup` may run between any two steps of the block, so it must not wait for locks or import
+    modules. The last one registered runs first.
     """
-    _owed.append(tidy)
+    _cleanups.append(cleanup)
     try:
         yield
     finally:
-        _owed.remove(tidy)
+        _cleanups.remove(cleanup)
 
 
 @contextmanager
 def explaining_stops(explanation: Callable[[], str]) -> Iterator[None]:
-    """Add an explanation to the line that is printed if a signal ends the process in the block.
-
-    Parameters
-    ----------
-    explanation : callable
-        Returns a phrase: what was stopped, and what is left of it.
-    """
-    _stopped.append(explanation)
+    """Add a phrase to the line that is printed if a signal ends the process in the block."""
+    _explanations.append(explanation)
     try:
         yield
     finally:
-        _stopped.remove(explanation)
+        _explanations.remove(explanation)
 
 
 def _line_on(number: int) -> str:
-    """The line that is printed on a signal; none on SIGTERM where nothing explains it."""
+    """Return the line to print on a signal; empty on SIGTERM or SIGHUP without explanation."""
     explanation = ""
-    if _stopped:
+    if _explanations:
         with suppress(Exception):
-            explanation = _stopped[-1]()
+            explanation = _explanations[-1]()
     if number != signal.SIGINT and not explanation:
         return ""
     what = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
@@ -101,21 +91,21 @@ def _line_on(number: int) -> str:
 
 
 def _run_cleanups() -> None:
-    for tidy in reversed(_owed):
-        with suppress(Exception):  # there is nothing left that could be done about it
-            tidy()
+    for cleanup in reversed(_cleanups):
+        with suppress(Exception):  # the process ends anyway
+            cleanup()
 
 
 class _Terminated(BaseException):
-    """Raised where the signal found the process, and seen by `signals_as_exceptions` alone."""
+    """Raised at a signal, and caught by `signals_as_exceptions` only."""
 
 
 @contextmanager
 def signals_as_exceptions() -> Iterator[None]:
-    """Let a signal end the block as an exception would, and only then the process.
+    """Let SIGTERM and SIGHUP end the block as an exception would, and then the process.
 
-    A signal that somebody handles or ignores already stays as it is. Outside of the main thread,
-    which is where Python delivers signals, nothing is changed.
+    Signals that are handled or ignored already stay so. Outside the main thread, to which Python
+    delivers signals, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -126,7 +116,7 @@ def signals_as_exceptions() -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         received.append(number)
-        if inside and len(received) == 1:  # a second one must not interrupt the tidying
+        if inside and len(received) == 1:  # a second one must not interrupt the cleanups
             raise _Terminated
 
     for each in unhandled:

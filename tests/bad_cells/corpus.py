@@ -165,11 +165,11 @@ SKIPPED: dict[str, Skipped] = {
     **{f"{file} is half": Skipped(half(file), file, "half written: EOF") for file in JSON_FILES},
     **{f"{file} is null": Skipped(content(file, b"null"), file, "null") for file in JSON_FILES},
     **{
-        f"{file} holds text": Skipped(content(file, b'"x"'), file, "the file is 'x', not a")
+        f"{file} holds text": Skipped(content(file, b'"x"'), file, "the file must be .*, got 'x'")
         for file in JSON_FILES
     },
     **{
-        f"{file} is a list": Skipped(content(file, []), file, "a list of 0, not an object")
+        f"{file} is a list": Skipped(content(file, []), file, "must be an object, got a list of 0")
         for file in JSON_FILES[:3]
     },
     **{
@@ -226,54 +226,62 @@ SKIPPED: dict[str, Skipped] = {
     **{
         f"{key} is {value!r}": Skipped(calib(key, value), CALIB, reason)
         for key, value, reason in (
-            ("model", "", "model is '', not a text"),
-            ("method", " \t", r"method is ' \\t', not a text"),
-            ("method", 3, "method is 3, not a text"),
-            ("model", ["org/tiny"], "model is a list of 1, not a text"),
-            ("model", "a\nb", r"model is 'a\\nb', which is not a line"),
-            ("method", "a\x1b[2Jb", r"method is 'a\\x1b\[2Jb', which is not a line"),
-            ("model", "a\0b", r"model is 'a\\x00b', which is not a line"),
-            ("method", "a\u2028b", r"method is 'a\\u2028b', which is not a line"),
-            ("window", 0, "window is 0, outside 1 to 2147483647"),
-            ("window", -512, "window is -512, outside 1"),
-            ("window", 4.5, "window is 4.5, not a whole number"),
-            ("window", 4.0, "window is 4.0, not a whole number"),
-            ("window", "4", "window is '4', not a whole number"),
-            ("window", True, "window is true, not a whole number"),
-            ("window", 10**12, "window is 1000000000000, outside"),
-            ("seed", "0", "seed is '0', not a whole number"),
-            ("seed", 2**63, "seed is 9223372036854775808, outside"),
-            ("seed", -(2**63) - 1, "seed is -9223372036854775809, outside"),
-            ("target_stat", "max", "target_stat is 'max', not one of p95, rms, mean"),
-            ("target_stat", ["p95"], "target_stat is a list of 1, not one of"),
-            ("measured_with", "torch", "measured_with is 'torch', not an object"),
-            ("measured_with", {"temperature": "hot"}, "measured_with.temperature is 'hot', not a"),
-            ("sign", "-", "sign is '-', which is not that of c_star = 1.5"),
-            ("layer", [3], "layer is a list of 1, not a whole number"),
-            ("c_star", NAN, "c_star is nan, not a finite number"),
-            ("c_star", float("inf"), "c_star is inf, not a finite number"),
-            ("c_star", "1.5", "c_star is '1.5', not a number"),
-            ("target_kl", True, "target_kl is true, not a number"),
+            ("model", "", "model must be a non-empty string, got ''"),
+            ("method", " \t", r"method must be a non-empty string, got ' \\t'"),
+            ("method", 3, "method must be a non-empty string, got 3"),
+            ("model", ["org/tiny"], "model must be a non-empty string, got a list of 1"),
+            ("model", "a\nb", r"model must be one line of Unicode text, got 'a\\nb'"),
+            ("method", "a\x1b[2Jb", r"method must be one line of Unicode text, got 'a\\x1b\[2Jb'"),
+            ("model", "a\0b", r"model must be one line of Unicode text, got 'a\\x00b'"),
+            ("method", "a\u2028b", r"method must be one line of Unicode text, got 'a\\u2028b'"),
+            ("window", 0, "window must be between 1 and 2147483647, got 0"),
+            ("window", -512, "window must be between 1 and .*, got -512"),
+            ("window", 4.5, "window must be a whole number, got 4.5"),
+            ("window", 4.0, "window must be a whole number, got 4.0"),
+            ("window", "4", "window must be a whole number, got '4'"),
+            ("window", True, "window must be a whole number, got true"),
+            ("window", 10**12, "window must be between .*, got 1000000000000"),
+            ("seed", "0", "seed must be a whole number, got '0'"),
+            ("seed", 2**63, "seed must be between .*, got 9223372036854775808"),
+            ("seed", -(2**63) - 1, "seed must be between .*, got -9223372036854775809"),
+            ("target_stat", "max", "target_stat must be one of p95, rms, mean, got 'max'"),
+            ("target_stat", ["p95"], "target_stat must be one of .*, got a list of 1"),
+            ("measured_with", "torch", "measured_with must be an object, got 'torch'"),
+            (
+                "measured_with",
+                {"temperature": "hot"},
+                "measured_with.temperature must be a number, got 'hot'",
+            ),
+            ("sign", "-", "sign '-' contradicts c_star = 1.5"),
+            ("layer", [3], "layer must be a whole number, got a list of 1"),
+            ("c_star", NAN, "c_star must be a finite number, got nan"),
+            ("c_star", float("inf"), "c_star must be a finite number, got inf"),
+            ("c_star", "1.5", "c_star must be a number, got '1.5'"),
+            ("target_kl", True, "target_kl must be a number, got true"),
         )
     },
-    "c_star is null": Skipped(spelt(CALIB, "1.5", "null"), CALIB, "c_star is null, not a number"),
-    "c_star is 1e400": Skipped(spelt(CALIB, "1.5", "1e400"), CALIB, "c_star is inf, not a finite"),
+    "c_star is null": Skipped(
+        spelt(CALIB, "1.5", "null"), CALIB, "c_star must be a number, got null"
+    ),
+    "c_star is 1e400": Skipped(
+        spelt(CALIB, "1.5", "1e400"), CALIB, "c_star must be a finite number, got inf"
+    ),
     "a seed of 5,000 digits": Skipped(
         spelt(CALIB, '"seed": 0', '"seed": ' + "9" * 5000), CALIB, "number|digits"
     ),
     # KL
     **{
-        f"KL with {name}": Skipped(row(text), TRAJECTORY, rf'\["1.0"\]\[0\]\[1\] is {shown}')
+        f"KL with {name}": Skipped(row(text), TRAJECTORY, rf'\["1.0"\]\[0\]\[1\] must be {shown}')
         for name, text, shown in (
-            ("a number as text", '[1, "2"]', "'2', not a number"),
-            ("Infinity", "[1, Infinity]", "inf, not a finite number"),
-            ("-Infinity", "[1, -Infinity]", "-inf, not a finite number"),
-            ("1e400", "[1, 1e400]", "inf, not a finite number"),
-            ("true", "[1, true]", "true, not a number"),
-            ("false", "[1, false]", "false, not a number"),
-            ("a list", "[1, [2]]", "a list of 1, not a number"),
-            ("an object", "[1, {}]", "an object, not a number"),
-            ("an integer of 400 digits", f"[1, {10**399}]", "1000.*, not a finite number"),
+            ("a number as text", '[1, "2"]', "a number, got '2'"),
+            ("Infinity", "[1, Infinity]", "a finite number, got inf"),
+            ("-Infinity", "[1, -Infinity]", "a finite number, got -inf"),
+            ("1e400", "[1, 1e400]", "a finite number, got inf"),
+            ("true", "[1, true]", "a number, got true"),
+            ("false", "[1, false]", "a number, got false"),
+            ("a list", "[1, [2]]", "a number, got a list of 1"),
+            ("an object", "[1, {}]", "a number, got an object"),
+            ("an integer of 400 digits", f"[1, {10**399}]", "a finite number, got 1000.*"),
         )
     },
     **{
@@ -288,19 +296,29 @@ SKIPPED: dict[str, Skipped] = {
             ("a single quote", "['1']"),
         )
     },
-    "a row that is a number": Skipped(row("7"), TRAJECTORY, r'\["1.0"\]\[0\] is 7, not a list'),
-    "a row that is null": Skipped(row("null"), TRAJECTORY, r"\[0\] is null, not a list"),
-    "a row that is an object": Skipped(row("{}"), TRAJECTORY, r"\[0\] is an object, not a list"),
+    "a row that is a number": Skipped(
+        row("7"), TRAJECTORY, r'\["1.0"\]\[0\] must be a list, got 7'
+    ),
+    "a row that is null": Skipped(row("null"), TRAJECTORY, r"\[0\] must be a list, got null"),
+    "a row that is an object": Skipped(
+        row("{}"), TRAJECTORY, r"\[0\] must be a list, got an object"
+    ),
     "rows in an object": Skipped(
         entry(TRAJECTORY, KL, "1.0", value={"0": [1]}),
         TRAJECTORY,
-        r'kl\["1.0"\] is an object, not a list',
+        r'kl\["1.0"\] must be a list, got an object',
     ),
-    "KL in a list": Skipped(entry(TRAJECTORY, KL, value=[]), TRAJECTORY, "kl is a list of 0"),
-    "KL is null": Skipped(content(TRAJECTORY, f'{{"{KL}": null}}'), TRAJECTORY, "kl is null"),
+    "KL in a list": Skipped(
+        entry(TRAJECTORY, KL, value=[]), TRAJECTORY, "kl must be an object, got a list of 0"
+    ),
+    "KL is null": Skipped(
+        content(TRAJECTORY, f'{{"{KL}": null}}'), TRAJECTORY, "kl must be an object, got null"
+    ),
     **{
         f"an alpha {text!r}": Skipped(
-            alpha_key(text), TRAJECTORY, "a key of per_prompt_per_t_kl is '.*', not a finite number"
+            alpha_key(text),
+            TRAJECTORY,
+            "a key of per_prompt_per_t_kl must be a finite number, got '.*'",
         )
         for text in (
             "one",
@@ -327,10 +345,10 @@ SKIPPED: dict[str, Skipped] = {
         entry(TRAJECTORY, KL, value={"0": [], "-0.0": []}), TRAJECTORY, "are the same alpha, 0"
     ),
     "rows too uneven to pad": Skipped(
-        uneven, TRAJECTORY, r'\["1.0"\] has 20000 values in rows so uneven .* 20001 x 20000 places'
+        uneven, TRAJECTORY, r'\["1.0"\] has 20000 values in rows so uneven .* 20001 x 20000'
     ),
     "alphas too uneven to pad": Skipped(
-        uneven_alphas, "", "kl has 18000 values in rows so uneven .* 2 x 9000 x 9000 places"
+        uneven_alphas, "", "kl has 18000 values in rows so uneven .* 2 x 9000 x 9000"
     ),
     # pmass
     **{
@@ -338,33 +356,33 @@ SKIPPED: dict[str, Skipped] = {
             entry(PMASS, "fork_points", value=forks), PMASS, f"fork_points ?{reason}"
         )
         for name, forks, reason in (
-            ("fall", [2, 0], r"\[1\] is 0, which does not rise from 2"),
-            ("repeat", [2, 2], r"\[1\] is 2, which does not rise from 2"),
-            ("are negative", [-1, 2], r"\[0\] is -1, outside 0 to 2147483647"),
-            ("are not whole", [0, 2.5], r"\[1\] is 2.5, not a whole number"),
-            ("are text", ["0", "2"], r"\[0\] is '0', not a whole number"),
-            ("are a number", 2, "is 2, not a list"),
-            ("are beyond int32", [0, 2**31], r"\[1\] is 2147483648, outside"),
+            ("fall", [2, 0], r"\[1\] must be greater than 2, got 0"),
+            ("repeat", [2, 2], r"\[1\] must be greater than 2, got 2"),
+            ("are negative", [-1, 2], r"\[0\] must be between 0 and 2147483647, got -1"),
+            ("are not whole", [0, 2.5], r"\[1\] must be a whole number, got 2.5"),
+            ("are text", ["0", "2"], r"\[0\] must be a whole number, got '0'"),
+            ("are a number", 2, "must be a list, got 2"),
+            ("are beyond int32", [0, 2**31], r"\[1\] must be between .*, got 2147483648"),
         )
     },
     "no fork points": Skipped(
-        entry(PMASS, "fork_points", value=None), PMASS, r"\[0\] has 2 values for 0 places"
+        entry(PMASS, "fork_points", value=None), PMASS, r"\[0\] must have at most 0 values, got 2"
     ),
     "more pmass than forks": Skipped(
-        entry(PMASS, "fork_points", value=[0]), PMASS, r"\[0\] has 2 values for 1 places"
+        entry(PMASS, "fork_points", value=[0]), PMASS, r"\[0\] must have at most 1 values, got 2"
     ),
     **{
         f"gen_len {name}": Skipped(
             entry(PMASS, "gen_lens_eval", "1.0", value=[4, value]),
             PMASS,
-            rf'gen_lens_eval\["1.0"\]\[1\] is {reason}',
+            rf'gen_lens_eval\["1.0"\]\[1\] must be {reason}',
         )
         for name, value, reason in (
-            ("negative", -1, "-1, outside 0"),
-            ("not whole", 2.5, "2.5, not a whole number"),
-            ("text", "2", "'2', not a whole number"),
-            ("true", True, "true, not a whole number"),
-            ("beyond int32", 2**31, "2147483648, outside"),
+            ("negative", -1, "between 0 and 2147483647, got -1"),
+            ("not whole", 2.5, "a whole number, got 2.5"),
+            ("text", "2", "a whole number, got '2'"),
+            ("true", True, "a whole number, got true"),
+            ("beyond int32", 2**31, "between 0 and 2147483647, got 2147483648"),
         )
     },
     **{
@@ -372,67 +390,93 @@ SKIPPED: dict[str, Skipped] = {
             entry(PMASS, "completed_alphas", value=value), PMASS, f"completed_alphas{reason}"
         )
         for name, value, reason in (
-            ("in an object", {}, " is an object, not a list"),
-            ("that are numbers", ["0.5", 1], r"\[1\] is 1, not a text"),
-            ("that are words", ["one"], r"\[0\] is 'one', not a finite number"),
+            ("in an object", {}, " must be a list, got an object"),
+            ("that are numbers", ["0.5", 1], r"\[1\] must be a non-empty string, got 1"),
+            ("that are words", ["one"], r"\[0\] must be a finite number, got 'one'"),
         )
     },
     **{
         f"repetition {name}": Skipped(
             entry(PMASS, "repetition_eval", value={"1.0": [0.5, value]}),
             PMASS,
-            rf'repetition_eval\["1.0"\]\[1\] is {reason}',
+            rf'repetition_eval\["1.0"\]\[1\] must be {reason}',
         )
         for name, value, reason in (
-            ("as text", "0.5", "'0.5', not a number"),
-            ("infinite", float("inf"), "inf, not a finite number"),
-            ("true", True, "true, not a number"),
+            ("as text", "0.5", "a number, got '0.5'"),
+            ("infinite", float("inf"), "a finite number, got inf"),
+            ("true", True, "a number, got true"),
         )
     },
     "lengths too many to place KL by": Skipped(
         many_lengths,
         "",
-        "kl has 10000 values in rows so uneven that they take 10000 x 10000 places",
+        "kl has 10000 values in rows so uneven that padding makes them 10000 x 10000",
     ),
     "computed as text": Skipped(
-        entry(PMASS, "computed", value="false"), PMASS, "computed is 'false', not true or false"
+        entry(PMASS, "computed", value="false"),
+        PMASS,
+        "computed must be true or false, got 'false'",
     ),
     "pmass in a list": Skipped(
-        entry(PMASS, "pmass_eval", value=[[0.5]]), PMASS, "pmass_eval is a list of 1, not an object"
+        entry(PMASS, "pmass_eval", value=[[0.5]]),
+        PMASS,
+        "pmass_eval must be an object, got a list of 1",
     ),
     "pmass infinite": Skipped(
-        spelt(PMASS, "0.9", "Infinity"), PMASS, r'pmass_eval\["0.5"\]\[0\]\[0\] is inf'
+        spelt(PMASS, "0.9", "Infinity"),
+        PMASS,
+        r'pmass_eval\["0.5"\]\[0\]\[0\] must be a finite number, got inf',
     ),
     # The bisection
-    "the bisection in an object": Skipped(content(STEPS, {}), STEPS, "an object, not a list"),
-    "a step that is a list": Skipped(content(STEPS, [[]]), STEPS, r"\[0\] is a list of 0"),
+    "the bisection in an object": Skipped(content(STEPS, {}), STEPS, "a list, got an object"),
+    "a step that is a list": Skipped(
+        content(STEPS, [[]]), STEPS, r"\[0\] must be an object, got a list of 0"
+    ),
     "a step without p95": Skipped(
         entry(STEPS, 1, "kl_p95", value=None), STEPS, "kl_p95 is missing"
     ),
     "a step with true": Skipped(
-        entry(STEPS, 1, "kl_max", value=True), STEPS, r'\[1\]\["kl_max"\] is true, not a number'
+        entry(STEPS, 1, "kl_max", value=True),
+        STEPS,
+        r'\[1\]\["kl_max"\] must be a number, got true',
     ),
     "a step with text": Skipped(
-        entry(STEPS, 0, "coeff", value="1"), STEPS, r'\[0\]\["coeff"\] is \'1\', not a number'
+        entry(STEPS, 0, "coeff", value="1"), STEPS, r'\[0\]\["coeff"\] must be a number, got \'1\''
     ),
     # results.csv
     **{
         f"results.csv {name}": Skipped(content(DOSES, text), DOSES, reason)
         for name, text, reason in (
             ("is empty", b"", "line 1 has no column alpha"),
-            ("has half a line", "alpha,coeff\n1.0,2.", "the last line does not end"),
-            ("has half a line end", "alpha,coeff\r\n1.0,2.5\r", "the last line does not end"),
+            ("has half a line", "alpha,coeff\n1.0,2.", "the last line has no line break"),
+            ("has half a line end", "alpha,coeff\r\n1.0,2.5\r", "the last line has no line break"),
             ("has no alpha", "dose,coeff\n1.0,2.5\n", "line 1 has no column alpha"),
-            ("has a column twice", "alpha,coeff,coeff\n1,2,3\n", "line 1 names a column twice"),
+            ("has a column twice", "alpha,coeff,coeff\n1,2,3\n", "line 1 has a duplicate column"),
             ("has an alpha twice", "alpha,coeff\n1,2\n1.0,2\n", "line 3 repeats alpha 1"),
             ("has a dose twice", "alpha\n1.0000000001\n2\n1\n", "line 4 repeats alpha 1"),
-            ("has a short line", "alpha,coeff\n1\n", "line 2 has not as many values"),
-            ("has a long line", "alpha,coeff\n1,2,3\n", "line 2 has not as many values"),
-            ("has text", "alpha,coeff\n1,two\n", "line 2, coeff is 'two', not a finite number"),
-            ("has inf", "alpha,coeff\n1,inf\n", "line 2, coeff is 'inf', not a finite number"),
-            ("has 1e400", "alpha,coeff\n1,1e400\n", "line 2, coeff is '1e400', not a finite"),
-            ("has no value for alpha", "alpha,coeff\n,2\n", "line 2, alpha is ''"),
-            ("has an open quote", 'alpha,coeff\n1,"2\n2,3\n', r"coeff is '2\\n2,3\\n'"),
+            ("has a short line", "alpha,coeff\n1\n", "line 2 has more or fewer values"),
+            ("has a long line", "alpha,coeff\n1,2,3\n", "line 2 has more or fewer values"),
+            (
+                "has text",
+                "alpha,coeff\n1,two\n",
+                "line 2, coeff must be a finite number, got 'two'",
+            ),
+            ("has inf", "alpha,coeff\n1,inf\n", "line 2, coeff must be a finite number, got 'inf'"),
+            (
+                "has 1e400",
+                "alpha,coeff\n1,1e400\n",
+                "line 2, coeff must be a finite number, got '1e400'",
+            ),
+            (
+                "has no value for alpha",
+                "alpha,coeff\n,2\n",
+                "line 2, alpha must be a finite number, got ''",
+            ),
+            (
+                "has an open quote",
+                'alpha,coeff\n1,"2\n2,3\n',
+                r"coeff must be a finite number, got '2\\n2,3\\n'",
+            ),
             ("has a vast field", "alpha,coeff\n1," + "2" * 200_000 + "\n", "field larger than"),
             ("is not UTF-8", b"alpha,coeff\n1,\xff\n", "can't decode byte 0xff"),
             ("is full of zeros", bytes(99), "half written"),
@@ -448,10 +492,14 @@ SKIPPED: dict[str, Skipped] = {
         unreadable, CALIB, "cannot be read: Permission denied", unprivileged=True
     ),
     **{
-        f"a folder called {name!r}": Skipped(renamed(name), "", "the folder's name is '.*not a li")
+        f"a folder called {name!r}": Skipped(
+            renamed(name), "", "the folder's name must be one line of Unicode text, got '.*'"
+        )
         for name in ("a\nb", "a\x1b[2Jb", "a\rb", b"a\xffb")
     },
-    "a folder whose name is blank": Skipped(renamed(" "), "", "folder's name is ' ', not a text"),
+    "a folder whose name is blank": Skipped(
+        renamed(" "), "", "folder's name must be a non-empty string, got ' '"
+    ),
 }
 """By name, what is reported and left out."""
 
@@ -512,8 +560,8 @@ READ: dict[str, Read] = {
             "as recorded, and not what the results were made with",
             {"c_star": value},
             notes=(
-                rf"results.csv: coeff is 0.75 at alpha 0.5, where alpha x c_star is {value / 2:g}:",
-                f"history.json: no step tried c_star = {value}: of another run than calib.json",
+                rf"results.csv: coeff is 0.75 at alpha 0.5, but alpha x c_star is {value / 2:g}:",
+                f"history.json: no step tried c_star = {value}: from a different run than calib.json",
             ),
         )
         for value in (-1.5, 0)
@@ -522,14 +570,14 @@ READ: dict[str, Read] = {
         calib("c_star", 1.0),
         "as recorded",
         {"c_star": 1.0},
-        notes=("coeff is 0.75 at alpha 0.5, where alpha x c_star is 0.5: of another run",),
+        notes=("coeff is 0.75 at alpha 0.5, but alpha x c_star is 0.5: from a different run",),
     ),
     "a c_star that was rounded": Read(calib("c_star", 1.5001), "the same", {"c_star": 1.5001}),
     "a calibration newer than the results": Read(
         later(CALIB, 60),
         "a rerun that died, perhaps",
         {"calib_newer": 1},
-        notes=("calib.json: newer than the results beside it",),
+        notes=("calib.json: newer than the results",),
     ),
     "a calibration as new as a copy makes it": Read(later(CALIB, 1), "files copied in any order"),
     "a calibration newer than the bisection": Read(later(DOSES, 60), "the results are later"),
@@ -570,7 +618,7 @@ READ: dict[str, Read] = {
         stale,
         "there is no KL, and the report says why",
         NO_KL,
-        notes=("stale, it has no per_prompt",),
+        notes=("stale, per_prompt_per_t_kl is missing",),
     ),
     "KL that ends in null": Read(
         row("[1, 2, null, null]"),
@@ -676,7 +724,7 @@ READ: dict[str, Read] = {
         lambda folder: (folder / TRAJECTORY).unlink(),
         "there is no KL",
         NO_KL,
-        notes=("pmass.json: there is no trajectory.json beside it, and so no KL",),
+        notes=("pmass.json: trajectory.json is missing, so the cell has no KL",),
     ),
     "completed alphas": Read(
         entry(PMASS, "completed_alphas", value=["1", "0.50"]), "all of them, in other spellings"
@@ -684,7 +732,7 @@ READ: dict[str, Read] = {
     "an alpha that was not completed": Read(
         entry(PMASS, "completed_alphas", value=["0.5"]),
         "what there is of it is kept",
-        notes=("pmass.json: alpha 1 not finished, says completed_alphas",),
+        notes=("pmass.json: alpha 1 is unfinished according to completed_alphas",),
     ),
     "a dose that was being written": Read(
         both(
@@ -706,7 +754,7 @@ READ: dict[str, Read] = {
     "no alpha that was completed": Read(
         entry(PMASS, "completed_alphas", value=[]),
         "what there is of them is kept",
-        notes=("pmass.json: alpha 0.5, 1 not finished, says completed_alphas",),
+        notes=("pmass.json: alpha 0.5, 1 is unfinished according to completed_alphas",),
     ),
     "repetition": Read(
         entry(PMASS, "repetition_eval", value={"1.0": [0.25, NAN]}),
@@ -761,7 +809,7 @@ READ: dict[str, Read] = {
             spelt(STEPS, "3.0", text),
             "that number is missing, and nothing else",
             {"calib_kl_max": [2.0, NAN]},
-            notes=(rf'history.json: \[1\]\["kl_max"\] is {shown}, and is missing there$',),
+            notes=(rf'history.json: \[1\]\["kl_max"\] is {shown}, read as missing$',),
         )
         for text, shown in (
             ("NaN", "nan"),
@@ -774,7 +822,7 @@ READ: dict[str, Read] = {
         content(STEPS, [{**HISTORY[0], "kl_p95": NAN, "coeff": NAN}, HISTORY[1]]),
         "missing",
         {"calib_coeff": [NAN, 1.5], "calib_kl_p95": [NAN, 1.0]},
-        notes=(r'\[0\]\["coeff"\] is nan, and is missing there \(one of 2\)$',),
+        notes=(r'\[0\]\["coeff"\] is nan, read as missing \(one of 2\)$',),
     ),
     "an empty bisection": Read(
         content(STEPS, []),

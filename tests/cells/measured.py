@@ -1,4 +1,4 @@
-"""Arrays as they come out of a model, and cells that are written from them."""
+"""Arrays as a model would produce them, and cells written from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HISTORY = [
 
 
 def arrays(alphas: list[float], prompts: int = 3, questions: int = 2) -> dict[str, Any]:
-    """What a run measures at some doses, the same for a dose whichever others there are."""
+    """Return a run's arrays at some doses; those of a dose do not depend on the other doses."""
     each = [_dose(alpha, prompts, questions) for alpha in alphas]
     stacked = {name: np.stack([dose[name] for dose in each]) for name in each[0]}
     return {
@@ -88,12 +88,12 @@ def _dose(alpha: float, prompts: int, questions: int) -> dict[str, np.ndarray]:
 
 
 def written(folder: Path, batches: list[list[float]] | None = None) -> Path:
-    """A cell, written in batches of doses; by default all at once."""
+    """Write a cell in batches of doses, by default in one batch."""
     for batch in batches or [ALPHAS]:
         write_cell(folder, CALIB, history=HISTORY, **arrays(batch))
     return folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a cell, without what is hidden."""
+    """Return the bytes of every file of a cell except hidden files."""
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}

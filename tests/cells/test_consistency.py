@@ -4,7 +4,7 @@ import pytest
 from isoklx.cells.consistency import SAME_COEFFICIENT, coeff_mismatch, was_tried
 
 
-def test_a_coefficient_that_is_alpha_times_c_star_has_no_mismatch():
+def test_alpha_times_c_star_has_no_mismatch():
     alpha = np.array([-1, 0, 0.25, 4])
     assert coeff_mismatch(alpha * -1.7, alpha, -1.7).tolist() == [0, 0, 0, 0]
 
@@ -17,15 +17,15 @@ def test_the_mismatch_is_relative_to_the_larger_of_the_two(coeff, alpha, c_star,
     assert coeff_mismatch(coeff, alpha, c_star) == pytest.approx(expected)
 
 
-def test_what_was_not_run_has_no_mismatch():
+def test_the_mismatch_of_a_missing_coefficient_is_nan():
     assert np.isnan(coeff_mismatch(np.nan, 1, 2.0))
 
 
-def test_vast_numbers_give_no_warning():
+def test_overflow_gives_no_warning():
     assert np.isnan(coeff_mismatch(1.0, 1e300, 1e300))
 
 
-def test_c_star_was_tried_if_it_is_a_coefficient_to_within_rounding():
+def test_c_star_was_tried_if_a_coefficient_equals_it_up_to_rounding():
     assert was_tried(2.0, [1.0, 2.0])
     assert was_tried(-2.0, [1.0, -2.0 * (1 + SAME_COEFFICIENT / 2)])
     assert not was_tried(2.0, [1.0, -2.0, np.nan, 2.0 * (1 + 2 * SAME_COEFFICIENT)])

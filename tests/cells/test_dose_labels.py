@@ -20,7 +20,7 @@ def same(a: float, b: float) -> bool:
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.3, 1.0, 2.5, 0.0, -4.0]), near), max_size=12), doses)
-def test_every_dose_has_one_label_that_is_the_same_dose(crowded, others):
+def test_every_dose_has_exactly_one_equal_label(crowded, others):
     found = [alpha * factor for alpha, factor in crowded] + others
     labels = union(found)
     assert np.all(np.diff(labels) > 0)
@@ -36,7 +36,7 @@ def test_the_order_of_doses_does_not_matter(found):
 
 
 @given(doses)
-def test_the_first_doses_that_are_the_same_are_found(found):
+def test_find_duplicate_finds_equal_doses(found):
     expected = any(same(a, b) for a, b in pairwise(sorted(found)))
     again = find_duplicate(found)
     assert (again is not None) == expected
@@ -47,15 +47,15 @@ def test_the_first_doses_that_are_the_same_are_found(found):
 
 
 @pytest.mark.parametrize("step", [0, 1, -1])
-def test_a_dose_one_bit_off_is_shown_in_its_short_spelling(step):
+def test_union_keeps_the_shortest_spelling_of_equal_doses(step):
     off = float(np.nextafter(0.7, step * np.inf)) if step else 0.7
     assert union([off, 0.7, 1]).tolist() == [0.7, 1]
 
 
-def test_nothing_but_zero_is_zero():
+def test_tiny_doses_differ_from_zero():
     assert union([0, 1e-300, 1e-12]).tolist() == [0, 1e-300, 1e-12]
     assert find_duplicate([0, 1e-300]) is None
 
 
-def test_no_dose_is_at_no_place():
+def test_union_and_positions_accept_no_doses():
     assert union([]).size == positions(union([]), []).size == 0

@@ -11,7 +11,7 @@ def names(*roots):
     return [folder.name for folder in cell_folders(roots)]
 
 
-def test_cells_are_folders_ascending_by_name(tmp_path):
+def test_cells_are_folders_sorted_by_name(tmp_path):
     for name in ("b", "a", "c"):
         make_cell(tmp_path, name)
     (tmp_path / "notes.txt").write_text("not a cell")
@@ -19,7 +19,7 @@ def test_cells_are_folders_ascending_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["_old", ".cache"])
-def test_folders_set_aside_by_their_name_are_not_cells(tmp_path, name):
+def test_folders_with_reserved_names_are_not_cells(tmp_path, name):
     make_cell(tmp_path, name)
     make_cell(tmp_path, "a")
     assert names(tmp_path) == ["a"]
@@ -33,7 +33,7 @@ def test_a_cell_may_be_a_link_to_a_folder(tmp_path):
     assert names(root) == ["linked"]
 
 
-def test_a_link_that_leads_nowhere_is_not_passed_over_in_silence(tmp_path):
+def test_a_broken_link_counts_as_a_cell(tmp_path):
     make_cell(tmp_path, "a")
     (tmp_path / "lost").symlink_to(tmp_path / "gone")
     assert names(tmp_path) == ["a", "lost"]
@@ -41,7 +41,7 @@ def test_a_link_that_leads_nowhere_is_not_passed_over_in_silence(tmp_path):
 
 def test_two_roots_that_share_a_run_id_are_an_error_naming_both_folders(tmp_path):
     first, second = make_cell(tmp_path / "x", "a"), make_cell(tmp_path / "y", "a")
-    with pytest.raises(BuildError, match=f"called a: {first} and {second}"):
+    with pytest.raises(BuildError, match=f"have the name a: {first} and {second}"):
         names(tmp_path / "x", tmp_path / "y")
 
 
@@ -50,7 +50,7 @@ def test_an_absent_root_is_an_error(tmp_path):
         names(tmp_path / "outptus")
 
 
-def test_a_file_for_a_root_is_an_error(tmp_path):
+def test_a_file_as_root_is_an_error(tmp_path):
     (tmp_path / "sweep.nc").write_text("")
     with pytest.raises(BuildError, match="not a folder of cells, but a file"):
         names(tmp_path / "sweep.nc")
@@ -61,19 +61,19 @@ def test_an_empty_root_is_an_error(tmp_path):
         names(tmp_path)
 
 
-def test_a_cell_given_as_the_root_is_told_its_parent(tmp_path):
+def test_the_error_for_a_cell_as_root_names_its_parent(tmp_path):
     folder = make_cell(tmp_path, "a")
     with pytest.raises(BuildError, match=f"this is one cell; the runs root is {tmp_path}"):
         names(folder)
 
 
-def test_the_folder_above_the_runs_root_is_told_where_the_cells_are(tmp_path):
+def test_the_error_for_a_folder_above_the_root_names_the_root(tmp_path):
     make_cell(tmp_path / "sweep", "a")
     with pytest.raises(BuildError, match=f"one level down, in {tmp_path / 'sweep'}"):
         names(tmp_path)
 
 
-def test_a_cell_that_may_not_be_entered_hides_no_other(tmp_path, monkeypatch):
+def test_an_unreadable_cell_does_not_hide_others(tmp_path, monkeypatch):
     for name in ("a", "b"):
         make_cell(tmp_path, name)
     look = Path.exists
@@ -87,7 +87,7 @@ def test_a_cell_that_may_not_be_entered_hides_no_other(tmp_path, monkeypatch):
     assert names(tmp_path) == ["a", "b"]
 
 
-def test_a_root_that_may_not_be_entered_is_one_line(tmp_path, monkeypatch):
+def test_an_unreadable_root_is_a_one_line_error(tmp_path, monkeypatch):
     def refuse(_):
         raise PermissionError(13, "Permission denied")
 

@@ -33,7 +33,7 @@ def test_the_digest_does_not_depend_on_the_order_of_reading(sources):
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "fifo"])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(sources, make):
+def test_irregular_files_are_refused_without_blocking(sources, make):
     make(sources.folder / "pmass.json")
     with pytest.raises(CellError, match="not a regular file"):
         sources.read("pmass.json")
@@ -48,14 +48,14 @@ def test_a_file_that_cannot_be_read_is_named(sources, monkeypatch):
         sources.read("calib.json")
 
 
-def test_files_that_stay_as_they_were_are_settled(sources):
+def test_unchanged_files_are_settled(sources):
     sources.read("calib.json")
     sources.settle()
     assert sources.stamps == stamps(sources.folder)
 
 
 @pytest.mark.parametrize("change", ["grows", "is touched", "goes", "comes"])
-def test_a_file_that_changes_meanwhile_is_being_written(sources, change):
+def test_a_file_that_changes_is_being_written(sources, change):
     sources.read("calib.json")
     path = sources.folder / "calib.json"
     if change == "grows":

@@ -44,10 +44,10 @@ def read(folder: Path) -> Cell:
     return cell
 
 
-# What is written is what is read
+# Round trips
 
 
-def test_every_array_is_read_back_exactly_and_without_a_note(folder: Path) -> None:
+def test_every_array_is_read_back_exactly_without_notes(folder: Path) -> None:
     given = arrays(ALPHAS)
     assert write_cell(folder, CALIB, history=HISTORY, **given) == ALPHAS
     cell = read(folder)
@@ -68,7 +68,7 @@ def test_every_array_is_read_back_exactly_and_without_a_note(folder: Path) -> No
     assert not {path.name for path in folder.parent.iterdir()} - {NAME}
 
 
-def test_a_build_of_it_has_no_note_and_skips_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_written_cell_builds_without_notes(folder: Path, tmp_path: Path) -> None:
     written(folder)
     report = isoklx.build(folder.parent, tmp_path / "out.nc")
     assert (list(report.notes), list(report.skipped)) == ([], [])
@@ -80,7 +80,7 @@ def test_a_build_of_it_has_no_note_and_skips_nothing(folder: Path, tmp_path: Pat
     broken=st.floats(0, 1),
 )
 @settings(max_examples=40)
-def test_whatever_is_measured_is_read_back(
+def test_random_arrays_are_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     shape: tuple[int, int, int],
     seed: int,
@@ -113,7 +113,7 @@ def test_whatever_is_measured_is_read_back(
     assert np.isnan(kl[..., width:]).all()
 
 
-def test_the_files_have_the_keys_of_measured_ones(folder: Path, real_root: Path) -> None:
+def test_the_files_have_the_keys_of_measured_cells(folder: Path, real_root: Path) -> None:
     written(folder)
     real = real_root / "Qwen3.5-0.8B_pca_s0_w512"
     added = {"pmass.json": {"repetition_eval", "completed_alphas"}}
@@ -128,7 +128,7 @@ def test_the_files_have_the_keys_of_measured_ones(folder: Path, real_root: Path)
     )
 
 
-def test_numbers_that_are_json_everywhere_are_written_where_a_rollout_ended(folder: Path) -> None:
+def test_ended_rollouts_are_written_as_valid_json(folder: Path) -> None:
     given = arrays([1.0])
     write_cell(folder, CALIB, **given)
     rows = json.loads((folder / "trajectory.json").read_text())["per_prompt_per_t_kl"]["1.0"]
@@ -136,7 +136,7 @@ def test_numbers_that_are_json_everywhere_are_written_where_a_rollout_ended(fold
     assert "NaN" not in (folder / "trajectory.json").read_text()
 
 
-def test_what_pmass_says_besides_numbers_is_there(folder: Path) -> None:
+def test_pmass_json_contains_texts_and_settings(folder: Path) -> None:
     given = arrays(ALPHAS)
     write_cell(folder, CALIB, **given)
     pmass = json.loads((folder / "pmass.json").read_text())
@@ -154,7 +154,7 @@ def test_what_pmass_says_besides_numbers_is_there(folder: Path) -> None:
     )
 
 
-def test_generations_are_lines_in_the_order_of_the_doses(folder: Path) -> None:
+def test_generations_are_ordered_by_dose(folder: Path) -> None:
     written(folder, BATCHES)
     lines = (folder / "gens.jsonl").read_text().split("\n")
     assert lines.pop() == ""
@@ -164,7 +164,7 @@ def test_generations_are_lines_in_the_order_of_the_doses(folder: Path) -> None:
     assert found[2]["token_ids"] == list(range(found[2]["gen_len"]))
 
 
-def test_without_questions_or_pmass_the_cell_says_so(folder: Path) -> None:
+def test_missing_questions_and_pmass_are_recorded(folder: Path) -> None:
     given = arrays([0.0, 1.0])
     for name in ("pmass", "p_true", "gen_len_qa", "answers"):
         del given[name]
@@ -186,17 +186,17 @@ def test_a_cell_without_doses_is_calibrated_and_not_yet_swept(folder: Path) -> N
     assert recorded(folder, CALIB).alphas == []
 
 
-def test_arrays_of_other_libraries_and_plain_lists_are_taken(folder: Path) -> None:
+def test_arrays_of_other_libraries_and_lists_are_accepted(folder: Path) -> None:
     torch = pytest.importorskip("torch")
     kl = [[[0.5, 0.25]]]
     write_cell(folder, CALIB, alphas=[np.float32(0.5)], kl=torch.tensor(kl), gen_len=[[2]])
     write_cell(folder, CALIB | {"seed": np.int64(0)}, alphas=[1], kl=kl)
     np.testing.assert_array_equal(read(folder).data["kl"], np.array([kl[0], kl[0]]))
-    with pytest.raises(UsageError, match="kl is no array of numbers: Can't call numpy"):
+    with pytest.raises(UsageError, match="kl must be an array of numbers: Can't call numpy"):
         write_cell(folder, CALIB, alphas=[2], kl=torch.tensor(kl, requires_grad=True))
 
 
-def test_what_it_calibrated_can_be_written_as_it_is(folder: Path) -> None:
+def test_a_calibration_can_be_written_unchanged(folder: Path) -> None:
     found = isoklx.calibrate(lambda c: np.array([[(c / 3) ** 2, np.nan]]), start=1.0)
     write_cell(folder, CALIB | {"c_star": found.c_star}, history=found.history)
     np.testing.assert_array_equal(
@@ -204,7 +204,7 @@ def test_what_it_calibrated_can_be_written_as_it_is(folder: Path) -> None:
     )
 
 
-# Batch by batch
+# Several calls
 
 
 @pytest.mark.parametrize("order", [*permutations(range(3))])
@@ -213,7 +213,7 @@ def test_batches_in_any_order_make_the_same_bytes(folder: Path, order: tuple[int
     assert contents(written(folder, [BATCHES[i] for i in order])) == whole
 
 
-def test_what_is_complete_is_known(folder: Path) -> None:
+def test_completed_doses_are_recorded(folder: Path) -> None:
     assert recorded(folder) is None
     done: list[float] = []
     for batch in BATCHES:
@@ -225,7 +225,7 @@ def test_what_is_complete_is_known(folder: Path) -> None:
     assert recorded(folder, without).history == HISTORY
 
 
-def test_a_dose_that_is_complete_already_changes_nothing(folder: Path) -> None:
+def test_writing_a_complete_dose_again_changes_nothing(folder: Path) -> None:
     before = contents(written(folder))
     stamps = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     write_cell(folder, CALIB, history=HISTORY, **arrays([0.5]))
@@ -239,18 +239,21 @@ def test_a_dose_with_other_numbers_is_refused(folder: Path) -> None:
     given["kl"][0, 2, 5] += 1e-3
     with pytest.raises(UsageError) as error:
         write_cell(folder, CALIB, **given)
-    place = 'per_t_p95_kl["1.0"] is there already, and differs'
-    assert str(error.value) == f"{folder / 'trajectory.json'}: {place}: the dose is complete"
+    place = 'per_t_p95_kl["1.0"] differs from the recorded value'
+    assert str(error.value) == f"{folder / 'trajectory.json'}: {place}, but the dose is complete"
     assert contents(folder) == before
 
 
-def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) -> None:
+def test_arrays_cannot_be_added_to_a_complete_dose(folder: Path) -> None:
     given = arrays([1.0])
     write_cell(folder, CALIB, **(given | {"repetition": None, "generations": []}))
     before = contents(folder)
     for name, message in (
-        ("repetition", 'pmass.json: repetition_eval["1.0"] is not there: the dose is complete'),
-        ("generations", "gens.jsonl: alpha 1 is not there: the dose is complete"),
+        (
+            "repetition",
+            'pmass.json: repetition_eval["1.0"] is not recorded, but the dose is complete',
+        ),
+        ("generations", "gens.jsonl: alpha 1 is not recorded, but the dose is complete"),
     ):
         others = {"repetition": None, "generations": []} | {name: given[name]}
         with pytest.raises(UsageError) as error:
@@ -259,27 +262,27 @@ def test_what_a_complete_dose_was_written_without_cannot_be_added(folder: Path) 
     assert contents(folder) == before
 
 
-WAYS_OUT = "give what it was begun with, or write elsewhere"
+WAYS_OUT = "give the recorded value, or write to another folder"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 1}, "calib.json: seed is 0 there, and 1 here"),
-        ({"c_star": 2.5}, "calib.json: c_star is 2.0721502863934007 there, and 2.5 here"),
-        ({"target_stat": "rms"}, "calib.json: target_stat is 'p95' there, and 'rms' here"),
+        ({"seed": 1}, "calib.json: seed is 0 in the file, but 1 now"),
+        ({"c_star": 2.5}, "calib.json: c_star is 2.0721502863934007 in the file, but 2.5 now"),
+        ({"target_stat": "rms"}, "calib.json: target_stat is 'p95' in the file, but 'rms' now"),
         (
             {"measured_with": CALIB["measured_with"] | {"torch": "2.12.0"}},
-            "calib.json: measured_with.torch is '2.13.0' there, and '2.12.0' here",
+            "calib.json: measured_with.torch is '2.13.0' in the file, but '2.12.0' now",
         ),
         (
             {"measured_with": {"torch": "2.13.0", "dtype": "float32"}},
-            "calib.json: measured_with.true_ids is a list of 2 there, and not given here",
+            "calib.json: measured_with.true_ids is a list of 2 in the file, but not given now",
         ),
-        ({"commit": "abc"}, "calib.json: commit is not given there, and 'abc' here"),
+        ({"commit": "abc"}, "calib.json: commit is not given in the file, but 'abc' now"),
     ],
 )
-def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
+def test_a_folder_with_another_calibration_is_refused_unchanged(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     before = contents(written(folder, BATCHES[:1]))
@@ -298,9 +301,9 @@ def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
     [
         (
             {"questions": ["Is it?", "Was it?"]},
-            "questions[0] is 'Is water wet?' there, and 'Is it?' here",
+            "questions[0] is 'Is water wet?' in the file, but 'Is it?' now",
         ),
-        ({"prefill": "Well"}, "prefill is '\\n{\"choice\":' there, and 'Well' here"),
+        ({"prefill": "Well"}, "prefill is '\\n{\"choice\":' in the file, but 'Well' now"),
         (
             {
                 "pmass_eval": None,
@@ -309,11 +312,11 @@ def test_a_folder_that_was_made_with_something_else_is_refused_and_left_alone(
                 "gen_len_qa": None,
                 "answers": None,
             },
-            "computed is true there, and false here",
+            "computed is true in the file, but false now",
         ),
     ],
 )
-def test_what_is_asked_is_the_same_at_all_doses(
+def test_questions_and_suffix_are_the_same_at_all_doses(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     before = contents(written(folder, BATCHES[:1]))
@@ -323,15 +326,15 @@ def test_what_is_asked_is_the_same_at_all_doses(
     assert contents(folder) == before
 
 
-def test_another_history_is_refused(folder: Path) -> None:
+def test_a_different_history_is_refused(folder: Path) -> None:
     written(folder)
-    with pytest.raises(UsageError, match=r"history.json: \[0\].kl_p95 is 0.9 there, and 0.8 here"):
+    with pytest.raises(
+        UsageError, match=r"history.json: \[0\].kl_p95 is 0.9 in the file, but 0.8 now"
+    ):
         write_cell(folder, CALIB, history=[HISTORY[0] | {"kl_p95": 0.8}, HISTORY[1]])
 
 
-def test_a_measured_cell_of_another_script_is_added_to_and_keeps_what_it_has(
-    folder: Path, real_root: Path
-) -> None:
+def test_doses_can_be_added_to_a_cell_of_another_script(folder: Path, real_root: Path) -> None:
     shutil.copytree(real_root / "Qwen3.5-0.8B_pca_s0_w512", folder, copy_function=shutil.copyfile)
     folder.chmod(0o755)
     before = read(folder)
@@ -353,11 +356,11 @@ def test_a_measured_cell_of_another_script_is_added_to_and_keeps_what_it_has(
     assert json.loads((folder / "pmass.json").read_text())["debug_first"] == pmass["debug_first"]
 
 
-# Death, full disks, and company
+# Killed processes, full disks, concurrent writers
 
 
 def write_and_die(folder: Path, at: int, how_many: Any) -> None:
-    """Write batch by batch, and kill this process before its `at`-th change of the disk."""
+    """Write in batches, and kill this process before its `at`-th change of the disk."""
     count = 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -374,7 +377,7 @@ def write_and_die(folder: Path, at: int, how_many: Any) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_cell_is_read_and_goes_on_to_the_same_bytes(
+def test_a_killed_write_is_readable_and_continues_to_the_same_bytes(
     folder: Path,
 ) -> None:
     whole = contents(written(folder.with_name("whole"), FEW))
@@ -411,9 +414,7 @@ def write_with_room_for(size: int, folder: Path, said: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 200, 1000, 3000])
-def test_a_disk_that_fills_is_one_line_and_costs_only_the_doses_in_hand(
-    folder: Path, size: int
-) -> None:
+def test_a_full_disk_loses_only_the_doses_of_the_call(folder: Path, size: int) -> None:
     written(folder, BATCHES[:2])
     said = PROCESSES.SimpleQueue()
     process = PROCESSES.Process(target=write_with_room_for, args=(size, folder, said))
@@ -428,7 +429,7 @@ def test_a_disk_that_fills_is_one_line_and_costs_only_the_doses_in_hand(
     assert contents(written(folder, BATCHES)) == contents(written(folder.with_name("whole")))
 
 
-def test_a_disk_that_is_full_from_the_start_leaves_nothing(folder: Path) -> None:
+def test_a_disk_full_from_the_start_leaves_no_files(folder: Path) -> None:
     folder.parent.mkdir()
     said = PROCESSES.SimpleQueue()
     process = PROCESSES.Process(target=write_with_room_for, args=(0, folder, said))
@@ -438,30 +439,34 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(folder: Path) -> None
     assert not [*folder.parent.iterdir()]
 
 
-def test_a_cell_that_another_process_makes_is_refused(folder: Path) -> None:
+def test_a_cell_that_another_process_writes_is_refused(folder: Path) -> None:
     said = PROCESSES.SimpleQueue()
     folder.parent.mkdir()
     with claimed(folder):
-        written(folder, BATCHES[:1])  # the one who has it may write it
+        written(folder, BATCHES[:1])  # the owner of the claim may write
         process = PROCESSES.Process(target=write_with_room_for, args=(10**9, folder, said))
         process.start()
         process.join()
-    assert said.get() == f"{folder}: another process is making this cell"
+    assert said.get() == f"{folder}: another process is writing this cell"
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
         ("calib.json", "{", "calib.json: not JSON, or half written"),
-        ("calib.json", "[]", "calib.json: the file is a list of 0, not an object"),
-        ("pmass.json", "[1]", "pmass.json: the file is a list of 1, not an object"),
-        ("pmass.json", '{"completed_alphas": 3}', "pmass.json: completed_alphas is 3, not a list"),
+        ("calib.json", "[]", "calib.json: the file must be an object, got a list of 0"),
+        ("pmass.json", "[1]", "pmass.json: the file must be an object, got a list of 1"),
+        (
+            "pmass.json",
+            '{"completed_alphas": 3}',
+            "pmass.json: completed_alphas must be a list, got 3",
+        ),
         ("trajectory.json", '{"per_prompt_per_t_kl": {"x": []}}', "trajectory.json: a key of"),
-        ("results.csv", "a,b\n", "results.csv: line 1 is 'a,b', not alpha,coeff,kl_p95"),
-        ("gens.jsonl", '{"alpha": 1}\n{"al', "gens.jsonl: line 2 is no generation"),
+        ("results.csv", "a,b\n", "results.csv: line 1 must be alpha,coeff,kl_p95"),
+        ("gens.jsonl", '{"alpha": 1}\n{"al', "gens.jsonl: line 2 is not a generation"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_and_nothing_is_touched(
+def test_an_unreadable_file_is_named_and_nothing_changes(
     folder: Path, file: str, content: str, message: str
 ) -> None:
     written(folder, BATCHES[:1])
@@ -476,11 +481,11 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_is_touched(
 def test_results_of_an_unknown_calibration_are_refused(folder: Path) -> None:
     written(folder)
     (folder / "calib.json").unlink()
-    with pytest.raises(CellError, match=r"calib.json: missing, and there is trajectory.json"):
+    with pytest.raises(CellError, match=r"calib.json: missing, but trajectory.json exists"):
         written(folder)
 
 
-def test_a_place_where_no_folder_can_be_is_one_line(tmp_path: Path) -> None:
+def test_an_impossible_folder_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, reason in (
         (tmp_path / "file" / "cell", "cannot be made: File exists"),
@@ -488,11 +493,11 @@ def test_a_place_where_no_folder_can_be_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises((BuildError, CellError), match=reason):
             written(folder)
-    with pytest.raises(UsageError, match="a folder whose name starts with _ is no cell"):
+    with pytest.raises(UsageError, match="the name of a cell's folder must not start with _"):
         written(tmp_path / "_cell")
 
 
-def test_a_folder_that_is_there_and_empty_is_used(folder: Path) -> None:
+def test_an_existing_empty_folder_is_used(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "vector.safetensors").write_bytes(b"v")
     written(folder)
@@ -500,7 +505,7 @@ def test_a_folder_that_is_there_and_empty_is_used(folder: Path) -> None:
     assert contents(folder)["vector.safetensors"] == b"v"
 
 
-# What does not fit
+# Invalid arguments
 
 
 def bad(**change: Any) -> dict[str, Any]:
@@ -510,47 +515,65 @@ def bad(**change: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (bad(alphas=[1.0, 1.0 + 1e-12]), "alphas: 1 is there twice"),
-        (bad(alphas=[1.0, math.nan]), "alphas[1] is nan, not a finite number"),
-        (bad(kl=None), "kl is missing: give it by (alpha, prompt, token)"),
-        (bad(kl=np.ones((2, 3))), "kl is of 2 x 3, not 2 x any x any"),
-        (bad(kl=np.ones((2, 0, 3))), "kl is of no prompts: give at least one"),
-        (bad(kl=[[1.0], [1.0, 2.0]]), "kl is no array of numbers"),
-        (bad(kl=np.full((2, 3, 5), np.inf)), "kl[0, 0, 0] is inf: give numbers that float32 holds"),
-        (bad(kl=np.full((2, 3, 5), 1e40)), "kl[0, 0, 0] is 1e+40: give numbers that float32 holds"),
-        (bad(kl=np.ones((2, 3, 13)), gen_len=None), "kl has a value at token 12 of a window of 12"),
-        (bad(kl=np.ones((2, 3, 12))), "gen_len[0, 0] is 0, and kl has a value at token 11"),
-        (bad(gen_len=np.full((2, 3), -1)), "gen_len[0, 0] is -1: give tokens from 0 to 12"),
-        (bad(gen_len=np.full((2, 4), 1)), "gen_len is of 2 x 4, not 2 x 3"),
+        (bad(alphas=[1.0, 1.0 + 1e-12]), "alphas: 1 occurs twice"),
+        (bad(alphas=[1.0, math.nan]), "alphas[1] must be a finite number, got nan"),
+        (bad(kl=None), "kl is missing: give an array (alpha, prompt, token)"),
+        (bad(kl=np.ones((2, 3))), "kl must have the shape 2 x any x any, got 2 x 3"),
+        (bad(kl=np.ones((2, 0, 3))), "kl must have at least 1 prompt, got 0"),
+        (bad(kl=[[1.0], [1.0, 2.0]]), "kl must be an array of numbers"),
+        (
+            bad(kl=np.full((2, 3, 5), np.inf)),
+            "kl[0, 0, 0] must be NaN or within the range of float32, got inf",
+        ),
+        (
+            bad(kl=np.full((2, 3, 5), 1e40)),
+            "kl[0, 0, 0] must be NaN or within the range of float32, got 1e+40",
+        ),
+        (
+            bad(kl=np.ones((2, 3, 13)), gen_len=None),
+            "kl must be NaN beyond the window of 12, got a value at token 12",
+        ),
+        (bad(kl=np.ones((2, 3, 12))), "gen_len[0, 0] is 0, but kl has a value at token 11"),
+        (
+            bad(gen_len=np.full((2, 3), -1)),
+            "gen_len[0, 0] must be a whole number from 0 to 12, got -1",
+        ),
+        (bad(gen_len=np.full((2, 4), 1)), "gen_len must have the shape 2 x 3, got 2 x 4"),
         (bad(kl=np.full((2, 3, 4), np.nan)), "gen_len[0, 1] is"),
-        (bad(forks=[0, 4, 1, 12]), "forks[2] is 1, which does not rise from 4"),
-        (bad(forks=[0, 1, 4, 13]), "forks: 13 is beyond the window of 12"),
+        (bad(forks=[0, 4, 1, 12]), "forks[2] must be greater than 4, got 1"),
+        (bad(forks=[0, 1, 4, 13]), "forks must be at most 12 (the window), got 13"),
         (bad(forks=["x"]), "invalid literal for int() with base 10: 'x'"),
-        (bad(pmass_eval=np.ones((2, 3, 3))), "pmass_eval is of 2 x 3 x 3, not 2 x 3 x 4"),
+        (
+            bad(pmass_eval=np.ones((2, 3, 3))),
+            "pmass_eval must have the shape 2 x 3 x 4, got 2 x 3 x 3",
+        ),
         (
             bad(pmass_eval=np.ones((2, 3, 4))),
-            "pmass_eval[0, 0, 1] is 1 at token 1, and the rollout ended at 0: give NaN there",
+            "pmass_eval[0, 0, 1] must be NaN after the rollout's end at token 0, got 1 at token 1",
         ),
-        (bad(pmass=None), "p_true, gen_len_qa and answers need pmass"),
-        (bad(questions=["One?"]), "pmass is of 2 questions, and questions are 1"),
-        (bad(answers={"argmax_str": [["a"]]}), 'answers["argmax_str"] is of 1 x 1, not 2 x 2 x 4'),
-        (bad(repetition=np.ones((2, 2))), "repetition is of 2 x 2, not 2 x 3"),
-        (bad(generations=[{"kind": "eval"}]), 'generations[0]["alpha"] is null, not a number'),
+        (bad(pmass=None), "p_true, gen_len_qa and answers require pmass"),
+        (bad(questions=["One?"]), "pmass has 2 questions, but questions has 1"),
+        (
+            bad(answers={"argmax_str": [["a"]]}),
+            'answers["argmax_str"] must have the shape 2 x 2 x 4, got 1 x 1',
+        ),
+        (bad(repetition=np.ones((2, 2))), "repetition must have the shape 2 x 3, got 2 x 2"),
+        (bad(generations=[{"kind": "eval"}]), 'generations[0]["alpha"] must be a number, got null'),
         (
             bad(generations=[{"kind": "eval", "alpha": 3}]),
-            'generations[0]["alpha"] is 3, which is none of these doses',
+            'generations[0]["alpha"] must be one of alphas, got 3',
         ),
         (
             bad(generations=[{"kind": "x", "alpha": 1}]),
-            "generations[0][\"kind\"] is 'x': give eval or qa",
+            "generations[0][\"kind\"] must be eval or qa, got 'x'",
         ),
         (
             bad(generations=[{"kind": "qa", "alpha": 1, "x": {1, 2}}]),
-            "generations[0]: {1, 2} is nothing that JSON has",
+            "generations[0]: {1, 2} cannot be written as JSON",
         ),
     ],
 )
-def test_an_array_that_does_not_fit_is_one_line_and_nothing_is_made(
+def test_an_invalid_array_is_a_one_line_error_and_creates_nothing(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError) as error:
@@ -563,15 +586,15 @@ def test_an_array_that_does_not_fit_is_one_line_and_nothing_is_made(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"c_star": math.nan}, "calib: c_star is nan, not a finite number"),
-        ({"model": ""}, "calib: model is '', not a text"),
-        ({"window": 0}, "calib: window is 0, outside 1 to 2147483647"),
-        ({"layer": "14"}, "calib: layer is '14', not a whole number"),
-        ({"c_star": 3.0}, "calib: c_star is 3, which no step of history tried"),
-        ({"measured_with": {1, 2}}, "calib: {1, 2} is nothing that JSON has"),
+        ({"c_star": math.nan}, "calib: c_star must be a finite number, got nan"),
+        ({"model": ""}, "calib: model must be a non-empty string, got ''"),
+        ({"window": 0}, "calib: window must be between 1 and 2147483647, got 0"),
+        ({"layer": "14"}, "calib: layer must be a whole number, got '14'"),
+        ({"c_star": 3.0}, "calib: c_star must be the coeff of a step in history, got 3"),
+        ({"measured_with": {1, 2}}, "calib: {1, 2} cannot be written as JSON"),
     ],
 )
-def test_a_calibration_that_could_not_be_read_is_not_written(
+def test_an_invalid_calibration_is_not_written(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError) as error:
@@ -580,19 +603,19 @@ def test_a_calibration_that_could_not_be_read_is_not_written(
     assert not folder.parent.exists()
 
 
-def test_what_calib_needs_is_named(folder: Path) -> None:
+def test_a_missing_key_of_calib_is_named(folder: Path) -> None:
     with pytest.raises(UsageError, match="calib: layer is missing"):
         write_cell(folder, {k: v for k, v in CALIB.items() if k != "layer"})
 
 
-def test_the_answers_of_questions_are_written_and_read(folder: Path) -> None:
+def test_answers_are_written_and_read(folder: Path) -> None:
     write_cell(folder, CALIB, **arrays([0.0, 1.0]), answer_key=[True, False])
     assert json.loads((folder / "pmass.json").read_text())["answer_key"] == [True, False]
     ds = isoklx.open_sweep(folder.parent)
     assert ds.answer.values.tolist() == [[1, 0]]
 
 
-def test_a_cell_without_answers_goes_on_and_gets_them(folder: Path) -> None:
+def test_answers_can_be_added_to_a_cell(folder: Path) -> None:
     write_cell(folder, CALIB, **arrays([0.0]))
     assert isoklx.open_sweep(folder.parent).answer.isnull().all()
     write_cell(folder, CALIB, **arrays([1.0]), answer_key=[True, False])
@@ -608,15 +631,15 @@ def test_a_cell_without_answers_goes_on_and_gets_them(folder: Path) -> None:
         ([True, "no"], r"answer_key\[1\] must be True or False, got 'no'"),
     ],
 )
-def test_answers_that_do_not_fit_are_refused(folder: Path, key: list[Any], message: str) -> None:
+def test_invalid_answers_are_refused(folder: Path, key: list[Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         write_cell(folder, CALIB, **arrays([0.0]), answer_key=key)
 
 
-def test_answers_in_a_file_that_are_of_no_question_are_an_error_of_the_cell(folder: Path) -> None:
+def test_answers_in_a_file_must_match_the_questions(folder: Path) -> None:
     write_cell(folder, CALIB, **arrays([0.0]), answer_key=[True, False])
     pmass = json.loads((folder / "pmass.json").read_text())
-    for key, message in (([True], "answer_key has 1 answers for 2"), ([1, 0], "got 1")):
+    for key, message in (([True], "answer_key must have 2 answers, got 1"), ([1, 0], "got 1")):
         (folder / "pmass.json").write_text(json.dumps(pmass | {"answer_key": key}))
         with pytest.raises(CellError, match=message):
             read_cell(folder)

@@ -105,10 +105,14 @@ def test_a_vector_file_is_recognised_by_its_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("target_kl", 2.0, "calib.json: target_kl is 1.0 there, and 2.0 here: give what it was"),
-        ("statistic", "rms", "calib.json: target_stat is 'p95' there, and 'rms' here: give what"),
-        ("batch", 2, "calib.json: measured_with.batch is 4 there, and 2 here: give what it was"),
-        ("temperature", 0.5, "calib.json: measured_with.temperature is 0.0 there, and 0.5 here:"),
+        ("target_kl", 2.0, "calib.json: target_kl is 1.0 in the file, but 2.0 now:"),
+        ("statistic", "rms", "calib.json: target_stat is 'p95' in the file, but 'rms' now:"),
+        ("batch", 2, "calib.json: measured_with.batch is 4 in the file, but 2 now:"),
+        (
+            "temperature",
+            0.5,
+            "calib.json: measured_with.temperature is 0.0 in the file, but 0.5 now:",
+        ),
     ],
 )
 def test_a_complete_cell_with_other_settings_is_refused_without_a_model(

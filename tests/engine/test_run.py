@@ -544,12 +544,12 @@ def test_a_missing_extra_is_named(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target_kl": 2.0}, "target_kl is 1.0 there, and 2.0 here"),
-        ({"statistic": "rms"}, "target_stat is 'p95' there, and 'rms' here"),
-        ({"temperature": 1.0}, "measured_with.temperature is 0.0 there, and 1.0 here"),
-        ({"batch": 2}, "measured_with.batch is 4 there, and 2 here"),
-        ({"layer": 1}, "layer is 2 there, and 1 here"),
-        ({"dtype": "bfloat16"}, "measured_with.dtype is 'float32' there, and 'bfloat16' here"),
+        ({"target_kl": 2.0}, "target_kl is 1.0 in the file, but 2.0 now"),
+        ({"statistic": "rms"}, "target_stat is 'p95' in the file, but 'rms' now"),
+        ({"temperature": 1.0}, "measured_with.temperature is 0.0 in the file, but 1.0 now"),
+        ({"batch": 2}, "measured_with.batch is 4 in the file, but 2 now"),
+        ({"layer": 1}, "layer is 2 in the file, but 1 now"),
+        ({"dtype": "bfloat16"}, "measured_with.dtype is 'float32' in the file, but 'bfloat16' now"),
     ],
 )
 def test_a_cell_made_with_other_settings_is_refused(
@@ -559,7 +559,7 @@ def test_a_cell_made_with_other_settings_is_refused(
     for dry in (False, True)[: 1 + ("batch" in options)]:
         with pytest.raises(UsageError) as error:
             run(str(TINY), **{**small(whole, alphas=(4.0,)), **options}, dry=dry)
-        ways_out = "give what it was begun with, or write elsewhere"
+        ways_out = "give the recorded value, or write to another folder"
         assert str(error.value) == f"{whole / 'out' / CELL / 'calib.json'}: {message}: {ways_out}"
     assert contents(whole) == before
 
@@ -624,7 +624,7 @@ def test_another_name_of_a_model_is_refused_if_its_content_is_not_recorded(
 ) -> None:
     shutil.copytree(TINY, tmp_path / "tiny")
     older = older_cell(whole, tmp_path)
-    with pytest.raises(UsageError, match=r"model is '.*/models/tiny' there, and '.* here: "):
+    with pytest.raises(UsageError, match=r"model is '.*/models/tiny' in the file, but '.* now: "):
         run(str(tmp_path / "tiny"), **{**small(tmp_path), "out": older.parent})
 
 

@@ -31,9 +31,9 @@ Value = dict[tuple[float, ...], float]
 NOTES = {
     "rounded": "float32 does not hold",
     "unpaired": "cannot be paired",
-    "no trajectory": "no trajectory.json beside it",
-    "not finished": "not finished",
-    "no number": "is missing there",
+    "no trajectory": "trajectory.json is missing",
+    "not finished": "is unfinished",
+    "no number": "read as missing",
     "coeff": "results.csv: coeff is",
     "c_star": "no step tried",
     "calib newer": "newer than the results",

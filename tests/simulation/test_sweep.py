@@ -35,13 +35,13 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def shape(record: Any) -> Any:
-    """Keys in their order and types of leaves; a list is as its first element."""
+    """Return ordered keys and types of leaves; a list is represented by its first element."""
     if isinstance(record, dict):
         return [(key, shape(value)) for key, value in record.items()]
     return [shape(record[0])] if isinstance(record, list) and record else type(record)
 
 
-def test_a_cell_has_the_keys_types_and_layout_of_a_measured_one(real_root, tmp_path):
+def test_a_cell_has_the_keys_types_and_layout_of_a_measured_cell(real_root, tmp_path):
     measured = real_root / "Qwen3.5-0.8B_pca_s0_w512"
     alphas = (0.0, 0.5, 1.0, 2.0, 4.0)
     spec = CellSpec(model="Qwen/Qwen3.5-0.8B", window=512, alphas=alphas, questions=0)
@@ -57,7 +57,7 @@ def test_a_cell_has_the_keys_types_and_layout_of_a_measured_one(real_root, tmp_p
 
 
 @pytest.mark.parametrize("name", ["calib", "history", "trajectory", "pmass"])
-def test_the_text_is_that_of_json_with_an_indent_of_two(tmp_path, name):
+def test_files_are_json_with_an_indent_of_two(tmp_path, name):
     (folder,) = simulate(tmp_path, [SMALL])
     text = (folder / f"{name}.json").read_text()
     assert text == json.dumps(json.loads(text), indent=2)
@@ -92,7 +92,7 @@ def test_cells_that_differ_in_a_label_differ_in_kl(tmp_path):
     assert len(trajectories) == 8
 
 
-def test_repeated_seeds_differ_in_the_label_alone(tmp_path):
+def test_repeated_seeds_differ_only_in_their_label(tmp_path):
     first, second = (
         contents(folder) for folder in simulate(tmp_path, grid(methods=["pca"], repeat_seeds=True))
     )
@@ -102,7 +102,7 @@ def test_repeated_seeds_differ_in_the_label_alone(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["nan", "null", "short"])
-def test_a_rollout_that_ended_is_spelled_as_asked(tmp_path, ending):
+def test_an_ended_rollout_is_spelled_as_requested(tmp_path, ending):
     spec = CellSpec(prompts=20, ends_early=0.5, ending=ending)
     (folder,) = simulate(tmp_path, [spec])
     rows = read(folder, "trajectory")["per_prompt_per_t_kl"]["1.0"]
@@ -123,7 +123,7 @@ def test_the_spelling_of_the_end_changes_no_number(tmp_path):
     np.testing.assert_array_equal(kl_of(nan, "1.0"), kl_of(null, "1.0"))
 
 
-def test_pmass_is_there_up_to_the_end_of_the_rollout(tmp_path):
+def test_pmass_is_finite_up_to_the_end_of_the_rollout(tmp_path):
     (folder,) = simulate(tmp_path, [CellSpec(prompts=30, questions=30, ends_early=0.5)])
     record = read(folder, "pmass")
     forks = np.array(record["fork_points"])
@@ -139,7 +139,7 @@ def test_p_true_is_a_share_of_pmass_and_ends_with_it(tmp_path):
     for alpha, rows in pmass["p_true"].items():
         share, mass = np.array(rows, float), np.array(pmass["pmass"][alpha], float)
         np.testing.assert_array_equal(np.isnan(share), np.isnan(mass))
-        # Where the mass has collapsed, the share of it has not.
+        # The collapse reduces pmass, not p_true.
         assert np.nanmax(np.maximum(share, 1 - share)) > 0.7
 
 
@@ -192,7 +192,7 @@ def test_an_old_trajectory_has_no_kl_per_prompt(tmp_path):
     assert list(read(folder, "trajectory")) == ["fork_points_full", "per_t_p95_kl"]
 
 
-def test_pmass_that_was_not_computed_says_so_and_is_empty(tmp_path):
+def test_pmass_that_was_not_computed_is_empty(tmp_path):
     (folder,) = simulate(tmp_path, [replace(SMALL, lacks="pmass")])
     record = read(folder, "pmass")
     assert record["computed"] is False
@@ -209,7 +209,7 @@ def test_every_measured_value_is_a_float32(tmp_path):
         np.testing.assert_array_equal(values.astype(np.float32).astype(float), values)
 
 
-def test_the_summary_is_that_of_the_trajectories(tmp_path):
+def test_results_csv_summarises_the_trajectories(tmp_path):
     (folder,) = simulate(tmp_path, [CellSpec(prompts=5, ends_early=0.5)])
     c_star = read(folder, "calib")["c_star"]
     for row in results_of(folder):
@@ -223,22 +223,22 @@ def test_the_summary_is_that_of_the_trajectories(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"window": 0}, "window=0"),
-        ({"prompts": 0}, "prompts=0"),
-        ({"questions": -1}, "questions=-1"),
-        ({"ends_early": 1.0}, "ends_early=1.0"),
-        ({"target_kl": 20.0}, "target_kl=20.0"),
+        ({"window": 0}, "window must be .*, got 0"),
+        ({"prompts": 0}, "prompts must be .*, got 0"),
+        ({"questions": -1}, "questions must be .*, got -1"),
+        ({"ends_early": 1.0}, "ends_early must be .*, got 1.0"),
+        ({"target_kl": 20.0}, "target_kl must be .*, got 20.0"),
         ({"alphas": ("high",)}, "'high'"),
         ({"ending": "eof"}, "'eof'"),
         ({"lacks": "calib"}, "'calib'"),
     ],
 )
-def test_an_impossible_cell_is_refused(wrong, message):
+def test_an_invalid_cell_is_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
         CellSpec(**wrong)
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path):
+def test_an_existing_folder_is_left_unchanged(tmp_path):
     simulate(tmp_path, [SMALL])
     before = contents(tmp_path)
     with pytest.raises(UsageError, match=f"{SMALL.run_id} already exists"):
@@ -246,13 +246,13 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_the_sample_that_the_project_ships_is_made_so(sample, tmp_path):
+def test_the_shipped_sample_can_be_reproduced(sample, tmp_path):
     simulate(tmp_path, sample_cells())
     assert contents(sample) == contents(tmp_path)
     assert sum(map(len, contents(sample).values())) < 3e6
 
 
-def test_each_side_of_a_direction_is_a_cell_with_draws_of_its_own(tmp_path):
+def test_each_side_of_a_direction_has_its_own_draws(tmp_path):
     plus, minus = simulate(tmp_path, [SMALL, replace(SMALL, sign="-")])
     assert (plus.name, minus.name) == ("simulated-1B_pca_s0_w16", "simulated-1B_pca_neg_s0_w16")
     assert read(plus, "calib")["c_star"] > 0 > read(minus, "calib")["c_star"]

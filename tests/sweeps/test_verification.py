@@ -379,18 +379,18 @@ def of_another_kind(lines):
 
 
 ROLLOUTS = {
-    other_ids: "prompt 0 was given other token ids at alpha 1, 4 than at alpha "
+    other_ids: "prompt 0 was given different token ids at alpha 1, 4 and at alpha "
     "0, 0.25, 0.5, 0.75, 1.5, 2 (one of 24)",
-    other_question: "question 2 was given another text at alpha 1 than at alpha "
+    other_question: "question 2 was given different texts at alpha 1 and at alpha "
     "0, 0.25, 0.5, 0.75, 1.5, 2, 4",
-    other_suffix: "prompt 3 was given another suffix at its forks at alpha 2 than at alpha "
+    other_suffix: "prompt 3 was given different suffixes at its forks at alpha 2 and at alpha "
     "0, 0.25, 0.5, 0.75, 1, 1.5, 4",
-    shorter: "alpha 2, prompt 3 has 2 tokens by its token_ids, and 48 by the cell's other files",
+    shorter: "alpha 2, prompt 3 has 2 tokens according to token_ids, but 48 according to the cell's",
     other_coefficient: "alpha 2, prompt 3 has the coefficient ",
-    another_dose: "alpha 3, prompt 3 is no rollout of this cell",
-    repeated: "alpha 0, prompt 0 is there twice",
-    without_one: "no rollout of alpha 0, prompt 0",
-    of_another_kind: "line 5: kind is 'other', not eval or qa",
+    another_dose: "alpha 3, prompt 3 is not a rollout of this cell",
+    repeated: "alpha 0, prompt 0 occurs twice",
+    without_one: "no rollout for alpha 0, prompt 0",
+    of_another_kind: "line 5: kind must be eval or qa, got 'other'",
 }
 
 
@@ -414,7 +414,7 @@ def test_a_half_written_line_of_the_rollouts_is_found(cells):
     path.write_bytes(path.read_bytes()[:-20])
     [broken, missing] = verify(cells)
     assert broken.startswith(f"{MEASURED}: gens.jsonl: line ")
-    assert "no rollout of alpha" in missing
+    assert "no rollout for alpha" in missing
 
 
 def test_prompts_other_than_those_that_were_recorded_are_found(cells):
@@ -431,8 +431,8 @@ def test_prompts_other_than_those_that_were_recorded_are_found(cells):
         (
             "sha256:0",
             [
-                f"{MEASURED}: gens.jsonl: prompts were given other token ids than prompt_ids of "
-                "measured_with records"
+                f"{MEASURED}: gens.jsonl: token ids of the prompts differ from prompt_ids in "
+                "measured_with"
             ],
         ),
     ):
@@ -449,14 +449,14 @@ def test_a_vector_that_is_not_the_one_that_was_recorded_is_found(cells):
     path.write_bytes(content)
     [finding] = verify(cells)
     assert finding.startswith(
-        f"{MEASURED}: vector.safetensors: holds another vector than measured_with records: its hash"
+        f"{MEASURED}: vector.safetensors: differs from the vector that measured_with records: its"
     )
     path.write_bytes(content[:100])
     [finding] = verify(cells)
     assert finding.startswith(f"{MEASURED}: vector.safetensors: cannot be read: ")
     path.unlink()
     assert verify(cells) == [
-        f"{MEASURED}: vector.safetensors: is not there, and measured_with has its hash"
+        f"{MEASURED}: vector.safetensors: missing, but measured_with records its hash"
     ]
 
 
@@ -464,9 +464,9 @@ def test_a_vector_at_another_layer_is_found(cells):
     path = cells / MEASURED / "vector.safetensors"
     path.write_bytes(path.read_bytes().replace(b"layer2.v", b"layer3.v"))
     findings = verify(cells)
-    assert "holds another vector" in findings[0]
+    assert "differs from the vector" in findings[0]
     assert findings[1] == (
-        f"{MEASURED}: vector.safetensors: layers is [3], and [2] in measured_with"
+        f"{MEASURED}: vector.safetensors: layers is [3], but [2] in measured_with"
     )
 
 

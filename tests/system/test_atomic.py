@@ -56,7 +56,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
         ("n" * 250, "File name too long"),
     ],
 )
-def test_what_cannot_be_written_is_one_line_that_names_it(
+def test_a_failed_write_is_a_one_line_error_with_the_path(
     tmp_path: Path, place: str, reason: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -69,7 +69,7 @@ def test_what_cannot_be_written_is_one_line_that_names_it(
 
 @pytest.fixture
 def link(tmp_path: Path) -> Path:
-    """A symbolic link to a file in another folder, by a relative path."""
+    """Create a relative symbolic link to a file in another folder."""
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     link = tmp_path / "here" / "a.csv"
@@ -78,7 +78,7 @@ def link(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("old", ["old", None], ids=["to a file", "to nothing yet"])
-def test_a_symbolic_link_stays_and_the_file_that_it_points_to_is_replaced(
+def test_a_symbolic_link_stays_and_its_target_is_replaced(
     link: Path, tmp_path: Path, old: str | None
 ) -> None:
     target = tmp_path / "there" / "b.csv"
@@ -86,7 +86,7 @@ def test_a_symbolic_link_stays_and_the_file_that_it_points_to_is_replaced(
         target.write_text(old)
     with replacing(link) as partial:
         partial.write_text("new")
-        assert partial.parents[1] == target.parent  # so that the exchange is one step
+        assert partial.parents[1] == target.parent  # so that the replacement is one step
         assert target.exists() == (old is not None)
     assert link.is_symlink()
     assert not target.is_symlink()
@@ -108,7 +108,7 @@ def test_a_failure_behind_a_symbolic_link_names_the_link_and_leaves_the_old_file
     assert len([*tmp_path.glob("*/*")]) == 2
 
 
-def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
+def test_circular_links_are_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a.csv").symlink_to("b.csv")
     (tmp_path / "b.csv").symlink_to("a.csv")
     with pytest.raises(BuildError, match=r"a\.csv: cannot be written: Too many levels"):
@@ -134,7 +134,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, linked: bool) -> None:
 
 
 def abandoned(path: Path) -> Path:
-    """What a process that was killed while it prepared `path` leaves behind."""
+    """Create the workspace that a process leaves behind when killed while preparing `path`."""
     folder = path.with_name(f".{path.name}.0123abcd.partial")
     folder.mkdir()
     for name in ("lock", "partial"):
@@ -142,7 +142,7 @@ def abandoned(path: Path) -> Path:
     return folder
 
 
-def test_a_workspace_is_empty_beside_the_file_and_gone_afterwards(tmp_path: Path) -> None:
+def test_a_workspace_is_beside_the_file_and_removed_afterwards(tmp_path: Path) -> None:
     with workspace(tmp_path / "a.nc") as folder:
         assert folder.parent == tmp_path
         assert folder.name.startswith(".a.nc.")
@@ -151,7 +151,7 @@ def test_a_workspace_is_empty_beside_the_file_and_gone_afterwards(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+def test_workspaces_of_killed_processes_are_removed(tmp_path: Path) -> None:
     abandoned(tmp_path / "a.nc")
     before_its_lock = tmp_path / ".a.nc.89abcdef.partial"
     before_its_lock.mkdir()
@@ -162,7 +162,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 
 
-def test_what_a_living_process_works_on_is_left_alone(tmp_path: Path) -> None:
+def test_workspaces_of_running_processes_are_kept(tmp_path: Path) -> None:
     with replacing(tmp_path / "a.nc") as partial:
         partial.write_text("slow")
         write(tmp_path / "a.nc", "fast")
@@ -171,7 +171,7 @@ def test_what_a_living_process_works_on_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 
 
-def test_nothing_else_is_taken_for_litter(tmp_path: Path) -> None:
+def test_no_other_folders_are_removed(tmp_path: Path) -> None:
     kept = {abandoned(tmp_path / "b.nc"), tmp_path / ".a.nc.0123abcd.partial"}
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "lock").touch()
@@ -181,7 +181,7 @@ def test_nothing_else_is_taken_for_litter(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / "lock").exists()
 
 
-def test_litter_stays_where_the_file_system_knows_no_locks(
+def test_abandoned_workspaces_stay_without_file_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -193,7 +193,7 @@ def test_litter_stays_where_the_file_system_knows_no_locks(
     assert set(tmp_path.iterdir()) == {litter, tmp_path / "a.nc"}
 
 
-def test_a_workspace_that_was_taken_for_litter_is_made_again(
+def test_a_workspace_removed_before_locking_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, taken = os.open, []
@@ -228,7 +228,7 @@ def test_the_reason_is_found_where_libnetcdf_gives_none(
         fail()
 
 
-def test_an_interruption_while_tidying_leaves_nothing(
+def test_an_interrupted_cleanup_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tidy, interrupted = shutil.rmtree, []

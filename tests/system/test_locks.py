@@ -22,7 +22,7 @@ def hold(folder: Path, ready: str, stay: bool) -> None:
 
 
 def in_another_process(folder: Path, stay: bool = False) -> tuple[bool, object]:
-    """Whether another process gets the claim, and that process."""
+    """Return whether another process gets the claim, and that process."""
     ready = folder.parent / f"ready{os.urandom(4).hex()}"
     process = PROCESSES.Process(target=hold, args=(folder, str(ready), stay))
     process.start()
@@ -45,7 +45,7 @@ def test_one_process_at_a_time_has_a_cell(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_death_gives_a_claim_back(tmp_path: Path) -> None:
+def test_the_end_of_a_process_releases_its_claim(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     _, process = in_another_process(folder, stay=True)
     with claimed(folder) as mine:
@@ -57,14 +57,14 @@ def test_death_gives_a_claim_back(tmp_path: Path) -> None:
     assert not (tmp_path / ".a.claim").exists()
 
 
-def test_a_claim_within_a_claim_is_the_same_one(tmp_path: Path) -> None:
+def test_nested_claims_share_the_lock(tmp_path: Path) -> None:
     with claimed(tmp_path / "a"):
         with claimed(tmp_path / "a") as again:
             assert again
         assert in_another_process(tmp_path / "a")[0] is False
 
 
-def test_another_thread_is_somebody_else(tmp_path: Path) -> None:
+def test_another_thread_does_not_share_the_claim(tmp_path: Path) -> None:
     seen = []
 
     def take() -> None:
@@ -78,13 +78,13 @@ def test_another_thread_is_somebody_else(tmp_path: Path) -> None:
     assert seen == [False]
 
 
-def test_a_failure_gives_a_claim_back(tmp_path: Path) -> None:
+def test_a_failure_releases_the_claim(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), claimed(tmp_path / "a"):
         raise KeyboardInterrupt
     assert in_another_process(tmp_path / "a")[0] is True
 
 
-def test_of_many_at_once_exactly_one_has_it_at_a_time(tmp_path: Path) -> None:
+def test_only_one_of_many_threads_has_the_claim(tmp_path: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
     granted: list[int] = []
@@ -107,7 +107,7 @@ def test_of_many_at_once_exactly_one_has_it_at_a_time(tmp_path: Path) -> None:
     assert max(most) == 1
 
 
-def test_a_place_where_nothing_can_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_impossible_claim_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BuildError) as error, claimed(tmp_path / "file" / "a"):
         pass

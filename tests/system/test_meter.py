@@ -1,4 +1,4 @@
-"""How far a run has come: a line that is taken back, and only on a terminal."""
+"""Progress of a run: a line that is redrawn and erased, on terminals only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_in_a_pipe_each_phase_is_a_line_of_the_log_and_nothing_is_drawn(
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_one_line_is_drawn_again_and_taken_back(
+def test_on_a_terminal_one_line_is_redrawn_and_erased(
     clock: list[float], terminal: Terminal
 ) -> None:
     meter = Meter(100)
@@ -69,12 +69,12 @@ def test_a_line_is_never_longer_than_the_terminal_is_wide(terminal: Terminal) ->
     assert len(terminal.getvalue().removeprefix("\r\033[K")) < 40
 
 
-def test_names_do_not_steer_the_terminal(terminal: Terminal) -> None:
+def test_control_characters_in_names_are_escaped(terminal: Terminal) -> None:
     Meter(100).begin("a\033[31m\nb")
     assert terminal.getvalue().endswith(r"a\x1b[31m\nb")
 
 
-def test_what_was_there_already_takes_no_time(clock: list[float]) -> None:
+def test_existing_tokens_take_no_time(clock: list[float]) -> None:
     meter = Meter(100)
     assert meter.seconds_left is None
     meter.passed(50)
@@ -84,7 +84,7 @@ def test_what_was_there_already_takes_no_time(clock: list[float]) -> None:
     assert meter.seconds_left == 20
 
 
-def test_time_before_a_phase_of_rollouts_does_not_count_into_their_speed(
+def test_the_speed_excludes_time_before_a_phase(
     clock: list[float],
 ) -> None:
     meter = Meter(100)
@@ -103,7 +103,7 @@ def test_time_left_is_known_within_the_first_batch(clock: list[float], terminal:
     meter.within(25)
     assert meter.seconds_left == 30
     assert terminal.getvalue().endswith(" 25% alpha 1, 30 s left")
-    # A batch that ran out of memory begins again.
+    # A batch that ran out of memory restarts.
     meter.within(5)
     assert meter.seconds_left == 190
     clock[0] = 20
@@ -111,18 +111,18 @@ def test_time_left_is_known_within_the_first_batch(clock: list[float], terminal:
     assert meter.seconds_left == 20
 
 
-def test_a_run_that_is_stopped_says_where_it_is_and_that_it_goes_on() -> None:
+def test_a_stopped_run_reports_its_phase_and_progress() -> None:
     meter = Meter(200)
     assert meter.stopped == "0% of the run is done, and the same command continues it"
     meter.begin("a cell: alpha 1")
     meter.decoded(50)
-    meter.within(90)  # of the batch in hand, which is lost
+    meter.within(90)  # of the current batch, which is lost
     assert meter.stopped == (
         "a cell: alpha 1; 25% of the run is done, and the same command continues it"
     )
 
 
-def test_what_was_not_thought_of_takes_longer(clock: list[float]) -> None:
+def test_unexpected_tokens_increase_the_remaining_time(clock: list[float]) -> None:
     meter = Meter(10)
     clock[0] = 5
     meter.decoded(10)
@@ -133,13 +133,13 @@ def test_what_was_not_thought_of_takes_longer(clock: list[float]) -> None:
     assert meter.seconds_left == 0
 
 
-def test_where_nothing_is_expected_nothing_is_shown(terminal: Terminal) -> None:
+def test_without_expected_tokens_nothing_is_drawn(terminal: Terminal) -> None:
     Meter(0).begin("a cell of somebody else's run")
     assert terminal.getvalue() == ""
 
 
 @given(st.floats(0, 1e7))
-def test_a_time_is_said_to_the_second_or_the_minute(seconds: float) -> None:
+def test_durations_are_formatted_in_two_units(seconds: float) -> None:
     units = {"s": 1, "min": 60, "h": 3600}
     words = duration(seconds).split()
     numbers = zip(words[::2], words[1::2], strict=True)

@@ -19,7 +19,7 @@ from isoklx.tables.describe import describe
 
 @pytest.fixture
 def home(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder with runs in it; the working folder is another one, and stays empty."""
+    """Create a home folder with runs, and a different, empty working folder."""
     folder, here = tmp_path / "home", tmp_path / "here"
     here.mkdir()
     shutil.copytree(sample, folder / "runs")
@@ -29,7 +29,7 @@ def home(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_tilde_is_the_home_folder_only_where_a_shell_takes_it_for_that(home: Path) -> None:
+def test_a_tilde_is_expanded_as_in_a_shell(home: Path) -> None:
     assert as_path("~") == home
     assert as_path(Path("~/a b")) == home / "a b"
     for text in ("a/~/b", "~nobody-of-that-name/x", "./~", "~~"):
@@ -37,7 +37,7 @@ def test_a_tilde_is_the_home_folder_only_where_a_shell_takes_it_for_that(home: P
     assert as_paths("~/a") == as_paths(["~/a"]) == [home / "a"]
 
 
-def test_every_function_that_takes_a_path_knows_the_home_folder(home: Path) -> None:
+def test_every_function_with_a_path_expands_the_tilde(home: Path) -> None:
     report = isoklx.build("~/runs", "~/y.nc")
     assert report.out == home / "y.nc"
     assert isoklx.build(["~/runs"]).out == home / "runs.nc"
@@ -70,7 +70,7 @@ def test_every_function_that_takes_a_path_knows_the_home_folder(home: Path) -> N
         "convert ~/x.nc ~/z.nc",
     ],
 )
-def test_every_command_knows_the_home_folder(home: Path, line: str) -> None:
+def test_every_command_expands_the_tilde(home: Path, line: str) -> None:
     (home / "runs2").mkdir()
     assert main(line.split()) == (1 if "runs2" in line else 0)
     assert list(Path.cwd().iterdir()) == []

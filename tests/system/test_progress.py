@@ -10,7 +10,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(monkeypatch):
+def test_a_terminal_shows_a_bar_that_is_erased(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     assert list(progress("abc", 3, "cells")) == ["a", "b", "c"]
@@ -18,7 +18,7 @@ def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(monkeypatch):
     assert terminal.getvalue().endswith("\r\033[K")
 
 
-def test_a_pipe_gets_nothing(capsys):
+def test_nothing_is_drawn_in_a_pipe(capsys):
     assert list(progress("abc", 3, "cells")) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
 

@@ -11,7 +11,7 @@ import pytest
 from isoklx.system.signals import INTERRUPTED, SIGNALS, signals_as_exceptions
 
 HANGUP = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-"""Line of a child process: under nohup the tests, and all that they start, ignore SIGHUP."""
+"""First line of child processes: under nohup, the tests and their children ignore SIGHUP."""
 
 SCRIPT = f"""
 import os, signal, sys
@@ -30,7 +30,7 @@ Path(sys.argv[2]).write_text("went on")
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_process_tidies_up_and_ends_by_the_signal(tmp_path: Path, number: int) -> None:
+def test_the_process_cleans_up_and_ends_by_the_signal(tmp_path: Path, number: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(int(number)), tmp_path / "file"],
         capture_output=True,
@@ -41,7 +41,7 @@ def test_the_process_tidies_up_and_ends_by_the_signal(tmp_path: Path, number: in
     assert (tmp_path / "file").read_text() == "tidy"
 
 
-def test_a_signal_that_somebody_handles_stays_theirs() -> None:
+def test_handled_signals_keep_their_handler() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
     try:
@@ -52,7 +52,7 @@ def test_a_signal_that_somebody_handles_stays_theirs() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_nothing_is_changed_afterwards_or_in_another_thread() -> None:
+def test_handlers_are_restored_and_other_threads_unaffected() -> None:
     with signals_as_exceptions():
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -69,7 +69,7 @@ def test_nothing_is_changed_afterwards_or_in_another_thread() -> None:
 
 
 def interrupted(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that interrupts itself in a block that owes something."""
+    """Run a program that interrupts itself in a block with a cleanup."""
     lines = [
         "import os, signal, subprocess, sys",
         "from pathlib import Path",
@@ -83,12 +83,12 @@ def interrupted(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_ctrl_c_does_what_is_owed_the_last_first_and_says_one_line(tmp_path: Path) -> None:
+def test_ctrl_c_runs_cleanups_in_reverse_and_prints_one_line(tmp_path: Path) -> None:
     body = """
 def note(what):
     with (place / "notes").open("a") as file:
         file.write(what)
-    os.kill(os.getpid(), signal.SIGINT)  # impatience changes nothing
+    os.kill(os.getpid(), signal.SIGINT)  # a second signal changes nothing
 end_on_interrupt()
 with cleanup_on_signal(lambda: note("never")):
     pass
@@ -106,9 +106,7 @@ except BaseException:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_what_is_owed_is_done_too_where_another_signal_ends_a_command(
-    tmp_path: Path, number: int
-) -> None:
+def test_other_signals_run_cleanups_too(tmp_path: Path, number: int) -> None:
     body = f"""
 end_on_interrupt()
 with cleanup_on_signal(lambda: (place / "tidy").touch()):
@@ -119,7 +117,7 @@ with cleanup_on_signal(lambda: (place / "tidy").touch()):
     assert (tmp_path / "tidy").exists()
 
 
-def test_what_a_command_owes_its_forks_do_not(tmp_path: Path) -> None:
+def test_forked_processes_do_not_run_cleanups(tmp_path: Path) -> None:
     body = """
 end_on_interrupt()
 with cleanup_on_signal(lambda: (place / "tidy").touch()):
@@ -132,7 +130,7 @@ with cleanup_on_signal(lambda: (place / "tidy").touch()):
     assert not (tmp_path / "tidy").exists()
 
 
-def test_ctrl_c_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path) -> None:
     body = """
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 end_on_interrupt()
@@ -144,7 +142,7 @@ print("went on")
 
 
 @pytest.mark.parametrize("raised", ["in a destructor", "in an import"])
-def test_ctrl_c_is_not_lost_where_an_exception_would_be(tmp_path: Path, raised: str) -> None:
+def test_ctrl_c_works_where_an_exception_would_be_lost(tmp_path: Path, raised: str) -> None:
     (tmp_path / "module.py").write_text(
         "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept: pass"
     )
