@@ -305,7 +305,7 @@ def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
         ({"survive": 2}, "survive=2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
         ({"alphas": [3]}, "no alpha 3"),
-        ({"width": 0}, "width=0"),
+        ({"width": 0}, "width must .*, got 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_one_line(

@@ -104,5 +104,5 @@ def test_of_several_medians_those_out_of_sight_are_named() -> None:
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, "high"])
 def test_an_impossible_limit_is_refused(bad: float) -> None:
-    with pytest.raises(UsageError, match="kl_ymax="):
+    with pytest.raises(UsageError, match="kl_ymax must be above 0"):
         check_ymax(bad)

@@ -84,15 +84,18 @@ def test_a_subfigure_that_is_too_low_is_refused_in_one_line(
     eight_doses: xr.Dataset, name: str
 ) -> None:
     low, _ = plt.figure(figsize=(7, 1.4)).subfigures(1, 2)
-    with pytest.raises(UsageError, match=r"^subfigure: 1\.4 inches high, .* need [0-9.]+ .*fewer$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^subfigure must be at least [0-9.]+ inches .*, got 1\.4: .* fewer panels$",
+    ):
         FIGURES[name](eight_doses, subfigure=low)
     assert not low.axes
 
 
 def test_a_subfigure_that_is_not_refused_is_laid_out(real: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match=r"need ([0-9.]+)") as error:
+    with pytest.raises(UsageError, match=r"at least [0-9.]+ inches") as error:
         plot.figure1(real, subfigure=plt.figure(figsize=(3.5, 3.2)).subfigures(1, 1))
-    height = float(str(error.value).split("need ")[1].split()[0]) + 0.05
+    height = float(str(error.value).split("at least ")[1].split()[0]) + 0.05
     figure = plt.figure(figsize=(3.5, height))
     plot.figure1(real, subfigure=figure.subfigures(1, 1))
     figure.draw_without_rendering()  # a layout that collapses is a warning

@@ -81,12 +81,12 @@ def test_the_page_may_be_another_one(sample_ds: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda ds: ds, "not the numbers of a figure: give the data of one"),
-        (lambda ds: "outputs.nc", "str is no Dataset"),
-        (lambda ds: plot.alive(ds, alphas=1), "Grid is no Dataset"),
+        (lambda ds: ds, "not the numbers of a figure: pass grid.data"),
+        (lambda ds: "outputs.nc", "expected xarray.Dataset, got str"),
+        (lambda ds: plot.alive(ds, alphas=1), "expected xarray.Dataset, got Grid"),
         (
             lambda ds: plot.figure1(ds, alphas=1).data.drop_vars("target_kl"),
-            "not all numbers of a figure: .*target_kl",
+            "numbers of the figure are incomplete: .*target_kl",
         ),
     ],
 )
@@ -99,5 +99,5 @@ def test_what_is_no_figure_is_refused(sample_ds: xr.Dataset, make: Any, message:
 
 
 def test_a_width_out_of_range_is_refused(sample_ds: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match="width=0"):
+    with pytest.raises(UsageError, match="width must .*, got 0"):
         isoklx.plot.redraw(plot.survival(sample_ds).data, width=0)

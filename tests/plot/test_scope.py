@@ -25,7 +25,7 @@ def mixed(tmp_path: Path) -> xr.Dataset:
 
 
 def test_several_windows_must_be_chosen_from(mixed: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match=r"choose one of 8, 16 \(window\)$"):
+    with pytest.raises(UsageError, match=r"set window to one of 8, 16$"):
         in_scope(mixed)
     with pytest.raises(UsageError, match=r"window 32.*8, 16"):
         in_scope(mixed, window=32)

@@ -82,7 +82,9 @@ def test_a_style_that_asks_for_latex_without_one_is_told_in_a_line(
     with mpl.rc_context({"text.usetex": True}):
         figure = Figure()
         figure.suptitle("never set before 31415")
-        with pytest.raises(BuildError, match=r"a\.png: the style asks for LaTeX.*latex") as caught:
+        with pytest.raises(
+            BuildError, match=r"a\.png: LaTeX, which the style requires.*latex"
+        ) as caught:
             save(figure, tmp_path, "a")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a.png").exists()

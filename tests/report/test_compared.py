@@ -52,9 +52,7 @@ def test_the_tables_are_those_of_the_comparison(page, sweeps, visit):
         opened.page.locator(f"#t-compare_{name}").evaluate("each => { each.open = true; }")
         assert opened.page.locator(f"#t-compare_{name} tbody tr").count() == len(rows) - 1
     lead = opened.page.locator("#compared .lead").inner_text()
-    assert (
-        lead == "What changed from that sweep, which is A, to the sweep of this page, which is B."
-    )
+    assert lead == "Changes from that sweep (A) to the sweep of this page (B)."
     first = opened.page.locator("#n-compare_cells").inner_text()
     assert first.endswith("c star ratio is B over A.")
     assert "B is the sweep of this page. Cells in both: 11," in first

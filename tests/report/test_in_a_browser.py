@@ -94,7 +94,7 @@ def test_the_chosen_rollout_is_the_one_that_is_read(sample_page, visit, texts):
         )
         fate = opened.page.locator("#fate").inner_text()
         fork = texts["fork"].values[life["end"].item()]
-        says = "Died: first below pmass 0.75 at" if life["died"] else "Alive when last asked, at"
+        says = "Died: first below pmass 0.75 at" if life["died"] else "Alive at its last fork,"
         assert f"{says} token {fork}" in fate
         forks = one["pmass_eval"].values
         shown = opened.page.locator("#forks button").all_inner_texts()
@@ -323,7 +323,7 @@ def test_on_paper_figures_stay_with_their_headings_and_tables_repeat_theirs(
     assert repeated >= 8
 
 
-SECTIONS = ("What a dose does", "KL token by token", "Survival", "Calibration", "Read the rollouts")
+SECTIONS = ("Dose response", "KL per token", "Survival", "Calibration", "Read the rollouts")
 
 
 def test_a_long_cell_of_a_table_is_shown_whole(sample_page, visit):
@@ -369,5 +369,5 @@ def test_without_texts_each_token_is_a_square(real_root, tmp_path, visit):
     assert page.stat().st_size < 5e6
     opened = visit(page)
     assert opened.page.locator("#said.squares .t").count() == 512
-    assert "No text was recorded" in opened.page.locator("#read .lead").inner_text()
+    assert "texts were not recorded" in opened.page.locator("#read .lead").inner_text()
     opened.faultless()

@@ -178,7 +178,7 @@ def test_a_sweep_that_lacks_something_has_a_page_that_says_so(tmp_path, lacks):
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2, lacks=lacks))
     with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
         text = write_report(ds, tmp_path / "page.html").read_text()
-    assert "Not on this page" in text
+    assert "Missing sections" in text
     assert ('<h2 id="h-read">' in text) == (lacks != "sweep")
 
 
@@ -187,7 +187,7 @@ def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(
     simulate(tmp_path / "runs", grid(methods=["mean_diff"], seeds=[0], lacks="sweep"))
     with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
         text = write_report(ds, tmp_path / "page.html").read_text()
-    assert "table of methods against each other: no two groups to compare" in text
+    assert "table of differences between methods: no two groups to compare" in text
 
 
 def test_a_selection_has_a_page(texts, tmp_path):
@@ -234,7 +234,7 @@ def test_negative_doses_have_a_sentence_of_their_own():
     assert said["group"] == "pca, negative doses"
     assert said["verdict"] == "safe to alpha -1"
     assert "Doses down to alpha -1 (coefficient -2) are safe" in said["sentence"]
-    assert said["sentence"].endswith("Nobody died down to alpha -2 (coefficient -4).")
+    assert said["sentence"].endswith("No rollout died down to alpha -2 (coefficient -4).")
 
 
 def test_without_the_extra_it_is_one_line(monkeypatch, sample_ds, tmp_path):

@@ -1,4 +1,4 @@
-"""The page reads itself anew while a sweep is watched, and not from under its reader."""
+"""The page reloads while a sweep is watched, unless its reader is busy."""
 
 import json
 
@@ -64,7 +64,7 @@ def test_what_it_says_is_text_whatever_it_is():
 def test_the_page_reads_itself_anew_and_shows_what_was_written_meanwhile(live, visit):
     opened = visit(live("1 of 4 cells done."), clock=True)
     bar = opened.page.locator(BAR)
-    says = f"1 of 4 cells done. This page reads itself anew every {EVERY} s."
+    says = f"1 of 4 cells done. This page reloads every {EVERY} s."
     assert bar.inner_text().startswith(says)
     live("2 of 4 cells done.")
     after(opened, EVERY)
@@ -95,7 +95,7 @@ def test_pause_stops_it_and_go_on_goes_on(live, visit):
     assert "Paused" in opened.page.locator(BAR).inner_text()
     opened.page.clock.pause_at(EVERY - 1)
     assert stays(opened, 2 * EVERY)
-    opened.page.get_by_role("button", name="Go on").click()
+    opened.page.get_by_role("button", name="Resume").click()
     assert stays(opened, 50)  # the click was one, too
     after(opened, EVERY)
 

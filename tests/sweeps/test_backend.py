@@ -225,7 +225,9 @@ class TestSpool:
             stdout=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(temporary)},
         ).stdout
-        with pytest.raises(DatasetError, match=r"a pickled runs root, whose arrays lay in .*load"):
+        with pytest.raises(
+            DatasetError, match=r"the pickled runs root was closed, and its arrays in .*load"
+        ):
             pickle.loads(pickled)
         assert not list(temporary.iterdir())
 
@@ -287,5 +289,7 @@ def test_where_there_is_no_temporary_folder_at_all_one_line_says_so(root, tmp_pa
     with pytest.raises(BuildError, match=message):
         isoklx.open_sweep(root)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "none"))
-    with pytest.raises(BuildError, match=r"cannot be made: No such file .*; set TMPDIR to another"):
+    with pytest.raises(
+        BuildError, match=r"cannot be created: No such file .*; set TMPDIR to another"
+    ):
         isoklx.open_sweep(root)

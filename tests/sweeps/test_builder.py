@@ -95,7 +95,7 @@ def test_several_roots_need_a_name_for_the_file(root):
 
 
 def test_no_root_is_an_error():
-    with pytest.raises(UsageError, match="no runs root"):
+    with pytest.raises(UsageError, match="at least one runs root"):
         isoklx.build([])
 
 
@@ -258,7 +258,7 @@ class TestLinks:
         assert isoklx.build(".").out == tmp_path / "runs.nc"
 
     def test_a_root_without_a_name_needs_one_for_the_file(self):
-        with pytest.raises(UsageError, match="name it with --out"):
+        with pytest.raises(UsageError, match="name the file with --out"):
             isoklx.build("/")
 
     @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -295,7 +295,7 @@ def test_a_build_leaves_nothing_but_its_file(root, tmp_path):
 
 
 def test_fewer_than_one_process_is_refused(root):
-    with pytest.raises(UsageError, match="jobs is 0"):
+    with pytest.raises(UsageError, match="jobs must be at least 1, got 0"):
         isoklx.build(root, jobs=0)
 
 

@@ -120,7 +120,7 @@ def test_large_or_chunked_stays_lazy(sample, tmp_path, monkeypatch):
 
 
 def test_nothing_to_open_is_one_line():
-    with pytest.raises(UsageError, match="nothing to open"):
+    with pytest.raises(UsageError, match="at least one file or runs root"):
         isoklx.open_sweep([])
 
 

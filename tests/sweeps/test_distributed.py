@@ -135,7 +135,7 @@ def test_storage_that_a_worker_does_not_see_is_one_line(cluster, sample, tmp_pat
     with distributed.Client(cluster) as client:
         (outcome,) = perform_on(client, [task])
     assert isinstance(outcome, BuildError)
-    assert "must be on storage that all workers see" in str(outcome)
+    assert "put roots and output on storage that all workers see" in str(outcome)
 
 
 class DeadlyClient:
@@ -172,5 +172,5 @@ def test_a_scheduler_that_is_lost_is_one_line(tmp_path):
 
 
 def test_jobs_and_a_scheduler_exclude_each_other(sample):
-    with pytest.raises(UsageError, match="give one of both"):
+    with pytest.raises(UsageError, match="jobs and scheduler cannot be combined"):
         isoklx.build(sample, jobs=2, scheduler="tcp://127.0.0.1:1")

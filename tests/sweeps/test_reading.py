@@ -44,9 +44,9 @@ def test_cells_are_chosen_by_window_and_model(tmp_path, read):
 
 def test_a_choice_that_leaves_nothing_says_what_there_is(tmp_path, read):
     make_cell(tmp_path, "a")
-    with pytest.raises(BuildError, match="no cell with window 8; there is org/tiny at window 4"):
+    with pytest.raises(BuildError, match="no cell with window 8; available: org/tiny at window 4"):
         read(tmp_path, choice=Choice(window=8))
-    with pytest.raises(BuildError, match="no cell with a model containing 'huge'; there is org"):
+    with pytest.raises(BuildError, match="no cell with a model containing 'huge'; available: org"):
         read(tmp_path, choice=Choice(model_contains="huge"))
 
 
@@ -102,7 +102,7 @@ def test_a_known_cell_with_other_content_is_read_anew(three, read):
 
 def test_a_known_cell_is_taken_only_if_it_is_wanted(three, read):
     known = {cell.folder.name: cell for cell in read(three).cells}
-    with pytest.raises(BuildError, match="no cell with window 8; there is org/tiny at window 4"):
+    with pytest.raises(BuildError, match="no cell with window 8; available: org/tiny at window 4"):
         read(three, known=known, choice=Choice(window=8))
 
 

@@ -27,7 +27,7 @@ def test_a_worker_that_dies_costs_its_cell_and_neither_the_batch_nor_the_build(t
         os.kill(worker.pid, signal.SIGKILL)
         first, *others = worker.perform([task, task, task])
         assert isinstance(first, CellError)
-        assert "the process that read it ended (-9)" in str(first)
+        assert "the process that read it exited (-9)" in str(first)
         assert [type(outcome) for outcome in others] == [Cell, Cell]
     finally:
         worker.kill()
