@@ -159,7 +159,7 @@ def label_row(grid: Grid, row: str, what: str, label: str = "") -> None:
     """Label the y axis of a row, with the name of its group above."""
     text = f"{literal(label, LONGEST_LABEL)}\n{what}" if label else what
     for ax in panels_of(grid, row).values():
-        if _is_first(ax):
+        if _in_first_column(ax):
             ax.set_ylabel(text, fontsize=points("label"))
 
 
@@ -253,7 +253,9 @@ def _set_axes(grid: Grid, rows: Sequence[Row]) -> None:
         for alpha, ax in panels.items():
             ax.spines[["top", "right"]].set_visible(False)
             last = row is rows[-1]
-            ax.tick_params(labelsize=points("tick"), labelleft=_is_first(ax), labelbottom=last)
+            ax.tick_params(
+                labelsize=points("tick"), labelleft=_in_first_column(ax), labelbottom=last
+            )
             if ax is not whole:
                 ax.sharex(whole)
             if row.kind in first:
@@ -280,6 +282,6 @@ def _label_tokens(axes: Sequence[Axes]) -> None:
         line[middle].set_xlabel("token", fontsize=points("label"), x=x, labelpad=1)
 
 
-def _is_first(ax: Axes) -> bool:
+def _in_first_column(ax: Axes) -> bool:
     place = ax.get_subplotspec()
     return place is not None and place.is_first_col()

@@ -166,12 +166,12 @@ def add_lines(
     """
     kept = thin_for(ax, y)
     x, level = np.broadcast_to(x, y.shape), np.broadcast_to(level, y.shape)
-    again = np.zeros(y.shape, dtype=bool)
+    repeated = np.zeros(y.shape, dtype=bool)
     if kept is not None:
         x, y, level = (np.take_along_axis(values, kept, axis=1) for values in (x, y, level))
-        again = np.zeros(y.shape, dtype=bool)
-        again[:, 1:] = unseen(kept, y)
-    pieces, levels = _pieces(np.stack([x, y], axis=-1, dtype=float), level, again)
+        repeated = np.zeros(y.shape, dtype=bool)
+        repeated[:, 1:] = unseen(kept, y)
+    pieces, levels = _pieces(np.stack([x, y], axis=-1, dtype=float), level, repeated)
     order = np.argsort(-levels, kind="stable")
     collection = LineCollection(
         [pieces[i] for i in order],
@@ -210,8 +210,10 @@ def shown(ds: xr.Dataset) -> xr.Dataset:
     """
     if ds.sizes["prompt"] * ds.sizes["cell"] <= MOST_LINES:
         return ds
-    prompts = _spread(ds.sizes["prompt"], MOST_LINES)
-    return ds.isel(prompt=prompts, cell=_spread(ds.sizes["cell"], MOST_LINES // len(prompts)))
+    prompts = _evenly_spaced(ds.sizes["prompt"], MOST_LINES)
+    return ds.isel(
+        prompt=prompts, cell=_evenly_spaced(ds.sizes["cell"], MOST_LINES // len(prompts))
+    )
 
 
 def in_memory_if_small(ds: xr.Dataset) -> xr.Dataset:
@@ -219,17 +221,17 @@ def in_memory_if_small(ds: xr.Dataset) -> xr.Dataset:
     return ds if ds["kl"].chunks else ds.compute()
 
 
-def _spread(n: int, most: int) -> npt.NDArray[np.intp]:
+def _evenly_spaced(n: int, most: int) -> npt.NDArray[np.intp]:
     """Return at most `most` evenly spaced indices of `n`."""
     return np.unique(np.linspace(0, n - 1, min(n, max(most, 1)), dtype=np.intp))
 
 
-def _pieces(points: Floats, level: Levels, again: Mask) -> tuple[Sequence[Floats], Levels]:
+def _pieces(points: Floats, level: Levels, repeated: Mask) -> tuple[Sequence[Floats], Levels]:
     """Cut lines where the level changes; each piece extends to the first point of the next one.
 
-    Points marked in `again` are left out.
+    Points marked in `repeated` are left out.
     """
-    kept = ~again
+    kept = ~repeated
     line = np.broadcast_to(np.arange(len(level))[:, np.newaxis], level.shape)[kept]
     points, level = points[kept], level[kept]
     present = ~np.isnan(points[:, 1])

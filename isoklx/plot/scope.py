@@ -40,14 +40,14 @@ def in_scope(
     optional = [name for name in OPTIONAL if name in schema.variables_of(ds)]
     schema.require(ds, [*NEEDED, *LABELS, "token", *(["fork"] if optional else []), *optional])
     ds = with_absent(restore_dims(ds), OPTIONAL)
-    ds = _where(ds, cell=ds["has_kl"].values == 1)
+    ds = _select(ds, cell=ds["has_kl"].values == 1)
     ran = ds["gen_len"].notnull().any(["cell", "prompt"]).values
     if not ran.any():
         raise DatasetError("no cell of this sweep has per-token KL: nothing to draw")
     ds = _of_window(ds, window)
     if alphas is not None:
         return select_alphas(ds, alphas)
-    return few_doses(_where(ds, alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values))
+    return few_doses(_select(ds, alpha=ds["gen_len"].notnull().any(["cell", "prompt"]).values))
 
 
 def few_doses(ds: xr.Dataset) -> xr.Dataset:
@@ -137,10 +137,10 @@ def _of_window(ds: xr.Dataset, window: int | None) -> xr.Dataset:
         there = ", ".join(map(str, windows))
         raise UsageError(f"window {window} not found among cells with KL; available: {there}")
     chosen = windows[0] if window is None else window
-    ds = _where(ds, cell=ds["window"].values == chosen, token=ds["token"].values < chosen)
-    return _where(ds, fork=ds["fork"].values <= chosen) if "fork" in ds.variables else ds
+    ds = _select(ds, cell=ds["window"].values == chosen, token=ds["token"].values < chosen)
+    return _select(ds, fork=ds["fork"].values <= chosen) if "fork" in ds.variables else ds
 
 
-def _where(ds: xr.Dataset, **masks: npt.NDArray[np.bool_]) -> xr.Dataset:
+def _select(ds: xr.Dataset, **masks: npt.NDArray[np.bool_]) -> xr.Dataset:
     """Select the positions at which the masks are true; without a copy if that is all of them."""
     return ds.isel({dim: np.flatnonzero(mask) for dim, mask in masks.items() if not mask.all()})

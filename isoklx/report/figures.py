@@ -159,15 +159,19 @@ def _response(
         under, bounds = y <= FLOOR, np.maximum(bounds, FLOOR)
     there = np.isfinite(y) & ~under
     known = there & np.isfinite(bounds).all(axis=1)
-    points = {"x": thin(at[there]), "y": thin(y[there])}
-    interval = {"x": thin(at[known]), "lo": thin(bounds[known, 0]), "hi": thin(bounds[known, 1])}
+    points = {"x": rounded(at[there]), "y": rounded(y[there])}
+    interval = {
+        "x": rounded(at[known]),
+        "lo": rounded(bounds[known, 0]),
+        "hi": rounded(bounds[known, 1]),
+    }
     if y.size > MOST_MARKS:
         series: list[Series] = [{"kind": "band", **interval}, {"kind": "line", **points}]
     else:
         marks = {"kind": "points", "marker": group.marker, "name": group.name, **points}
         series = [{"kind": "line", **points}, {"kind": "whisker", **interval}, marks]
     if log_from is not None and under.any():
-        edge = {"x": thin(at[under]), "y": [1.3 * log_from] * int(under.sum())}
+        edge = {"x": rounded(at[under]), "y": [1.3 * log_from] * int(under.sum())}
         series.append({"kind": "points", "marker": "inverted_triangle", **edge})
     return [{**each, **look} for each in series]
 
@@ -191,7 +195,7 @@ def _dose_axis(alphas: Floats) -> dict[str, Any]:
         "lo": low,
         "hi": high,
         "ticks": [[float(scaled(alphas[i])), texts[i]] for i in kept],
-        "minor": thin(scaled(np.delete(alphas, kept))),
+        "minor": rounded(scaled(np.delete(alphas, kept))),
     }
 
 
@@ -204,12 +208,12 @@ def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
     columns = [
         column
         for labels, cells in split(ds, split_by(ds))
-        for column in _of_side(cells, group_name(labels))
+        for column in _columns_of_side(cells, group_name(labels))
     ]
     return sorted(columns, key=lambda column: column[0]["alpha"])
 
 
-def _of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
+def _columns_of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
     """Return the columns of cells that may be pooled; `side` names them in the titles."""
     once = each_once(ds, (), distinct=True)
     drawn = once.drawn
@@ -259,8 +263,8 @@ def _band(
 ) -> list[Series]:
     """Return a band between the outer two of three quantiles, and a line at the middle one."""
     there = np.flatnonzero(np.isfinite(quantiles).all(axis=0))
-    there = there[_even(there.size)]
-    at, (low, middle, high) = thin(x[there]), map(thin, quantiles[:, there])
+    there = there[_evenly_spaced(there.size)]
+    at, (low, middle, high) = rounded(x[there]), map(rounded, quantiles[:, there])
     series: list[Series] = [
         {"kind": "band", "x": at, "lo": low, "hi": high, "colour": colour},
         {"kind": "line", "x": at, "y": middle, "colour": colour, "width": 2.4},
@@ -317,10 +321,10 @@ def _steps(
     """Return the corners of curves that start at 1 and step down at `times`."""
     x = np.concatenate([[0], np.repeat(times, 2), [horizon]])
     corners = [np.concatenate([[1], [1], np.repeat(each, 2)]) for each in values]
-    return thin(x), [thin(each[: x.size]) for each in corners]
+    return rounded(x), [rounded(each[: x.size]) for each in corners]
 
 
-def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
+def calibration_steps(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
     """Return the figure of p95 of KL against the coefficients that each calibration tried."""
     tried, kl = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
     series: list[Series] = []
@@ -334,7 +338,7 @@ def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
             continue  # duplicate calibrations coincide
         seen.add(key)
         order = np.argsort(tried[i][there], kind="stable")
-        x, y = thin(tried[i][there][order]), thin(kl[i][there][order])
+        x, y = rounded(tried[i][there][order]), rounded(kl[i][there][order])
         at = {"x": x, "y": y, **looks[method]}
         series.append({"kind": "line", **at, "width": 1})
         series.append({"kind": "points", **at, "name": run_id})
@@ -363,9 +367,9 @@ def held_out(table: pd.DataFrame, looks: dict[str, Series]) -> Figure | None:
             for name in ("heldout_kl_p95", "heldout_lower", "heldout_upper")
         )
         if all(map(math.isfinite, bounds)):
-            low, high = (thin(np.array([each])) for each in bounds)
+            low, high = (rounded(np.array([each])) for each in bounds)
             series.append({"kind": "across", "lo": low, "hi": high, **look})
-        point = {"kind": "points", "x": thin(np.array([ratio])), "name": row["run_id"]}
+        point = {"kind": "points", "x": rounded(np.array([ratio])), "name": row["run_id"]}
         series.append({**point, **look})
     return {
         "title": "Held-out prompts",
@@ -376,7 +380,7 @@ def held_out(table: pd.DataFrame, looks: dict[str, Series]) -> Figure | None:
     }
 
 
-def thin(values: Floats) -> list[float | int | None]:
+def rounded(values: Floats) -> list[float | int | None]:
     """Round numbers to four significant digits; NaN becomes None."""
     if np.issubdtype(values.dtype, np.integer):
         return list(map(int, values.tolist()))
@@ -390,5 +394,5 @@ def thin(values: Floats) -> list[float | int | None]:
     ]
 
 
-def _even(n: int) -> npt.NDArray[np.intp]:
+def _evenly_spaced(n: int) -> npt.NDArray[np.intp]:
     return np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(np.intp))

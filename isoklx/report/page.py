@@ -38,7 +38,7 @@ LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
 """Plotting library; a quarter of the size of plotly.js, and ready in a fifth of the time."""
 
 
-MOST = 24
+MAX_LISTED = 24
 """Maximum number of labels that are listed."""
 
 
@@ -122,18 +122,18 @@ def _content(
     ds: xr.Dataset, threshold: float | None, survive: float, confidence: float
 ) -> dict[str, Any]:
     """Return the context of the template."""
-    by = _by(ds)
-    window, windows = _window(ds)
+    by = _group_labels(ds)
+    window, windows = _main_window(ds)
     absent: list[str] = []
 
-    def made(what: str, make: Callable[[], Any]) -> Any:
+    def attempt(what: str, make: Callable[[], Any]) -> Any:
         try:
             return make()
         except DatasetError as error:
             absent.append(f"{what}: {error}")
             return None
 
-    sentences = made(
+    sentences = attempt(
         "safe doses",
         lambda: safe_dose_sentences(
             safe_dose(ds, by, survive, confidence, threshold=threshold), by, survive, confidence
@@ -141,19 +141,21 @@ def _content(
     )
     # The lower end of a two-sided interval at this level is the one-sided bound of the safe dose.
     level = 2 * confidence - 1
-    doses = made("doses", lambda: dose_response(ds, by, threshold=threshold, level=level).compute())
+    doses = attempt(
+        "doses", lambda: dose_response(ds, by, threshold=threshold, level=level).compute()
+    )
     few = few_doses(ds)
-    curves = made("survival", lambda: survival(few, threshold=threshold, by=by).compute())
+    curves = attempt("survival", lambda: survival(few, threshold=threshold, by=by).compute())
     groups = [] if doses is None else figures.groups_of(doses, by)
-    rollouts = made("rollouts", lambda: pack_rollouts(ds, threshold))
-    tables, calibrations = _tables(ds, by, threshold, survive, confidence, made)
+    rollouts = attempt("rollouts", lambda: pack_rollouts(ds, threshold))
+    tables, calibrations = _tables(ds, by, threshold, survive, confidence, attempt)
     targets = np.unique(ds["target_kl"].values[np.isfinite(ds["target_kl"].values)]).tolist()
     looks = figures.method_looks(set(map(str, ds["method"].values.tolist())))
     drawn = {
         "dose": []
         if doses is None
         else [[each] for each in figures.responses(doses, groups, by, targets)],
-        "figure1": made("Figure 1", lambda: figures.figure1(ds, window)) or [],
+        "figure1": attempt("Figure 1", lambda: figures.figure1(ds, window)) or [],
         "survival": []
         if curves is None
         else [[each] for each in figures.survival(curves, groups, by)],
@@ -188,7 +190,7 @@ def _tables(
     threshold: float | None,
     survive: float,
     confidence: float,
-    made: Callable[[str, Callable[[], Any]], Any],
+    attempt: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[list[dict[str, Any]], pd.DataFrame | None]:
     """Return the tables for the template, and the calibration table as a DataFrame."""
     at: dict[str, Any] = {"threshold": None if threshold is None else [threshold]}
@@ -207,7 +209,7 @@ def _tables(
         del wanted["contrast"]
     found, calibrations = [], None
     for name, (title, make) in wanted.items():
-        table = made(f"table of {title.lower()}", make)
+        table = attempt(f"table of {title.lower()}", make)
         if table is not None:
             found.append(html_table(name, title, table))
             if name == "calibration":
@@ -218,12 +220,12 @@ def _tables(
 def _calibration_figures(
     ds: xr.Dataset, table: pd.DataFrame | None, looks: dict[str, figures.Series]
 ) -> list[list[figures.Figure]]:
-    tried = figures.bisection(ds, looks) if "calib_coeff" in ds else None
+    tried = figures.calibration_steps(ds, looks) if "calib_coeff" in ds else None
     carried = None if table is None else figures.held_out(table, looks)
     return [[each] for each in (tried, carried) if each is not None]
 
 
-def _by(ds: xr.Dataset) -> tuple[str, ...]:
+def _group_labels(ds: xr.Dataset) -> tuple[str, ...]:
     """Return the labels of groups: methods, models if several, and labels never pooled."""
     models, short = (set(ds[name].values.tolist()) for name in ("model", "model_short"))
     name = "model_short" if len(short) == len(models) else "model"
@@ -231,7 +233,7 @@ def _by(ds: xr.Dataset) -> tuple[str, ...]:
     return (*split_by(ds, (*first, "method"))[len(first) + 1 :], *first, "method")
 
 
-def _window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
+def _main_window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
     """Return the most frequent window among cells with KL, and all windows."""
     has = ds["has_kl"].values == 1 if "has_kl" in ds else np.ones(ds.sizes["cell"], dtype=bool)
     windows, counts = np.unique(ds["window"].values[has], return_counts=True)
@@ -247,8 +249,8 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
         values = pd.unique(ds[name].values)
         values = np.sort(values) if values.dtype.kind in "iuf" else values
         texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values.tolist()]
-        more = [f"and {len(texts) - MOST} more"] if len(texts) > MOST else []
-        return ", ".join([*texts[:MOST], *more])
+        more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
+        return ", ".join([*texts[:MAX_LISTED], *more])
 
     repeats = f"; {n - n_distinct} duplicate another to the byte" if n > n_distinct else ""
     facts = [
@@ -281,8 +283,8 @@ def _measured_with(ds: xr.Dataset) -> list[tuple[str, str]]:
             value = recorded.get(name)
             if value is not None and str(value) not in found.setdefault(name, []):
                 found[name].append(str(value))
-    said = ", ".join(f"{name} {' / '.join(values)}" for name, values in found.items())
-    return [("Measured with", said)] if said else []
+    setup = ", ".join(f"{name} {' / '.join(values)}" for name, values in found.items())
+    return [("Measured with", setup)] if setup else []
 
 
 def _render(content: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ def html_table(name: str, title: str, table: Table) -> dict[str, Any]:
         {"heading": str(each).replace("_", " "), "numeric": _is_number(frame[each])}
         for each in frame
     ]
-    values = [_sorted_by(frame[each]) for each in frame]
+    values = [_sort_values(frame[each]) for each in frame]
     rows = [
         [{"text": text, "value": value} for text, value in zip(row, of_row, strict=True)]
         for row, of_row in zip(
@@ -50,7 +50,7 @@ def _is_number(column: Any) -> bool:
     return bool(is_numeric_dtype(column) and not is_bool_dtype(column))
 
 
-def _sorted_by(column: Any) -> list[float | None]:
+def _sort_values(column: Any) -> list[float | None]:
     """Return the numbers to sort by, with all digits; None for texts, which sort as shown."""
     if not _is_number(column):
         return [None] * len(column)

@@ -83,7 +83,7 @@ def pack_rollouts(
         if source.first[cell, alpha] == cell
     ]
     n_prompts = ds.sizes["prompt"]
-    held = _spread(n_prompts, _affordable(source, pairs, n_prompts, budget))
+    held = _evenly_spaced(n_prompts, _prompts_within_budget(source, pairs, n_prompts, budget))
     packs = dict(source.packs(pairs, held))
     places: dict[str, list[int]] = {}
     at = 0
@@ -111,14 +111,16 @@ def pack_rollouts(
     )
 
 
-def _spread(n: int, k: int) -> npt.NDArray[np.intp]:
+def _evenly_spaced(n: int, k: int) -> npt.NDArray[np.intp]:
     """Return k of n indices, evenly spread, with the first one."""
     return np.unique(np.linspace(0, n - 1, k).round().astype(np.intp)) if k > 1 else np.arange(1)
 
 
-def _affordable(source: _Source, pairs: list[tuple[int, int]], n_prompts: int, budget: int) -> int:
+def _prompts_within_budget(
+    source: _Source, pairs: list[tuple[int, int]], n_prompts: int, budget: int
+) -> int:
     """Estimate how many prompts per cell and dose fit the budget."""
-    some = [pairs[i] for i in _spread(len(pairs), min(SAMPLE, len(pairs)))]
+    some = [pairs[i] for i in _evenly_spaced(len(pairs), min(SAMPLE, len(pairs)))]
     everything = np.arange(n_prompts)
     size = sum(len(pack) for _, pack in source.packs(some, everything)) / len(some)
     most = int(0.9 * budget * n_prompts / max(size * len(pairs), 1))
@@ -192,9 +194,9 @@ class _Source:
             row: dict[str, Any] = {"n": n, "length": None if np.isnan(length) else int(length)}
             columns = np.unique(np.linspace(0, n - 1, min(n, COLUMNS)).round().astype(int))
             row["columns"] = columns.size
-            row["pmass"] = [_short(value) for value in dose["pmass_eval"].values[k].tolist()]
-            row["repetition"] = _short(float(dose["repetition"].values[k]))
-            row |= self._fate(cell, alpha, prompt)
+            row["pmass"] = [_rounded(value) for value in dose["pmass_eval"].values[k].tolist()]
+            row["repetition"] = _rounded(float(dose["repetition"].values[k]))
+            row |= self._death(cell, alpha, prompt)
             parts += [kl[k, :n].tobytes(), line[k, columns].tobytes() if n else b""]
             if texts:
                 row["prompt"] = str(dose["prompt_text"].values[k])
@@ -208,7 +210,7 @@ class _Source:
         content = len(head).to_bytes(4, "little") + head + b"".join(parts)
         return base64.b64encode(zlib.compress(content, 9)).decode("ascii")
 
-    def _fate(self, cell: int, alpha: int, prompt: int) -> dict[str, Any]:
+    def _death(self, cell: int, alpha: int, prompt: int) -> dict[str, Any]:
         if self.lives is None:
             return {"end": -1}
         of = {"cell": cell, "alpha": alpha, "prompt": prompt}
@@ -221,5 +223,5 @@ class _Source:
         return {"end": fork, "died": bool(values["died"]), "recovered": bool(values["recovered"])}
 
 
-def _short(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else float(f"{value:.3g}")

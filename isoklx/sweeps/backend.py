@@ -66,10 +66,10 @@ class SweepBackend(BackendEntrypoint):
         reading = read_roots([root], spool.folder, texts=texts)
         for error in reading.skipped:
             warnings.warn(f"skipped {error}", stacklevel=3)
-        ds = assemble(reading.cells, partial(_lazy, spool))
+        ds = assemble(reading.cells, partial(_lazy_array, spool))
         for variable in ds.variables.values():
             if "cell" in variable.dims:
-                variable.encoding["preferred_chunks"] = {"cell": _cells_a_chunk(ds["kl"])}
+                variable.encoding["preferred_chunks"] = {"cell": _cells_per_chunk(ds["kl"])}
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         ds = ds.assign_attrs(global_attributes(reading.cells, [root], reading.skipped)).set_xindex(
             "run_id"
@@ -89,7 +89,7 @@ class SweepBackend(BackendEntrypoint):
         return any((folder / CALIBRATION).is_file() for folder in folders)
 
 
-def _cells_a_chunk(kl: xr.DataArray) -> int:
+def _cells_per_chunk(kl: xr.DataArray) -> int:
     """Return the number of cells per chunk, common to all variables so that chunks align."""
     return max(1, CHUNK * kl.sizes["cell"] // max(kl.nbytes, 1))
 
@@ -99,10 +99,10 @@ class _Spool:
 
     def __init__(self) -> None:
         self.folder = _temporary_folder() / f"isoklx-{secrets.token_hex(8)}"
-        tidy = partial(shutil.rmtree, self.folder, ignore_errors=True)
+        remove_folder = partial(shutil.rmtree, self.folder, ignore_errors=True)
         end = ExitStack()
-        end.enter_context(cleanup_on_signal(tidy))
-        end.callback(tidy)
+        end.enter_context(cleanup_on_signal(remove_folder))
+        end.callback(remove_folder)
         try:
             self.folder.mkdir(mode=0o700)
         except OSError as error:
@@ -116,7 +116,7 @@ class _Spool:
         return self  # read-only
 
     def __reduce__(self) -> tuple[Callable[[Path], _Spool], tuple[Path]]:
-        return _another, (self.folder,)
+        return _copied_spool, (self.folder,)
 
 
 def _temporary_folder() -> Path:
@@ -129,12 +129,12 @@ def _temporary_folder() -> Path:
         raise BuildError(f"{error.strerror}; set TMPDIR to a folder that can be written") from error
 
 
-def _another(folder: Path) -> _Spool:
+def _copied_spool(folder: Path) -> _Spool:
     """Make a copy of another spool, which may disappear at any time, by links if possible."""
     spool = _Spool()
     try:
         for file in folder.iterdir():
-            _link(file, spool.folder / file.name)
+            _link_or_copy(file, spool.folder / file.name)
     except FileNotFoundError as error:
         raise DatasetError(
             f"the pickled runs root was closed, and its arrays in {folder} are gone: pickle the "
@@ -143,7 +143,7 @@ def _another(folder: Path) -> _Spool:
     return spool
 
 
-def _link(file: Path, copy: Path) -> None:
+def _link_or_copy(file: Path, copy: Path) -> None:
     try:
         os.link(file, copy)
     except FileNotFoundError:
@@ -165,7 +165,7 @@ class _MeasuredArray(BackendArray):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.cells = [_in(self.spool.folder, cell) for cell in self.cells]
+        self.cells = [_moved(self.spool.folder, cell) for cell in self.cells]
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         outer = indexing.IndexingSupport.OUTER
@@ -178,24 +178,24 @@ class _MeasuredArray(BackendArray):
         """Return the values at an outer key, read cell by cell."""
         first, *others = key
         chosen = np.arange(len(self.cells))[first]
-        nothing = _taken(np.empty((0, *self.shape[1:])), [slice(None), *others])
+        nothing = _outer_indexed(np.empty((0, *self.shape[1:])), [slice(None), *others])
         out = np.empty((chosen.size, *nothing.shape[1:]), self.dtype)
         for to, i in enumerate(np.atleast_1d(chosen)):
-            out[to] = _taken(self.alignment.placed(self.name, [self.cells[i]])[0], others)
+            out[to] = _outer_indexed(self.alignment.placed(self.name, [self.cells[i]])[0], others)
         return out if chosen.ndim else out[0]
 
 
-def _in(folder: Path, cell: Cell) -> Cell:
+def _moved(folder: Path, cell: Cell) -> Cell:
     """Return the cell with its arrays in another folder, under the same name."""
     data: Any = cell.data
     return replace(cell, data=replace(data, path=folder / data.path.name))
 
 
-def _lazy(spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]) -> Any:
+def _lazy_array(spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]) -> Any:
     return indexing.LazilyIndexedArray(_MeasuredArray(spool, alignment, name, cells))
 
 
-def _taken(values: Any, key: Sequence[Any]) -> Any:
+def _outer_indexed(values: Any, key: Sequence[Any]) -> Any:
     """Index with an outer key, in which each array applies to one dimension."""
     for axis in reversed(range(len(key))):
         values = values[(slice(None),) * axis + (key[axis],)]

@@ -56,13 +56,13 @@ class Report:
     def __str__(self) -> str:
         parsed = len(self.read) - len(self.unchanged)
         lines = [
-            f"read {_cells(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
+            f"read {_count(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
         ]
         # Names of folders and values in JSON may contain control characters.
         lines += [f"note: {printable(note)}" for note in self.notes]
         lines += [f"skipped: {printable(error)}" for error in self.skipped]
         if self.skipped:
-            lines.append(f"skipped {_cells(len(self.skipped))}, the rest is built")
+            lines.append(f"skipped {_count(len(self.skipped))}, the rest is built")
         megabytes = formats.size(self.out) / 1e6
         verb = "wrote" if self.written else "kept"
         return "\n".join([*lines, f"{verb} {printable(self.out)} ({megabytes:.1f} MB)"])
@@ -149,7 +149,7 @@ def build(
         folders, target = [folder.absolute() for folder in folders], target.absolute()
     with (
         _connected(scheduler) as client,
-        _known(target, dtype, texts, force) as (known, before),
+        _previous_cells(target, dtype, texts, force) as (known, before),
         workspace(target) as spool,
     ):
         reading = read_roots(
@@ -164,12 +164,12 @@ def build(
         )
         if strict and reading.skipped:
             reasons = "; ".join(map(str, reading.skipped))
-            count = _cells(len(reading.skipped))
+            count = _count(len(reading.skipped))
             raise BuildError(f"nothing written: {count} cannot be read: {reasons}")
         attributes = global_attributes(reading.cells, folders, reading.skipped)
         written = _differs(reading, known, attributes, before)
         if written:
-            formats.write(reading.cells, target, attributes, _at(client))
+            formats.write(reading.cells, target, attributes, _block_writer(client))
     return Report(
         out=target,
         read=tuple(str(cell.labels["run_id"]) for cell in reading.cells),
@@ -184,7 +184,7 @@ def _connected(scheduler: str | None) -> AbstractContextManager[Client | None]:
     return nullcontext() if scheduler is None else connected(scheduler)
 
 
-def _at(client: Client | None) -> WriteBlocks | None:
+def _block_writer(client: Client | None) -> WriteBlocks | None:
     """Return the function that writes blocks at a scheduler, if there is one."""
     if client is None:
         return None
@@ -193,7 +193,7 @@ def _at(client: Client | None) -> WriteBlocks | None:
     return partial(write_on, client)
 
 
-def _known(
+def _previous_cells(
     target: Path, dtype: str, texts: bool, force: bool
 ) -> AbstractContextManager[tuple[dict[str, Cell], dict[str, Any]]]:
     return nullcontext(({}, {})) if force else known_cells(target, dtype, texts=texts)
@@ -221,12 +221,12 @@ def _target(roots: list[Path], out: Path | None, force: bool) -> Path:
     if out is None:
         if len(roots) > 1:
             raise UsageError("several runs roots have no default output: name the file with --out")
-        out = _beside(roots[0])
+        out = _default_target(roots[0])
     formats.check_target(out, force=force)
     return out
 
 
-def _beside(root: Path) -> Path:
+def _default_target(root: Path) -> Path:
     """Return ROOT.nc beside a root, or beside the link if the root is one."""
     named = root.absolute()
     if named.name in ("", ".."):
@@ -236,7 +236,7 @@ def _beside(root: Path) -> Path:
     return named.with_name(f"{named.name}.nc")
 
 
-def _cells(count: int) -> str:
+def _count(count: int) -> str:
     return "1 cell" if count == 1 else f"{count} cells"
 
 

@@ -31,7 +31,7 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
     variables are kept only if all sweeps have them. Raises DatasetError if a sweep lacks its
     labels.
     """
-    paths, parts = list(sweeps), [_whole(path, ds) for path, ds in sweeps.items()]
+    paths, parts = list(sweeps), [_with_all_dims(path, ds) for path, ds in sweeps.items()]
     parts = _aligned([part.drop_indexes("run_id", errors="ignore") for part in parts])
     groups: dict[tuple[int, ...], list[Key]] = {}
     places = _places(paths, parts)
@@ -40,8 +40,8 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
     pieces = []
     for members, keys in groups.items():
         same = [parts[i].isel(cell=[places[key][i] for key in keys]) for i in members]
-        run_ids = [_called(key, places, paths) for key in keys]
-        pieces.append(reduce(_completed, same).assign_coords(run_id=("cell", run_ids)))
+        run_ids = [_cell_name(key, places, paths) for key in keys]
+        pieces.append(reduce(_filled, same).assign_coords(run_id=("cell", run_ids)))
     ds = xr.concat(
         pieces,
         "cell",
@@ -59,7 +59,7 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
     return ds.set_xindex("run_id").assign_attrs(_attributes(ds, list(sweeps.values())))
 
 
-def _whole(path: Path, ds: xr.Dataset) -> xr.Dataset:
+def _with_all_dims(path: Path, ds: xr.Dataset) -> xr.Dataset:
     """Restore all dimensions of the variables of a sweep."""
     try:
         schema.require(ds, [name for name in schema.ANY if name in ds.variables])
@@ -78,7 +78,7 @@ def _aligned(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
         if dim != "cell" and any(dim in part.variables for part in parts)
     }
     shared = set.intersection(*(set(part.variables) for part in parts))
-    some = {str(name) for part in parts for name in part.variables if _may_lack(str(name))}
+    some = {str(name) for part in parts for name in part.variables if _has_missing_value(str(name))}
     return [_at_labels(part, labels, {*shared, *some, *labels}, some) for part in parts]
 
 
@@ -94,7 +94,7 @@ def _at_labels(
     own = {dim: values for dim, values in labels.items() if dim in part.dims}
     part = part.reindex(own, fill_value=missing)
     part = part.assign_coords({dim: labels[dim] for dim in labels.keys() - own.keys()})
-    return part.assign({name: _nothing(part, name) for name in some - part.data_vars.keys()})
+    return part.assign({name: _empty_variable(part, name) for name in some - part.data_vars.keys()})
 
 
 def _missing(dtype: np.dtype[Any]) -> Any:
@@ -102,14 +102,14 @@ def _missing(dtype: np.dtype[Any]) -> Any:
     return "" if dtype.kind in "OUT" else 0 if dtype.kind in "iub" else np.nan
 
 
-def _may_lack(name: str) -> bool:
+def _has_missing_value(name: str) -> bool:
     """Return whether a variable can represent missing values as NaN or an empty text."""
     var = {**schema.DATA, **schema.TEXTS}.get(name)
     has_word = var is not None and (var.fill is not None or var.dtype == "str")
     return has_word or name in schema.TEXTS
 
 
-def _nothing(part: xr.Dataset, name: str) -> xr.Variable:
+def _empty_variable(part: xr.Dataset, name: str) -> xr.Variable:
     var = schema.ANY[name]
     shape = [part.sizes[dim] for dim in var.dims]
     missing: Any = "" if var.dtype == "str" else np.float32("nan") if var.measured else np.nan
@@ -143,16 +143,16 @@ def _places(paths: Sequence[Path], parts: Sequence[xr.Dataset]) -> dict[Key, dic
     return places
 
 
-def _called(key: Key, places: Mapping[Key, Mapping[int, int]], paths: Sequence[Path]) -> str:
+def _cell_name(key: Key, places: Mapping[Key, Mapping[int, int]], paths: Sequence[Path]) -> str:
     """Name a cell, prefixed with its sweep if another cell has the same name."""
     run_id, _ = key
     others = [place for other, place in places.items() if other[0] == run_id]
     if len(others) == 1:
         return run_id
-    return f"{_names(paths)[min(places[key])]}/{run_id}"
+    return f"{_sweep_names(paths)[min(places[key])]}/{run_id}"
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def _sweep_names(paths: Sequence[Path]) -> list[str]:
     """Return the shortest paths that differ for all files and folders."""
     full = [path.resolve() for path in paths]
     longest = max(len(path.parts) for path in full)
@@ -164,7 +164,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _completed(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+def _filled(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
     """Fill missing values of some cells from another part of the same cells."""
     completed = {}
     for name, da in part.data_vars.items():
@@ -179,9 +179,9 @@ def _attributes(ds: xr.Dataset, sweeps: Sequence[xr.Dataset]) -> dict[str, objec
     """Return the global attributes of the first sweep, with the origins of all."""
     attributes = dict(sweeps[0].attrs)
     for name, between in (("source", "; "), ("history", "\n")):
-        said = _distinct(sweep.attrs.get(name, "") for sweep in sweeps)
-        if said:
-            attributes[name] = between.join(said)
+        distinct_values = _distinct(sweep.attrs.get(name, "") for sweep in sweeps)
+        if distinct_values:
+            attributes[name] = between.join(distinct_values)
     if len(_distinct(sweep.attrs.get("title", "") for sweep in sweeps)) > 1 and "model_short" in ds:
         attributes["title"] = title(ds["model_short"].values, ds["method"].values)
     return attributes

@@ -69,14 +69,14 @@ def open_sweep(
     2
     """
     if not isinstance(path, str | Path):
-        return _open_all(as_paths(path), chunks, texts)
+        return _open_several(as_paths(path), chunks, texts)
     path = as_path(path)
     if path.is_dir() and not is_zarr(path):
         return opening.chunked(xr.open_dataset(path, engine=SweepBackend, texts=texts), chunks)
     return opening.read(path, chunks)
 
 
-def _open_all(paths: list[Path], chunks: opening.Chunks, texts: bool) -> xr.Dataset:
+def _open_several(paths: list[Path], chunks: opening.Chunks, texts: bool) -> xr.Dataset:
     if not paths:
         raise UsageError("expected at least one file or runs root")
     if len(paths) == 1:

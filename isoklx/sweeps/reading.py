@@ -70,18 +70,18 @@ def read_roots(
     with closing(outcomes):  # ends the worker processes, also on an error
         for folder in progress(folders, len(folders), "cells"):
             if folder in fresh:
-                _take(next(outcomes), folder, known, reading, passed_over)
+                _record(next(outcomes), folder, known, reading, passed_over)
             elif choice.takes(known[folder.name].labels):
                 reading.cells.append(replace(known[folder.name], folder=folder))
                 reading.reused[folder.name] = False
             else:
                 passed_over.append(known[folder.name].labels)
     if not reading.cells:
-        raise BuildError(_nothing(reading.skipped, passed_over, choice))
+        raise BuildError(_why_nothing(reading.skipped, passed_over, choice))
     return reading
 
 
-def _take(
+def _record(
     outcome: Outcome,
     folder: Path,
     known: Mapping[str, Cell],
@@ -125,7 +125,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _nothing(skipped: list[CellError], passed_over: list[Labels], choice: Choice) -> str:
+def _why_nothing(skipped: list[CellError], passed_over: list[Labels], choice: Choice) -> str:
     """Explain why there is nothing to build."""
     if not passed_over:
         return f"none of {len(skipped)} cells can be read; first error: {skipped[0]}"

@@ -55,29 +55,29 @@ def verify(path: str | Path, roots: str | Path | Iterable[str | Path] = ()) -> l
         if given:
             raise UsageError(f"{path}: expected a built file to compare with roots, got a folder")
         here = [path] if (path / CALIBRATION).exists() else cell_folders([path])
-        return [line for folder in here for line in _of_folder(folder)]
+        return [line for folder in here for line in _folder_findings(folder)]
     folders = cell_folders(given) if given else None
     opening.read(path, chunks=None).close()
     # Read the metadata of each array, not their consolidated copy.
     engine: dict[str, Any] = {"engine": "zarr", "consolidated": False} if is_zarr(path) else {}
     with xr.open_dataset(path, decode_cf=False, **({"engine": "netcdf4"} | engine)) as opened:
         ds = upgraded(opened)
-        findings = [*_form(ds)]
+        findings = [*_form_findings(ds)]
         if findings:
             return findings  # the other checks rely on the form
         try:
-            findings += _labels(ds)
+            findings += _label_findings(ds)
             for index in range(ds.sizes["cell"]):
                 cell = ds.isel(cell=index).load()
-                findings += [*_numbers(cell), *_contradictions(cell)]
+                findings += [*_value_findings(cell), *_run_findings(cell)]
             if folders is not None:
-                findings += _against(ds, folders)
+                findings += _root_findings(ds, folders)
         except UNREADABLE as error:
             findings.append(f"damaged: a value cannot be read: {error}")
     return findings
 
 
-def _form(ds: xr.Dataset) -> Iterator[str]:
+def _form_findings(ds: xr.Dataset) -> Iterator[str]:
     """Compare the variables with the schema."""
     wide = "kl" in ds and ds["kl"].dtype == np.float64
     texts = {} if schema.TEXTS.keys().isdisjoint(ds.variables) else schema.TEXTS
@@ -98,7 +98,7 @@ def _form(ds: xr.Dataset) -> Iterator[str]:
             yield f"{name} must have the fill value {var.fill}, got {fill}"
 
 
-def _labels(ds: xr.Dataset) -> Iterator[str]:
+def _label_findings(ds: xr.Dataset) -> Iterator[str]:
     """Check that labels are unique and in order."""
     for dim in ("alpha", "fork"):
         if not (np.diff(ds[dim].values) > 0).all() or not np.isfinite(ds[dim].values).all():
@@ -112,7 +112,7 @@ def _labels(ds: xr.Dataset) -> Iterator[str]:
         yield f"run_id must be unique and ascending: {name!r} occurs {times} times"
 
 
-def _numbers(cell: xr.Dataset) -> Iterator[str]:
+def _value_findings(cell: xr.Dataset) -> Iterator[str]:
     """Check that the values of one cell are possible."""
     run_id, window, c_star = (cell[name].item() for name in ("run_id", "window", "c_star"))
     if window < 1:
@@ -121,14 +121,14 @@ def _numbers(cell: xr.Dataset) -> Iterator[str]:
         yield f"{run_id}: c_star is {c_star}"
     for name in ("pmass_eval", "pmass", "p_true", "repetition"):
         values = cell[name].values
-        yield from _first(
+        yield from _one_line(
             cell,
             name,
             (values < 0) | (values > 1 + ROUNDING),
             "must be between 0 and 1, got {value:g}",
         )
-    yield from _first(cell, "kl", np.isinf(cell["kl"].values), "is {value:g}")
-    yield from _lengths(cell, window)
+    yield from _one_line(cell, "kl", np.isinf(cell["kl"].values), "is {value:g}")
+    yield from _length_findings(cell, window)
     has_pmass = any(np.isfinite(cell[name].values).any() for name in ("pmass_eval", "pmass"))
     for name, there in (("has_kl", np.isfinite(cell["kl"].values).any()), ("has_pmass", has_pmass)):
         flag = cell[name].item()
@@ -136,12 +136,12 @@ def _numbers(cell: xr.Dataset) -> Iterator[str]:
             yield f"{run_id}: {name} is {flag}, but the cell {'has' if there else 'lacks'} values"
 
 
-def _contradictions(cell: xr.Dataset) -> Iterator[str]:
+def _run_findings(cell: xr.Dataset) -> Iterator[str]:
     """Check that the files of a cell are of a single run."""
     run_id, c_star = cell["run_id"].item(), cell["c_star"].item()
     expected = f"must be alpha * c_star, got {{value:g}} with c_star = {c_star:g}"
     off = consistency.coeff_mismatch(cell["coeff"].values, cell["alpha"].values, c_star)
-    yield from _first(cell, "coeff", off > consistency.SAME_COEFFICIENT, expected)
+    yield from _one_line(cell, "coeff", off > consistency.SAME_COEFFICIENT, expected)
     tried = cell["calib_coeff"].values
     known = np.isfinite(tried).any() and np.isfinite(c_star)
     if known and not consistency.was_tried(c_star, tried):
@@ -150,25 +150,27 @@ def _contradictions(cell: xr.Dataset) -> Iterator[str]:
         yield f"{run_id}: the calibration is newer than the results, which may be of an earlier run"
 
 
-def _lengths(cell: xr.Dataset, window: int) -> Iterator[str]:
+def _length_findings(cell: xr.Dataset, window: int) -> Iterator[str]:
     """Compare the lengths of rollouts with their measured values."""
     for name in ("gen_len", "gen_len_qa"):
         lengths = cell[name].values
         impossible = (lengths != schema.DATA[name].fill) & ((lengths < 0) | (lengths > window))
-        yield from _first(
+        yield from _one_line(
             cell, name, impossible, f"must be between 0 and {window}, got {{value:g}}"
         )
     finite, end = np.isfinite(cell["kl"].values), cell["gen_len"].values
     last = (finite * np.arange(1, finite.shape[-1] + 1)).max(axis=-1, initial=0)
     together = cell["unpaired"].values[:, np.newaxis] == 0
     wrong = (end != last) & (last > 0) & together
-    yield from _first(cell, "gen_len", wrong, "is {value:g}, but the last finite kl is elsewhere")
+    yield from _one_line(
+        cell, "gen_len", wrong, "is {value:g}, but the last finite kl is elsewhere"
+    )
     late = (cell["fork"].values > end[..., np.newaxis]) & (end[..., np.newaxis] >= 0)
     past = late & np.isfinite(cell["pmass_eval"].values)
-    yield from _first(cell, "pmass_eval", past, "is {value:g} after the end of the rollout")
+    yield from _one_line(cell, "pmass_eval", past, "is {value:g} after the end of the rollout")
 
 
-def _first(cell: xr.Dataset, name: str, where: Any, what: str) -> Iterator[str]:
+def _one_line(cell: xr.Dataset, name: str, where: Any, what: str) -> Iterator[str]:
     """Report all values of a cell with the same fault in one line, which names the first."""
     count = np.count_nonzero(where)
     if not count:
@@ -178,11 +180,11 @@ def _first(cell: xr.Dataset, name: str, where: Any, what: str) -> Iterator[str]:
         f"{dim} {cell[dim].values[i]:g}" for dim, i in zip(cell[name].dims, at, strict=True)
     )
     more = f" ({count} such values)" if count > 1 else ""
-    said = what.format(value=cell[name].values[at])
-    yield f"{cell['run_id'].item()}: {name} at {place} {said}{more}"
+    text = what.format(value=cell[name].values[at])
+    yield f"{cell['run_id'].item()}: {name} at {place} {text}{more}"
 
 
-def _against(ds: xr.Dataset, folders: Sequence[Path]) -> Iterator[str]:
+def _root_findings(ds: xr.Dataset, folders: Sequence[Path]) -> Iterator[str]:
     """Compare the file with the folders it was built from."""
     stored = {run_id: index for index, run_id in enumerate(ds["run_id"].values)}
     found = {folder.name: folder for folder in folders}
@@ -199,11 +201,11 @@ def _against(ds: xr.Dataset, folders: Sequence[Path]) -> Iterator[str]:
         if run_id not in stored:
             yield f"{run_id}: not in the file"
         else:
-            yield from _differences(ds.isel(cell=stored[run_id]).load(), cell)
-            yield from _of_rollouts(cell)
+            yield from _cell_differences(ds.isel(cell=stored[run_id]).load(), cell)
+            yield from _rollout_findings(cell)
 
 
-def _of_folder(folder: Path) -> Iterator[str]:
+def _folder_findings(folder: Path) -> Iterator[str]:
     """Check one cell folder by itself, without its model."""
     try:
         cell = read_cell(folder)
@@ -212,12 +214,12 @@ def _of_folder(folder: Path) -> Iterator[str]:
         return
     assert isinstance(cell, Cell)
     ds = assemble([cell]).isel(cell=0)
-    yield from _numbers(ds)
-    yield from _contradictions(ds)
-    yield from _of_rollouts(cell)
+    yield from _value_findings(ds)
+    yield from _run_findings(ds)
+    yield from _rollout_findings(cell)
 
 
-def _of_rollouts(cell: Cell) -> Iterator[str]:
+def _rollout_findings(cell: Cell) -> Iterator[str]:
     """Check the rollouts and the vector of a cell, which are in no built file."""
     sources = Sources(cell.folder)
     try:
@@ -235,7 +237,7 @@ def _of_rollouts(cell: Cell) -> Iterator[str]:
         yield f"{cell.labels['run_id']}: {line}"
 
 
-def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
+def _cell_differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
     """Compare a cell of the file with its folder."""
     run_id = cell.labels["run_id"]
     if stored["source_hash"].item() != cell.data["source_hash"]:
@@ -261,8 +263,8 @@ def _differences(stored: xr.Dataset, cell: Cell) -> Iterator[str]:
             continue
         expected = alignment.placed(name, [cell])[0]
         differs = ~_equal(stored[name].values, expected)
-        said = "is {value!r}" if var.dtype == "str" else "is {value:g}"
-        for line in _first(stored, name, differs, said):
+        text = "is {value!r}" if var.dtype == "str" else "is {value:g}"
+        for line in _one_line(stored, name, differs, text):
             own = expected[tuple(np.argwhere(differs)[0])]
             yield f"{line}, but {repr(own) if var.dtype == 'str' else f'{own:g}'} in the folder"
 

@@ -32,7 +32,7 @@ def test_each_format_is_written_under_its_suffix(tmp_path: Path) -> None:
     assert sorted(folder.iterdir()) == sorted(paths)
 
 
-def test_a_grid_is_saved_as_its_figure_is(tmp_path: Path, sample_ds: xr.Dataset) -> None:
+def test_a_grid_is_saved_like_its_figure(tmp_path: Path, sample_ds: xr.Dataset) -> None:
     (path,) = save(survival(sample_ds), tmp_path, "survival")
     assert path.stat().st_size > 10_000
 
@@ -56,7 +56,7 @@ def test_the_same_figure_makes_the_same_bytes(tmp_path: Path) -> None:
     assert once == again
 
 
-def test_the_many_lines_of_a_vector_file_are_pixels_and_its_text_is_not(
+def test_a_vector_file_has_rasterised_lines_and_vector_text(
     tmp_path: Path, sample_ds: xr.Dataset
 ) -> None:
     grid = figure1(sample_ds, kind="spaghetti", alphas=[1.0])
@@ -67,7 +67,7 @@ def test_the_many_lines_of_a_vector_file_are_pixels_and_its_text_is_not(
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError])
-def test_a_failed_write_leaves_the_old_file_and_no_litter(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     (path,) = save(drawn(), tmp_path, "curve")
@@ -99,7 +99,7 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path: Path) -> N
     assert not (tmp_path / "figs").exists()
 
 
-def test_more_pixels_than_an_image_can_have_are_refused(tmp_path: Path) -> None:
+def test_too_many_pixels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match="dpi must be at most 1638 for a figure of 40 inches, got 2000"
     ):
@@ -108,7 +108,7 @@ def test_more_pixels_than_an_image_can_have_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ggplot", "default", "dark_background"])
-def test_a_style_may_be_one_of_matplotlib_s_own(name: str) -> None:
+def test_a_style_may_be_built_into_matplotlib(name: str) -> None:
     before = dict(mpl.rcParams)
     with style(name), mpl.rc_context():
         mpl.style.use(name)
@@ -118,7 +118,7 @@ def test_a_style_may_be_one_of_matplotlib_s_own(name: str) -> None:
     assert dict(mpl.rcParams) == before
 
 
-def test_a_name_that_is_no_style_is_told_the_nearest() -> None:
+def test_an_unknown_style_suggests_the_closest_name() -> None:
     with (
         pytest.raises(UsageError, match=r"ggplto: not a style sheet, .*; did you mean ggplot\?"),
         style("ggplto"),
@@ -131,7 +131,7 @@ def test_a_name_that_is_no_style_is_told_the_nearest() -> None:
         pass
 
 
-def test_a_style_holds_inside_and_not_after(tmp_path: Path) -> None:
+def test_a_style_applies_only_inside_the_context(tmp_path: Path) -> None:
     sheet = tmp_path / "wide.mplstyle"
     sheet.write_text("lines.linewidth: 7\nbackend: pdf\n")
     before = mpl.rcParams["lines.linewidth"], mpl.get_backend()
@@ -154,7 +154,7 @@ def test_a_style_holds_inside_and_not_after(tmp_path: Path) -> None:
         (None, "style file not found"),
     ],
 )
-def test_what_is_not_a_style_is_refused_in_one_line(
+def test_an_invalid_style_sheet_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes | None, reason: str
 ) -> None:
     sheet = tmp_path / "sheet.mplstyle"

@@ -27,7 +27,7 @@ SUFFIXES = ["nc"] if zarr is None else ["nc", "zarr"]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A runs root and its file, both to be copied before they are changed."""
+    """Return a runs root and its file; copy them before changing them."""
     folder = tmp_path_factory.mktemp("verify")
     shape = {"window": 8, "prompts": 2, "questions": 2}
     specs = [CellSpec(**shape, seed=0, ends_early=0.9), CellSpec(**shape, seed=1, lacks="sweep")]
@@ -121,7 +121,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize(("name", "where", "value", "finding"), PLANTED.values(), ids=PLANTED)
-def test_what_cannot_be_is_found_without_the_roots(file, name, where, value, finding):
+def test_impossible_values_are_found_without_roots(file, name, where, value, finding):
     change(file, name, where, value)
     with pytest.raises(AssertionError, match=finding):
         assert verify(file) == []
@@ -144,14 +144,14 @@ def test_what_cannot_be_is_found_without_the_roots(file, name, where, value, fin
         ("source_hash", 0, "0" * 64),
     ],
 )
-def test_a_value_that_the_folder_has_not_is_found_with_the_roots(root, file, name, where, value):
+def test_a_value_other_than_in_the_folder_is_found_with_roots(root, file, name, where, value):
     change(file, name, where, value)
     findings = verify(file, [root])
     assert any(name in line or "SHA-256" in line for line in findings)
     assert all("\n" not in line for line in findings)
 
 
-def test_a_difference_is_told_with_its_place_and_both_values(root, file):
+def test_a_difference_is_reported_with_its_place_and_both_values(root, file):
     rows = json.loads((root / "simulated-1B_pca_s0_w8" / "trajectory.json").read_text())
     value = rows["per_prompt_per_t_kl"]["0.25"][0][0]
     change(file, "kl", (0, 1, 0, 0), 0.125)
@@ -161,7 +161,7 @@ def test_a_difference_is_told_with_its_place_and_both_values(root, file):
     ]
 
 
-def test_folders_that_changed_came_or_went_are_found(root, file):
+def test_changed_new_and_missing_folders_are_found(root, file):
     for name in ("calib.json", "trajectory.json"):
         path = root / "simulated-1B_pca_s0_w8" / name
         path.write_bytes(path.read_bytes() + b"\n")
@@ -182,7 +182,7 @@ def test_labels_that_the_file_lacks_are_found(root, file, dim, label):
     assert lack in verify(file, [root])
 
 
-def test_another_form_is_all_that_is_told(netcdf):
+def test_a_wrong_form_ends_the_checks(netcdf):
     file = netcdf
     with netCDF4.Dataset(file, "a") as opened:
         opened.renameVariable("layer", "old")
@@ -213,15 +213,15 @@ def test_a_truncated_file_is_one_line(netcdf):
             verify(file)
 
 
-def test_a_value_that_cannot_be_read_is_a_finding(file, monkeypatch):
+def test_an_unreadable_value_is_a_finding(file, monkeypatch):
     def damaged(*_):
         raise RuntimeError("NetCDF: HDF error")
 
-    monkeypatch.setattr("isoklx.sweeps.verification._numbers", damaged)
+    monkeypatch.setattr("isoklx.sweeps.verification._value_findings", damaged)
     assert verify(file) == ["damaged: a value cannot be read: NetCDF: HDF error"]
 
 
-def test_a_root_that_is_none_is_one_line(file, tmp_path):
+def test_a_missing_root_is_one_line(file, tmp_path):
     with pytest.raises(BuildError, match="there is no such folder"):
         verify(file, [tmp_path / "none"])
 
@@ -253,7 +253,7 @@ def test_files_of_two_runs_are_found_without_the_roots(file, planted, finding):
     assert any(re.search(finding, line) for line in verify(file))
 
 
-def test_files_of_two_runs_are_found_in_a_file_that_is_true_to_them(tmp_path):
+def test_files_of_two_runs_are_found_in_a_file_that_equals_them(tmp_path):
     folder = make_cell(
         tmp_path / "runs",
         "a",
@@ -276,7 +276,7 @@ def test_files_of_two_runs_are_found_in_a_file_that_is_true_to_them(tmp_path):
     ]
 
 
-def test_lengths_of_rows_that_cannot_be_paired_are_not_compared_with_kl(tmp_path):
+def test_lengths_of_unpaired_rows_are_not_compared_with_kl(tmp_path):
     make_cell(
         tmp_path / "runs",
         trajectory=kl({"1": [[1, 2, 3], [4, 5]]}),
@@ -302,13 +302,18 @@ def test_lengths_of_rows_that_cannot_be_paired_are_not_compared_with_kl(tmp_path
         ),
         ("repetition", (0, 1, 0), 0.5, "repetition at alpha 1, prompt 0 is 0.5, and 0.25 in its"),
         ("unpaired", (0, 1), 1, "unpaired at alpha 1 is 1, but 0 in the folder"),
-        ("measured_with", 0, "{}", """measured_with is '{}', and '{"torch": "2.13"}' in its"""),
+        (
+            "measured_with",
+            0,
+            "{}",
+            """measured_with is '{}' in the file, but '{"torch": "2.13"}' in the""",
+        ),
         ("target_stat", 0, "rms", "target_stat is 'rms' in the file, but 'mean' in the folder"),
         ("seed", 0, 3, "seed is 3 in the file, but 1099511627776 in the folder"),
         ("alpha", 0, 0.3000001, "the file lacks one of its labels along alpha"),
     ],
 )
-def test_what_version_2_brought_is_compared_as_well(tmp_path, name, where, value, finding):
+def test_variables_of_version_2_are_compared_too(tmp_path, name, where, value, finding):
     make_cell(
         tmp_path / "runs",
         calib={"target_stat": "mean", "measured_with": {"torch": "2.13"}, "seed": 2**40},
@@ -326,13 +331,13 @@ MEASURED = "tiny_pca_s0_w48"
 
 @pytest.fixture
 def cells(sample, tmp_path):
-    """A runs root with one cell of a real model, whose rollouts and vector are there."""
+    """Return a runs root with one measured cell, including rollouts and vector."""
     shutil.copytree(sample.parent / "measured" / MEASURED, tmp_path / "cells" / MEASURED)
     return tmp_path / "cells"
 
 
 def rewritten(root, change):
-    """Change the lines of gens.jsonl, each an object."""
+    """Change the lines of gens.jsonl, one object each."""
     path = root / MEASURED / "gens.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines = change(lines) or lines
@@ -432,7 +437,7 @@ def test_a_half_written_line_of_the_rollouts_is_found(cells):
     assert "no rollout of alpha" in missing
 
 
-def test_prompts_other_than_those_that_were_recorded_are_found(cells):
+def test_prompts_other_than_the_recorded_ones_are_found(cells):
     rows = {}
     for line in map(json.loads, (cells / MEASURED / "gens.jsonl").read_text().splitlines()):
         if line["kind"] == "eval":
@@ -457,7 +462,7 @@ def test_prompts_other_than_those_that_were_recorded_are_found(cells):
         assert verify(cells) == findings
 
 
-def test_a_vector_that_is_not_the_one_that_was_recorded_is_found(cells):
+def test_a_vector_other_than_the_recorded_one_is_found(cells):
     path = cells / MEASURED / "vector.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -485,7 +490,7 @@ def test_a_vector_at_another_layer_is_found(cells):
     )
 
 
-def test_numbers_that_cannot_be_are_found_in_folders_too(cells):
+def test_impossible_numbers_are_found_in_folders_too(cells):
     make_cell(cells, "broken", pmass="[")
     folder = make_cell(
         cells,
@@ -509,7 +514,7 @@ def test_numbers_that_cannot_be_are_found_in_folders_too(cells):
     ]
 
 
-def test_a_folder_of_cells_is_not_compared_with_another(cells, root):
+def test_a_folder_of_cells_cannot_be_compared_with_roots(cells, root):
     with pytest.raises(UsageError, match="expected a built file to compare with roots"):
         verify(cells, root)
     with pytest.raises(BuildError, match="no cell here, but some one level down"):
