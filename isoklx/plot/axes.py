@@ -189,7 +189,7 @@ def _without_nan(values: Values) -> Values:
 
 
 def _median_notes(where: str, beyond: Mapping[str, Values], arrow: str) -> Iterator[str]:
-    """Yield notes on the medians of which more than half is out of sight."""
+    """Yield notes on medians that are out of sight at more than half of their positions."""
     out = {name: each for name, each in beyond.items() if 2 * each.sum() > each.size}
     whole = [name for name, each in out.items() if each.all()]
     partly = [name for name in out if name not in whole]

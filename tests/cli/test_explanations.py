@@ -76,7 +76,7 @@ def test_what_a_docstring_leaves_out_is_explained_by_the_first_source_that_does(
     assert meanings["roots"] == "Of what."
     assert meanings["height"] == "Whether, and how."
     assert meanings["width"] == "In columns."
-    assert meanings["jobs"] == "Processes that parse; by default one per core."
+    assert meanings["jobs"] == "Number of parsing processes; default: one per core."
 
 
 def test_the_words_are_those_of_the_function_as_it_is_imported() -> None:

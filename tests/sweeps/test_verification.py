@@ -300,7 +300,7 @@ def test_lengths_of_unpaired_rows_are_not_compared_with_kl(tmp_path):
             1.5,
             "repetition at alpha 1, prompt 0 must be between 0 and 1, got 1.5",
         ),
-        ("repetition", (0, 1, 0), 0.5, "repetition at alpha 1, prompt 0 is 0.5, and 0.25 in its"),
+        ("repetition", (0, 1, 0), 0.5, "repetition at alpha 1, prompt 0 is 0.5, but 0.25 in the"),
         ("unpaired", (0, 1), 1, "unpaired at alpha 1 is 1, but 0 in the folder"),
         (
             "measured_with",
@@ -310,7 +310,7 @@ def test_lengths_of_unpaired_rows_are_not_compared_with_kl(tmp_path):
         ),
         ("target_stat", 0, "rms", "target_stat is 'rms' in the file, but 'mean' in the folder"),
         ("seed", 0, 3, "seed is 3 in the file, but 1099511627776 in the folder"),
-        ("alpha", 0, 0.3000001, "the file lacks one of its labels along alpha"),
+        ("alpha", 0, 0.3000001, "the file lacks a label of the cell along alpha"),
     ],
 )
 def test_variables_of_version_2_are_compared_too(tmp_path, name, where, value, finding):
