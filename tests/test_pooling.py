@@ -200,7 +200,7 @@ def test_figure1_and_alive(tmp_path, label):
     ds = sweep(tmp_path, label)
     options: dict[str, Any] = {"alphas": 1, "roll": 1}
     if label == "window":
-        with pytest.raises(UsageError, match="choose one of 8, 16"):
+        with pytest.raises(UsageError, match="set window to one of 8, 16"):
             isoklx.plot.figure1(ds, **options)
         return
     lines = isoklx.plot.figure1(ds, kind="spaghetti", **options).data

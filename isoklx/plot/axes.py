@@ -1,4 +1,4 @@
-"""Limits of the KL axis, and a word where they cut something off."""
+"""Limits of the KL axis, notes on what they cut off, ticks, and reference lines."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from isoklx.plot.titles import literal
 
 
 def set_log_ticks(axis: Axis) -> None:
-    """Label the decades of an axis, and 2 and 5 between them where there are few decades."""
+    """Label the decades of an axis, and also 2 and 5 times them on a short axis."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
     axis.set_major_formatter("{x:g}")
-    # Of the time that a figure takes, minor ticks are a third.
+    # Minor ticks would take a third of the drawing time.
     axis.set_minor_locator(NullLocator())
 
 
@@ -42,24 +42,7 @@ def set_fork_scale(ax: Axes, forks: npt.NDArray[Any], ticks: Sequence[int]) -> N
 
 
 def fork_ticks(forks: npt.NDArray[Any], apart: float) -> list[int]:
-    """Every so many of the forks, so that numbers fit beside each other; the last, and the first.
-
-    Parameters
-    ----------
-    forks : array of int
-        Ascending.
-    apart : float
-        Least distance of two ticks, over the width of the axis.
-
-    Returns
-    -------
-    list of int
-
-    Examples
-    --------
-    >>> fork_ticks(np.array([0, 1, 2, 4, 8, 16, 32, 64]), 0.3)
-    [0, 8, 64]
-    """
+    """Choose forks at least `apart` axis widths from each other, with the first and the last."""
     if not forks.size:
         return []
     few = forks.size <= 40
@@ -76,66 +59,54 @@ Values = npt.NDArray[Any]
 UP, DOWN = "\N{UPWARDS ARROW}", "\N{DOWNWARDS ARROW}"
 
 FLOOR = 1e-4
-"""Below this a logarithmic axis would show rounding."""
+"""Nats; a logarithmic axis does not go lower, where KL is rounding error."""
 
 MANY = 100_000
-"""Values of which a quantile is known well enough for the limit of an axis."""
+"""Values that suffice for the quantile that limits an axis."""
 
 LINEAR_YMAX = 6.0
-"""Nats; where a linear axis ends by itself."""
+"""Nats; automatic upper limit of a linear axis."""
 
 LONGEST = 24
-"""Letters of a line of notes, that it meets no other panel's."""
+"""Characters per line of a note, so that notes of adjacent panels do not overlap."""
 
 HIGHEST = 1e30
-"""Nats; far beyond it the ticks of an axis overflow."""
+"""Nats; ticks overflow on a much longer axis."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How far up and down the values of one panel go.
+    """Range of the values in one panel; NaN in an empty panel."""
 
-    Parameters
-    ----------
-    low, high : float
-        All but 2% of the positive values are above, all but 2% of all values below.
-    highest : float
-        The largest value; NaN in an empty panel, as the others are.
-    peaks : array (line,)
-        The largest value of each line that is drawn by itself.
-    medians : mapping of str to array (position,)
-        The median line of each group that shares the panel, by its name; of one alone without.
-    """
-
-    low: float
-    high: float
+    low: float  # 2% quantile of the positive values
+    high: float  # 98% quantile of all values
     highest: float
-    peaks: Values = field(default_factory=lambda: np.empty(0))
-    medians: Mapping[str, Values] = field(default_factory=dict)
+    peaks: Values = field(default_factory=lambda: np.empty(0))  # maximum of each single line
+    medians: Mapping[str, Values] = field(default_factory=dict)  # by group, "" for a single group
 
     @classmethod
     def of(
         cls, lower: Values, upper: Values, *, median: Values, peaks: Values | None = None
     ) -> Extent:
-        """Extent of what lies between two arrays, and of the median; NaN is nothing."""
+        """Compute the extent of an area between two arrays and of its median, ignoring NaN."""
         highest = float(np.fmax.reduce(upper, axis=None, initial=-np.inf))
         few = max(1, upper.size // MANY)
-        lower, upper, median = lower.ravel()[::few], upper.ravel()[::few], _known(median)
-        lower, upper = lower[lower > 0], _known(upper)
+        lower, upper, median = lower.ravel()[::few], upper.ravel()[::few], _without_nan(median)
+        lower, upper = lower[lower > 0], _without_nan(upper)
         low = float(np.quantile(lower, 0.02)) if lower.size else np.nan
         high = float(np.quantile(upper, 0.98)) if upper.size else np.nan
         highest = highest if np.isfinite(highest) else np.nan
-        peaks = np.empty(0) if peaks is None else _known(peaks)
+        peaks = np.empty(0) if peaks is None else _without_nan(peaks)
         return cls(low, high, highest, peaks, {"": median})
 
     @classmethod
     def of_lines(cls, lines: Values, median: Values) -> Extent:
-        """Extent of lines, one a row, and of their median."""
+        """Compute the extent of lines, one per row, and of their median."""
         return cls.of(lines, lines, median=median, peaks=np.fmax.reduce(lines, axis=1))
 
     @classmethod
     def of_all(cls, extents: Mapping[str, Extent]) -> Extent:
-        """Extent of what shares a panel, by the names of the groups."""
+        """Combine the extents of groups that share a panel, by the names of the groups."""
         if len(extents) == 1:
             return next(iter(extents.values()))
         each = list(extents.values())
@@ -148,20 +119,22 @@ class Extent:
         )
 
     def beyond(self, bottom: float, top: float) -> Iterator[str]:
-        """Say what cannot be seen between two limits, one line each."""
+        """Yield one line of text for each thing that lies outside two limits."""
         if self.highest > top:
             yield f"max {self.highest:.3g} {UP}"
-        yield from _medians("above", {k: m > top for k, m in self.medians.items()}, UP)
+        yield from _median_notes("above", {k: m > top for k, m in self.medians.items()}, UP)
         below = self.peaks < bottom
         if below.any():
             yield f"{below.sum()} of {below.size} below axis {DOWN}"
-        yield from _medians("below", {k: m < bottom for k, m in self.medians.items()}, DOWN)
+        yield from _median_notes("below", {k: m < bottom for k, m in self.medians.items()}, DOWN)
 
 
 def check_ymax(ymax: float | Literal["auto"] | None) -> None:
-    """Raise UsageError unless this can be an upper limit."""
+    """Raise UsageError unless `ymax` is a valid upper limit."""
     if ymax not in ("auto", None) and not (isinstance(ymax, int | float) and 0 < ymax <= HIGHEST):
-        raise UsageError(f"kl_ymax={ymax!r}: give nats above 0, up to {HIGHEST:g}, or auto")
+        raise UsageError(
+            f"kl_ymax must be above 0 and at most {HIGHEST:g} nats, or 'auto', got {ymax!r}"
+        )
 
 
 def limit(
@@ -173,27 +146,10 @@ def limit(
     why_empty: str = "not run",
     floor: float = FLOOR,
 ) -> float:
-    """Give all panels the same limits, and write above a panel what lies beyond them.
+    """Give all panels the same limits, note what lies beyond them, and return the lower limit.
 
-    Parameters
-    ----------
-    extents : mapping of Axes to Extent
-        What was drawn.
-    ymax : float or "auto"
-        Upper limit; by itself above 98% of the fullest panel, and above all of it if `log`.
-    log : bool
-        Whether the axis is logarithmic.
-    least : float
-        What an automatic limit includes at least.
-    why_empty : str
-        What a panel without any value says.
-    floor : float
-        Where a logarithmic axis begins at the lowest.
-
-    Returns
-    -------
-    float
-        Where the axis begins.
+    An automatic upper limit (``ymax="auto"``) includes `least` and 98% of the values of the fullest
+    panel, or all of them if `log`. A logarithmic axis does not start below `floor`.
     """
     full = [extent for extent in extents.values() if not np.isnan(extent.highest)]
     if ymax == "auto":
@@ -201,11 +157,11 @@ def limit(
     else:
         top = ymax
     lows = [extent.low for extent in full if not np.isnan(extent.low)]
-    # A line at 0 is not to hide behind a linear axis.
+    # A linear axis starts slightly below 0 so that it does not hide a line at 0.
     lowest = max(floor, min(lows, default=floor))
     bottom = _round_down(min(top / 10, lowest)) if log else -top / 60
     for ax, extent in extents.items():
-        # In this order: a logarithmic axis without positive data warns when it looks for limits.
+        # Limits before scale: a logarithmic axis without positive data warns when it autoscales.
         ax.set_ylim(bottom, top)
         if log:
             ax.set_yscale("log")
@@ -221,30 +177,30 @@ def limit(
 
 
 def _round_down(value: float) -> float:
-    """The next number below with a single digit 1, 2 or 5."""
+    """Round down to a number with a single digit 1, 2 or 5."""
     power = 10.0 ** np.floor(np.log10(value))
     digit = max(each for each in (1, 2, 5) if each * power <= value * (1 + 1e-9))
     return float(f"{digit * power:.1g}")
 
 
-def _known(values: Values) -> Values:
+def _without_nan(values: Values) -> Values:
     known: Values = values[~np.isnan(values)]
     return known
 
 
-def _medians(where: str, beyond: Mapping[str, Values], arrow: str) -> Iterator[str]:
-    """Words for the medians that are out of sight at more than half of their positions."""
+def _median_notes(where: str, beyond: Mapping[str, Values], arrow: str) -> Iterator[str]:
+    """Yield notes on medians that are out of sight at more than half of their positions."""
     out = {name: each for name, each in beyond.items() if 2 * each.sum() > each.size}
     whole = [name for name, each in out.items() if each.all()]
     partly = [name for name in out if name not in whole]
     if out and len(out) == len(beyond):
-        said = f"mostly {where}" if partly else f"{where} axis"
-        yield f"{'median' if len(out) == 1 else 'all medians'} {said} {arrow}"
+        position = f"mostly {where}" if partly else f"{where} axis"
+        yield f"{'median' if len(out) == 1 else 'all medians'} {position} {arrow}"
         return
-    for names, said in ((whole, f"{where} axis"), (partly, f"mostly {where}")):
+    for names, position in ((whole, f"{where} axis"), (partly, f"mostly {where}")):
         if names:
             listed = ", ".join(literal(name, LONGEST - 2) for name in names)
-            named = f"median{'s' if len(names) > 1 else ''} {said}: {listed} {arrow}"
+            named = f"median{'s' if len(names) > 1 else ''} {position}: {listed} {arrow}"
             yield from textwrap.wrap(named, LONGEST)
 
 
@@ -254,7 +210,7 @@ DOTTED: dict[str, Any] = {**STYLE, "linestyle": ":"}
 
 
 def draw_target(axes: Iterable[Axes], targets: Iterable[float]) -> Line2D:
-    """Draw ``target_kl`` across panels, NaN left out; returns a handle for the legend."""
+    """Draw each finite ``target_kl`` across the panels; return a handle for the legend."""
     for ax in axes:
         for target in np.unique(list(targets)):
             if np.isfinite(target):
@@ -263,13 +219,7 @@ def draw_target(axes: Iterable[Axes], targets: Iterable[float]) -> Line2D:
 
 
 def draw_mark(axes: Iterable[Axes], window: int, token: int) -> Line2D:
-    """Draw a dotted line at a token; returns a handle for the legend.
-
-    Raises
-    ------
-    UsageError
-        When the token is outside the window.
-    """
+    """Draw a dotted line at a token of the window; return a handle for the legend."""
     check_mark(window, token)
     for ax in axes:
         ax.axvline(token, color=ink(), **DOTTED)
@@ -277,6 +227,6 @@ def draw_mark(axes: Iterable[Axes], window: int, token: int) -> Line2D:
 
 
 def check_mark(window: int, token: int) -> None:
-    """Raise UsageError unless a token is within the window."""
+    """Raise UsageError unless the token is within the window."""
     if not 0 <= token <= window:
-        raise UsageError(f"mark_t={token}: give a token from 0 to {window}")
+        raise UsageError(f"mark_t must be between 0 and {window}, got {token}")

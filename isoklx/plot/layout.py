@@ -1,4 +1,4 @@
-"""The grid of panels: doses as columns, what is measured (of each group of cells) as rows."""
+"""The grid of panels: one column per dose, one row per quantity (and group of cells)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,11 @@ from isoklx.plot.titles import dose, literal, trajectories
 
 
 class Grid(FacetGrid[xr.Dataset]):
-    """A FacetGrid of given panels, whose ``data`` are the numbers that were drawn.
+    """FacetGrid of given panels, with the drawn numbers in its ``data``.
 
-    xarray's own always makes a new figure, lays it out by itself once ``map`` is used, and would
-    write its own titles then.
-
-    Parameters
-    ----------
-    data : Dataset
-        What was drawn; it has a coordinate for each key of the names.
-    names : array of dict or None
-        Which part of it a panel shows; None for a place without a panel.
-    figure : Figure or SubFigure
-    axs : array of Axes
-        Of the shape of the names.
+    The constructor of xarray's FacetGrid always makes a new figure, and its ``map`` lays the figure
+    out and writes titles; this one does neither. `names` are the ``name_dicts``, with None for a
+    place without a panel.
     """
 
     def __init__(
@@ -66,21 +57,20 @@ class Grid(FacetGrid[xr.Dataset]):
         self._finalized = True
 
 
-PAGE = 7.0
-NARROWEST, WIDEST = 1.15, 3.4
-MARGIN = 0.7
+PAGE = 7.0  # inches: preferred width of all panels together
+NARROWEST, WIDEST = 1.15, 3.4  # inches: width of one panel
+MARGIN = 0.7  # inches: left of the panels
 MOST_COLUMNS = 8
-"""Inches: width of all panels and of one, and what is left of them; and panels beside each other,
-where no width is given."""
+"""Panels side by side, at most."""
 
 MOST_ROWS = 48
-"""Rows of panels: two for each of 24 groups take a minute, and no page is so high."""
+"""Maximum number of rows: two for each of 24 groups take a minute to draw."""
 
 LOWEST = 0.6
-"""Of its height, what a row has at least where a width was given and the page would be too low."""
+"""Minimum fraction of its height to which a row may shrink to fit the page."""
 
 LONGEST_LABEL = 22
-"""Letters along the height of a row."""
+"""Characters along the height of a row."""
 
 NOTE = "note"
 
@@ -89,57 +79,32 @@ Values = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of panels.
-
-    Parameters
-    ----------
-    name : str
-        Its name in the ``name_dicts`` of the grid.
-    height : float
-        In inches, without the words below.
-    axis : {"token", "fork"}
-        What its x axis is of.
-    """
+    """A row of panels."""
 
     name: str
-    height: float
-    kind: str = "kl"
+    height: float  # inches, without the labels below
+    kind: str = "kl"  # rows of one kind share the y axis
 
 
 def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legend: int) -> Grid:
-    """Make empty panels; where doses do not fit beside each other, they go on in further rows.
+    """Make empty panels; doses that do not fit side by side continue in further rows.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-    drawn : Dataset
-        The numbers that will be drawn; of it are taken ``alpha`` and the attributes ``window``,
-        ``title``, and ``by``, which is empty where rows are not of groups.
-    page : Page
-    notes, legend : int
-        Lines of notes above the panels, and entries of the legend, to leave room for.
-
-    Returns
-    -------
-    Grid
-        Its ``name_dicts`` say which ``row`` and ``alpha`` a panel is of.
-
-    Raises
-    ------
-    DatasetError
-        When there are too many rows.
+    `drawn` has the doses as ``alpha``, and the attributes ``window``, ``title`` and ``by`` (empty
+    if rows are not groups). `notes` and `legend` are the lines of notes above a panel and the
+    entries of the legend to reserve height for. The ``name_dicts`` have the keys ``row`` and
+    ``alpha``.
     """
     if len(rows) > MOST_ROWS:
         raise DatasetError(
-            f"{len(rows)} rows of panels by {drawn.attrs['by']}, and at most {MOST_ROWS} can be "
-            "drawn: select fewer cells, or group by another label"
+            f"at most {MOST_ROWS} rows of panels can be drawn, got {len(rows)} by "
+            f"{drawn.attrs['by']}: select fewer cells, or group by another label"
         )
     alphas = drawn["alpha"].values.tolist()
     drawn = drawn.assign_coords(row=[row.name for row in rows])
     beside = min(len(alphas), MOST_COLUMNS)
     wanted = min(max(PAGE / beside, NARROWEST), WIDEST) * beside + MARGIN
     inches = page.inches(wanted)
-    # Panels below each other are as many in each row as can be.
+    # As many panels per line as fit, then equally many in each line.
     columns = max(1, min(len(alphas), MOST_COLUMNS, math.floor((inches - MARGIN) / NARROWEST)))
     columns = -(-len(alphas) // -(-len(alphas) // columns))
     chunks = [alphas[start : start + columns] for start in range(0, len(alphas), columns)]
@@ -148,7 +113,7 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
     below = -(-legend // max(1, int(inches / 1.4))) * points("legend") * LINE / 72
     height = len(chunks) * words + below + 0.2 + page.title_height(drawn.attrs["title"], wanted)
     if page.width is not None and not drawn.attrs["by"]:
-        # Names of groups, beside their rows, need all of the height.
+        # Without groups, rows may shrink; group names beside the rows need the full height.
         fitting = (PAGE_HEIGHT - height) / sum(heights)
         heights = [min(1, max(LOWEST, fitting)) * each for each in heights]
     figure = page.new(wanted, height + sum(heights))
@@ -166,7 +131,7 @@ def facets(rows: Sequence[Row], drawn: xr.Dataset, page: Page, notes: int, legen
 
 
 def panels_of(grid: Grid, row: str) -> dict[float, Axes]:
-    """The panels of a row, by their doses."""
+    """Return the panels of a row, by dose."""
     return {
         name["alpha"]: ax
         for ax, name in zip(grid.axs.flat, grid.name_dicts.flat, strict=True)
@@ -176,7 +141,7 @@ def panels_of(grid: Grid, row: str) -> dict[float, Axes]:
 
 @contextmanager
 def closed_on_error(grid: Grid, page: Page) -> Iterator[None]:
-    """Leave no half-drawn figure behind, which a notebook would show."""
+    """Close the figure on an error, so that a notebook does not show it half-drawn."""
     try:
         yield
     except BaseException:
@@ -186,13 +151,7 @@ def closed_on_error(grid: Grid, page: Page) -> Iterator[None]:
 
 
 def row_name(what: str, label: str) -> str:
-    """Name of the row that shows something of a group of cells, or of all.
-
-    Examples
-    --------
-    >>> row_name("kl", "pca"), row_name("kl", "")
-    ('kl of pca', 'kl')
-    """
+    """Name the row that shows a quantity of a group of cells, or of all cells."""
     return f"{what} of {label}" if label else what
 
 
@@ -200,12 +159,12 @@ def label_row(grid: Grid, row: str, what: str, label: str = "") -> None:
     """Label the y axis of a row, with the name of its group above."""
     text = f"{literal(label, LONGEST_LABEL)}\n{what}" if label else what
     for ax in panels_of(grid, row).values():
-        if _is_first(ax):
+        if _in_first_column(ax):
             ax.set_ylabel(text, fontsize=points("label"))
 
 
 def put_title(grid: Grid, page: Page) -> None:
-    """Put the title above all, and those of panels above their notes, once these are written."""
+    """Put the figure title above all panels, and panel titles above their finished notes."""
     top = grid.name_dicts[0, 0]["row"]
     axes = list(panels_of(grid, top).values())
     lines = max(
@@ -218,7 +177,7 @@ def put_title(grid: Grid, page: Page) -> None:
 
 
 def put_legend(grid: Grid, handles: Sequence[Artist | tuple[Artist, ...]]) -> None:
-    """Put one legend for all panels under them; a tuple is one entry of several colours."""
+    """Put one legend below all panels; a tuple is a single entry of several colours."""
     entries: list[Any] = list(handles)
     labels = [str((each[0] if isinstance(each, tuple) else each).get_label()) for each in entries]
     size = points("legend")
@@ -234,12 +193,12 @@ def put_legend(grid: Grid, handles: Sequence[Artist | tuple[Artist, ...]]) -> No
 
 
 def words_only(text: str) -> Artist:
-    """An entry of a legend that explains no line."""
+    """Return a legend entry without a line."""
     return Line2D([], [], linestyle="none", label=text)
 
 
 def note(ax: Axes, text: str) -> None:
-    """Write a line above the right corner of a panel, below the lines that are there already."""
+    """Append a line to the notes above the right corner of a panel."""
     for earlier in notes_of(ax):
         earlier.set_text(f"{earlier.get_text()}\n{text}")
         return
@@ -256,8 +215,8 @@ def note(ax: Axes, text: str) -> None:
 
 
 def note_size(ax: Axes, n: Values, n_distinct: Values) -> None:
-    """Write above a panel how many trajectories each of its groups has, and how many distinct."""
-    # A group that is not in this row has NaN.
+    """Note the numbers of trajectories and of distinct ones in each group of a panel."""
+    # NaN: the group is in another row.
     counts = np.nan_to_num(np.atleast_1d([n, n_distinct])).astype(int).reshape(2, -1)
     counts = counts[:, counts[0] > 0]
     if counts.size:
@@ -267,12 +226,12 @@ def note_size(ax: Axes, n: Values, n_distinct: Values) -> None:
 
 
 def notes_of(ax: Axes) -> list[Text]:
-    """What was noted above a panel."""
+    """Return the notes above a panel."""
     return [text for text in ax.texts if text.get_gid() == NOTE]
 
 
 def say_why_empty(ax: Axes, text: str) -> None:
-    """Write into the middle of a panel that has nothing else."""
+    """Write a text into the middle of an empty panel."""
     ax.text(
         0.5,
         0.5,
@@ -285,7 +244,7 @@ def say_why_empty(ax: Axes, text: str) -> None:
 
 
 def _set_axes(grid: Grid, rows: Sequence[Row]) -> None:
-    """Share one token axis between all panels, and a y axis between those of a kind."""
+    """Share the token axis among all panels, and the y axis among panels of one kind."""
     window = int(grid.data.attrs["window"])
     first: dict[str, Axes] = {}
     whole = grid.axs[0, 0]
@@ -294,7 +253,9 @@ def _set_axes(grid: Grid, rows: Sequence[Row]) -> None:
         for alpha, ax in panels.items():
             ax.spines[["top", "right"]].set_visible(False)
             last = row is rows[-1]
-            ax.tick_params(labelsize=points("tick"), labelleft=_is_first(ax), labelbottom=last)
+            ax.tick_params(
+                labelsize=points("tick"), labelleft=_in_first_column(ax), labelbottom=last
+            )
             if ax is not whole:
                 ax.sharex(whole)
             if row.kind in first:
@@ -310,17 +271,17 @@ def _set_axes(grid: Grid, rows: Sequence[Row]) -> None:
 
 
 def _label_tokens(axes: Sequence[Axes]) -> None:
-    """Name the x axis of each line of panels, in its middle."""
+    """Label the x axis once per line of panels, in the middle."""
     lines: dict[int, list[Axes]] = {}
     for ax in axes:
         lines.setdefault(ax.get_subplotspec().rowspan.start, []).append(ax)  # type: ignore[union-attr]
     for line in lines.values():
-        # A figure's own label would not make way for a legend.
+        # Figure.supxlabel would overlap a legend.
         middle, is_between = divmod(len(line) - 1, 2)
         x = 1.0 if is_between else 0.5
         line[middle].set_xlabel("token", fontsize=points("label"), x=x, labelpad=1)
 
 
-def _is_first(ax: Axes) -> bool:
+def _in_first_column(ax: Axes) -> bool:
     place = ax.get_subplotspec()
     return place is not None and place.is_first_col()

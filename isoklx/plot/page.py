@@ -1,4 +1,4 @@
-"""The page that a figure is drawn on: how wide, whose figure, and how large its words are."""
+"""The page of a figure: its width, its title and the sizes of its text."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Width = float | Literal["column", "page"]
 AnyFigure = Figure | SubFigure
 
 WIDTHS: dict[str, float] = {"column": 3.3, "page": 7.0}
-"""Inches, of papers of two columns."""
+"""Inches, as in papers of two columns."""
 
 NARROWEST, WIDEST = 2.5, 100.0
-"""Inches; narrower, no panel is left beside its words."""
+"""Inches; in a narrower figure, labels leave no room for a panel."""
 
 PAGE_HEIGHT = 9.0
-"""Inches; higher than that no page of a paper is."""
+"""Inches; height of the pages of papers."""
 
 COLLAPSED = 0.55
-"""Of the height that panels need; lower, their words leave them none."""
+"""Fraction of the height that panels need; in a lower subfigure, labels leave no room for them."""
 
 SMALLEST = 6.0
-"""Points; smaller letters no publisher takes."""
+"""Points; the minimum that publishers accept."""
 
 LETTER, LINE = 0.56, 1.25
-"""Mean width of a letter and height of a line, over the size of the font."""
+"""Mean width of a letter and height of a line, relative to the font size."""
 
 Words = Literal["title", "panel", "label", "tick", "legend", "note"]
 
@@ -47,46 +47,31 @@ SIZES: dict[Words, tuple[Any, str]] = {
     "legend": ("legend.fontsize", "x-small"),
     "note": ("legend.fontsize", "xx-small"),
 }
-"""The setting of a style for each kind of words, and their size where no style sets one."""
+"""The style setting for each kind of text, and its size unless the style sets one."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a figure is drawn on.
+    """Width, title and target of a figure."""
 
-    Parameters
-    ----------
-    width : float or {"column", "page"}, optional
-        Inches; by default the style's ``figure.figsize``, or what the panels would like.
-    title : bool or str
-        Whether there is a title made from the data, or one's own.
-    subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure; its width is its own.
-
-    Raises
-    ------
-    UsageError
-        When the width is out of range, or given beside a subfigure.
-    """
-
-    width: Width | None = None
-    title: bool | str = True
-    subfigure: AnyFigure | None = None
+    width: Width | None = None  # inches; default: figure.figsize of the style, or as preferred
+    title: bool | str = True  # True: made from the data; a text replaces it
+    subfigure: AnyFigure | None = None  # drawn into; it has its own width
 
     def __post_init__(self) -> None:
         if self.width is None:
             return
         if self.subfigure is not None:
-            raise UsageError(f"width={self.width!r}: a subfigure has its own width")
+            raise UsageError(f"width must not be given for a subfigure, got {self.width!r}")
         number = WIDTHS.get(str(self.width), self.width)
         if isinstance(number, str) or not NARROWEST <= number <= WIDEST:
             raise UsageError(
-                f"width={self.width!r}: give inches from {NARROWEST:g} to {WIDEST:g}, or "
-                f"{' or '.join(WIDTHS)}"
+                f"width must be {NARROWEST:g} to {WIDEST:g} inches, "
+                f"{' or '.join(map(repr, WIDTHS))}, got {self.width!r}"
             )
 
     def inches(self, wanted: float) -> float:
-        """Width in inches: as given, else the style's, else what is wanted."""
+        """Return the width in inches: as given, else the style's, else `wanted`."""
         if self.subfigure is not None:
             return float(self.subfigure.bbox.width / self.subfigure.dpi)
         if self.width is not None:
@@ -95,27 +80,18 @@ class Page:
         return wanted if of_style is None else of_style[0]
 
     def new(self, wanted: float, height: float, figure_class: type[Figure] = Figure) -> AnyFigure:
-        """A figure that keeps its words apart: a new one, or the one that was given.
+        """Return the subfigure, or make a new figure with constrained layout.
 
-        Parameters
-        ----------
-        wanted, height : float
-            Inches that the panels would like, and that they need. A style's ``figure.figsize`` may
-            make it higher.
-        figure_class : type
-            Of a new one.
-
-        Raises
-        ------
-        UsageError
-            When a subfigure is so low that its panels would have no height left.
+        `wanted` and `height` are the preferred width and the necessary height, in inches; the
+        style's ``figure.figsize`` may increase the height. Raises UsageError if a subfigure is too
+        low.
         """
         if self.subfigure is not None:
             there, least = self.subfigure.bbox.height / self.subfigure.dpi, COLLAPSED * height
             if there < least:
                 raise UsageError(
-                    f"subfigure: {there:.1f} inches high, and so many panels need {least:.1f} at "
-                    f"its width of {self.inches(wanted):.1f}: give a larger one, or draw fewer"
+                    f"subfigure must be at least {least:.1f} inches high at its width of "
+                    f"{self.inches(wanted):.1f}, got {there:.1f}: enlarge it, or draw fewer panels"
                 )
             whole = self.subfigure.figure
             if whole is not None and whole.get_layout_engine() is None:
@@ -127,34 +103,27 @@ class Page:
         size = (self.inches(wanted), height)
         return plt.figure(figsize=size, layout="constrained", FigureClass=figure_class)
 
-    def put_title(self, figure: AnyFigure, said: str) -> None:
-        """Put the title above all, in lines that fit; or one's own, or none."""
+    def put_title(self, figure: AnyFigure, default: str) -> None:
+        """Put the given or the custom title above all panels, in lines that fit."""
         if self.title is not False:
             inches = figure.bbox.width / figure.dpi
-            figure.suptitle(self._title(said, inches), fontsize=fitting(points("title"), inches))
+            figure.suptitle(self._title(default, inches), fontsize=fitting(points("title"), inches))
 
-    def title_height(self, said: str, wanted: float) -> float:
-        """Inches that the title takes on a page that would like to be so wide."""
+    def title_height(self, default: str, wanted: float) -> float:
+        """Return the height of the title in inches, on a page of the preferred width."""
         if self.title is False:
             return 0.0
         inches = self.inches(wanted)
-        lines = self._title(said, inches).count("\n") + 1
+        lines = self._title(default, inches).count("\n") + 1
         return lines * LINE * fitting(points("title"), inches) / 72 + 0.05
 
-    def _title(self, said: str, inches: float) -> str:
-        text = literal(self.title, 10_000) if isinstance(self.title, str) else said
+    def _title(self, default: str, inches: float) -> str:
+        text = literal(self.title, 10_000) if isinstance(self.title, str) else default
         return wrapped(text, letters_in(inches, fitting(points("title"), inches)))
 
 
 def points(words: Words) -> float:
-    """Size of a kind of words: that of the style, where it sets one; never below 6 points.
-
-    Examples
-    --------
-    >>> with mpl.rc_context({"font.size": 3}):
-    ...     points("note")
-    6.0
-    """
+    """Return the size of a kind of text: the style's if set, and at least 6 points."""
     setting, ours = SIZES[words]
     own = mpl.rcParams[setting]
     size = ours if own == mpl.rcParamsDefault[setting] else own
@@ -162,28 +131,22 @@ def points(words: Words) -> float:
 
 
 def fitting(size: float, inches: float) -> float:
-    """A size of letters of which at least 32 fit beside each other, but 6 points at least."""
+    """Limit a font size so that 32 letters fit into a width, but not below 6 points."""
     return max(SMALLEST, min(size, inches * 72 / (LETTER * 32)))
 
 
 def letters_in(inches: float, size: float) -> int:
-    """How many letters of a size fit beside each other."""
+    """Return how many letters of a font size fit into a width."""
     return max(8, math.floor(inches * 72 / (LETTER * size)))
 
 
 def wide(text: str, size: float) -> float:
-    """Inches that a text takes, more or less."""
+    """Estimate the width of a text in inches."""
     return LETTER * size * max(map(len, text.split("\n"))) / 72
 
 
 def columns_of(labels: Sequence[str], inches: float, size: float) -> int:
-    """Columns of a legend, so that it is no wider than the figure; each is as wide as it must be.
-
-    Examples
-    --------
-    >>> columns_of(["a rather long label", "short", "short too"], 3.3, 8), columns_of("abc", 1, 8)
-    (2, 1)
-    """
+    """Return the largest number of legend columns that fits the width of the figure."""
     handle, between, border = (spaces * size / 72 for spaces in (2.8, 2, 0.8))
     widths = np.array([wide(label, size) + handle for label in labels])
 
@@ -196,7 +159,7 @@ def columns_of(labels: Sequence[str], inches: float, size: float) -> int:
 
 
 def _figsize_of_style() -> tuple[float, float] | None:
-    """The size of figures that a style sets; None where it is matplotlib's own."""
+    """Return the figure size that the style sets, or None for matplotlib's default."""
     size = list(mpl.rcParams["figure.figsize"])
     if size == list(mpl.rcParamsDefault["figure.figsize"]):
         return None
@@ -204,14 +167,14 @@ def _figsize_of_style() -> tuple[float, float] | None:
 
 
 class ShownOnce(Figure):
-    """A figure that a notebook shows once, though it is the last expression of its cell.
+    """Figure that a notebook shows once, even as the last expression of a cell.
 
-    The notebook shows the value of the last expression, and the inline backend all that pyplot
-    still holds at the end of the cell: the same figure again. Who shows this one takes it from
-    pyplot.
+    A notebook displays the value of the last expression, and the inline backend displays every
+    figure that pyplot still holds at the end of the cell. This figure closes itself in pyplot when
+    displayed.
     """
 
     def _ipython_display_(self) -> None:
         if "inline" in mpl.get_backend():
             plt.close(self)
-        raise NotImplementedError  # it is shown as any other figure
+        raise NotImplementedError  # fall back to the usual display

@@ -1,6 +1,6 @@
-"""Colours that mean the same in every figure, to the colour-blind and in greyscale too.
+"""Colours with the same meaning in every figure, distinct to the colour-blind and in greyscale.
 
-Of two things in one panel, the one that matters more is the darker one.
+Of two things in one panel, the more important one is darker.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ DEAD = "#a3160f"
 
 CROSSED = "#b2182b"
 BELOW = "#b3b3b3"
-"""Trajectories that crossed the target, and those that stayed below it."""
+"""Trajectories that crossed the target, and trajectories that stayed below it."""
 
 UNKNOWN = "#c8c8c8"
-"""Where there is KL and no pmass."""
+"""KL without pmass."""
 
 METHODS = {
     "directional_ablation": ("#0c4e77", "o"),
     "mean_diff": ("#d85917", "s"),
     "pca": ("#2fcbad", "D"),
 }
-"""Colour and marker of the methods that are known by name: ever lighter in grey."""
+"""Colours, increasingly light in grey, and markers of the known methods."""
 
 OTHER_COLOURS = ("#9d85ef", "#742e24", "#e8a736", "#55846e", "#8d39d6")
 OTHER_MARKERS = ("^", "v", "<", ">")
-"""Of other methods; one marker fewer than colours, so that 20 of them differ."""
+"""Looks of other methods; one marker fewer than colours gives 20 combinations."""
 
 DASHES: tuple[Any, ...] = (
     *("-", (2, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1))),
     (0, (6, 1, 1, 1, 1, 1)),
 )
-"""Of models, or whatever else is told apart in one colour."""
+"""Dashes of models, or of other groups that share a colour."""
 
 Labels = tuple[tuple[str, Any], ...]
 
@@ -45,44 +45,18 @@ _PMASS = ("#5c0614", "#c2352b", "#e99a63", "#8fc1e3")
 
 
 def dose_colours(alphas: Iterable[float]) -> dict[float, str]:
-    """Colour doses, the same in every figure and file, whatever other doses there are.
+    """Map doses to hexadecimal colours that do not depend on the other doses.
 
-    Parameters
-    ----------
-    alphas : iterable of float
-        Doses. From 0 on the colours become lighter; negative doses have other hues.
-
-    Returns
-    -------
-    dict of float to str
-        Hexadecimal colours.
-
-    Examples
-    --------
-    >>> dose_colours([0.5, 1.0])[1.0] == dose_colours([1.0, 4.0])[1.0]
-    True
+    Colours become lighter from 0 on; negative doses have other hues.
     """
     return {float(alpha): _dose_colour(float(alpha)) for alpha in alphas}
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Give each method a colour and a marker, as colour-blind readers and printers need both.
+    """Map methods to a colour and a marker, since colour alone is lost to some readers.
 
-    Parameters
-    ----------
-    methods : iterable of str
-        Those of one figure. The known ones look the same in every figure; the others take, in
-        the order of their names, what is left.
-
-    Returns
-    -------
-    dict of str to (str, str)
-        Hexadecimal colour, and marker.
-
-    Examples
-    --------
-    >>> method_styles(["pca"])["pca"] == method_styles(["lora", "pca"])["pca"]
-    True
+    Known methods look the same in every figure; others take the remaining styles in alphabetical
+    order.
     """
     others = sorted(set(methods) - METHODS.keys())
     left = zip(others, cycle(OTHER_COLOURS), cycle(OTHER_MARKERS), strict=False)
@@ -91,28 +65,11 @@ def method_styles(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
-    """Give each group of cells a colour, a marker and dashes.
+    """Return the line options ``color``, ``marker`` and ``linestyle`` of each group of cells.
 
-    Parameters
-    ----------
-    groups : sequence of tuple of (str, object)
-        The labels of each group by name, of the same names in each. A method has the colour that it
-        has everywhere; what else groups differ in, dashes. Without methods the first label is
-        coloured. By a single label, dashes tell those apart that share a colour, as there are more
-        of them than colours.
-
-    Returns
-    -------
-    list of dict
-        Options of a line: ``color``, ``marker``, ``linestyle``.
-
-    Examples
-    --------
-    >>> groups = [(("method", "pca"), ("seed", 0)), (("method", "pca"), ("seed", 1))]
-    >>> [(style["color"], style["linestyle"]) for style in group_styles(groups)]
-    [('#2fcbad', '-'), ('#2fcbad', (2, (4, 1.5)))]
-    >>> group_styles([()])[0]["color"]
-    'black'
+    Groups have the same label names. The method sets the colour (the first label, if there is none)
+    and the other labels set the dashes. With a single label, dashes separate groups that share a
+    colour, since there are more groups than colours.
     """
     names = [name for name, _ in groups[0]] if groups else []
     if not names:
@@ -133,29 +90,23 @@ def group_styles(groups: Sequence[Labels]) -> list[dict[str, Any]]:
 
 
 def ink() -> str:
-    """Colour of medians, lines to compare with, and words: that of the style's text."""
+    """Return the text colour of the style, used for medians, reference lines and text."""
     return str(mpl.rcParams["text.color"])
 
 
 def paper() -> str:
-    """Colour of what is behind the data."""
+    """Return the background colour of the panels."""
     return str(mpl.rcParams["axes.facecolor"])
 
 
 def small_print(colour: str) -> tuple[float, ...]:
-    """A colour, nearer to that of text, for small letters."""
+    """Mix a colour with the text colour, for small letters."""
     mixed = zip(to_rgb(colour), to_rgb(ink()), strict=True)
     return tuple(0.75 * part + 0.25 * text for part, text in mixed)
 
 
 def on_light_and_dark(colour: str) -> tuple[str, str]:
-    """A colour on white, and one like it on nearly black; both hexadecimal.
-
-    Examples
-    --------
-    >>> on_light_and_dark("#0072b2")
-    ('#0072b2', '#4095c5')
-    """
+    """Return a hexadecimal colour for a white, and a similar one for a dark background."""
     red, green, blue = to_rgb(colour)
     light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     share = 0.6 if light < 0.25 else 0.25 if light < 0.5 else 0
@@ -164,24 +115,18 @@ def on_light_and_dark(colour: str) -> tuple[str, str]:
 
 
 def pmass_colours() -> Colormap:
-    """Colour map of pmass: collapsed is dark, alive is light, NaN is grey.
-
-    Examples
-    --------
-    >>> pmass_colours().name
-    'pmass'
-    """
+    """Return the colour map of pmass: collapsed is dark, alive is light, NaN is grey."""
     return LinearSegmentedColormap.from_list("pmass", _PMASS).with_extremes(bad=UNKNOWN)
 
 
 def _dose_colour(alpha: float) -> str:
-    # Even steps for doses that double, 0 and infinity at the ends, and no yellow upon white.
+    # Even steps for doubling doses, 0 and infinity at the ends; 0.9 avoids yellow on white.
     position = 0.9 * abs(alpha) / (1 + abs(alpha))
     return to_hex(mpl.colormaps["viridis" if alpha >= 0 else "plasma"](position))
 
 
 def _in_order(labels: Iterable[Any]) -> dict[Any, tuple[str, str]]:
-    """Colours and markers of labels that are no methods, in their order."""
+    """Assign colours and markers in order of first occurrence, to labels other than methods."""
     colours = (*(colour for colour, _ in METHODS.values()), *OTHER_COLOURS)
     markers = (*(marker for _, marker in METHODS.values()), *OTHER_MARKERS)
     styles = zip(cycle(colours), cycle(markers), strict=False)

@@ -1,4 +1,4 @@
-"""A figure drawn again from its own numbers, by whatever draws its kind."""
+"""Drawing a figure again from its own numbers."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ def redraw(
     title: bool | str = True,
     subfigure: AnyFigure | None = None,
 ) -> Grid | AnyFigure:
-    """Draw a figure again from nothing but the numbers that it drew.
+    """Draw a figure again from its numbers alone.
 
     Parameters
     ----------
     data : Dataset
-        The ``data`` of what a function of ``isoklx.plot`` returned, or what ``data.to_netcdf`` made
-        of it, opened with xarray. Its attribute ``figure`` says which function that was; options
-        of how it looked, such as ``linear`` and ``kl_ymax``, are attributes too.
+        ``grid.data`` of the result of a function in ``isoklx.plot``, or its netCDF file opened with
+        xarray. The attribute ``figure`` names the function; display options such as ``linear`` and
+        ``kl_ymax`` are attributes too.
     width : float or {"column", "page"}, optional
-        Of the figure, in inches; a column is 3.3 and a page 7. By default that of the style's
-        ``figure.figsize``, or what the panels would like.
+        Width of the figure in inches; a column is 3.3 and a page 7. Default: ``figure.figsize`` of
+        the style, or a width chosen from the number of panels.
     title : bool or str
-        Whether to write the title that it had above it; or one of your own.
+        Whether to write the original title above the figure, or a text to write instead.
     subfigure : Figure or SubFigure, optional
-        To draw into, instead of a new figure.
+        Figure to draw into, instead of a new one.
 
     Returns
     -------
     FacetGrid or Figure
-        As the function that drew it returned: the same picture, where the width and the title are
-        the same.
+        The type that the original function returned. The picture is the same if the width and the
+        title are.
 
     Raises
     ------
     DatasetError
-        When these are not the numbers of a figure, or not all of them.
+        If `data` is not the numbers of a figure, or is incomplete.
     UsageError
-        When the width is out of range.
+        If the width is out of range.
 
     Examples
     --------
@@ -69,11 +69,11 @@ def redraw(
     """
     page = Page(width, title, subfigure)
     if not isinstance(data, xr.Dataset):
-        raise DatasetError(f"{type(data).__name__} is no Dataset: give the data of a figure")
+        raise DatasetError(f"expected xarray.Dataset, got {type(data).__name__}: pass grid.data")
     kind = data.attrs.get("figure")
     if kind not in KINDS:
-        raise DatasetError("not the numbers of a figure: give the data of one, as grid.data")
+        raise DatasetError("the Dataset is not the numbers of a figure: pass grid.data")
     try:
         return KINDS[kind](data.compute(), page)
     except KeyError as error:
-        raise DatasetError(f"not all numbers of a figure: {error.args[0]}") from error
+        raise DatasetError(f"the numbers of the figure are incomplete: {error.args[0]}") from error

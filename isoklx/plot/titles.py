@@ -1,4 +1,4 @@
-"""Titles made from the data, and other people's names shown as they are."""
+"""Titles made from the data, and names from the data as literal text."""
 
 from __future__ import annotations
 
@@ -44,41 +44,21 @@ SPECIAL = {
     "\N{EN DASH}": "--",
     "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
 }
-"""What means something else to LaTeX, or is in none of its text fonts."""
+"""Characters that are special in LaTeX, or missing from its text fonts."""
 
 LAST_LETTER = "\N{LATIN SMALL LETTER LONG S}"
-"""Beyond Latin letters LaTeX has no words by itself, and fails."""
+"""LaTeX fails on letters beyond Latin."""
 
 
 def latex(text: str) -> str:
-    r"""Write as LaTeX what matplotlib would show as it is.
-
-    Parameters
-    ----------
-    text : str
-        As `isoklx.plot.titles.literal` gives it: a dollar sign behind a backslash, no formula.
-
-    Returns
-    -------
-    str
-        Letters that LaTeX has not by itself become escapes.
-
-    Examples
-    --------
-    >>> print(latex(r"a_\$x^2\$ 50%"))
-    a\_\$x\textasciicircum{}2\$ 50\%
-    """
+    """Convert the output of `literal` to LaTeX; letters that LaTeX lacks become escapes."""
     return "".join(map(_letter, text.replace(r"\$", "$")))
 
 
 def typeset(figure: Figure | SubFigure) -> None:
-    """Have all words of a finished figure reach LaTeX as they are, if it is LaTeX that sets them.
+    """Convert all text of a finished figure to LaTeX, if ``text.usetex`` is set.
 
-    Parameters
-    ----------
-    figure : Figure
-        Its texts are replaced, but for the labels of ticks, which are made anew whenever it is
-        drawn: `tick_label` is for those that are words.
+    Tick labels are remade whenever the figure is drawn, so they are left alone: see `tick_label`.
     """
     if not mpl.rcParams["text.usetex"]:
         return
@@ -92,7 +72,7 @@ def typeset(figure: Figure | SubFigure) -> None:
 
 
 def tick_label(text: str) -> str:
-    """Words for a tick, as LaTeX if it is LaTeX that sets them."""
+    """Return the text of a tick, as LaTeX if ``text.usetex`` is set."""
     return latex(text) if mpl.rcParams["text.usetex"] else text
 
 
@@ -107,12 +87,12 @@ def _letter(letter: str) -> str:
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 TO = "\N{EN DASH}"
 BETWEEN = " · "
-"""Between facts of the data."""
+"""Separator of facts about the data."""
 
 LONGEST_NAME = 36
 LONGEST_LIST = 48
 LETTER_WIDTH = 0.55
-"""Mean width of a letter over the size of the font."""
+"""Mean width of a letter relative to the font size."""
 
 
 def title(
@@ -122,56 +102,23 @@ def title(
     size: str = "",
     inches: float = 8.0,
 ) -> str:
-    """Say what a figure shows, and of which data.
+    """Title a figure of the cells in `ds`: `what` is drawn, then the data, in lines that fit.
 
-    Parameters
-    ----------
-    ds : Dataset
-        The cells that are drawn, and no others.
-    what : str
-        What is drawn of them; the first line.
-    size : str
-        Of how many things; by default of the trajectories in `ds`, and those of distinct cells.
-    inches : float
-        Width of the figure, to break the lines at.
-
-    Returns
-    -------
-    str
-        Lines for ``Figure.suptitle`` in the size of the style's ``font.size``.
-
-    Examples
-    --------
-    >>> import isoklx
-    >>> ds = isoklx.open_sweep("data/sample").sel(run_id=["simulated-1B_pca_s0_w64"])
-    >>> print(title(ds, "KL per token"))
-    KL per token
-    simulated-1B · pca · seed 0 · window 64 · 8 prompts · n = 8 (8 distinct)
+    `size` is the sample size; default: the trajectories in `ds`, and the distinct ones.
     """
     letters = int(inches * 72 / (LETTER_WIDTH * mpl.rcParams["font.size"]))
     return wrapped(described(ds, what, size=size), letters)
 
 
 def described(ds: xr.Dataset, what: str, *, size: str = "") -> str:
-    """What `title` says, in a line for what is shown and one for the data.
-
-    Parameters
-    ----------
-    ds, what, size
-        As for `title`.
-
-    Returns
-    -------
-    str
-        Two lines, to be broken by `wrapped`.
-    """
+    """Return the two lines of a title: `what` is drawn, and the data; see `wrapped`."""
     schema.require(ds, ["model_short", "method", "seed", "window", "gen_len"])
     ds = restore_dims(ds)
     prompts = ds["gen_len"].notnull().any("alpha").sum("prompt").values
     facts = [
         _names("model", ds["model_short"].values),
         _names("method", ds["method"].values),
-        *(_apart(name, ds[name].values) for name in schema.SPLIT if name in ds.coords),
+        *(_split_label(name, ds[name].values) for name in schema.SPLIT if name in ds.coords),
         _numbers("seed", ds["seed"].values),
         _numbers("window", ds["window"].values),
         span("prompt", prompts),
@@ -181,42 +128,22 @@ def described(ds: xr.Dataset, what: str, *, size: str = "") -> str:
 
 
 def wrapped(text: str, letters: int) -> str:
-    """Break lines that are longer than so many letters, those of facts between these.
-
-    Examples
-    --------
-    >>> print(wrapped(f"KL{chr(10)}pca{BETWEEN}seed 0{BETWEEN}window 64", 14))
-    KL
-    pca · seed 0
-    window 64
-    """
+    """Break lines longer than `letters`, between facts if possible."""
     lines: list[str] = []
     for line in text.split("\n"):
-        for fact in _lines(line.split(BETWEEN), letters) if BETWEEN in line else [line]:
+        for fact in _packed(line.split(BETWEEN), letters) if BETWEEN in line else [line]:
             lines += textwrap.wrap(fact, letters) or [""]
     return "\n".join(lines)
 
 
 def trajectories(counts: xr.Dataset) -> str:
-    """How many there are, and how many that repeat no other: from panel to panel.
-
-    Examples
-    --------
-    >>> print(trajectories(xr.Dataset({"n": ("alpha", [24]), "n_distinct": ("alpha", [8])})))
-    n = 24 (8 distinct)
-    """
+    """Describe the numbers of trajectories and of distinct ones, as ranges over the panels."""
     n, n_distinct = (from_to(counts[name].values) for name in ("n", "n_distinct"))
     return f"n = {n} ({n_distinct} distinct)"
 
 
 def from_to(counts: npt.NDArray[np.integer[Any]], to: str = TO) -> str:
-    """The least and the most of some counts, or the one that all of them are.
-
-    Examples
-    --------
-    >>> from_to(np.array([8, 16]), " to "), from_to(np.array([8, 8])), from_to(np.array([], int))
-    ('8 to 16', '8', '0')
-    """
+    """Return the range of some counts as text, or their common value."""
     if not counts.size:
         return "0"
     least, most = counts.min(), counts.max()
@@ -224,24 +151,12 @@ def from_to(counts: npt.NDArray[np.integer[Any]], to: str = TO) -> str:
 
 
 def dose(alpha: float) -> str:
-    """Title of the panel of one dose.
-
-    Examples
-    --------
-    >>> dose(0.5) == f"{ALPHA} = 0.5"
-    True
-    """
+    """Title the panel of one dose."""
     return f"{ALPHA} = {alpha:g}"
 
 
 def death(metric: str, threshold: str) -> str:
-    """Words for what it means to be dead.
-
-    Examples
-    --------
-    >>> death("pmass_eval", "0.75")
-    'pmass_eval < 0.75'
-    """
+    """Describe the criterion of death."""
     return (
         f"KL \N{GREATER-THAN OR EQUAL TO} {threshold}"
         if metric == "kl"
@@ -250,15 +165,7 @@ def death(metric: str, threshold: str) -> str:
 
 
 def label_name(name: str, label: object) -> str:
-    """Call a group of cells by its label: text by itself, a number with what it is.
-
-    Examples
-    --------
-    >>> label_name("method", "pca"), label_name("seed", 3), label_name("strength", 0.5)
-    ('pca', 'seed 3', 'strength 0.5')
-    >>> label_name("sign", "-"), label_name("temperature", float("nan"))
-    ('side -', 'temperature not recorded')
-    """
+    """Name a group by its label: a text by itself, a number with the name of the label."""
     if isinstance(label, str):
         return f"side {label}" if name == "sign" else label
     if not isinstance(label, float):
@@ -267,13 +174,7 @@ def label_name(name: str, label: object) -> str:
 
 
 def group_name(labels: Mapping[str, object]) -> str:
-    """Name a group of cells by its labels, those of `isoklx.schema.SPLIT` in brackets.
-
-    Examples
-    --------
-    >>> group_name({"method": "pca", "sign": "-", "seed": 0}), group_name({"sign": "-"})
-    ('pca, seed 0 (-)', 'side -')
-    """
+    """Name a group by its labels, with those of `isoklx.schema.SPLIT` in brackets."""
     main = [label_name(*label) for label in labels.items() if label[0] not in schema.SPLIT]
     apart = {name: label for name, label in labels.items() if name in schema.SPLIT}
     if not main:
@@ -286,28 +187,11 @@ def group_name(labels: Mapping[str, object]) -> str:
 
 
 def literal(text: object, longest: int = LONGEST_NAME) -> str:
-    r"""Text that matplotlib shows as it is, on one line and not too long.
+    """Return a name from the data as one short line that matplotlib shows literally.
 
-    Control characters, and letters that the font has not, are written as escapes. No part of it is
-    taken for a formula.
-
-    Parameters
-    ----------
-    text : object
-        Somebody else's name for something.
-    longest : int
-        Letters; of a longer text the middle is left out.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> print(literal("a_$x^2$\n"))
-    a_\$x^2\$\n
+    Control characters and letters that the font lacks become escapes.
     """
-    # Without an unescaped dollar sign there is no formula, and nothing else is special.
+    # An escaped dollar sign starts no formula, and no other character is special.
     return _shortened(_drawable(printable(text)), longest).replace("$", r"\$")
 
 
@@ -317,8 +201,8 @@ def _names(kind: str, values: Iterable[object]) -> str:
     return listed if len(names) < 2 or len(listed) <= LONGEST_LIST else f"{len(names)} {kind}s"
 
 
-def _apart(name: str, values: npt.NDArray[Any]) -> str:
-    """Values of a label of `isoklx.schema.SPLIT`, where that is worth a word."""
+def _split_label(name: str, values: npt.NDArray[Any]) -> str:
+    """Describe a label of `isoklx.schema.SPLIT`, if it has several values or an unusual one."""
     labels = np.unique(values).tolist()
     if labels == [schema.COORDINATES[name].absent] or (name == "temperature" and len(labels) == 1):
         return ""
@@ -335,22 +219,16 @@ def _numbers(kind: str, values: Iterable[int]) -> str:
 
 
 def span(kind: str, counts: Iterable[int]) -> str:
-    """Say how many there are of a kind, from the least count above 0 to the largest.
-
-    Examples
-    --------
-    >>> span("prompt", [8, 0, 8]), span("question", [1])
-    ('8 prompts', '1 question')
-    """
+    """Describe the range of the counts above 0 of some things."""
     counts = np.unique(np.asarray(counts))
-    counts = counts[counts > 0]  # cells that were calibrated and not swept had none
+    counts = counts[counts > 0]  # cells that are only calibrated have a count of 0
     if not counts.size:
         return ""
     some = from_to(counts)
     return f"{some} {kind}{'s' if some != '1' else ''}"
 
 
-def _lines(facts: Iterable[str], letters: int) -> list[str]:
+def _packed(facts: Iterable[str], letters: int) -> list[str]:
     lines: list[str] = []
     for fact in facts:
         longer = f"{lines[-1]}{BETWEEN}{fact}" if lines else fact
@@ -373,7 +251,7 @@ def _drawable(text: str) -> str:
 
 @lru_cache
 def _font_files(families: tuple[str, ...]) -> list[str]:
-    """The fonts that matplotlib looks a letter up in, one after the other."""
+    """Return the files of the fonts in which matplotlib looks up a letter, in order."""
     return [findfont(FontProperties(family=[family])) for family in families]
 
 

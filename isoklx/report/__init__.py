@@ -1,3 +1,3 @@
-"""One page to look at: what was measured, what it says, and what the model said."""
+"""The HTML page of a sweep: figures, tables, safe doses and rollouts."""
 
 from isoklx.report.page import write_report as write_report

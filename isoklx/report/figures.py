@@ -1,4 +1,4 @@
-"""Figures as data: what a browser draws, computed here and reduced to what a panel can show."""
+"""Figures of the page as data for the browser, thinned to what a panel can show."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Floats = npt.NDArray[np.floating[Any]]
 Counts = npt.NDArray[np.integer[Any]]
 
 POINTS = 240
-"""Of a line, at most: a panel is not much wider in pixels."""
+"""Maximum points per line; a panel is hardly wider in pixels."""
 
 DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
 
 LETTER = 6.2 / 260
-"""Width of a letter over the length of a dose axis, in a narrow panel."""
+"""Width of a letter relative to the length of a dose axis in a narrow panel."""
 
 FEW = 4
-"""Groups whose intervals can be told apart as bands."""
+"""Maximum number of groups whose intervals are drawn as bands."""
 
 ROWS = 60
-"""Cells in a figure of one row each."""
+"""Maximum number of cells in a figure with one row per cell."""
 
 RESPONSES = {
     "survival": ("Alive at the horizon", "share of rollouts", (-0.03, 1.05)),
@@ -57,7 +57,7 @@ RESPONSES = {
 
 @dataclass(frozen=True)
 class Group:
-    """What is drawn in one colour: the cells that share some labels."""
+    """Cells with common labels, drawn in one colour."""
 
     labels: tuple[Any, ...]
     name: str
@@ -68,14 +68,9 @@ class Group:
 
 
 def groups_of(table: xr.Dataset, by: Sequence[str]) -> list[Group]:
-    """The groups of a statistic, each with a look of its own.
+    """Return the groups of a statistic that have trajectories, each with its own look.
 
-    Parameters
-    ----------
-    table : Dataset
-        With the dimensions `by`, and ``n`` and ``n_distinct`` along them and along ``alpha``.
-    by : sequence of str
-        Labels of cells, ``method`` the last.
+    `table` has ``n`` and ``n_distinct`` along `by` and ``alpha``; ``method`` is the last of `by`.
     """
     n, n_distinct = (table[name].transpose(*by, "alpha").values for name in ("n", "n_distinct"))
     there = {
@@ -99,13 +94,7 @@ def groups_of(table: xr.Dataset, by: Sequence[str]) -> list[Group]:
 
 
 def size(n: Counts, n_distinct: Counts) -> str:
-    """How many rollouts repeat no other, of how many: from dose to dose.
-
-    Examples
-    --------
-    >>> size(np.array([24, 24]), np.array([8, 8])), size(np.array([8, 16]), np.array([8, 16]))
-    ('n = 8 of 24', 'n = 8 to 16')
-    """
+    """Describe the numbers of distinct and of all trajectories, as ranges over the doses."""
     distinct, every = (from_to(each, " to ") for each in (n_distinct, n))
     return f"n = {distinct}" + f" of {every}" * bool((n != n_distinct).any())
 
@@ -117,7 +106,7 @@ MARKERS = {
 
 
 def method_looks(methods: Iterable[str]) -> dict[str, Series]:
-    """Colour and marker of each method, whatever else its cells differ in."""
+    """Return colour and marker of each method, whatever the other labels of its cells."""
     styles = method_styles(methods)
     return {
         name: {"colour": on_light_and_dark(colour), "marker": MARKERS[marker]}
@@ -128,7 +117,7 @@ def method_looks(methods: Iterable[str]) -> dict[str, Series]:
 def responses(
     doses: xr.Dataset, groups: Sequence[Group], by: Sequence[str], targets: Sequence[float]
 ) -> Iterator[Figure]:
-    """What each dose does: a panel for each thing that was measured, a line for each group."""
+    """Yield the panels of the dose response: one per quantity, with one line per group."""
     if not doses.sizes["alpha"]:
         return
     axis = _dose_axis(doses["alpha"].values)
@@ -153,17 +142,16 @@ def responses(
             "x": axis,
             "y": {"label": label, "lo": low, "hi": high, "log": log},
             "series": [*series, *({"kind": "rule", "y": each} for each in targets if log)],
-            "says": f"{title}: {label}, along the dose, with {level:.3g}% intervals, a line for "
-            "each group",
+            "says": f"{title}: {label} by dose, with {level:.3g}% intervals, one line per group",
         }
 
 
 def _response(
     group: Group, at: Floats, y: Floats, bounds: Floats, log_from: float | None
 ) -> list[Series]:
-    """Line, marks and intervals of a group; of very many doses a line in a band.
+    """Return the line, marks and intervals of a group, or a line in a band if there are many doses.
 
-    On a logarithmic axis, which begins at `log_from`, values below the floor are at its edge.
+    A logarithmic axis starts at `log_from`; values below the floor are marked at its edge.
     """
     look = {"colour": group.colours, "dash": group.dash}
     under = np.zeros(y.shape, bool)
@@ -171,21 +159,25 @@ def _response(
         under, bounds = y <= FLOOR, np.maximum(bounds, FLOOR)
     there = np.isfinite(y) & ~under
     known = there & np.isfinite(bounds).all(axis=1)
-    points = {"x": thin(at[there]), "y": thin(y[there])}
-    interval = {"x": thin(at[known]), "lo": thin(bounds[known, 0]), "hi": thin(bounds[known, 1])}
+    points = {"x": rounded(at[there]), "y": rounded(y[there])}
+    interval = {
+        "x": rounded(at[known]),
+        "lo": rounded(bounds[known, 0]),
+        "hi": rounded(bounds[known, 1]),
+    }
     if y.size > MOST_MARKS:
         series: list[Series] = [{"kind": "band", **interval}, {"kind": "line", **points}]
     else:
         marks = {"kind": "points", "marker": group.marker, "name": group.name, **points}
         series = [{"kind": "line", **points}, {"kind": "whisker", **interval}, marks]
     if log_from is not None and under.any():
-        edge = {"x": thin(at[under]), "y": [1.3 * log_from] * int(under.sum())}
+        edge = {"x": rounded(at[under]), "y": [1.3 * log_from] * int(under.sum())}
         series.append({"kind": "points", "marker": "inverted_triangle", **edge})
     return [{**each, **look} for each in series]
 
 
 def _ends_of_log(panel: xr.Dataset, targets: Sequence[float]) -> tuple[float, float]:
-    """Ends of a logarithmic axis of KL: of all values above the floor."""
+    """Return the ends of a logarithmic KL axis that shows all values above the floor."""
     shown = np.concatenate([*(panel[name].values.ravel() for name in panel), targets])
     shown = shown[shown > FLOOR]
     if not shown.size:
@@ -194,7 +186,7 @@ def _ends_of_log(panel: xr.Dataset, targets: Sequence[float]) -> tuple[float, fl
 
 
 def _dose_axis(alphas: Floats) -> dict[str, Any]:
-    """Limits and ticks of the axis of doses, as positions on the scale of the paper figures."""
+    """Return limits and ticks of the dose axis, on the scale of the paper figures."""
     texts = [f"{alpha:g}" for alpha in alphas.tolist()]
     kept = labelled(alphas, texts, LETTER)
     low, high = limits(alphas)
@@ -203,26 +195,26 @@ def _dose_axis(alphas: Floats) -> dict[str, Any]:
         "lo": low,
         "hi": high,
         "ticks": [[float(scaled(alphas[i])), texts[i]] for i in kept],
-        "minor": thin(scaled(np.delete(alphas, kept))),
+        "minor": rounded(scaled(np.delete(alphas, kept))),
     }
 
 
 def figure1(ds: xr.Dataset, window: int | None) -> list[list[Figure]]:
-    """KL per token, and below it pmass at forks: a pair of panels for each dose.
+    """Return one column per dose: KL per token above pmass at forks.
 
-    Of cells on both sides of a direction, or of several temperatures, a pair for each of these.
+    Sides of a direction and temperatures have columns of their own.
     """
     ds = in_scope(ds, window=window)
     columns = [
         column
         for labels, cells in split(ds, split_by(ds))
-        for column in _of_side(cells, group_name(labels))
+        for column in _columns_of_side(cells, group_name(labels))
     ]
     return sorted(columns, key=lambda column: column[0]["alpha"])
 
 
-def _of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
-    """The panels of cells that may be pooled, and what these are called, if anything."""
+def _columns_of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
+    """Return the columns of cells that may be pooled; `side` names them in the titles."""
     once = each_once(ds, (), distinct=True)
     drawn = once.drawn
     roll = default_roll(int(drawn["window"].max()))
@@ -269,10 +261,10 @@ def _of_side(ds: xr.Dataset, side: str) -> list[list[Figure]]:
 def _band(
     x: Floats, quantiles: Floats, colour: tuple[str, str], *, marks: bool = False
 ) -> list[Series]:
-    """A band from the lowest to the highest of three quantiles, and a line."""
+    """Return a band between the outer two of three quantiles, and a line at the middle one."""
     there = np.flatnonzero(np.isfinite(quantiles).all(axis=0))
-    there = there[_even(there.size)]
-    at, (low, middle, high) = thin(x[there]), map(thin, quantiles[:, there])
+    there = there[_evenly_spaced(there.size)]
+    at, (low, middle, high) = rounded(x[there]), map(rounded, quantiles[:, there])
     series: list[Series] = [
         {"kind": "band", "x": at, "lo": low, "hi": high, "colour": colour},
         {"kind": "line", "x": at, "y": middle, "colour": colour, "width": 2.4},
@@ -285,7 +277,7 @@ def _band(
 
 
 def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> Iterator[Figure]:
-    """Kaplan-Meier curves with their intervals: a panel for each dose, a line for each group."""
+    """Yield Kaplan-Meier curves with their intervals: one panel per dose, one line per group."""
     curves = curves.isel(threshold=0)
     few = len(groups) <= FEW
     apart = 0.05 if few else 0.02
@@ -306,7 +298,7 @@ def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
             at = [last + round((i + 1) * apart * horizon, 2)]
             if few:
                 series.append({"kind": "band", "x": x, "lo": low, "hi": high, **look})
-                # Of curves that coincide the last is seen alone.
+                # Offset marks: of coinciding curves only the last is visible.
                 mark = {"marker": group.marker, "name": group.name}
                 series.append({"kind": "points", "x": at, "y": y[-1:], **mark, **look})
             else:
@@ -319,21 +311,21 @@ def survival(curves: xr.Dataset, groups: Sequence[Group], by: Sequence[str]) -> 
                 "x": {"label": "token", "lo": 0, "hi": horizon * (1 + apart * (len(groups) + 1))},
                 "y": {"label": "share alive", "lo": -0.03, "hi": 1.05},
                 "series": series,
-                "says": f"Survival at alpha {alpha:g}, with 95% intervals, a line for each group",
+                "says": f"Survival at alpha {alpha:g}, with 95% intervals, one line per group",
             }
 
 
 def _steps(
     times: Floats, horizon: int, values: Iterable[Floats]
 ) -> tuple[list[Any], list[list[Any]]]:
-    """Curves that are 1 until they fall at their times, as corners of a line."""
+    """Return the corners of curves that start at 1 and step down at `times`."""
     x = np.concatenate([[0], np.repeat(times, 2), [horizon]])
     corners = [np.concatenate([[1], [1], np.repeat(each, 2)]) for each in values]
-    return thin(x), [thin(each[: x.size]) for each in corners]
+    return rounded(x), [rounded(each[: x.size]) for each in corners]
 
 
-def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
-    """p95 of KL against the coefficients that each calibration tried."""
+def calibration_steps(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
+    """Return the figure of p95 of KL against the coefficients that each calibration tried."""
     tried, kl = np.abs(ds["calib_coeff"].values), ds["calib_kl_p95"].values
     series: list[Series] = []
     seen: set[tuple[str, bytes, bytes]] = set()
@@ -343,10 +335,10 @@ def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
         there = np.isfinite(tried[i]) & np.isfinite(kl[i]) & (tried[i] > 0) & (kl[i] > 0)
         key = (method, tried[i][there].tobytes(), kl[i][there].tobytes())
         if key in seen or not there.any() or len(seen) >= 5 * ROWS:
-            continue  # copies of a calibration lie on each other
+            continue  # duplicate calibrations coincide
         seen.add(key)
         order = np.argsort(tried[i][there], kind="stable")
-        x, y = thin(tried[i][there][order]), thin(kl[i][there][order])
+        x, y = rounded(tried[i][there][order]), rounded(kl[i][there][order])
         at = {"x": x, "y": y, **looks[method]}
         series.append({"kind": "line", **at, "width": 1})
         series.append({"kind": "points", **at, "name": run_id})
@@ -354,7 +346,7 @@ def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
         return None
     target = float(ds["target_kl"].max())
     return {
-        "title": "What the calibration tried",
+        "title": "Coefficients that the calibration tried",
         "x": {"label": "magnitude of the coefficient", "log": True},
         "y": {"label": "p95 of KL, nats", "log": True},
         "series": [*series, {"kind": "rule", "y": target}],
@@ -363,7 +355,7 @@ def bisection(ds: xr.Dataset, looks: dict[str, Series]) -> Figure | None:
 
 
 def held_out(table: pd.DataFrame, looks: dict[str, Series]) -> Figure | None:
-    """Held-out p95 of KL at alpha 1 over the target, a row for each cell that repeats no other."""
+    """Return the figure of held-out p95 of KL at alpha 1 over the target, one row per cell."""
     rows = table[table["heldout_kl_p95"].notna() & (table["repeats"] == "")].head(ROWS)
     if rows.empty:
         return None
@@ -375,12 +367,12 @@ def held_out(table: pd.DataFrame, looks: dict[str, Series]) -> Figure | None:
             for name in ("heldout_kl_p95", "heldout_lower", "heldout_upper")
         )
         if all(map(math.isfinite, bounds)):
-            low, high = (thin(np.array([each])) for each in bounds)
+            low, high = (rounded(np.array([each])) for each in bounds)
             series.append({"kind": "across", "lo": low, "hi": high, **look})
-        point = {"kind": "points", "x": thin(np.array([ratio])), "name": row["run_id"]}
+        point = {"kind": "points", "x": rounded(np.array([ratio])), "name": row["run_id"]}
         series.append({**point, **look})
     return {
-        "title": "Does it carry over?",
+        "title": "Held-out prompts",
         "x": {"label": "held-out p95 over the target", "lo": 0},
         "y": {"rows": rows["run_id"].tolist()},
         "series": series,
@@ -388,8 +380,8 @@ def held_out(table: pd.DataFrame, looks: dict[str, Series]) -> Figure | None:
     }
 
 
-def thin(values: Floats) -> list[float | int | None]:
-    """Numbers as short as they can be read off a panel: four digits, None for NaN."""
+def rounded(values: Floats) -> list[float | int | None]:
+    """Round numbers to four significant digits; NaN becomes None."""
     if np.issubdtype(values.dtype, np.integer):
         return list(map(int, values.tolist()))
     return [
@@ -402,5 +394,5 @@ def thin(values: Floats) -> list[float | int | None]:
     ]
 
 
-def _even(n: int) -> npt.NDArray[np.intp]:
+def _evenly_spaced(n: int) -> npt.NDArray[np.intp]:
     return np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(np.intp))

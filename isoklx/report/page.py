@@ -1,4 +1,4 @@
-"""The page: everything of a sweep in one file that needs nothing else."""
+"""The page of a sweep: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from isoklx.system.terminal import printable
 from isoklx.tables import captioned
 
 LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
-"""What draws: a quarter of plotly.js, and ready in a fifth of its time."""
+"""Plotting library; a quarter of the size of plotly.js, and ready in a fifth of the time."""
 
 
-MOST = 24
-"""Labels that are all listed."""
+MAX_LISTED = 24
+"""Maximum number of labels that are listed."""
 
 
 def write_report(
@@ -52,41 +52,40 @@ def write_report(
     against: xr.Dataset | None = None,
     against_name: str = "the other sweep",
 ) -> Path:
-    """Write the page of a sweep: a single file of HTML that opens from disk without a network.
+    """Write the page of a sweep: a self-contained HTML file that opens without a network.
 
     Parameters
     ----------
     ds : Dataset
-        A sweep or any selection of it. What was said can be read where it was opened with texts.
+        A sweep or a selection of one. Rollouts can be read if it was opened with texts.
     out : path
-        The file; its folder is made if there is none.
+        File to write; its folder is created if necessary.
     threshold : float, optional
-        Of ``pmass_eval``, in (0, 1], by default 0.75: who is below it at a fork is dead.
+        Threshold of ``pmass_eval``, in (0, 1], by default 0.75: a trajectory below it at a fork is
+        dead.
     survive : float
-        Share of trajectories that has to stay alive for a dose to be called safe; above 0 and below
-        1.
+        Share of trajectories that must stay alive at a safe dose; above 0 and below 1.
     confidence : float
-        How sure that has to be; at least 0.5 and below 1.
+        Confidence of the safe dose; at least 0.5 and below 1.
     against : Dataset, optional
-        Another sweep; a section of the page says what changed from it to `ds`, as
-        `isoklx.compare` does.
+        Another sweep; a section of the page compares `ds` with it, as `isoklx.compare` does.
     against_name : str
-        What the page calls it.
+        Name of the other sweep on the page.
 
     Returns
     -------
     Path
-        The file.
+        The written file. Sections without data are left out, and listed on the page.
 
     Raises
     ------
     DatasetError
-        When `ds` is not a sweep. What it has no numbers for is left out, and the page says so.
+        If `ds` is not a sweep.
     UsageError
-        When an option is out of range, no cell is in both sweeps, or the extra ``report`` is not
+        If an option is out of range, the sweeps have no common cell, or the extra ``report`` is not
         installed.
     BuildError
-        When the file cannot be written; what was there before is untouched.
+        If the file cannot be written; an existing file is left as it was.
 
     Examples
     --------
@@ -100,7 +99,7 @@ def write_report(
     """
     require_report_extra()
     out = as_path(out)
-    # First, for it may be refused.
+    # First, since it may raise UsageError.
     other = None if against is None else compared(ds, against, against_name, threshold)
     content = _content(restore_dims(ds), threshold, survive, confidence)
     text = _render(content | {"compared": other})
@@ -114,7 +113,7 @@ def write_report(
 
 
 def require_report_extra() -> None:
-    """Raise UsageError unless what makes a page is installed."""
+    """Raise UsageError unless the extra ``report`` is installed."""
     for package in ("jinja2", "bokeh"):
         require_extra(package, "the page of a report", "report")
 
@@ -122,39 +121,41 @@ def require_report_extra() -> None:
 def _content(
     ds: xr.Dataset, threshold: float | None, survive: float, confidence: float
 ) -> dict[str, Any]:
-    """All that the template writes."""
-    by = _by(ds)
-    window, windows = _window(ds)
+    """Return the context of the template."""
+    by = _group_labels(ds)
+    window, windows = _main_window(ds)
     absent: list[str] = []
 
-    def made(what: str, make: Callable[[], Any]) -> Any:
+    def attempt(what: str, make: Callable[[], Any]) -> Any:
         try:
             return make()
         except DatasetError as error:
             absent.append(f"{what}: {error}")
             return None
 
-    sentences = made(
+    sentences = attempt(
         "safe doses",
         lambda: safe_dose_sentences(
             safe_dose(ds, by, survive, confidence, threshold=threshold), by, survive, confidence
         ),
     )
-    # An interval's lower end is then the bound that a claim uses.
+    # The lower end of a two-sided interval at this level is the one-sided bound of the safe dose.
     level = 2 * confidence - 1
-    doses = made("doses", lambda: dose_response(ds, by, threshold=threshold, level=level).compute())
+    doses = attempt(
+        "doses", lambda: dose_response(ds, by, threshold=threshold, level=level).compute()
+    )
     few = few_doses(ds)
-    curves = made("survival", lambda: survival(few, threshold=threshold, by=by).compute())
+    curves = attempt("survival", lambda: survival(few, threshold=threshold, by=by).compute())
     groups = [] if doses is None else figures.groups_of(doses, by)
-    rollouts = made("rollouts", lambda: pack_rollouts(ds, threshold))
-    tables, calibrations = _tables(ds, by, threshold, survive, confidence, made)
+    rollouts = attempt("rollouts", lambda: pack_rollouts(ds, threshold))
+    tables, calibrations = _tables(ds, by, threshold, survive, confidence, attempt)
     targets = np.unique(ds["target_kl"].values[np.isfinite(ds["target_kl"].values)]).tolist()
     looks = figures.method_looks(set(map(str, ds["method"].values.tolist())))
     drawn = {
         "dose": []
         if doses is None
         else [[each] for each in figures.responses(doses, groups, by, targets)],
-        "figure1": made("Figure 1", lambda: figures.figure1(ds, window)) or [],
+        "figure1": attempt("Figure 1", lambda: figures.figure1(ds, window)) or [],
         "survival": []
         if curves is None
         else [[each] for each in figures.survival(curves, groups, by)],
@@ -189,26 +190,26 @@ def _tables(
     threshold: float | None,
     survive: float,
     confidence: float,
-    made: Callable[[str, Callable[[], Any]], Any],
+    attempt: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[list[dict[str, Any]], pd.DataFrame | None]:
-    """The tables as a template writes them, and the one of calibrations as it is."""
+    """Return the tables for the template, and the calibration table as a DataFrame."""
     at: dict[str, Any] = {"threshold": None if threshold is None else [threshold]}
     wanted: dict[str, tuple[str, Callable[[], Any]]] = {
         "headline": ("Calibrated coefficients", lambda: captioned.headline(ds)),
         "safe_dose": ("Safe doses", lambda: captioned.dose(ds, by, survive, confidence, **at)),
         "dose_response": (
-            "What each dose does",
+            "Dose response",
             lambda: captioned.response(ds, by, level=2 * confidence - 1, **at),
         ),
         "survival": ("Survival", lambda: captioned.survival(ds, by=by, **at)),
-        "contrast": ("Methods against each other", lambda: captioned.contrast(ds, **at)),
+        "contrast": ("Differences between methods", lambda: captioned.contrast(ds, **at)),
         "calibration": ("Calibration of each cell", lambda: captioned.calibration(ds)),
     }
     if len(set(ds["method"].values.tolist())) < 2:
-        del wanted["contrast"]  # nothing to compare
+        del wanted["contrast"]
     found, calibrations = [], None
     for name, (title, make) in wanted.items():
-        table = made(f"table of {title.lower()}", make)
+        table = attempt(f"table of {title.lower()}", make)
         if table is not None:
             found.append(html_table(name, title, table))
             if name == "calibration":
@@ -219,21 +220,21 @@ def _tables(
 def _calibration_figures(
     ds: xr.Dataset, table: pd.DataFrame | None, looks: dict[str, figures.Series]
 ) -> list[list[figures.Figure]]:
-    tried = figures.bisection(ds, looks) if "calib_coeff" in ds else None
+    tried = figures.calibration_steps(ds, looks) if "calib_coeff" in ds else None
     carried = None if table is None else figures.held_out(table, looks)
     return [[each] for each in (tried, carried) if each is not None]
 
 
-def _by(ds: xr.Dataset) -> tuple[str, ...]:
-    """What is told apart: methods, models where there are several, and what is never pooled."""
+def _group_labels(ds: xr.Dataset) -> tuple[str, ...]:
+    """Return the labels of groups: methods, models if several, and labels never pooled."""
     models, short = (set(ds[name].values.tolist()) for name in ("model", "model_short"))
     name = "model_short" if len(short) == len(models) else "model"
     first = (name,) if len(models) > 1 else ()
     return (*split_by(ds, (*first, "method"))[len(first) + 1 :], *first, "method")
 
 
-def _window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
-    """The window of most cells, and all of them."""
+def _main_window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
+    """Return the most frequent window among cells with KL, and all windows."""
     has = ds["has_kl"].values == 1 if "has_kl" in ds else np.ones(ds.sizes["cell"], dtype=bool)
     windows, counts = np.unique(ds["window"].values[has], return_counts=True)
     chosen = int(windows[np.argmax(counts)]) if windows.size else None
@@ -241,17 +242,17 @@ def _window(ds: xr.Dataset) -> tuple[int | None, list[int]]:
 
 
 def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
-    """What was measured, and with what."""
+    """Describe the sweep as pairs of heading and text."""
     n, n_distinct = count_cells(ds)
 
     def listed(name: str) -> str:
         values = pd.unique(ds[name].values)
         values = np.sort(values) if values.dtype.kind in "iuf" else values
         texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values.tolist()]
-        more = [f"and {len(texts) - MOST} more"] if len(texts) > MOST else []
-        return ", ".join([*texts[:MOST], *more])
+        more = [f"and {len(texts) - MAX_LISTED} more"] if len(texts) > MAX_LISTED else []
+        return ", ".join([*texts[:MAX_LISTED], *more])
 
-    repeats = f"; {n - n_distinct} repeat another to the byte" if n > n_distinct else ""
+    repeats = f"; {n - n_distinct} duplicate another to the byte" if n > n_distinct else ""
     facts = [
         ("Cells", f"{n}, {n_distinct} distinct{repeats}"),
         ("Models", listed("model")),
@@ -262,7 +263,7 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
         ("Windows", f"{listed('window')} tokens"),
         ("Doses", f"alpha {listed('alpha')}" if ds.sizes.get("alpha") else "none"),
         ("Prompts", f"{ds.sizes.get('prompt', 0)} held out"),
-        ("Questions", f"{ds.sizes.get('question', 0)} to answer yes or no"),
+        ("Questions", f"{ds.sizes.get('question', 0)} with the answer true or false"),
     ]
     if ds.sizes.get("fork"):
         facts.append(("Forks", f"{listed('fork')} tokens"))
@@ -273,7 +274,7 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def _measured_with(ds: xr.Dataset) -> list[tuple[str, str]]:
-    """Versions and the like, as cells recorded them, where they did."""
+    """Return the software versions and precision that the cells recorded."""
     found: dict[str, list[str]] = {}
     texts = ds["measured_with"].values.tolist() if "measured_with" in ds else []
     for text in dict.fromkeys(texts):
@@ -282,8 +283,8 @@ def _measured_with(ds: xr.Dataset) -> list[tuple[str, str]]:
             value = recorded.get(name)
             if value is not None and str(value) not in found.setdefault(name, []):
                 found[name].append(str(value))
-    said = ", ".join(f"{name} {' / '.join(values)}" for name, values in found.items())
-    return [("Measured with", said)] if said else []
+    setup = ", ".join(f"{name} {' / '.join(values)}" for name, values in found.items())
+    return [("Measured with", setup)] if setup else []
 
 
 def _render(content: dict[str, Any]) -> str:
@@ -317,8 +318,8 @@ def _render(content: dict[str, Any]) -> str:
 
 
 def _library() -> str:
-    """The plotting library, compressed, in base64."""
-    # Importing bokeh reads its settings from the home directory, which a bare uid has not got.
+    """Return the plotting library, compressed, in base64."""
+    # Not imported: bokeh reads settings from the home directory, which some users lack.
     found = find_spec("bokeh")
     assert found is not None
     assert found.origin is not None

@@ -1,4 +1,4 @@
-"""A table of the package as rows that a template writes and a reader sorts."""
+"""Tables and sentences of the page, and the script that reloads it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,9 @@ from isoklx.tables.table import Table, as_csv, readable
 
 
 def html_table(name: str, title: str, table: Table) -> dict[str, Any]:
-    """What a template needs of a table.
+    """Prepare a table for the template: columns, cells with their sort values, and CSV.
 
-    Parameters
-    ----------
-    name, title : str
-        Of the table: for identifiers and file names, and for people.
-    table : Table
-        The table.
-
-    Returns
-    -------
-    dict
-        ``columns`` (heading, whether numeric), ``rows`` of cells (text, value to sort by), and the
-        ``csv`` with all digits.
+    `name` is used in identifiers and file names, `title` as heading.
     """
     frame = table.frame
     texts = readable(table)
@@ -39,7 +28,7 @@ def html_table(name: str, title: str, table: Table) -> dict[str, Any]:
         {"heading": str(each).replace("_", " "), "numeric": _is_number(frame[each])}
         for each in frame
     ]
-    values = [_sorted_by(frame[each]) for each in frame]
+    values = [_sort_values(frame[each]) for each in frame]
     rows = [
         [{"text": text, "value": value} for text, value in zip(row, of_row, strict=True)]
         for row, of_row in zip(
@@ -61,8 +50,8 @@ def _is_number(column: Any) -> bool:
     return bool(is_numeric_dtype(column) and not is_bool_dtype(column))
 
 
-def _sorted_by(column: Any) -> list[float | None]:
-    """Numbers with all their digits; None of a text, which sorts by what is shown."""
+def _sort_values(column: Any) -> list[float | None]:
+    """Return the numbers to sort by, with all digits; None for texts, which sort as shown."""
     if not _is_number(column):
         return [None] * len(column)
     return [None if value != value else float(value) for value in column.tolist()]  # noqa: PLR0124
@@ -70,35 +59,15 @@ def _sorted_by(column: Any) -> list[float | None]:
 
 TITLES = {
     "cells": "Cells of both sweeps",
-    "settings": "Settings that differ",
-    "doses": "Survival and KL of both, dose by dose",
+    "settings": "Different settings",
+    "doses": "Survival and KL of both sweeps by dose",
 }
 
 
 def compared(
     ds: xr.Dataset, against: xr.Dataset, name: str, threshold: float | None
 ) -> dict[str, Any]:
-    """What a template needs to say how a sweep differs from an earlier one, or any other.
-
-    Parameters
-    ----------
-    ds, against : Dataset
-        The sweep of the page, which is B of `isoklx.compare`, and the other one, which is A.
-    name : str
-        What the other one is called.
-    threshold : float, optional
-        Of ``pmass_eval``, by default 0.75.
-
-    Returns
-    -------
-    dict
-        ``name``, and ``tables`` as of `html_table`.
-
-    Raises
-    ------
-    DatasetError, UsageError
-        As `isoklx.compare` does.
-    """
+    """Prepare the tables that compare `against` (A) with the sweep of the page (B)."""
     thresholds = None if threshold is None else [threshold]
     tables = comparison(against, ds, (name, "the sweep of this page"), threshold=thresholds)
     return {
@@ -113,32 +82,13 @@ END = "</body>"
 
 
 def refreshing(page: str, every: float, says: str) -> str:
-    """Add to a page what has the browser read it anew, and a bar that says so and can stop it.
+    """Add to a page a bar and a script that reloads it every `every` seconds.
 
-    The page is left alone while its reader is busy: for a minute after a key, a click or a turn of
-    the wheel, and while text is selected. What was chosen, sorted, opened and scrolled to is so
-    again afterwards.
-
-    Parameters
-    ----------
-    page : str
-        What `isoklx.report.write_report` wrote.
-    every : float
-        Seconds between two readings, at least.
-    says : str
-        What the bar says of the sweep.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> refreshing("<body><p>text</p></body>", 30, "1 of 2 cells done")[:22]
-    '<body><p>text</p><scri'
+    The page does not reload within a minute of a key, click or scroll, nor while text is selected.
+    Selections, sorting, open tables and the scroll position are restored.
     """
     script = (resources.files("isoklx.report") / "assets" / "refresh.js").read_text("utf-8")
-    # In JSON a letter of a tag is the same letter, and no tag.
+    # As a JSON escape, "<" cannot start a tag.
     given = json.dumps({"every": every, "says": says}).replace("<", "\\u003c")
     before, end, after = page.rpartition(END)
     return f"{before}<script>const watched = {given};\n{script}</script>\n{end}{after}"
@@ -147,22 +97,7 @@ def refreshing(page: str, every: float, says: str) -> str:
 def safe_dose_sentences(
     table: pd.DataFrame, by: Sequence[str], survive: float, confidence: float
 ) -> list[dict[str, str]]:
-    """Say in a sentence each how far a group's doses are safe.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `isoklx.safe_dose` returns it.
-    by : sequence of str
-        What it is grouped by.
-    survive, confidence : float
-        As they were asked for.
-
-    Returns
-    -------
-    list of dict
-        ``group``, ``verdict`` (a word or two) and ``sentence``.
-    """
+    """Describe the safe dose of each group as ``group``, ``verdict`` and ``sentence``."""
     return [_sentence(row, by, survive, confidence) for row in table.to_dict("records")]
 
 
@@ -188,12 +123,12 @@ def _sentence(
         )
         text += f"; {at_stop}." if at_stop else "."
     if math.isnan(observed):
-        text += " Some died at the smallest dose already."
+        text += " Some rollouts died at the smallest dose."
     elif observed != row["safe_dose"]:
-        text += f" Nobody died {up_to} alpha {observed:g}{_coefficient(row['observed_coeff'])}."
+        text += f" No rollout died {up_to} alpha {observed:g}{_coefficient(row['observed_coeff'])}."
     return {"group": group, "verdict": verdict, "sentence": text}
 
 
 def _coefficient(text: str) -> str:
-    """Name the coefficient of a dose where all cells have the same one."""
+    """Name the coefficient of a dose if all cells share it."""
     return f" (coefficient {text})" if text and "," not in text else ""

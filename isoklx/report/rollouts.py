@@ -1,4 +1,4 @@
-"""The rollouts that a page holds: compressed apart, so that a browser unpacks what is looked at."""
+"""Rollouts of the page, compressed one by one so that a browser unpacks only what is read."""
 
 from __future__ import annotations
 
@@ -20,21 +20,15 @@ from isoklx.stats.selection import restore_dims, with_absent
 from isoklx.stats.trajectories import default_roll, paired_pmass, smooth
 
 LEAST, MOST = 1e-4, 100.0
-"""Nats; what lies beyond is shown as these."""
+"""Nats; values beyond this range are clipped."""
 
 STEPS = 254
 RATIO = (MOST / LEAST) ** (1 / STEPS)
-"""From one level to the next: 1.056, so that a KL is shown to within 3%."""
+"""Ratio of successive levels: 1.056, so that a KL is exact to 3%."""
 
 
 def levels(kl: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    """Code KL in nats: 0 is none, level i from 1 to 255 is ``LEAST * RATIO ** (i - 1)``.
-
-    Examples
-    --------
-    >>> levels(np.array([np.nan, 0.0, 1e-4, 1.0, 1e9])).tolist()
-    [0, 1, 1, 170, 255]
-    """
+    """Code KL in nats: 0 is missing, level i from 1 to 255 is ``LEAST * RATIO ** (i - 1)``."""
     known = np.isfinite(kl)
     clipped = np.clip(np.where(known, kl, LEAST), LEAST, MOST)
     coded = 1 + np.rint(np.log(clipped / LEAST) / np.log(RATIO))
@@ -42,72 +36,40 @@ def levels(kl: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
 
 
 def thousandths(kl: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint16]:
-    """Code KL in two bytes, as thousandths of a nat; the largest number is none.
-
-    Examples
-    --------
-    >>> thousandths(np.array([0.5, np.nan, 99.0])).tolist()
-    [500, 65535, 65534]
-    """
+    """Code KL in thousandths of a nat in two bytes; 65535 is missing."""
     known = np.isfinite(kl)
     coded = np.rint(np.clip(np.where(known, kl, 0), 0, 65.534) * 1000)
     return np.where(known, coded, 65535).astype("<u2")
 
 
 BUDGET = 11 * 2**20
-"""Characters that the rollouts may take in the page."""
+"""Maximum number of characters of the rollouts in the page."""
 
 COLUMNS = 128
-"""Points of a line in the figure of a dose's rollouts."""
+"""Points per line in the figure of the rollouts of a dose."""
 
 SAMPLE = 12
-"""Packs that are made to learn how large they are."""
+"""Packs that are made to estimate the size of all."""
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What the part of the page for reading is made of.
+    """Rollouts for the page."""
 
-    Parameters
-    ----------
-    index : dict
-        For JSON: cells, doses, prompts, forks, and where in `packed` each pack is.
-    packed : str
-        Packs of base64, one after another.
-    n, n_held : int
-        Rollouts of the sweep, repeats left out, and those that can be read.
-    texts : bool
-        Whether any has its text.
-    """
-
-    index: dict[str, Any]
-    packed: str
-    n: int
-    n_held: int
-    texts: bool
+    index: dict[str, Any]  # for JSON: cells, doses, prompts, forks, and the place of each pack
+    packed: str  # packs in base64, concatenated
+    n: int  # distinct rollouts of the sweep
+    n_held: int  # distinct rollouts in `packed`
+    texts: bool  # whether any rollout has its text
 
 
 def pack_rollouts(
     ds: xr.Dataset, threshold: float | None = None, budget: int = BUDGET
 ) -> Rollouts | None:
-    """Pack the rollouts of a sweep, each cell and dose by itself.
+    """Pack the rollouts of each cell and dose; return None if the sweep has none.
 
-    Where all of them take more than `budget`, some of the prompts are held, the same at every cell
-    and dose, spread over all that there are. A repeat of another cell is held once.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A sweep, with its texts where they are to be read.
-    threshold : float, optional
-        Of ``pmass_eval``, by default 0.75: who is below it at a fork is dead.
-    budget : int
-        Characters that they may take.
-
-    Returns
-    -------
-    Rollouts or None
-        None where nothing was generated.
+    If they exceed `budget` characters, only evenly spread prompts are kept, the same at every cell
+    and dose. Duplicates are stored once. Texts are included if `ds` has them.
     """
     schema.require(ds, ["kl", "gen_len", "window", "c_star", "target_kl", "run_id", "method"])
     ds = with_absent(restore_dims(ds), ["pmass_eval", "repetition"])
@@ -121,7 +83,7 @@ def pack_rollouts(
         if source.first[cell, alpha] == cell
     ]
     n_prompts = ds.sizes["prompt"]
-    held = _spread(n_prompts, _affordable(source, pairs, n_prompts, budget))
+    held = _evenly_spaced(n_prompts, _prompts_within_budget(source, pairs, n_prompts, budget))
     packs = dict(source.packs(pairs, held))
     places: dict[str, list[int]] = {}
     at = 0
@@ -149,14 +111,16 @@ def pack_rollouts(
     )
 
 
-def _spread(n: int, k: int) -> npt.NDArray[np.intp]:
-    """K of n places, even, the first one among them."""
+def _evenly_spaced(n: int, k: int) -> npt.NDArray[np.intp]:
+    """Return k of n indices, evenly spread, with the first one."""
     return np.unique(np.linspace(0, n - 1, k).round().astype(np.intp)) if k > 1 else np.arange(1)
 
 
-def _affordable(source: _Source, pairs: list[tuple[int, int]], n_prompts: int, budget: int) -> int:
-    """How many prompts of each cell and dose fit."""
-    some = [pairs[i] for i in _spread(len(pairs), min(SAMPLE, len(pairs)))]
+def _prompts_within_budget(
+    source: _Source, pairs: list[tuple[int, int]], n_prompts: int, budget: int
+) -> int:
+    """Estimate how many prompts per cell and dose fit the budget."""
+    some = [pairs[i] for i in _evenly_spaced(len(pairs), min(SAMPLE, len(pairs)))]
     everything = np.arange(n_prompts)
     size = sum(len(pack) for _, pack in source.packs(some, everything)) / len(some)
     most = int(0.9 * budget * n_prompts / max(size * len(pairs), 1))
@@ -182,7 +146,7 @@ class _Source:
         return cls(ds, compare(ds).first, lives, roll, thresholds[0])
 
     def labels(self) -> dict[str, Any]:
-        """What the page chooses from."""
+        """Return the labels from which a reader of the page chooses."""
         ds = self.ds
         names = ["run_id", "model_short", "method", "seed", "layer", "window", "c_star"]
         names = [name for name in names if name in ds.variables]
@@ -195,7 +159,7 @@ class _Source:
         }
 
     def texts(self) -> bool:
-        """Whether any rollout has its text."""
+        """Return whether any rollout has its text."""
         if "gen_text" not in self.ds:
             return False
         cells = range(self.ds.sizes["cell"])
@@ -204,7 +168,7 @@ class _Source:
     def packs(
         self, pairs: list[tuple[int, int]], held: npt.NDArray[np.intp]
     ) -> Iterator[tuple[tuple[int, int], str]]:
-        """Packs of cells and doses, in order; a cell's arrays are read once."""
+        """Yield the packs of cells and doses, in order; the arrays of a cell are read once."""
         loaded, part = -1, xr.Dataset()
         names = ["kl", "gen_len", "pmass_eval", "repetition", *schema.TEXTS]
         names = [name for name in names if name in self.ds]
@@ -212,14 +176,14 @@ class _Source:
         for cell, alpha in pairs:
             if cell != loaded:
                 loaded = cell
-                # One by one: what xarray chooses of texts by arrays it would read whole.
+                # Load before selecting prompts: xarray reads texts whole if indexed by an array.
                 part = self.ds[with_pairing].isel(cell=cell).load().isel(prompt=held)
                 part = part.assign(pmass_eval=paired_pmass(part))
                 part = part.assign(line=smooth(part["kl"], self.roll))
             yield (cell, alpha), self._pack(part.isel(alpha=alpha), cell, alpha, held)
 
     def _pack(self, dose: xr.Dataset, cell: int, alpha: int, held: npt.NDArray[np.intp]) -> str:
-        """What is known of the rollouts of one cell at one dose."""
+        """Pack the rollouts of one cell at one dose."""
         rows: list[dict[str, Any]] = []
         parts: list[bytes] = []
         kl, line = levels(dose["kl"].values), thousandths(dose["line"].values)
@@ -230,9 +194,9 @@ class _Source:
             row: dict[str, Any] = {"n": n, "length": None if np.isnan(length) else int(length)}
             columns = np.unique(np.linspace(0, n - 1, min(n, COLUMNS)).round().astype(int))
             row["columns"] = columns.size
-            row["pmass"] = [_short(value) for value in dose["pmass_eval"].values[k].tolist()]
-            row["repetition"] = _short(float(dose["repetition"].values[k]))
-            row |= self._fate(cell, alpha, prompt)
+            row["pmass"] = [_rounded(value) for value in dose["pmass_eval"].values[k].tolist()]
+            row["repetition"] = _rounded(float(dose["repetition"].values[k]))
+            row |= self._death(cell, alpha, prompt)
             parts += [kl[k, :n].tobytes(), line[k, columns].tobytes() if n else b""]
             if texts:
                 row["prompt"] = str(dose["prompt_text"].values[k])
@@ -246,7 +210,7 @@ class _Source:
         content = len(head).to_bytes(4, "little") + head + b"".join(parts)
         return base64.b64encode(zlib.compress(content, 9)).decode("ascii")
 
-    def _fate(self, cell: int, alpha: int, prompt: int) -> dict[str, Any]:
+    def _death(self, cell: int, alpha: int, prompt: int) -> dict[str, Any]:
         if self.lives is None:
             return {"end": -1}
         of = {"cell": cell, "alpha": alpha, "prompt": prompt}
@@ -259,5 +223,5 @@ class _Source:
         return {"end": fork, "died": bool(values["died"]), "recovered": bool(values["recovered"])}
 
 
-def _short(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else float(f"{value:.3g}")

@@ -1,1 +1,1 @@
-"""A whole sweep: built from runs roots, opened, converted, verified."""
+"""Sweeps: built from runs roots, opened, combined, converted and verified."""

@@ -1,12 +1,10 @@
 """A runs root as an xarray backend: ``xr.open_dataset("outputs", engine="isoklx")``.
 
-What shapes need is one strict parse of every cell. Rows may be shorter than the window, and only
-the parse tells a cell that is broken deep in its numbers from one that is whole; looking for
-brackets and commas alone takes as long as the parser does. So opening parses each cell once, as a
-build does, and keeps nothing of what is large in memory: the measured arrays wait in a temporary
-folder (`tempfile` says where; binary, a seventh of the JSON) and are read from there, cell by cell,
-when their values are asked for. Nothing is parsed twice, a broken cell is known before anything is
-computed, and a run that goes on meanwhile changes nothing.
+Opening parses every cell once, as a build does: rows may be shorter than the window, so only the
+parse gives the shapes and finds broken cells, and a scan of the brackets is not faster. The
+measured arrays are moved to a temporary folder of `tempfile` (a seventh of the size of the JSON)
+and read from there cell by cell. Thus nothing is parsed twice, a broken cell is known before any
+computation, and a run that continues meanwhile changes nothing.
 """
 
 from __future__ import annotations
@@ -40,11 +38,11 @@ from isoklx.system.paths import as_path
 from isoklx.system.signals import cleanup_on_signal
 
 CHUNK = 2**20
-"""Bytes of ``kl`` that a chunk has at least, if there are cells enough."""
+"""Minimum bytes of ``kl`` per chunk, if there are enough cells."""
 
 
 class SweepBackend(BackendEntrypoint):
-    """Opens a runs root lazily; registered with xarray as the engine ``isoklx``."""
+    """Backend that opens a runs root lazily; registered with xarray as the engine ``isoklx``."""
 
     description = "Open a folder of iso-KL steering calibration runs"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "texts")
@@ -56,49 +54,22 @@ class SweepBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         texts: bool = False,
     ) -> xr.Dataset:
-        """Open a runs root.
+        """Open a runs root, as `isoklx.open_sweep` does, without some variables.
 
-        Parameters
-        ----------
-        filename_or_obj : str or Path
-            A folder of cells.
-        drop_variables : str or iterable of str, optional
-            Variables to leave out.
-        texts : bool
-            Read what was said as well, as `isoklx.build` with ``texts``.
-
-        Returns
-        -------
-        Dataset
-            As `isoklx.open_sweep` gives it, ``run_id`` an index of ``cell``. Measured variables are
-            read when they are asked for, and with ``chunks={}`` are dask arrays of one cell a chunk
-            (of several, if cells are small).
-
-        Raises
-        ------
-        BuildError
-            When the folder holds no cell, or none that can be read.
-
-        Warns
-        -----
-        UserWarning
-            For each cell that had to be skipped, naming folder, file and reason.
-
-        Examples
-        --------
-        >>> ds = xr.open_dataset("data/sample", engine=SweepBackend, chunks={})
-        >>> ds.kl.chunksizes["cell"][:3]
-        (12,)
+        ``run_id`` is an index of ``cell``. Measured variables are read on demand; with
+        ``chunks={}`` they are dask arrays with one cell per chunk (several, if cells are small).
+        With `texts`, prompts and generated texts are read too. Warns of each skipped cell, and
+        raises BuildError if the folder has no readable cell.
         """
         root = as_path(filename_or_obj)
         spool = _Spool()
         reading = read_roots([root], spool.folder, texts=texts)
         for error in reading.skipped:
             warnings.warn(f"skipped {error}", stacklevel=3)
-        ds = assemble(reading.cells, partial(_lazy, spool))
+        ds = assemble(reading.cells, partial(_lazy_array, spool))
         for variable in ds.variables.values():
             if "cell" in variable.dims:
-                variable.encoding["preferred_chunks"] = {"cell": _cells_a_chunk(ds["kl"])}
+                variable.encoding["preferred_chunks"] = {"cell": _cells_per_chunk(ds["kl"])}
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         ds = ds.assign_attrs(global_attributes(reading.cells, [root], reading.skipped)).set_xindex(
             "run_id"
@@ -108,7 +79,7 @@ class SweepBackend(BackendEntrypoint):
         return ds
 
     def guess_can_open(self, filename_or_obj: object) -> bool:
-        """Tell whether this is a folder in which at least one folder is a cell."""
+        """Return whether a path is a folder that contains at least one cell."""
         if not isinstance(filename_or_obj, str | Path):
             return False
         try:
@@ -118,38 +89,38 @@ class SweepBackend(BackendEntrypoint):
         return any((folder / CALIBRATION).is_file() for folder in folders)
 
 
-def _cells_a_chunk(kl: xr.DataArray) -> int:
-    """Cells that are worth a chunk; the same for all variables, or their chunks would not fit."""
+def _cells_per_chunk(kl: xr.DataArray) -> int:
+    """Return the number of cells per chunk, common to all variables so that chunks align."""
     return max(1, CHUNK * kl.sizes["cell"] // max(kl.nbytes, 1))
 
 
 class _Spool:
-    """A temporary folder, gone at the latest when nothing refers to it any more."""
+    """Temporary folder, removed at the latest when the last reference to it is gone."""
 
     def __init__(self) -> None:
         self.folder = _temporary_folder() / f"isoklx-{secrets.token_hex(8)}"
-        tidy = partial(shutil.rmtree, self.folder, ignore_errors=True)
+        remove_folder = partial(shutil.rmtree, self.folder, ignore_errors=True)
         end = ExitStack()
-        end.enter_context(cleanup_on_signal(tidy))
-        end.callback(tidy)
+        end.enter_context(cleanup_on_signal(remove_folder))
+        end.callback(remove_folder)
         try:
             self.folder.mkdir(mode=0o700)
         except OSError as error:
             end.close()
             raise BuildError(
-                f"{self.folder}: cannot be made: {error.strerror}; set TMPDIR to another folder"
+                f"{self.folder}: cannot be created: {error.strerror}; set TMPDIR to another folder"
             ) from error
         self.remove = weakref.finalize(self, end.close)
 
     def __deepcopy__(self, _: dict[int, Any]) -> _Spool:
-        return self  # it is only read from
+        return self  # read-only
 
     def __reduce__(self) -> tuple[Callable[[Path], _Spool], tuple[Path]]:
-        return _another, (self.folder,)
+        return _copied_spool, (self.folder,)
 
 
 def _temporary_folder() -> Path:
-    """Return the system's temporary folder, chosen again where the last choice has been removed."""
+    """Return the system's temporary folder, chosen again if the last choice was removed."""
     if tempfile.tempdir is not None and not Path(os.fsdecode(tempfile.tempdir)).is_dir():
         tempfile.tempdir = None
     try:
@@ -158,31 +129,31 @@ def _temporary_folder() -> Path:
         raise BuildError(f"{error.strerror}; set TMPDIR to a folder that can be written") from error
 
 
-def _another(folder: Path) -> _Spool:
-    """A spool with the files of one that may go at any time: it is of another process, perhaps."""
+def _copied_spool(folder: Path) -> _Spool:
+    """Make a copy of another spool, which may disappear at any time, by links if possible."""
     spool = _Spool()
     try:
         for file in folder.iterdir():
-            _link(file, spool.folder / file.name)
+            _link_or_copy(file, spool.folder / file.name)
     except FileNotFoundError as error:
         raise DatasetError(
-            f"a pickled runs root, whose arrays lay in {folder} for as long as it was open: pickle "
-            "what load() returns, or build a file and open that"
+            f"the pickled runs root was closed, and its arrays in {folder} are gone: pickle the "
+            "result of load(), or build a file and open that"
         ) from error
     return spool
 
 
-def _link(file: Path, copy: Path) -> None:
+def _link_or_copy(file: Path, copy: Path) -> None:
     try:
         os.link(file, copy)
     except FileNotFoundError:
         raise
-    except OSError:  # not every file system knows links
+    except OSError:  # not every file system supports hard links
         shutil.copyfile(file, copy)
 
 
 class _MeasuredArray(BackendArray):
-    """A measured variable of which each cell lies in the spool by itself."""
+    """Measured variable with the array of each cell in a file of its own."""
 
     def __init__(
         self, spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]
@@ -194,7 +165,7 @@ class _MeasuredArray(BackendArray):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.cells = [_in(self.spool.folder, cell) for cell in self.cells]
+        self.cells = [_moved(self.spool.folder, cell) for cell in self.cells]
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         outer = indexing.IndexingSupport.OUTER
@@ -204,28 +175,28 @@ class _MeasuredArray(BackendArray):
         return str(self.spool.folder), self.name
 
     def _values(self, key: tuple[Any, ...]) -> Any:
-        """The values at an outer key, a cell at a time."""
+        """Return the values at an outer key, read cell by cell."""
         first, *others = key
         chosen = np.arange(len(self.cells))[first]
-        nothing = _taken(np.empty((0, *self.shape[1:])), [slice(None), *others])
+        nothing = _outer_indexed(np.empty((0, *self.shape[1:])), [slice(None), *others])
         out = np.empty((chosen.size, *nothing.shape[1:]), self.dtype)
         for to, i in enumerate(np.atleast_1d(chosen)):
-            out[to] = _taken(self.alignment.placed(self.name, [self.cells[i]])[0], others)
+            out[to] = _outer_indexed(self.alignment.placed(self.name, [self.cells[i]])[0], others)
         return out if chosen.ndim else out[0]
 
 
-def _in(folder: Path, cell: Cell) -> Cell:
-    """The cell with its arrays in that folder, under the same name."""
+def _moved(folder: Path, cell: Cell) -> Cell:
+    """Return the cell with its arrays in another folder, under the same name."""
     data: Any = cell.data
     return replace(cell, data=replace(data, path=folder / data.path.name))
 
 
-def _lazy(spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]) -> Any:
+def _lazy_array(spool: _Spool, alignment: Alignment, name: str, cells: Sequence[Cell]) -> Any:
     return indexing.LazilyIndexedArray(_MeasuredArray(spool, alignment, name, cells))
 
 
-def _taken(values: Any, key: Sequence[Any]) -> Any:
-    """``values`` at an outer key, of which arrays take one dimension each."""
+def _outer_indexed(values: Any, key: Sequence[Any]) -> Any:
+    """Index with an outer key, in which each array applies to one dimension."""
     for axis in reversed(range(len(key))):
         values = values[(slice(None),) * axis + (key[axis],)]
     return values

@@ -1,4 +1,4 @@
-"""Build one labelled file from runs roots, and report what was read and what was not."""
+"""Build one labelled file from runs roots, and report cells read and skipped."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What a build read, skipped and wrote; printed, it is the text for a person.
+    """Result of a build; ``str`` gives a summary for people.
 
     Parameters
     ----------
     out : Path
-        The file that was written.
+        The built file.
     read : tuple of str
-        ``run_id`` of every cell in it, ascending.
+        ``run_id`` of every cell in the file, ascending.
     unchanged : tuple of str
-        Those among them that were in the file already and did not have to be parsed again.
+        ``run_id`` of the cells that were copied from the previous file instead of parsed.
     skipped : tuple of CellError
-        Cells that could not be read: folder, file and reason.
+        Unreadable cells: folder, file and reason.
     notes : tuple of str
-        What to know about cells that were read: a stale file, a value that float32 rounds.
+        Remarks on cells that were read: a stale file, a value that float32 rounds.
     written : bool
-        False when the file was up to date, and left as it was.
+        False if the file was up to date, and therefore not written.
     """
 
     out: Path
@@ -56,13 +56,13 @@ class Report:
     def __str__(self) -> str:
         parsed = len(self.read) - len(self.unchanged)
         lines = [
-            f"read {_cells(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
+            f"read {_count(parsed)}" + f", {len(self.unchanged)} unchanged" * bool(self.unchanged)
         ]
-        # Names of folders and values in JSON are other people's text.
+        # Names of folders and values in JSON may contain control characters.
         lines += [f"note: {printable(note)}" for note in self.notes]
         lines += [f"skipped: {printable(error)}" for error in self.skipped]
         if self.skipped:
-            lines.append(f"skipped {_cells(len(self.skipped))}, the rest is built")
+            lines.append(f"skipped {_count(len(self.skipped))}, the rest is built")
         megabytes = formats.size(self.out) / 1e6
         verb = "wrote" if self.written else "kept"
         return "\n".join([*lines, f"{verb} {printable(self.out)} ({megabytes:.1f} MB)"])
@@ -83,52 +83,52 @@ def build(
 ) -> Report:
     """Read every cell under the runs roots and write one labelled netCDF-4 file or Zarr store.
 
-    Cells that the file holds already, from files of the same content, are taken over and not
-    parsed again; the result is the one of a build from scratch.
+    Cells with unchanged files are copied from the existing file and not parsed again; the result
+    equals a build from scratch.
 
     Parameters
     ----------
     roots : path or iterable of paths
         Folders with one folder per cell.
     out : path, optional
-        What to write: a netCDF file, ending in ``.nc``, or a Zarr store, ending in ``.zarr``. By
-        default ``ROOT.nc`` beside a single root. Of a symbolic link, what it points to is replaced.
+        File to write: netCDF (``.nc``) or a Zarr store (``.zarr``). Default for a single root:
+        ``ROOT.nc`` beside it. The target of a symbolic link is replaced, not the link.
     window : int, optional
         Only cells of this window, in tokens.
     model_contains : str
-        Only cells whose ``model`` contains this text; case counts.
+        Only cells whose ``model`` contains this text (case-sensitive).
     dtype : {"float32", "float64"}
-        Storage of ``kl``, ``pmass_eval``, ``pmass`` and ``p_true``. float32 holds what models
-        measure exactly; the report names every value for which it does not.
+        Storage of ``kl``, ``pmass_eval``, ``pmass`` and ``p_true``. float32 is exact for the output
+        of models; the report names every value that it rounds.
     strict : bool
         Write nothing and fail if any cell cannot be read.
     jobs : int, optional
-        Processes that parse; by default one per core.
+        Number of parsing processes; default: one per core.
     force : bool
-        Ignore the contents of `out`: parse every cell again, and replace `out` whatever program
-        wrote it. Otherwise only the output of a build or a conversion is replaced.
+        Parse every cell again, and replace `out` whatever program wrote it. Otherwise only the
+        output of a build or a conversion is replaced.
     scheduler : str, optional
-        Address of a dask.distributed scheduler, as ``tcp://HOST:PORT``, whose workers parse the
-        cells and write a Zarr store (a netCDF file is written here). Roots and `out` are on
-        storage that all of them see under the same names.
+        Address of a dask.distributed scheduler, ``tcp://HOST:PORT``. Its workers parse the cells
+        and write a Zarr store (a netCDF file is written by this process). All of them must see
+        roots and `out` under the same paths.
     texts : bool
-        Store what was said as well, out of each cell's ``gens.jsonl``: ``prompt_text``,
-        ``gen_text``, and ``token_chars``, which divides the text among its tokens. What is missing
-        or broken there is a note.
+        Also store ``prompt_text``, ``gen_text`` and ``token_chars`` (characters per token) from
+        each cell's ``gens.jsonl``. Missing or broken texts are reported as notes.
 
     Returns
     -------
     Report
-        Cells read, cells skipped and why.
+        Cells read, cells skipped and the reasons.
 
     Raises
     ------
     BuildError
-        When there is no cell, two share a name, a cell cannot be read and `strict` is set, no
-        scheduler answers, or the file cannot be written. What was at `out` before is untouched.
+        If no cell is found, two cells share a name, a cell cannot be read and `strict` is set, the
+        scheduler does not answer, or the file cannot be written. An existing `out` is left as it
+        was.
     UsageError
-        When `out` is no possible target, holds what `isoklx.build` did not write, or needs a
-        package that is not installed.
+        If `out` is not a possible target, was not written by `isoklx.build`, or needs a package
+        that is not installed.
 
     Examples
     --------
@@ -140,16 +140,16 @@ def build(
     (12, ())
     """
     if jobs is not None and jobs < 1:
-        raise UsageError(f"jobs is {jobs}; give at least 1")
+        raise UsageError(f"jobs must be at least 1, got {jobs}")
     if jobs is not None and scheduler is not None:
-        raise UsageError("jobs are of this machine, and a scheduler has its own; give one of both")
+        raise UsageError("jobs and scheduler cannot be combined: jobs are local processes")
     folders = as_paths(roots)
     target = _target(folders, None if out is None else as_path(out), force)
     if scheduler is not None:
         folders, target = [folder.absolute() for folder in folders], target.absolute()
     with (
         _connected(scheduler) as client,
-        _known(target, dtype, texts, force) as (known, before),
+        _previous_cells(target, dtype, texts, force) as (known, before),
         workspace(target) as spool,
     ):
         reading = read_roots(
@@ -164,12 +164,12 @@ def build(
         )
         if strict and reading.skipped:
             reasons = "; ".join(map(str, reading.skipped))
-            count = _cells(len(reading.skipped))
+            count = _count(len(reading.skipped))
             raise BuildError(f"nothing written: {count} cannot be read: {reasons}")
         attributes = global_attributes(reading.cells, folders, reading.skipped)
         written = _differs(reading, known, attributes, before)
         if written:
-            formats.write(reading.cells, target, attributes, _at(client))
+            formats.write(reading.cells, target, attributes, _block_writer(client))
     return Report(
         out=target,
         read=tuple(str(cell.labels["run_id"]) for cell in reading.cells),
@@ -184,8 +184,8 @@ def _connected(scheduler: str | None) -> AbstractContextManager[Client | None]:
     return nullcontext() if scheduler is None else connected(scheduler)
 
 
-def _at(client: Client | None) -> WriteBlocks | None:
-    """What writes blocks at a scheduler, if there is one."""
+def _block_writer(client: Client | None) -> WriteBlocks | None:
+    """Return the function that writes blocks at a scheduler, if there is one."""
     if client is None:
         return None
     from isoklx.sweeps.distributed import write_on  # needs the extra
@@ -193,7 +193,7 @@ def _at(client: Client | None) -> WriteBlocks | None:
     return partial(write_on, client)
 
 
-def _known(
+def _previous_cells(
     target: Path, dtype: str, texts: bool, force: bool
 ) -> AbstractContextManager[tuple[dict[str, Cell], dict[str, Any]]]:
     return nullcontext(({}, {})) if force else known_cells(target, dtype, texts=texts)
@@ -205,7 +205,7 @@ def _differs(
     attributes: Mapping[str, object],
     before: Mapping[str, object],
 ) -> bool:
-    """Whether a new file would differ from the one that is there in more than its dates."""
+    """Return whether a new file would differ from the existing one in more than its dates."""
     if any(reading.reused.values()) or known.keys() != reading.reused.keys():
         return True
     if len(reading.cells) > len(reading.reused):
@@ -215,58 +215,58 @@ def _differs(
 
 
 def _target(roots: list[Path], out: Path | None, force: bool) -> Path:
-    """Where to write; a mistake is found before anything is read."""
+    """Choose and check the file to write, before anything is read."""
     if not roots:
-        raise UsageError("no runs root was given")
+        raise UsageError("expected at least one runs root")
     if out is None:
         if len(roots) > 1:
-            raise UsageError("several runs roots have no common default: name the file with --out")
-        out = _beside(roots[0])
+            raise UsageError("several runs roots have no default output: name the file with --out")
+        out = _default_target(roots[0])
     formats.check_target(out, force=force)
     return out
 
 
-def _beside(root: Path) -> Path:
-    """ROOT.nc beside a root: beside the link, if it is one."""
+def _default_target(root: Path) -> Path:
+    """Return ROOT.nc beside a root, or beside the link if the root is one."""
     named = root.absolute()
     if named.name in ("", ".."):
         named = named.resolve()
     if not named.name:
-        raise UsageError(f"{root}: has no name that the file could have; name it with --out")
+        raise UsageError(f"{root}: cannot derive a file name: name the file with --out")
     return named.with_name(f"{named.name}.nc")
 
 
-def _cells(count: int) -> str:
+def _count(count: int) -> str:
     return "1 cell" if count == 1 else f"{count} cells"
 
 
 def convert(source: str | Path, target: str | Path, *, force: bool = False) -> Path:
-    """Write a built sweep anew, as netCDF or Zarr, holding a few cells in memory.
+    """Write a built sweep to another netCDF file or Zarr store, a few cells at a time.
 
     Parameters
     ----------
     source : str or Path
-        A file that `isoklx.build` wrote.
+        A file written by `isoklx.build`.
     target : str or Path
-        What to write, ending in ``.nc`` or ``.zarr``.
+        File to write, ending in ``.nc`` or ``.zarr``.
     force : bool
-        Replace what is at `target` whatever it is, and not only what `isoklx.build` wrote.
+        Replace `target` whatever it is. Otherwise only output of `isoklx.build` is replaced.
 
     Returns
     -------
     Path
-        What was written: the Dataset that `isoklx.build` would have written there, with the
-        attributes of the source, dates included.
+        The written file: equal to the output of `isoklx.build`, with the attributes of the source,
+        dates included.
 
     Raises
     ------
     DatasetError
-        When the source is absent, damaged, or not as `isoklx.build` wrote it.
+        If the source is absent, damaged, or was not written by `isoklx.build`.
     UsageError
-        When the target is no possible one, holds what `isoklx.build` did not write, or needs a
-        package that is not installed.
+        If the target is not a possible one, was not written by `isoklx.build`, or needs a package
+        that is not installed.
     BuildError
-        When it cannot be written; what was there before is untouched.
+        If it cannot be written; an existing target is left as it was.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def convert(source: str | Path, target: str | Path, *, force: bool = False) -> P
 
     source, target = as_path(source), as_path(target)
     formats.check_target(target, force=force)
-    opening.read(source).close()  # says what is wrong with it, if anything is
+    opening.read(source).close()  # raises DatasetError for an invalid source
     with stored_cells(source) as (cells, attributes):
         formats.write(cells, target, attributes)
     return target

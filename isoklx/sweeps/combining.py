@@ -1,4 +1,4 @@
-"""Several sweeps as one: labels align them, as they align the cells of one."""
+"""Several sweeps as one, aligned by their labels."""
 
 from __future__ import annotations
 
@@ -19,33 +19,19 @@ from isoklx.store.opening import TEXTS
 from isoklx.store.provenance import title
 
 Key = tuple[str, str]
-"""What makes a cell: its ``run_id``, and the hash of its files."""
+"""Identity of a cell: its ``run_id``, and the hash of its files."""
 
 
 def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
-    """Put sweeps together, whatever part of one each of them is.
+    """Join sweeps over the union of their labels, ascending by ``run_id``; lazy where a sweep is.
 
-    Parameters
-    ----------
-    sweeps : mapping of Path to Dataset
-        What was opened, by where it lies.
-
-    Returns
-    -------
-    Dataset
-        Every cell of every sweep, ascending by ``run_id``, over the union of their labels; doses
-        that differ by at most 1e-9 relative are one. Parts of one cell (the same ``run_id`` and
-        ``source_hash``) are one cell again. Two cells of one name that were made of different
-        files are two: the name of its sweep stands before each, as in ``dense/pca_s0_w512``. Lazy
-        where a sweep is. Variables of the schema that one sweep lacks are missing there, as NaN or
-        empty text; other variables are those that all of them have.
-
-    Raises
-    ------
-    DatasetError
-        When one of them has lost what aligns it.
+    Doses within 1e-9 relative are one. Parts of one cell (same ``run_id`` and ``source_hash``)
+    become one cell; different cells of the same name are prefixed with their sweep, as in
+    ``dense/pca_s0_w512``. Variables of the schema that a sweep lacks are NaN or empty there; other
+    variables are kept only if all sweeps have them. Raises DatasetError if a sweep lacks its
+    labels.
     """
-    paths, parts = list(sweeps), [_whole(path, ds) for path, ds in sweeps.items()]
+    paths, parts = list(sweeps), [_with_all_dims(path, ds) for path, ds in sweeps.items()]
     parts = _aligned([part.drop_indexes("run_id", errors="ignore") for part in parts])
     groups: dict[tuple[int, ...], list[Key]] = {}
     places = _places(paths, parts)
@@ -54,8 +40,8 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
     pieces = []
     for members, keys in groups.items():
         same = [parts[i].isel(cell=[places[key][i] for key in keys]) for i in members]
-        run_ids = [_called(key, places, paths) for key in keys]
-        pieces.append(reduce(_completed, same).assign_coords(run_id=("cell", run_ids)))
+        run_ids = [_cell_name(key, places, paths) for key in keys]
+        pieces.append(reduce(_filled, same).assign_coords(run_id=("cell", run_ids)))
     ds = xr.concat(
         pieces,
         "cell",
@@ -73,8 +59,8 @@ def combine(sweeps: Mapping[Path, xr.Dataset]) -> xr.Dataset:
     return ds.set_xindex("run_id").assign_attrs(_attributes(ds, list(sweeps.values())))
 
 
-def _whole(path: Path, ds: xr.Dataset) -> xr.Dataset:
-    """A sweep with all dimensions of what it has."""
+def _with_all_dims(path: Path, ds: xr.Dataset) -> xr.Dataset:
+    """Restore all dimensions of the variables of a sweep."""
     try:
         schema.require(ds, [name for name in schema.ANY if name in ds.variables])
         whole = restore_dims(ds)
@@ -85,21 +71,21 @@ def _whole(path: Path, ds: xr.Dataset) -> xr.Dataset:
 
 
 def _aligned(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """Parts with the same variables and labels, but for their cells."""
+    """Give all parts the same variables and labels, except for their cells."""
     labels = {
         dim: _union(dim, [part[dim].values for part in parts if dim in part.variables])
         for dim in schema.DIMS
         if dim != "cell" and any(dim in part.variables for part in parts)
     }
     shared = set.intersection(*(set(part.variables) for part in parts))
-    some = {str(name) for part in parts for name in part.variables if _may_lack(str(name))}
+    some = {str(name) for part in parts for name in part.variables if _has_missing_value(str(name))}
     return [_at_labels(part, labels, {*shared, *some, *labels}, some) for part in parts]
 
 
 def _at_labels(
     part: xr.Dataset, labels: Mapping[str, npt.NDArray[Any]], kept: set[Any], some: set[str]
 ) -> xr.Dataset:
-    """One part at the labels of all, with the variables that are kept."""
+    """Reindex one part to the labels of all, with the variables to keep."""
     part = part.drop_vars(part.variables.keys() - kept)
     if "alpha" in part.variables:
         doses = labels["alpha"][positions(labels["alpha"], part["alpha"].values)]
@@ -108,29 +94,29 @@ def _at_labels(
     own = {dim: values for dim, values in labels.items() if dim in part.dims}
     part = part.reindex(own, fill_value=missing)
     part = part.assign_coords({dim: labels[dim] for dim in labels.keys() - own.keys()})
-    return part.assign({name: _nothing(part, name) for name in some - part.data_vars.keys()})
+    return part.assign({name: _empty_variable(part, name) for name in some - part.data_vars.keys()})
 
 
 def _missing(dtype: np.dtype[Any]) -> Any:
-    """What stands where nothing is: a flag that is not up, an empty text, else NaN."""
+    """Return the missing value of a dtype: empty text, a flag of 0, or NaN."""
     return "" if dtype.kind in "OUT" else 0 if dtype.kind in "iub" else np.nan
 
 
-def _may_lack(name: str) -> bool:
-    """Whether a variable has a word for what is missing: NaN, or an empty text."""
+def _has_missing_value(name: str) -> bool:
+    """Return whether a variable can represent missing values as NaN or an empty text."""
     var = {**schema.DATA, **schema.TEXTS}.get(name)
     has_word = var is not None and (var.fill is not None or var.dtype == "str")
     return has_word or name in schema.TEXTS
 
 
-def _nothing(part: xr.Dataset, name: str) -> xr.Variable:
+def _empty_variable(part: xr.Dataset, name: str) -> xr.Variable:
     var = schema.ANY[name]
     shape = [part.sizes[dim] for dim in var.dims]
     missing: Any = "" if var.dtype == "str" else np.float32("nan") if var.measured else np.nan
     if name == "token_chars":
         missing = np.int16(0)
     nothing = xr.Variable(var.dims, np.broadcast_to(missing, shape), var.attributes)
-    # Of objects, dask does not know how many make a chunk.
+    # dask cannot choose the chunk size of objects.
     return nothing.astype(object).chunk({}) if name in TEXTS else nothing
 
 
@@ -142,32 +128,32 @@ def _union(dim: str, labels: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 
 def _places(paths: Sequence[Path], parts: Sequence[xr.Dataset]) -> dict[Key, dict[int, int]]:
-    """Where each cell is: in which parts, and as which of their cells."""
+    """Map each cell to its index in each part that contains it."""
     places: dict[Key, dict[int, int]] = {}
     for i, part in enumerate(parts):
         run_ids = part["run_id"].values.tolist()
-        # Without a hash nothing says that two cells are one.
+        # Without a hash, cells are never joined.
         there = "source_hash" in part
         hashes = part["source_hash"].values.tolist() if there else [""] * len(run_ids)
         for index, (run_id, known) in enumerate(zip(run_ids, hashes, strict=True)):
             place = places.setdefault((run_id, known or f"part {i}"), {})
             if i in place:
-                raise DatasetError(f"{paths[i]}: two cells are called {run_id}")
+                raise DatasetError(f"{paths[i]}: run_id {run_id} is not unique")
             place[i] = index
     return places
 
 
-def _called(key: Key, places: Mapping[Key, Mapping[int, int]], paths: Sequence[Path]) -> str:
-    """Name of a cell, with that of its sweep where another one has the same."""
+def _cell_name(key: Key, places: Mapping[Key, Mapping[int, int]], paths: Sequence[Path]) -> str:
+    """Name a cell, prefixed with its sweep if another cell has the same name."""
     run_id, _ = key
     others = [place for other, place in places.items() if other[0] == run_id]
     if len(others) == 1:
         return run_id
-    return f"{_names(paths)[min(places[key])]}/{run_id}"
+    return f"{_sweep_names(paths)[min(places[key])]}/{run_id}"
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest names that tell files and folders apart."""
+def _sweep_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest paths that differ for all files and folders."""
     full = [path.resolve() for path in paths]
     longest = max(len(path.parts) for path in full)
     for parts in range(1, longest + 1):
@@ -178,8 +164,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _completed(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
-    """Some cells, with what another part of the same cells has of them."""
+def _filled(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Fill missing values of some cells from another part of the same cells."""
     completed = {}
     for name, da in part.data_vars.items():
         mine, theirs = da.variable, other[name].variable.transpose(*da.dims)
@@ -190,12 +176,12 @@ def _completed(part: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
 
 
 def _attributes(ds: xr.Dataset, sweeps: Sequence[xr.Dataset]) -> dict[str, object]:
-    """Global attributes of the first, and whatever the others say otherwise of their origin."""
+    """Return the global attributes of the first sweep, with the origins of all."""
     attributes = dict(sweeps[0].attrs)
     for name, between in (("source", "; "), ("history", "\n")):
-        said = _distinct(sweep.attrs.get(name, "") for sweep in sweeps)
-        if said:
-            attributes[name] = between.join(said)
+        distinct_values = _distinct(sweep.attrs.get(name, "") for sweep in sweeps)
+        if distinct_values:
+            attributes[name] = between.join(distinct_values)
     if len(_distinct(sweep.attrs.get("title", "") for sweep in sweeps)) > 1 and "model_short" in ds:
         attributes["title"] = title(ds["model_short"].values, ds["method"].values)
     return attributes

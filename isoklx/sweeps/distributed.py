@@ -1,8 +1,7 @@
-"""A build's work at a dask.distributed scheduler: cells parsed, and blocks of a store written.
+"""Builds on a dask.distributed scheduler: its workers parse cells and write blocks of a store.
 
-Whatever a worker does can be done again: a cell goes into the spool under a name that nobody else
-uses, and a block fills files of its own. So when a worker dies, the scheduler gives its tasks to
-another one, and the result is the same.
+Every task can be repeated: a cell goes into the spool under a unique name, and a block has files of
+its own. If a worker dies, the scheduler gives its tasks to another one, with the same result.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from isoklx.store.zarr import Block
 from isoklx.sweeps.workers import Outcome, Task, perform
 
 RETRIES = 2
-"""How often a task that failed is tried again; shared storage has its moments."""
+"""Retries of a failed task, since shared storage fails occasionally."""
 
 BATCH = 100
-"""Tasks sent at a time, each of some kilobytes; dask warns of messages beyond 10 MB."""
+"""Tasks sent at a time, each of a few kilobytes; dask warns of messages beyond 10 MB."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def perform_on(client: Client, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
-    """Perform tasks at a scheduler, in order, as `isoklx.sweeps.workers.perform_all` does here."""
+    """Perform tasks at a scheduler, in order, like `isoklx.sweeps.workers.perform_all`."""
     results = _results(client, _perform, tasks)
     for task, result in zip(tasks, results, strict=True):
         yield (
@@ -41,13 +40,7 @@ def perform_on(client: Client, tasks: Sequence[Task]) -> Generator[Outcome, None
 
 
 def write_on(client: Client, blocks: Iterable[Block]) -> None:
-    """Write blocks at a scheduler, in any order.
-
-    Raises
-    ------
-    BuildError
-        When no worker survived writing one of them.
-    """
+    """Write blocks at a scheduler, in any order."""
     blocks = list(blocks)
     for block, result in zip(blocks, _results(client, Block.write, blocks), strict=True):
         if isinstance(result, KilledWorker):
@@ -59,20 +52,20 @@ def _perform(task: Task) -> Outcome:
     try:
         own.mkdir()
     except OSError as error:
-        where = "roots and output must be on storage that all workers see"
-        return BuildError(f"{task.spool}: a worker cannot write there, {error.strerror}; {where}")
+        remedy = "put roots and output on storage that all workers see"
+        return BuildError(f"{task.spool}: a worker cannot write: {error.strerror}; {remedy}")
     return perform(replace(task, spool=own))
 
 
 def _results(
     client: Client, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> Iterator[Result | KilledWorker]:
-    """What the function made of each item, in order; KilledWorker where that killed too many."""
+    """Yield the result for each item, in order; KilledWorker if it killed too many workers."""
     futures = client.map(function, items, pure=False, retries=RETRIES, batch_size=BATCH)
     try:
         while futures:
             yield _result(futures[0])
-            del futures[0]  # and with it the result that a worker keeps
+            del futures[0]  # lets the worker drop the result
     finally:
         client.cancel(futures)
 
@@ -83,4 +76,4 @@ def _result(future: Future[Any]) -> Any:
     except KilledWorker as error:
         return error
     except CancelledError as error:
-        raise BuildError("the scheduler was lost; what was there is untouched") from error
+        raise BuildError("the scheduler was lost; the existing output is unchanged") from error

@@ -1,4 +1,4 @@
-"""Open a sweep, whatever it lies in."""
+"""Open a sweep from a built file or a runs root."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ def open_sweep(
     Parameters
     ----------
     path : str or Path, or sequence of them
-        What `isoklx.build` wrote, netCDF or Zarr; a selection of that, saved by xarray; or a runs
-        root (a folder of cells). The cells of a root are parsed once, here; their large arrays then
-        wait in a temporary folder until they are asked for. Of several, labels align the cells, and
-        parts of one cell (the same files) become one again. Cells of one name that are of different
-        files stay two, each called as ``dense/pca_s0_w512``, after the sweep that it is of.
+        Output of `isoklx.build` (netCDF or Zarr), a selection of it saved by xarray, or a runs root
+        (a folder of cells). The cells of a root are parsed once, on opening; their large arrays are
+        kept in a temporary folder and read on demand. Several sweeps are aligned by their labels,
+        and parts of one cell (the same files) are joined. Different cells of the same name are
+        renamed after their sweep, as in ``dense/pca_s0_w512``.
     chunks : "auto", int, dict or None
-        As for `xarray.open_dataset`. By default arrays are dask-backed when ``kl`` is larger than
-        256 MiB, in the file's own chunks; those of a root are single cells.
+        As for `xarray.open_dataset`. By default arrays are dask-backed if ``kl`` is larger than
+        256 MiB, in the chunks of the file; the chunks of a root are single cells.
     texts : bool
-        Read of a runs root what was said as well: ``prompt_text``, ``gen_text`` and
-        ``token_chars``. A file has them where it was built with them.
+        Also read ``prompt_text``, ``gen_text`` and ``token_chars`` from a runs root. A file
+        has them if it was built with ``texts``.
 
     Returns
     -------
     Dataset
         Dimensions ``cell``, ``alpha``, ``prompt``, ``token``, ``fork``, ``question`` and
-        ``iteration``; ``run_id`` is an index of ``cell``. NaN is a value that was not measured.
+        ``iteration``; ``run_id`` is an index of ``cell``. Values that were not measured are NaN.
 
     Raises
     ------
     DatasetError
-        When the file is absent, damaged, locked, not a sweep, or written by a newer isoklx.
+        If the file is absent, damaged, locked, not a sweep, or written by a newer isoklx.
     UsageError
-        When the sequence is empty.
+        If the sequence is empty.
     BuildError
-        When the folder holds no cell, or none that can be read, or there is no temporary folder.
+        If the folder has no readable cell, or the system has no temporary folder.
 
     Warns
     -----
     UserWarning
-        For each cell of a runs root that had to be skipped, naming folder, file and reason.
+        For each skipped cell of a runs root, with folder, file and reason.
 
     Examples
     --------
@@ -69,16 +69,16 @@ def open_sweep(
     2
     """
     if not isinstance(path, str | Path):
-        return _open_all(as_paths(path), chunks, texts)
+        return _open_several(as_paths(path), chunks, texts)
     path = as_path(path)
     if path.is_dir() and not is_zarr(path):
         return opening.chunked(xr.open_dataset(path, engine=SweepBackend, texts=texts), chunks)
     return opening.read(path, chunks)
 
 
-def _open_all(paths: list[Path], chunks: opening.Chunks, texts: bool) -> xr.Dataset:
+def _open_several(paths: list[Path], chunks: opening.Chunks, texts: bool) -> xr.Dataset:
     if not paths:
-        raise UsageError("nothing to open: give at least one file or runs root")
+        raise UsageError("expected at least one file or runs root")
     if len(paths) == 1:
         return open_sweep(paths[0], chunks=chunks, texts=texts)
     from isoklx.sweeps.combining import combine
@@ -97,27 +97,27 @@ def _open_all(paths: list[Path], chunks: opening.Chunks, texts: bool) -> xr.Data
 
 @contextmanager
 def opened(file: Path, scheduler: str | None = None) -> Iterator[xr.Dataset]:
-    """Open a sweep, and have what is computed from it computed at a scheduler if one is given.
+    """Open a sweep, and compute on a scheduler if one is given.
 
     Parameters
     ----------
     file : Path
-        A file that build wrote, or a runs root.
+        A built file, or a runs root.
     scheduler : str, optional
-        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute; the file is
-        then a built one, on storage that all of them see.
+        Address of a dask.distributed scheduler, tcp://HOST:PORT, whose workers compute. It needs a
+        built file on storage that all workers see.
 
     Yields
     ------
     Dataset
-        Dask-backed whatever its size if there is a scheduler.
+        Dask-backed if a scheduler is given.
 
     Raises
     ------
     UsageError
-        When a runs root is to be computed elsewhere: its cells would wait on this machine.
+        If a scheduler is given for a runs root, whose arrays are in a folder of this machine.
     DatasetError, BuildError
-        As `connected` and `isoklx.open_sweep`.
+        As for `connected` and `isoklx.open_sweep`.
     """
     file = as_path(file)
     if scheduler is None:

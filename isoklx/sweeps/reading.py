@@ -1,4 +1,4 @@
-"""Runs roots to cells: every cell that can be read, and why the others cannot."""
+"""Read the cells under runs roots, and collect the errors of unreadable ones."""
 
 from __future__ import annotations
 
@@ -19,28 +19,18 @@ if TYPE_CHECKING:
     from distributed import Client
 
 WORTH_A_WORKER = 16 * 2**20
-"""Bytes of JSON for which starting another process pays."""
+"""Bytes of JSON per process above which another process saves time."""
 
 NOTHING_KNOWN: Mapping[str, Cell] = {}
 
 
 @dataclass
 class Reading:
-    """What reading some runs roots gave.
+    """Result of reading runs roots."""
 
-    Parameters
-    ----------
-    cells : list of Cell
-        Ascending by ``run_id``; at least one.
-    skipped : list of CellError
-        One for each folder that could not be read.
-    reused : dict of str to bool
-        Of the cells that were known already: whether their files have new stamps, and so had to
-        be compared.
-    """
-
-    cells: list[Cell] = field(default_factory=list)
-    skipped: list[CellError] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)  # ascending by run_id
+    skipped: list[CellError] = field(default_factory=list)  # one per unreadable folder
+    # Known cells by run_id; True if their files have new stamps, so that the hashes were compared.
     reused: dict[str, bool] = field(default_factory=dict)
 
 
@@ -55,37 +45,11 @@ def read_roots(
     client: Client | None = None,
     texts: bool = False,
 ) -> Reading:
-    """Read every cell under ``roots``.
+    """Read every chosen cell under the roots; unchanged `known` cells are not parsed.
 
-    Parameters
-    ----------
-    roots : iterable of Path
-        Runs roots.
-    spool : Path
-        Folder in which the cells' measured arrays wait until they are asked for.
-    choice : Choice
-        Which cells are wanted; by default every one.
-    dtype : {"float32", "float64"}
-        Storage of the measured arrays.
-    jobs : int, optional
-        Processes that parse; by default one per core, and none beside this one for little input.
-    known : mapping of str to Cell
-        By ``run_id``, cells that need not be parsed again if their files are unchanged.
-    client : Client, optional
-        A scheduler whose workers parse instead; roots and spool are on storage that they see.
-    texts : bool
-        Read what was said as well.
-
-    Returns
-    -------
-    Reading
-        The cells wanted. A cell that cannot be read is skipped, the others are read; a folder
-        whose labels cannot be read counts as skipped whatever was wanted.
-
-    Raises
-    ------
-    BuildError
-        When no cell is left, `isoklx.cells.layout.cell_folders` finds none, or the spool is full.
+    `spool` is the folder for the measured arrays. `jobs` processes parse, by default one per core
+    but only this one for little input; with a `client`, its workers parse, and must see roots and
+    spool. Raises BuildError if no cell is left or the spool is full.
     """
     folders = cell_folders(roots)
     found = {folder: stamps(folder, texts=texts) for folder in folders}
@@ -103,21 +67,21 @@ def read_roots(
 
         outcomes = perform_on(client, tasks)
     reading, passed_over = Reading(), list[Labels]()
-    with closing(outcomes):  # so that no process works on, however this ends
+    with closing(outcomes):  # ends the worker processes, also on an error
         for folder in progress(folders, len(folders), "cells"):
             if folder in fresh:
-                _take(next(outcomes), folder, known, reading, passed_over)
+                _record(next(outcomes), folder, known, reading, passed_over)
             elif choice.takes(known[folder.name].labels):
                 reading.cells.append(replace(known[folder.name], folder=folder))
                 reading.reused[folder.name] = False
             else:
                 passed_over.append(known[folder.name].labels)
     if not reading.cells:
-        raise BuildError(_nothing(reading.skipped, passed_over, choice))
+        raise BuildError(_why_nothing(reading.skipped, passed_over, choice))
     return reading
 
 
-def _take(
+def _record(
     outcome: Outcome,
     folder: Path,
     known: Mapping[str, Cell],
@@ -161,11 +125,11 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _nothing(skipped: list[CellError], passed_over: list[Labels], choice: Choice) -> str:
-    """Why there is nothing to build."""
+def _why_nothing(skipped: list[CellError], passed_over: list[Labels], choice: Choice) -> str:
+    """Explain why there is nothing to build."""
     if not passed_over:
-        return f"none of {len(skipped)} cells can be read; the first: {skipped[0]}"
+        return f"none of {len(skipped)} cells can be read; first error: {skipped[0]}"
     asked = [] if choice.window is None else [f"window {choice.window}"]
     asked += [f"a model containing {choice.model_contains!r}"] if choice.model_contains else []
     there = {f"{labels['model']} at window {labels['window']}" for labels in passed_over}
-    return f"no cell with {' and '.join(asked)}; there is {', '.join(sorted(there))}"
+    return f"no cell with {' and '.join(asked)}; available: {', '.join(sorted(there))}"

@@ -1,9 +1,9 @@
 """Cells parsed in other processes.
 
-A worker is this interpreter run afresh, fed through its standard input. That, and not
-multiprocessing, because a build may be called from any script, notebook or thread: nothing of the
-caller is imported again, and nothing of it is forked. loky promises as much, but its workers print
-tracebacks at Ctrl-C, one that is killed takes the others' cells with it, and no build was faster.
+A worker is a new process of this interpreter, fed through its standard input. Unlike
+multiprocessing, it imports and forks nothing of the caller, so a build may run in any script,
+notebook or thread. loky promises this too, but its workers print tracebacks at Ctrl-C, a killed one
+loses the cells of the others, and it was not faster.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from isoklx.system.signals import cleanup_on_signal
 from isoklx.system.terminal import open_standard_streams
 
 BATCH = 8 * 2**20
-"""Bytes of small cells that are sent to a worker together."""
+"""Bytes of small cells sent to a worker together."""
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-"""Has glibc keep what a cell took for the next one, instead of asking the kernel for it again."""
+"""Make glibc keep freed memory for the next cell instead of returning it to the kernel."""
 
 Outcome = Cell | Unread | CellError | BuildError
-"""What became of a cell; a BuildError is about the spool, and so about the whole build."""
+"""Result of reading a cell; a BuildError concerns the spool, and thus the whole build."""
 
 SERVE = "import sys; sys.path[:] = sys.argv[1:]; from isoklx.sweeps.workers import serve; serve()"
-"""What a worker runs: with the path of this process, it imports what this process would."""
+"""Program of a worker; it has the module path of this process."""
 
 Batch = Sequence["Task"]
 Waiting = deque[tuple[Batch, "Future[list[Outcome]]"]]
@@ -46,17 +46,7 @@ Waiting = deque[tuple[Batch, "Future[list[Outcome]]"]]
 
 @dataclass(frozen=True)
 class Task:
-    """One cell to read.
-
-    Parameters
-    ----------
-    folder, dtype, choice, known_hash
-        As for `isoklx.cells.reading.read_cell`.
-    spool : Path
-        Folder in which measured arrays wait.
-    texts : bool
-        As for `isoklx.cells.reading.read_cell`.
-    """
+    """One cell to read into the folder `spool`; see `isoklx.cells.reading.read_cell`."""
 
     folder: Path
     dtype: str
@@ -67,7 +57,7 @@ class Task:
 
 
 def perform(task: Task) -> Outcome:
-    """Read a cell, and leave its measured arrays in the spool."""
+    """Read a cell, and move its measured arrays to the spool."""
     try:
         found = read_cell(
             task.folder,
@@ -89,21 +79,11 @@ def perform(task: Task) -> Outcome:
 
 
 def perform_all(tasks: Sequence[Task], jobs: int, size: int) -> Generator[Outcome, None, None]:
-    """Perform tasks in ``jobs`` processes, in order.
+    """Perform tasks in `jobs` processes, in order; `size` is the total size of the cells in bytes.
 
-    Small cells are sent to workers in batches, and this process performs batches too: workers take
-    a while to start. Large cells are left to the workers, as parsing one here would keep them
-    waiting for their next. A worker that dies is an error of the cell that it was reading, and is
-    replaced.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        Cells to read.
-    jobs : int
-        Processes that read; 1 is this one alone.
-    size : int
-        Bytes of all cells together.
+    Small cells are sent in batches, and this process performs batches too, since workers start
+    slowly. It leaves large cells to the workers, which would otherwise wait for their next task. If
+    a worker dies, the cell that it was reading becomes an error, and the worker is replaced.
     """
     if jobs == 1:
         yield from map(perform, tasks)
@@ -136,7 +116,7 @@ def perform_all(tasks: Sequence[Task], jobs: int, size: int) -> Generator[Outcom
 
 
 def _kill(workers: Sequence[_Worker]) -> None:
-    """End every worker, so that none writes any more; threads that wait for one hold locks."""
+    """Kill and reap every worker, without locks, which its thread may hold."""
     for worker in workers:
         worker.kill()
     for worker in workers:
@@ -159,28 +139,28 @@ def _perform_waiting(waiting: Waiting, perform_batch: Callable[[Batch], list[Out
 
 
 def _perform_next(waiting: Waiting, perform_batch: Callable[[Batch], list[Outcome]]) -> bool:
-    """Perform the next batch that waits; False when there is none."""
+    """Perform the next waiting batch; return False if none is left."""
     try:
         batch, future = waiting.popleft()
     except IndexError:
         return False
     try:
         future.set_result(perform_batch(batch))
-    except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+    except Exception as error:  # noqa: BLE001 - raised by future.result()
         future.set_exception(error)
     return True
 
 
 class _Worker:
-    """A process that performs one batch after another."""
+    """Process that performs one batch after another."""
 
     def __init__(self) -> None:
         self._killed = False
         self._start()
 
     def _start(self) -> None:
-        # Ctrl-C is for the process that was started, and Python prints it where it imports: what is
-        # blocked here is blocked in the worker, from its first instruction to its last.
+        # Only the parent handles Ctrl-C. The worker inherits the blocked signal, so it prints no
+        # traceback, not even while it imports.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program and path
@@ -197,7 +177,7 @@ class _Worker:
         return self._process.pid
 
     def perform(self, batch: Batch) -> list[Outcome]:
-        """Perform a batch; what a worker dies of does not concern the rest of it."""
+        """Perform a batch; restart the process for the remaining tasks if it dies."""
         outcomes: list[Outcome] = []
         while len(outcomes) < len(batch):
             rest = batch[len(outcomes) :]
@@ -206,7 +186,7 @@ class _Worker:
             except (EOFError, OSError, pickle.UnpicklingError):
                 status = self._process.wait()
                 self.close()
-                ended = f"the process that read it ended ({status})"
+                ended = f"the process that read it exited ({status})"
                 failed = rest if self._killed else batch[len(outcomes) : len(outcomes) + 1]
                 outcomes += [CellError(task.folder, "", ended) for task in failed]
                 if self._killed:
@@ -215,7 +195,7 @@ class _Worker:
         return outcomes
 
     def _exchange(self, batch: Batch, outcomes: list[Outcome]) -> None:
-        """Send a batch, and append the outcomes as they come."""
+        """Send a batch, and append the outcomes as they arrive."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         pickle.dump(batch, self._process.stdin)
@@ -224,21 +204,21 @@ class _Worker:
             outcomes.append(pickle.load(self._process.stdout))  # noqa: S301 - our own process
 
     def kill(self) -> None:
-        """End the process, and so what waits for its answer."""
+        """Kill the process, which also ends the wait for its answer."""
         self._killed = True
         self._process.kill()
 
     def close(self) -> None:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # what was not sent to a dead process stays unsent
+            with suppress(OSError):  # unsent data for a dead process
                 assert pipe is not None
                 pipe.close()
 
 
 def serve() -> None:
-    """Perform the batches that come in, until there are no more."""
-    open_standard_streams()  # standard error is as closed here as where the worker was started
+    """Perform incoming batches until standard input ends."""
+    open_standard_streams()  # standard error may be closed, as in the parent
     while True:
         try:
             batch = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own process
@@ -249,4 +229,4 @@ def serve() -> None:
                 pickle.dump(perform(task), sys.stdout.buffer, protocol=5)
                 sys.stdout.buffer.flush()
         except BrokenPipeError:
-            os._exit(1)  # whoever asked was killed; there is nobody left to tell
+            os._exit(1)  # the parent was killed

@@ -76,7 +76,7 @@ def test_missing_parameters_are_explained_by_the_first_source() -> None:
     assert meanings["roots"] == "Of what."
     assert meanings["height"] == "Whether, and how."
     assert meanings["width"] == "In columns."
-    assert meanings["jobs"] == "Processes that parse; by default one per core."
+    assert meanings["jobs"] == "Number of parsing processes; default: one per core."
 
 
 def test_explanations_match_the_imported_function() -> None:

@@ -172,7 +172,7 @@ def test_prints_a_line_per_change_and_ctrl_c_leaves_the_last_page(source, root, 
     process = started(root, "--out", page, "--every", 1)
     with ended(process):
         line_with(process, "page: ")
-        assert "reads itself anew every" in page.read_text()
+        assert "This page reloads every" in page.read_text()
         time.sleep(3)  # three updates without a change
         second = sorted(path.name for path in source.iterdir())[1]
         shutil.copytree(source / second, tmp_path / "staged")
@@ -229,7 +229,7 @@ def test_ctrl_c_at_any_moment_leaves_a_complete_page_or_none(root, tmp_path):
         if page.exists():
             text = page.read_text()
             assert text.endswith("</html>\n") or text.endswith("</html>")
-            assert "reads itself anew every" not in text
+            assert "This page reloads every" not in text
         hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
         assert hidden == []
 

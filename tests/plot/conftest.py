@@ -1,4 +1,4 @@
-"""Every figure is drawn without a screen, and closed."""
+"""Fixtures: figures are drawn without a screen, and closed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sample_in_memory(sample: Path) -> xr.Dataset:
 
 @pytest.fixture
 def real(real_in_memory: xr.Dataset) -> xr.Dataset:
-    """Read once for all figures."""
+    """Read the sweep once for all figures."""
     return real_in_memory.copy()
 
 
@@ -44,7 +44,7 @@ def sample_ds(sample_in_memory: xr.Dataset) -> xr.Dataset:
 
 @pytest.fixture(scope="session")
 def eight_doses(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    """Many doses, and names that are long and strange."""
+    """Return a sweep of many doses, with long and unusual names."""
     root = tmp_path_factory.mktemp("eight")
     long = "a_method_$x^2$_with_quite_a_long_name_that_goes_on"
     model = "org/A-model-of-a-very-long-name-0.8B-Instruct-2507-thinking"

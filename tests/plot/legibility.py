@@ -1,4 +1,4 @@
-"""Whether all text of a figure can be read: inside the page, and none upon another."""
+"""Check that all text of a figure is inside the page and does not overlap."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def assert_legible(figure: Figure) -> None:
 
 def _boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     renderer = figure.canvas.get_renderer()
-    # Of an annotation the words alone: its arrow is no text.
+    # Only the text of an annotation, without its arrow.
     return [(text.get_text(), Text.get_window_extent(text, renderer)) for text in _shown(figure)]
 
 
@@ -50,7 +50,7 @@ def _is_shown(text: Text) -> bool:
 
 
 def _meet(box: Bbox, other: Bbox) -> bool:
-    # A point of overlap is no more than the letters' own side bearings.
+    # Letters have side bearings of about one point.
     return (
         min(box.x1, other.x1) - max(box.x0, other.x0) > 1
         and min(box.y1, other.y1) - max(box.y0, other.y0) > 1.5

@@ -1,4 +1,4 @@
-"""What is drawn in a panel, read back from its artists."""
+"""Content of a panel, read from its artists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def panel(grid: FacetGrid[xr.DataArray], alpha: float, row: str = "kl") -> Axes:
 
 
 def bands_of(ax: Axes) -> list[tuple[Values, Values, Values]]:
-    """Positions, lower and upper edge of each shaded band."""
+    """Return positions, lower and upper edge of each band."""
     found = []
     for shade in ax.collections:
         if isinstance(shade, PolyCollection):
@@ -42,7 +42,7 @@ def lines_of(ax: Axes) -> LineCollection:
 
 
 def segments(ax: Axes, colour: str) -> list[Values]:
-    """The pieces of thin lines of a colour."""
+    """Return the segments of thin lines of a colour."""
     lines = lines_of(ax)
     colours = [to_hex(rgba) for rgba in lines.get_colors()]
     colours = colours * len(lines.get_segments()) if len(colours) == 1 else colours
@@ -59,5 +59,5 @@ def title_of(grid: FacetGrid[xr.DataArray]) -> str:
 
 
 def labels(grid: FacetGrid[xr.DataArray]) -> list[str]:
-    """What the legend explains."""
+    """Return the labels of the legend."""
     return [text.get_text() for text in grid.figlegend.get_texts()]

@@ -309,7 +309,7 @@ def test_a_figure_can_be_drawn_into_a_subfigure(measured: xr.Dataset) -> None:
         ({"survive": 2}, "survive=2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
         ({"alphas": [3]}, "alpha 3 not found"),
-        ({"width": 0}, "width=0"),
+        ({"width": 0}, "width must .*, got 0"),
     ],
 )
 def test_invalid_options_are_refused_in_one_line(

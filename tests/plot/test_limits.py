@@ -17,7 +17,7 @@ def test_an_extent_is_robust_against_few_values_and_knows_the_highest() -> None:
     assert extent.highest == 50
 
 
-def test_all_panels_get_the_same_limits_and_only_a_cut_one_says_so() -> None:
+def test_all_panels_share_limits_and_only_a_cut_one_has_a_note() -> None:
     cut, whole = plt.figure().subplots(1, 2)
     limit({cut: Extent(0.1, 5, 17.25), whole: Extent(0.1, 2, 3)}, ymax=6, log=False, least=1)
     assert cut.get_ylim() == whole.get_ylim()
@@ -44,7 +44,7 @@ def test_an_automatic_logarithmic_axis_cuts_nothing_above() -> None:
     assert not notes(ax)
 
 
-def test_no_panel_stays_empty_without_a_word() -> None:
+def test_an_empty_panel_says_why() -> None:
     full, missing, below = plt.figure().subplots(1, 3)
     extents = {
         full: Extent(0.5, 2, 3),
@@ -56,7 +56,7 @@ def test_no_panel_stays_empty_without_a_word() -> None:
     assert notes(below).startswith("below")
 
 
-def test_what_is_out_of_sight_is_told_line_by_line() -> None:
+def test_each_thing_out_of_sight_has_a_note() -> None:
     lines = np.array([[1e-5, 0.0], [0.0, 0.5], [8.0, np.nan], [np.nan, np.nan]])
     extent = Extent.of_lines(lines, median=np.array([1e-5, 1e-5, 0.5]))
     max_above, lines_below, median_below = extent.beyond(1e-4, 6)
@@ -75,12 +75,12 @@ def test_what_is_out_of_sight_is_told_line_by_line() -> None:
         ([], ""),
     ],
 )
-def test_a_median_that_is_mostly_in_sight_needs_no_word(median: list[float], said: str) -> None:
+def test_a_median_mostly_in_sight_has_no_note(median: list[float], said: str) -> None:
     extent = Extent.of(np.ones(2), np.ones(2), median=np.array(median, dtype=float))
     assert "".join(extent.beyond(0, 6)) == said
 
 
-def test_of_several_medians_those_out_of_sight_are_named() -> None:
+def test_medians_out_of_sight_are_named() -> None:
     one, low = np.ones(4), np.full(4, 1e-9)
 
     def said(**medians: list[float]) -> list[str]:
@@ -104,5 +104,5 @@ def test_of_several_medians_those_out_of_sight_are_named() -> None:
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf, "high"])
 def test_an_impossible_limit_is_refused(bad: float) -> None:
-    with pytest.raises(UsageError, match="kl_ymax="):
+    with pytest.raises(UsageError, match="kl_ymax must be above 0"):
         check_ymax(bad)

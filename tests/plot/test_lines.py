@@ -23,7 +23,7 @@ def test_a_line_is_cut_where_its_level_changes_and_the_pieces_touch() -> None:
     assert second == [[2, 7], [3, 8]]
 
 
-def test_a_line_is_not_drawn_across_its_gap_nor_into_the_next_line() -> None:
+def test_a_line_is_drawn_neither_across_its_gap_nor_into_the_next_line() -> None:
     y = np.array([[1.0, NAN, 2.0, 3.0], [NAN, 4.0, 5.0, NAN]])
     level = np.zeros((2, 1), dtype=int)
     lines, _ = add_lines(plt.figure().gca(), np.arange(4), y, level, Strokes())
@@ -44,7 +44,7 @@ def test_a_spike_in_a_long_line_is_drawn_at_its_full_height() -> None:
 
 
 def drawn(y: Values, *, log: bool, thinned: bool, monkeypatch: pytest.MonkeyPatch) -> Values:
-    """The pixels of lines in a panel of a figure for a paper."""
+    """Return the pixels of lines in a panel of a paper figure."""
     if not thinned:
         monkeypatch.setattr("isoklx.plot.lines.thin_for", lambda *_: None)
     figure = plt.figure(figsize=(1.4, 1.8), dpi=200)
@@ -68,7 +68,7 @@ def test_thinned_lines_make_the_same_picture(
     thinned, whole = (
         drawn(y, log=log, thinned=each, monkeypatch=monkeypatch) for each in (True, False)
     )
-    # Of the ink that a page could have, on average; what differs is the shade of dense strokes.
+    # Mean difference relative to full ink; only the shade of dense strokes differs.
     assert np.abs(thinned - whole).mean() < 0.02
     rows_with_ink = [(picture < 0.98).any(axis=1) for picture in (thinned, whole)]
     assert (rows_with_ink[0] != rows_with_ink[1]).mean() < 0.01, "extremes stay visible"
@@ -81,14 +81,14 @@ def test_dense_lines_are_rasterised_inside_a_vector_file() -> None:
     assert lines.get_rasterized()
 
 
-def test_the_more_lines_the_lighter_unless_told() -> None:
+def test_more_lines_are_fainter_by_default() -> None:
     assert Strokes().opacity(10) > Strokes().opacity(1000)
     assert Strokes(line_alpha=0.7).opacity(1000) == 0.7
 
 
 @pytest.mark.parametrize("bad", [{"line_alpha": 0}, {"line_alpha": 2}, {"line_lw": 0}])
-def test_a_stroke_that_cannot_be_drawn_is_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=f"{next(iter(bad))}=.*above 0"):
+def test_an_invalid_stroke_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(bad))} must be above 0"):
         Strokes(**bad)
 
 
@@ -103,7 +103,7 @@ def test_a_median_is_thinned_to_its_extremes() -> None:
     assert x[np.argmax(y)] == 777
 
 
-def test_no_more_lines_are_drawn_than_tell_apart_and_what_is_said_is_of_all(
+def test_the_number_of_lines_is_limited_and_counts_are_of_all_trajectories(
     sample_ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = isoklx.plot.figure1(sample_ds, kind="spaghetti", alphas=[2], kl_only=True, roll=9)
@@ -119,7 +119,7 @@ def test_no_more_lines_are_drawn_than_tell_apart_and_what_is_said_is_of_all(
     assert notes[0][0].splitlines()[0] == notes[1][0].splitlines()[0]  # the share that crossed
 
 
-def test_lazy_trajectories_are_alive_as_those_in_memory_are(
+def test_lazy_and_loaded_trajectories_have_the_same_survival(
     sample_ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("isoklx.plot.lines.MOST_LINES", 20)
@@ -134,9 +134,9 @@ def test_lazy_trajectories_are_alive_as_those_in_memory_are(
 
 
 @pytest.mark.parametrize("n", [8, 24, 72])
-def test_rough_lines_are_no_solid_block_and_a_spike_is_seen(n: int) -> None:
+def test_rough_lines_leave_gaps_and_a_spike_is_visible(n: int) -> None:
     rng = np.random.default_rng(0)
-    # Up and down over three decades from one token to the next.
+    # Noise over three decades between tokens.
     y = 10 ** (rng.uniform(-2.5, 0.5, (n, 512)))
     y[0, 256] = 9.0
     figure = plt.figure(figsize=(1.2, 1.6), dpi=200)

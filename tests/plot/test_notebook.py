@@ -48,7 +48,7 @@ def test_a_notebook_shows_the_calibration_once(sample: Path) -> None:
     ], shown.stderr
 
 
-def test_who_shows_it_takes_it_from_pyplot(
+def test_displaying_it_closes_it_in_pyplot(
     sample_ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figure = isoklx.plot.calibration(sample_ds)

@@ -13,7 +13,7 @@ from isoklx.plot import palette
 
 
 def grey(colour: object) -> float:
-    """Luma, 0 to 1, as a printer takes it."""
+    """Return the luma, 0 to 1, as printers compute it."""
     return float(np.dot([0.299, 0.587, 0.114], to_rgb(colour)))  # type: ignore[arg-type]
 
 
@@ -21,7 +21,7 @@ def test_the_colour_of_a_dose_does_not_depend_on_the_other_doses() -> None:
     assert palette.dose_colours([0, 1, 8])[1.0] == palette.dose_colours([1])[1.0]
 
 
-def test_doses_differ_in_greyscale_too() -> None:
+def test_doses_differ_in_greyscale() -> None:
     shades = [grey(c) for c in palette.dose_colours([0, 0.25, 0.5, 1, 2, 4]).values()]
     assert min(np.diff(shades)) > 0.05
     assert max(shades) < 0.8, "too light upon white"
@@ -34,12 +34,12 @@ def test_a_negative_dose_has_another_colour_than_the_positive_one() -> None:
 @pytest.mark.parametrize(
     ("dark", "light"), [(palette.DEAD, palette.ALIVE), (palette.CROSSED, palette.BELOW)]
 )
-def test_what_matters_more_is_darker(dark: str, light: str) -> None:
+def test_more_important_things_are_darker(dark: str, light: str) -> None:
     assert grey(light) - grey(dark) > 0.3
 
 
 def seen(colour: str, kind: str) -> npt.NDArray[np.float64]:
-    """A colour as somebody sees it who lacks one kind of cones, in a space of equal differences."""
+    """Simulate a colour for a dichromat, in a perceptually uniform space."""
     blind = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
     rgb = to_rgb(colour) if kind == "none" else cspace_convert(to_rgb(colour), blind, "sRGB1")
     return np.asarray(cspace_convert(np.clip(rgb, 0, 1), "sRGB1", "CAM02-UCS"))
@@ -60,7 +60,7 @@ KNOWN = [colour for colour, _ in palette.METHODS.values()]
         (list(palette.dose_colours([0, 0.5, 1, 2, 4]).values()), 7),
     ],
 )
-def test_colours_are_told_apart_by_colour_blind_readers(
+def test_colour_blind_readers_can_distinguish_colours(
     colours: list[str], least: float, kind: str
 ) -> None:
     looks = [seen(colour, kind) for colour in colours]
@@ -68,7 +68,7 @@ def test_colours_are_told_apart_by_colour_blind_readers(
     assert min(apart) > least
 
 
-def test_the_known_methods_differ_in_grey_and_are_seen_upon_white() -> None:
+def test_known_methods_differ_in_grey_and_are_visible_on_white() -> None:
     shades = sorted(map(grey, KNOWN))
     assert min(np.diff(shades)) > 0.1
     assert max(map(grey, [*KNOWN, *palette.OTHER_COLOURS])) < 0.72

@@ -1,4 +1,4 @@
-"""Every figure at the widths of papers: nothing is cut off, nothing lies upon another."""
+"""Figures at the widths of papers: no text is cut off or overlaps."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_figure_can_be_read_at_any_width(
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_can_be_drawn_into_another_one_without_its_title(
+def test_every_figure_can_be_drawn_into_a_subfigure_without_its_title(
     eight_doses: xr.Dataset, name: str
 ) -> None:
     figure = plt.figure(figsize=(12, 9))
@@ -75,24 +75,25 @@ def test_five_doses_in_a_column_are_no_higher_than_a_page(
     assert min(ax.get_position().height * figure.get_figheight() for ax in panels) > 0.35
 
 
-def test_rows_keep_their_height_where_no_width_is_given(eight_doses: xr.Dataset) -> None:
+def test_rows_keep_their_height_without_a_width(eight_doses: xr.Dataset) -> None:
     assert plot.figure1(eight_doses, by="method").fig.get_figheight() > 9
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_subfigure_that_is_too_low_is_refused_in_one_line(
-    eight_doses: xr.Dataset, name: str
-) -> None:
+def test_a_low_subfigure_is_one_line(eight_doses: xr.Dataset, name: str) -> None:
     low, _ = plt.figure(figsize=(7, 1.4)).subfigures(1, 2)
-    with pytest.raises(UsageError, match=r"^subfigure: 1\.4 inches high, .* need [0-9.]+ .*fewer$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^subfigure must be at least [0-9.]+ inches .*, got 1\.4: .* fewer panels$",
+    ):
         FIGURES[name](eight_doses, subfigure=low)
     assert not low.axes
 
 
-def test_a_subfigure_that_is_not_refused_is_laid_out(real: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match=r"need ([0-9.]+)") as error:
+def test_the_smallest_accepted_subfigure_can_be_laid_out(real: xr.Dataset) -> None:
+    with pytest.raises(UsageError, match=r"at least [0-9.]+ inches") as error:
         plot.figure1(real, subfigure=plt.figure(figsize=(3.5, 3.2)).subfigures(1, 1))
-    height = float(str(error.value).split("need ")[1].split()[0]) + 0.05
+    height = float(str(error.value).split("at least ")[1].split()[0]) + 0.05
     figure = plt.figure(figsize=(3.5, height))
     plot.figure1(real, subfigure=figure.subfigures(1, 1))
     figure.draw_without_rendering()  # a layout that collapses is a warning
@@ -111,9 +112,7 @@ def test_the_sizes_of_a_style_are_kept(sample_ds: xr.Dataset, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["hue", "survival", "alive"])
-def test_words_stay_apart_when_a_figure_is_changed_afterwards(
-    sample_ds: xr.Dataset, name: str
-) -> None:
+def test_text_does_not_overlap_after_a_figure_is_resized(sample_ds: xr.Dataset, name: str) -> None:
     figure = FIGURES[name](sample_ds.sel(alpha=[0.5, 2]), title="Mine")
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 2, height + 1)

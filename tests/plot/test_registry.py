@@ -45,7 +45,7 @@ def figure_of(drawn: Any) -> Any:
 
 
 def drawn_twice(ds: xr.Dataset, folder: Path, name: str) -> tuple[Any, Any]:
-    """A figure of two doses, and the one that a file of its numbers draws."""
+    """Return a figure of two doses, and the figure drawn from a file of its numbers."""
     drawn = FIGURES[name](ds.sel(alpha=[1, 2]))
     drawn.data.to_netcdf(folder / "drawn.nc")
     with xr.open_dataset(folder / "drawn.nc") as data:
@@ -53,7 +53,7 @@ def drawn_twice(ds: xr.Dataset, folder: Path, name: str) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_numbers_from_a_file_draw_what_the_figure_drew(
+def test_numbers_from_a_file_redraw_the_figure(
     sample_ds: xr.Dataset, tmp_path: Path, name: str
 ) -> None:
     drawn, again = drawn_twice(sample_ds, tmp_path, name)
@@ -70,7 +70,7 @@ def test_numbers_from_a_file_draw_the_same_pixels(
     np.testing.assert_array_equal(pixels(figure_of(again)), pixels(figure_of(drawn)))
 
 
-def test_the_page_may_be_another_one(sample_ds: xr.Dataset) -> None:
+def test_a_redrawn_figure_may_have_another_width_and_title(sample_ds: xr.Dataset) -> None:
     grid = plot.figure1(sample_ds, alphas=[1, 2])
     again = figure_of(plot.redraw(grid.data, width="column", title="Mine"))
     assert (again.get_figwidth(), again.get_suptitle()) == (3.3, "Mine")
@@ -81,16 +81,18 @@ def test_the_page_may_be_another_one(sample_ds: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda ds: ds, "not the numbers of a figure: give the data of one"),
-        (lambda ds: "outputs.nc", "str is no Dataset"),
-        (lambda ds: plot.alive(ds, alphas=1), "Grid is no Dataset"),
+        (lambda ds: ds, "not the numbers of a figure: pass grid.data"),
+        (lambda ds: "outputs.nc", "expected xarray.Dataset, got str"),
+        (lambda ds: plot.alive(ds, alphas=1), "expected xarray.Dataset, got Grid"),
         (
             lambda ds: plot.figure1(ds, alphas=1).data.drop_vars("target_kl"),
-            "not all numbers of a figure: .*target_kl",
+            "numbers of the figure are incomplete: .*target_kl",
         ),
     ],
 )
-def test_what_is_no_figure_is_refused(sample_ds: xr.Dataset, make: Any, message: str) -> None:
+def test_other_objects_than_figure_data_are_refused(
+    sample_ds: xr.Dataset, make: Any, message: str
+) -> None:
     given = make(sample_ds)
     plt.close("all")
     with pytest.raises(DatasetError, match=message):
@@ -99,5 +101,5 @@ def test_what_is_no_figure_is_refused(sample_ds: xr.Dataset, make: Any, message:
 
 
 def test_a_width_out_of_range_is_refused(sample_ds: xr.Dataset) -> None:
-    with pytest.raises(UsageError, match="width=0"):
+    with pytest.raises(UsageError, match=r"width must .*, got 0"):
         isoklx.plot.redraw(plot.survival(sample_ds).data, width=0)

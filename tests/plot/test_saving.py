@@ -32,7 +32,7 @@ def test_each_format_is_written_under_its_suffix(tmp_path: Path) -> None:
     assert sorted(folder.iterdir()) == sorted(paths)
 
 
-def test_a_grid_is_saved_as_its_figure_is(tmp_path: Path, sample_ds: xr.Dataset) -> None:
+def test_a_grid_is_saved_like_its_figure(tmp_path: Path, sample_ds: xr.Dataset) -> None:
     (path,) = save(survival(sample_ds), tmp_path, "survival")
     assert path.stat().st_size > 10_000
 
@@ -56,7 +56,7 @@ def test_the_same_figure_makes_the_same_bytes(tmp_path: Path) -> None:
     assert once == again
 
 
-def test_the_many_lines_of_a_vector_file_are_pixels_and_its_text_is_not(
+def test_a_vector_file_has_rasterised_lines_and_vector_text(
     tmp_path: Path, sample_ds: xr.Dataset
 ) -> None:
     grid = figure1(sample_ds, kind="spaghetti", alphas=[1.0])
@@ -67,7 +67,7 @@ def test_the_many_lines_of_a_vector_file_are_pixels_and_its_text_is_not(
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError])
-def test_a_failed_write_leaves_the_old_file_and_no_litter(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     (path,) = save(drawn(), tmp_path, "curve")
@@ -91,22 +91,24 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_bad_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"format 'bmp': give one of png, pdf, svg"):
+    with pytest.raises(UsageError, match=r"format must be one of png, pdf, svg, got 'bmp'"):
         save(drawn(), tmp_path / "figs", "curve", ("png", "bmp"))  # type: ignore[arg-type]
     for dpi in (0, -1, 1e6, np.nan):
-        with pytest.raises(UsageError, match="dpi="):
+        with pytest.raises(UsageError, match="dpi must be"):
             save(drawn(), tmp_path / "figs", "curve", dpi=dpi)
     assert not (tmp_path / "figs").exists()
 
 
-def test_more_pixels_than_an_image_can_have_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="dpi=2000: a figure of 40 inches has at most 1638"):
+def test_too_many_pixels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="dpi must be at most 1638 for a figure of 40 inches, got 2000"
+    ):
         save(Figure(figsize=(40, 2)), tmp_path / "figs", "wide", dpi=2000)
     assert not (tmp_path / "figs").exists()
 
 
 @pytest.mark.parametrize("name", ["ggplot", "default", "dark_background"])
-def test_a_style_may_be_one_of_matplotlib_s_own(name: str) -> None:
+def test_a_style_may_be_built_into_matplotlib(name: str) -> None:
     before = dict(mpl.rcParams)
     with style(name), mpl.rc_context():
         mpl.style.use(name)
@@ -116,17 +118,20 @@ def test_a_style_may_be_one_of_matplotlib_s_own(name: str) -> None:
     assert dict(mpl.rcParams) == before
 
 
-def test_a_name_that_is_no_style_is_told_the_nearest() -> None:
+def test_an_unknown_style_suggests_the_closest_name() -> None:
     with (
-        pytest.raises(UsageError, match=r"ggplto: neither .*; did you mean ggplot\?"),
+        pytest.raises(UsageError, match=r"ggplto: not a style sheet, .*; did you mean ggplot\?"),
         style("ggplto"),
     ):
         pass
-    with pytest.raises(UsageError, match=r"neither .*: Solarize_Light2, "), style("qqqqqqqq"):
+    with (
+        pytest.raises(UsageError, match=r"not a style sheet, .*; available: Solarize_Light2, "),
+        style("qqqqqqqq"),
+    ):
         pass
 
 
-def test_a_style_holds_inside_and_not_after(tmp_path: Path) -> None:
+def test_a_style_applies_only_inside_the_context(tmp_path: Path) -> None:
     sheet = tmp_path / "wide.mplstyle"
     sheet.write_text("lines.linewidth: 7\nbackend: pdf\n")
     before = mpl.rcParams["lines.linewidth"], mpl.get_backend()
@@ -143,13 +148,13 @@ def test_a_style_holds_inside_and_not_after(tmp_path: Path) -> None:
         (b"lines.linewidth: 2\nlines.breadth: 3\n", "line 2"),
         (b"lines.linewidth: broad\n", "line 1"),
         (b"a letter to a friend\n", "line 1"),
-        (b"# nothing but words\n", "sets nothing"),
-        (b"", "sets nothing"),
+        (b"# nothing but words\n", "sets no parameters"),
+        (b"", "sets no parameters"),
         (b"\x89PNG\xff\x00", "not text"),
-        (None, "there is no such style file"),
+        (None, "style file not found"),
     ],
 )
-def test_what_is_not_a_style_is_refused_in_one_line(
+def test_an_invalid_style_sheet_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes | None, reason: str
 ) -> None:
     sheet = tmp_path / "sheet.mplstyle"

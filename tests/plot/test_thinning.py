@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from isoklx.plot.lines import thin
 
 
-def test_a_line_of_few_points_is_left_as_it_is() -> None:
+def test_a_short_line_is_not_thinned() -> None:
     assert thin(np.zeros((2, 30)), columns=10) is None
     assert thin(np.zeros((2, 31)), columns=10) is not None
 
@@ -37,7 +37,7 @@ def test_every_column_of_pixels_covers_the_same_range_as_before() -> None:
             )
 
 
-def test_first_and_last_value_stay_though_they_are_no_extremes() -> None:
+def test_first_and_last_value_are_kept_even_if_not_extreme() -> None:
     line = np.tile([0.0, 1.0], 500)[np.newaxis]
     line[0, [3, 700]] = 0.5
     line[0, :3] = line[0, 701:] = np.nan
@@ -57,13 +57,13 @@ def test_a_gap_stays_open() -> None:
 
 
 @pytest.mark.parametrize("tokens", [10_000, 100_000])
-def test_the_number_of_points_depends_on_pixels_alone(tokens: int) -> None:
+def test_the_number_of_points_depends_only_on_pixels(tokens: int) -> None:
     kept = thin(np.random.default_rng(0).normal(size=(2, tokens)), columns=100)
     assert kept is not None
     assert kept.shape[1] <= 2 * 100 + 2
 
 
-def test_positions_are_ascending_and_lines_are_thinned_each_by_itself() -> None:
+def test_positions_ascend_and_each_line_is_thinned_separately() -> None:
     lines = np.random.default_rng(1).normal(size=(4, 5000))
     together = thin(lines)
     assert together is not None

@@ -31,13 +31,13 @@ def test_bands_are_columns_beside_their_tokens_and_counts(sample_ds: xr.Dataset)
 
 
 def said_above(grid: Any, alpha: float, row: str) -> list[str]:
-    """The counts above a panel: n and how many of them are distinct."""
+    """Return n and n_distinct from the note above a panel."""
     first, *_ = panel(grid, alpha, row).texts[0].get_text().splitlines()
     return re.findall(r"\d+", first)
 
 
 @pytest.mark.parametrize("kind", ["band", "spaghetti"])
-def test_counts_are_those_that_stand_above_the_panel(sample_ds: xr.Dataset, kind: Any) -> None:
+def test_counts_match_the_note_above_the_panel(sample_ds: xr.Dataset, kind: Any) -> None:
     grid = plot.figure1(sample_ds, kind=kind, alphas=[1], pmass="pmass")
     table = tidy(grid.data)
     for row, panels in (("kl", ["kl", "kl_median"]), ("pmass", ["pmass", "pmass_median"])):
@@ -48,7 +48,7 @@ def test_counts_are_those_that_stand_above_the_panel(sample_ds: xr.Dataset, kind
     assert not {"n_answers", "n_answers_distinct"} & set(table["panel"])
 
 
-def test_counts_of_hues_are_those_of_each(sample_ds: xr.Dataset) -> None:
+def test_each_hue_has_its_own_counts(sample_ds: xr.Dataset) -> None:
     table = tidy(plot.figure1(sample_ds, hue="method", alphas=[1], pmass="pmass").data)
     pca = sample_ds.isel(cell=(sample_ds["method"] == "pca").values).sel(alpha=1)
     for name, unit in (("kl", "token"), ("pmass", "fork")):
@@ -64,7 +64,7 @@ def test_each_line_is_named_by_its_run_and_prompt(sample_ds: xr.Dataset) -> None
     np.testing.assert_array_equal(rows["value"], expected)
 
 
-def test_intervals_stand_beside_their_values(sample_ds: xr.Dataset) -> None:
+def test_intervals_are_in_columns_beside_their_values(sample_ds: xr.Dataset) -> None:
     grid = plot.dose_response(sample_ds)
     table = tidy(grid.data).query("panel == 'kl_p95' and method == 'pca'")
     of_pca = grid.data.isel(method=2)
@@ -73,7 +73,9 @@ def test_intervals_stand_beside_their_values(sample_ds: xr.Dataset) -> None:
         np.testing.assert_array_equal(table[bound], of_pca["kl_p95_ci"].sel(ci_bound=bound))
 
 
-def test_a_file_has_no_empty_cell_and_loses_no_digit(sample_ds: xr.Dataset, tmp_path: Path) -> None:
+def test_a_file_has_no_empty_fields_and_keeps_all_digits(
+    sample_ds: xr.Dataset, tmp_path: Path
+) -> None:
     grid = plot.survival(sample_ds)
     path = write_data(grid.data, tmp_path, "survival")
     assert path.name == "survival_data.csv"

@@ -13,7 +13,7 @@ from isoklx.simulation.sweep import CellSpec, grid, simulate
 from tests.handmade import kl, make_cell
 
 
-def test_a_title_says_what_is_drawn_of_which_data(sample_ds: xr.Dataset) -> None:
+def test_a_title_names_the_quantity_and_the_data(sample_ds: xr.Dataset) -> None:
     said = title(sample_ds, "KL per token", inches=20)
     assert said == (
         "KL per token\n"
@@ -22,7 +22,7 @@ def test_a_title_says_what_is_drawn_of_which_data(sample_ds: xr.Dataset) -> None
     )
 
 
-def test_a_title_counts_what_would_be_too_long_to_list(tmp_path: Path) -> None:
+def test_a_title_counts_labels_too_many_to_list(tmp_path: Path) -> None:
     methods = [f"some_long_method_{i}" for i in range(4)]
     seeds = [0, 2, 4, 6, 8]
     simulate(tmp_path, grid(methods=methods, seeds=seeds, windows=[4], prompts=1))
@@ -36,7 +36,7 @@ def test_neighbouring_seeds_are_a_range(tmp_path: Path) -> None:
     assert "seeds 0\N{EN DASH}6" in title(isoklx.open_sweep(tmp_path), "KL")
 
 
-def test_given_counts_are_taken_as_they_are(sample_ds: xr.Dataset) -> None:
+def test_given_counts_are_not_changed(sample_ds: xr.Dataset) -> None:
     said = title(sample_ds, "KL", size="5 cells")
     assert "5 cells" in said
     assert "n = " not in said
@@ -57,7 +57,7 @@ def test_one_selected_cell_has_a_title(sample_ds: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     "name", ["a_$x^2$_b", r"\alpha", r"c\$", "$", "{x}^{2}", "$$", r"$\bad{$", "pca"]
 )
-def test_a_name_is_drawn_letter_by_letter(name: str) -> None:
+def test_a_name_is_drawn_literally(name: str) -> None:
     figure = plt.figure()
     shown = figure.text(0, 0, literal(name))
     plain = figure.text(0, 0, name, parse_math=False)
@@ -69,14 +69,14 @@ def test_control_characters_and_letters_the_font_lacks_are_escaped() -> None:
     assert literal("\N{CJK UNIFIED IDEOGRAPH-6A21}é") == r"\u6a21é"
 
 
-def test_of_a_long_name_both_ends_are_shown() -> None:
+def test_a_long_name_keeps_both_ends() -> None:
     name = "".join(itertools.islice(itertools.cycle("abcdefghij"), 95)) + "Z"
     assert len(literal(name)) <= 36
     assert literal(name).startswith("abcdefgh")
     assert literal(name).endswith("Z")
 
 
-def test_cells_that_were_not_swept_have_no_prompts_to_count(tmp_path):
+def test_calibrated_cells_without_a_sweep_have_no_prompts_to_count(tmp_path):
     make_cell(tmp_path, "a")
     assert "prompt" not in title(isoklx.open_sweep(tmp_path), "Calibration")
     make_cell(tmp_path, "b", trajectory=kl({"1": [[0.5], [0.5]]}))

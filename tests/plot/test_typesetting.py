@@ -19,7 +19,7 @@ from isoklx.plot.titles import latex, literal, typeset
 NAMES = "m_%&#{}~^\\$x_2$"
 
 BARE = re.compile(r"(?<!\\)[%&#_^~{}]")
-"""What means something to LaTeX."""
+"""Unescaped characters that are special in LaTeX."""
 
 FIGURES = {
     "figure1": lambda ds: isoklx.plot.figure1(ds, by="method").fig,
@@ -32,7 +32,7 @@ FIGURES = {
 
 
 def words(figure: Figure) -> list[str]:
-    """Every text, and the labels of the ticks as they will be drawn."""
+    """Return every text, including the tick labels as drawn."""
     figure.canvas.get_renderer()  # type: ignore[attr-defined]
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
 
@@ -53,13 +53,13 @@ def test_names_reach_latex_escaped(sample_ds: xr.Dataset, draw) -> None:  # type
 
 
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
-def test_without_latex_nothing_is_escaped_for_it(sample_ds: xr.Dataset, draw) -> None:  # type: ignore[no-untyped-def]
+def test_without_latex_names_are_not_escaped(sample_ds: xr.Dataset, draw) -> None:  # type: ignore[no-untyped-def]
     said = words(draw(sample_ds))
     assert not any(r"\_" in text or "cdot" in text for text in said)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C"])))
-def test_whatever_a_name_is_latex_can_set_it(name: str) -> None:
+def test_latex_can_set_any_name(name: str) -> None:
     written = latex(literal(name, longest=10_000))
     plain = re.sub(r"\\text\w+\{\}|\\ldots\{\}|\$[<>|]\$|\$\\[a-z]+\$|\\[{}$]", "", written)
     assert not BARE.search(plain)
@@ -67,14 +67,14 @@ def test_whatever_a_name_is_latex_can_set_it(name: str) -> None:
     assert all(letter <= "\u017f" for letter in plain)
 
 
-def test_a_figure_that_latex_does_not_set_stays_as_it_is() -> None:
+def test_a_figure_without_latex_is_unchanged() -> None:
     figure = Figure()
     figure.suptitle("a_b")
     typeset(figure)
     assert figure.get_suptitle() == "a_b"
 
 
-def test_a_style_that_asks_for_latex_without_one_is_told_in_a_line(
+def test_a_style_with_latex_is_one_line_if_latex_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -82,7 +82,9 @@ def test_a_style_that_asks_for_latex_without_one_is_told_in_a_line(
     with mpl.rc_context({"text.usetex": True}):
         figure = Figure()
         figure.suptitle("never set before 31415")
-        with pytest.raises(BuildError, match=r"a\.png: the style asks for LaTeX.*latex") as caught:
+        with pytest.raises(
+            BuildError, match=r"a\.png: LaTeX, which the style requires.*latex"
+        ) as caught:
             save(figure, tmp_path, "a")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a.png").exists()

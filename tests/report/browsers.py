@@ -1,4 +1,4 @@
-"""Chromium, wherever it is installed, for tests of the page and its benchmark."""
+"""Chromium for the tests and the benchmark of the page."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def why_none() -> str | None:
-    """Why no browser can be opened, or None."""
+    """Return why a browser cannot be opened, or None."""
     return None if _found() else f"no browser: none of {', '.join(BROWSERS)} is installed"
 
 
 @contextmanager
 def launched() -> Iterator[Any]:
-    """A browser of playwright."""
+    """Open a browser with Playwright."""
     from playwright.sync_api import sync_playwright
 
-    # As root, which is who runs in a container, Chromium has no sandbox.
+    # Chromium has no sandbox for root, the user in containers.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=_found(), args=arguments)

@@ -1,4 +1,4 @@
-"""A browser, where there is one, that says of every page what went wrong in it."""
+"""Fixtures: pages opened in a browser, if installed, with their errors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SHOWN = """() => {
   const chosen = ["c-cell", "c-alpha", "c-prompt"].map((id) => document.getElementById(id)?.value);
   return !chosen[0] || document.getElementById("read").dataset.shown === chosen.join(" ");
 }"""
-"""Whether the page shows what is chosen, or has nothing to choose from."""
+"""JavaScript: whether the page shows the chosen rollout, or has none."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever opens a browser is slow."""
+    """Mark every test that opens a browser as slow."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
@@ -42,7 +42,7 @@ def browser():
 
 @dataclass
 class Opened:
-    """A page, and what it did that it should not."""
+    """An open page, with its requests and errors."""
 
     page: Any
     requests: list[str] = field(default_factory=list)
@@ -56,18 +56,18 @@ class Opened:
         return self.page.evaluate(script, *args)
 
     def read(self, **choices: str) -> None:
-        """Choose by hand, in the order given, and wait until it is shown."""
+        """Choose options in order, and wait until the rollout is shown."""
         for name, label in choices.items():
             self.page.locator(f"#c-{name}").select_option(label=label)
         self.settled()
 
     def settled(self) -> None:
-        """Wait until the rollout that was chosen is the one that is shown."""
+        """Wait until the chosen rollout is shown."""
         self.page.wait_for_timeout(150)
         self.until(SHOWN)
 
     def until(self, script: str, seconds: float = 60) -> None:
-        """Ask again and again: a page that forbids eval stops Playwright's own waiting."""
+        """Poll, since the page forbids eval, which Playwright's waiting needs."""
         end = time.monotonic() + seconds
         while not self.say(script):
             assert time.monotonic() < end, f"not within {seconds:g} s: {script}"
@@ -76,7 +76,7 @@ class Opened:
 
 @pytest.fixture
 def visit(browser):
-    """Open a page as a reader does."""
+    """Open a page in the browser."""
     contexts = []
 
     def opened(
@@ -97,7 +97,7 @@ def visit(browser):
             "request",
             lambda asked: None if asked.url.startswith(local) else found.requests.append(asked.url),
         )
-        if clock:  # one that the test can turn on, and that otherwise goes as any
+        if clock:  # a clock that the test can advance
             found.page.clock.install(time=0)
         found.page.goto(path.resolve().as_uri() + place)
         if drawn:
@@ -111,7 +111,7 @@ def visit(browser):
 
 @pytest.fixture(scope="session")
 def sample_page(tmp_path_factory) -> Path:
-    """The page of the sample."""
+    """Write the page of the sample."""
     sample = Path(__file__).resolve().parents[2] / "data" / "sample"
     with isoklx.open_sweep(sample, texts=True) as ds:
         return write_report(ds, tmp_path_factory.mktemp("page") / "sample.html")

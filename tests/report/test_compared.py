@@ -1,4 +1,4 @@
-"""The section of the page that says what changed from another sweep."""
+"""The section of the page that compares with another sweep."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def page(sweeps, tmp_path_factory):
     return write_report(now, out, against=before, against_name=NAME)
 
 
-def test_the_tables_are_those_of_the_comparison(page, sweeps, visit):
+def test_the_tables_equal_those_of_compare(page, sweeps, visit):
     opened = visit(page)
     opened.faultless()
     expected = comparison(*sweeps)
@@ -52,15 +52,13 @@ def test_the_tables_are_those_of_the_comparison(page, sweeps, visit):
         opened.page.locator(f"#t-compare_{name}").evaluate("each => { each.open = true; }")
         assert opened.page.locator(f"#t-compare_{name} tbody tr").count() == len(rows) - 1
     lead = opened.page.locator("#compared .lead").inner_text()
-    assert (
-        lead == "What changed from that sweep, which is A, to the sweep of this page, which is B."
-    )
+    assert lead == "Changes from that sweep (A) to the sweep of this page (B)."
     first = opened.page.locator("#n-compare_cells").inner_text()
     assert first.endswith("c_star_ratio is B over A.")
     assert "B is the sweep of this page. Cells in both: 11," in first
 
 
-def test_they_are_sorted_like_the_others(page, sweeps, visit):
+def test_they_can_be_sorted_like_other_tables(page, sweeps, visit):
     opened = visit(page)
     expected = comparison(*sweeps)["cells"].frame
     at = 1 + expected.columns.get_loc("c_star_ratio")
@@ -74,7 +72,7 @@ def test_they_are_sorted_like_the_others(page, sweeps, visit):
     opened.faultless()
 
 
-def test_names_and_values_are_shown_and_nothing_of_them_runs(page, visit):
+def test_names_and_values_are_shown_and_not_executed(page, visit):
     opened = visit(page)
     heading = opened.page.locator("#h-compared").inner_text()
     assert heading == f"Compared with {NAME}".replace("\u202e", "\\u202e")
@@ -87,7 +85,7 @@ def test_names_and_values_are_shown_and_nothing_of_them_runs(page, visit):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 380)])
-def test_axe_finds_nothing_to_object_to(page, visit, scheme, width):
+def test_axe_finds_no_violations(page, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     opened = visit(page, color_scheme=scheme, viewport={"width": width, "height": 800})
     for each in TABLES:
@@ -97,11 +95,11 @@ def test_axe_finds_nothing_to_object_to(page, visit, scheme, width):
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
 
 
-def test_without_another_sweep_there_is_no_such_section(sample_page):
+def test_without_another_sweep_the_section_is_missing(sample_page):
     assert 'id="compared"' not in sample_page.read_text()
 
 
-def test_settings_that_are_the_same_are_a_sentence(sample_ds, tmp_path):
+def test_equal_settings_are_a_sentence(sample_ds, tmp_path):
     text = write_report(sample_ds, tmp_path / "page.html", against=sample_ds).read_text()
     section = re.search(r'<section id="compared".*?</section>', text, re.DOTALL)[0]
     assert "No setting differs between A and B" in section
@@ -109,7 +107,7 @@ def test_settings_that_are_the_same_are_a_sentence(sample_ds, tmp_path):
     assert "Compared with <bdi>the other sweep</bdi>" in section
 
 
-def test_nothing_in_common_leaves_what_was_there(sample_ds, tmp_path):
+def test_without_common_cells_the_old_page_is_kept(sample_ds, tmp_path):
     make_cell(tmp_path / "other", trajectory=kl({"1": [[0.5] * 4]}))
     (tmp_path / "page.html").write_text("before")
     other = isoklx.open_sweep(tmp_path / "other")
@@ -119,7 +117,7 @@ def test_nothing_in_common_leaves_what_was_there(sample_ds, tmp_path):
 
 
 def without(page, against):
-    """The page without its date, and without the name of the other sweep."""
+    """Return the page without its date and the name of the other sweep."""
     text = page.read_text().replace(str(against), "BEFORE")
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "DATE", text)
 

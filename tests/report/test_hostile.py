@@ -1,4 +1,4 @@
-"""Names and texts that try to be more than text."""
+"""Names and texts with code in them."""
 
 import json
 
@@ -25,7 +25,7 @@ TEXTS = {
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A runs root of a cell for each text, with names as bad as theirs."""
+    """Write a runs root with one cell per text, with names as hostile."""
     root = tmp_path / "runs"
     for i, (name, tokens) in enumerate(TEXTS.items()):
         bad = "".join(tokens)[:60].translate({ord(c): "" for c in "/\0\x1b\u2028"})
@@ -48,7 +48,7 @@ def hostile(tmp_path):
     return root
 
 
-def test_nothing_of_it_runs_and_all_of_it_is_shown(hostile, tmp_path, visit):
+def test_hostile_text_is_shown_and_not_executed(hostile, tmp_path, visit):
     file = isoklx.build(hostile, texts=True)
     assert len(file.read) == len(TEXTS)
     with isoklx.open_sweep(file.out) as ds:
@@ -73,7 +73,7 @@ def test_nothing_of_it_runs_and_all_of_it_is_shown(hostile, tmp_path, visit):
     opened.faultless()
 
 
-def test_a_long_name_leaves_a_phone_its_width(hostile, tmp_path, visit):
+def test_a_long_name_does_not_widen_the_page_on_a_phone(hostile, tmp_path, visit):
     with isoklx.open_sweep(hostile, texts=True) as ds:
         page = write_report(ds, tmp_path / "page.html")
     opened = visit(page, viewport={"width": 380, "height": 800})

@@ -1,4 +1,4 @@
-"""The page as its readers meet it: mouse, keyboard, phone, dark mode, screen reader, paper."""
+"""The page with mouse, keyboard, phone, dark mode, screen reader and on paper."""
 
 import csv
 import io
@@ -18,13 +18,13 @@ from isoklx.tables.table import as_csv
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
-def test_the_page_asks_nobody_for_anything_and_nothing_fails(sample_page, visit):
+def test_the_page_makes_no_requests_and_no_errors(sample_page, visit):
     opened = visit(sample_page)
     assert opened.say("[...document.querySelectorAll('.plot')].every(n => n.children.length > 0)")
     opened.faultless()
 
 
-def test_a_policy_forbids_what_would_leave_the_page(sample_page, visit):
+def test_a_policy_forbids_requests_from_the_page(sample_page, visit):
     opened = visit(sample_page)
     left = opened.say("fetch('http://127.0.0.1:9/').then(() => 'asked', () => 'refused')")
     assert left == "refused"
@@ -47,7 +47,7 @@ def test_a_table_is_sorted_by_its_heading_up_and_down(sample_page, visit, sample
         np.testing.assert_allclose(shown, expected.sort_values(ascending=ascending), rtol=1e-3)
 
 
-def test_what_is_missing_comes_last_either_way(sample_page, visit):
+def test_missing_values_sort_last_in_both_orders(sample_page, visit):
     page = visit(sample_page).page
     for _ in range(2):
         page.locator("#t-headline th:nth-child(5) button").click()
@@ -79,7 +79,7 @@ def texts(sample):
 CELL = "simulated-8B_pca_s0_w64"
 
 
-def test_the_chosen_rollout_is_the_one_that_is_read(sample_page, visit, texts):
+def test_the_chosen_rollout_is_shown(sample_page, visit, texts):
     opened = visit(sample_page)
     lives = lifetimes(texts).isel(threshold=0)
     for alpha, prompt in ((2.0, 3), (4.0, 1), (0.0, 0)):
@@ -94,7 +94,7 @@ def test_the_chosen_rollout_is_the_one_that_is_read(sample_page, visit, texts):
         )
         fate = opened.page.locator("#fate").inner_text()
         fork = texts["fork"].values[life["end"].item()]
-        says = "Died: first below pmass 0.75 at" if life["died"] else "Alive when last asked, at"
+        says = "Died: first below pmass 0.75 at" if life["died"] else "Alive at its last fork,"
         assert f"{says} token {fork}" in fate
         forks = one["pmass_eval"].values
         shown = opened.page.locator("#forks button").all_inner_texts()
@@ -154,14 +154,14 @@ def test_every_dose_has_an_axis_that_shows_its_lines(sample_page, visit, texts):
         assert len(set(colours)) == 1 + (0 < dead < 8)
 
 
-def test_a_figure_leads_to_the_rollouts_at_its_dose(sample_page, visit):
+def test_a_figure_links_to_the_rollouts_at_its_dose(sample_page, visit):
     opened = visit(sample_page)
     opened.page.locator(".jump[data-alpha='2.0']").first.click()
     opened.settled()
     assert "alpha 2," in opened.page.locator("#fate").inner_text()
 
 
-def test_a_place_in_the_address_is_what_is_read(sample_page, visit):
+def test_the_url_fragment_selects_the_rollout(sample_page, visit):
     opened = visit(sample_page)
     opened.read(method="mean_diff", alpha="4", prompt="6")
     place = opened.say("location.hash")
@@ -203,7 +203,7 @@ def test_the_keyboard_alone_reads_a_rollout_and_sorts_a_table(sample_page, visit
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 380])
-def test_axe_finds_nothing_to_object_to(sample_page, visit, scheme, width):
+def test_axe_finds_no_violations(sample_page, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     opened = visit(sample_page, color_scheme=scheme, viewport={"width": width, "height": 800})
     results = axe.Axe().run(opened.page)
@@ -215,9 +215,7 @@ def test_axe_finds_nothing_to_object_to(sample_page, visit, scheme, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_to_object_to_after_everything_was_opened_and_chosen(
-    sample_page, visit, scheme
-):
+def test_axe_finds_no_violations_after_everything_was_opened_and_chosen(sample_page, visit, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     opened = visit(sample_page, color_scheme=scheme)
     opened.say("document.querySelectorAll('details').forEach(each => { each.open = true; })")
@@ -230,7 +228,7 @@ def test_axe_finds_nothing_to_object_to_after_everything_was_opened_and_chosen(
     assert [(each["id"], each["nodes"][0]["html"]) for each in results.response["violations"]] == []
 
 
-def test_a_phone_scrolls_down_and_never_sideways(sample_page, visit):
+def test_a_phone_scrolls_only_vertically(sample_page, visit):
     opened = visit(sample_page, viewport={"width": 380, "height": 800})
     assert opened.say("document.documentElement.scrollWidth") == 380
     opened.faultless()
@@ -247,7 +245,7 @@ def test_dark_mode_is_dark_and_follows_a_change(sample_page, visit):
     opened.faultless()
 
 
-def test_on_paper_every_table_is_open_and_no_control_is_left(sample_page, visit):
+def test_printed_tables_are_open_and_controls_are_hidden(sample_page, visit):
     page = visit(sample_page).page
     page.emulate_media(media="print")
     assert not page.locator(".choose").is_visible()
@@ -256,7 +254,7 @@ def test_on_paper_every_table_is_open_and_no_control_is_left(sample_page, visit)
     assert all(page.locator("details").evaluate_all("all => all.map(each => each.open)"))
 
 
-def test_on_paper_no_column_of_a_table_is_cut_off(sample_page, visit):
+def test_printed_tables_show_every_column(sample_page, visit):
     landscape = 1015  # pixels of CSS between the margins of A4
     page = visit(sample_page, viewport={"width": landscape, "height": 700}).page
     page.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
@@ -270,7 +268,7 @@ PORTRAIT, LANDSCAPE = 688, 1015
 """Pixels of CSS between the margins of A4."""
 
 
-def test_on_paper_nothing_is_wider_than_the_page(sample_page, visit):
+def test_printed_content_fits_the_width_of_the_page(sample_page, visit):
     page = visit(sample_page).page
     page.evaluate("tables(); dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
@@ -290,7 +288,7 @@ def test_on_paper_nothing_is_wider_than_the_page(sample_page, visit):
     assert pictures.count() == 0
 
 
-def test_on_paper_no_heading_is_left_by_what_it_is_of(sample_page, visit):
+def test_printed_headings_stay_with_their_content(sample_page, visit):
     page = visit(sample_page).page
     page.emulate_media(media="print")
     heads = page.locator("h2, summary, .lead, .legend, .axis, .caption, thead")
@@ -299,7 +297,7 @@ def test_on_paper_no_heading_is_left_by_what_it_is_of(sample_page, visit):
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed")
-def test_on_paper_figures_stay_with_their_headings_and_tables_repeat_theirs(
+def test_printed_figures_stay_with_their_headings_and_tables_repeat_theirs(
     sample_page, visit, tmp_path
 ):
     file = tmp_path / "page.pdf"
@@ -323,10 +321,10 @@ def test_on_paper_figures_stay_with_their_headings_and_tables_repeat_theirs(
     assert repeated >= 8
 
 
-SECTIONS = ("What a dose does", "KL token by token", "Survival", "Calibration", "Read the rollouts")
+SECTIONS = ("Dose response", "KL per token", "Survival", "Calibration", "Read the rollouts")
 
 
-def test_a_long_cell_of_a_table_is_shown_whole(sample_page, visit):
+def test_a_long_table_cell_is_shown_completely(sample_page, visit):
     page = visit(sample_page).page
     reason = page.locator("#t-safe_dose td.long").first
     assert "would do" in reason.inner_text()
@@ -334,7 +332,7 @@ def test_a_long_cell_of_a_table_is_shown_whole(sample_page, visit):
     assert reason.evaluate("each => getComputedStyle(each).textOverflow") == "clip"
 
 
-def test_rollouts_that_died_are_told_apart_by_more_than_colour(sample_page, visit):
+def test_dead_rollouts_differ_in_more_than_colour(sample_page, visit):
     opened = visit(sample_page)
     opened.read(alpha="4")
     died = opened.say("reader.rows.map(row => row.died)")
@@ -343,10 +341,10 @@ def test_rollouts_that_died_are_told_apart_by_more_than_colour(sample_page, visi
     assert dashes == ["dashed" if each else "solid" for each in died]
 
 
-def test_the_logarithmic_axis_is_one_choice_for_all_doses(sample_page, visit):
+def test_the_logarithmic_axis_applies_to_all_doses(sample_page, visit):
     opened = visit(sample_page)
     logarithmic = "[...figures.drawn.values()].filter(scale => scale === 'log').length"
-    # a panel for each dose, KL along the dose, and what the calibration tried
+    # one panel per dose, KL by dose, and the coefficients of the calibration
     assert opened.say(logarithmic) == 8
     opened.page.locator("#log").uncheck()
     opened.settled()
@@ -354,7 +352,7 @@ def test_the_logarithmic_axis_is_one_choice_for_all_doses(sample_page, visit):
     opened.faultless()
 
 
-def test_what_is_on_the_page_is_there_before_the_library_is(sample_page, visit):
+def test_the_page_is_readable_before_the_library_is_loaded(sample_page, visit):
     opened = visit(sample_page, drawn=False)
     painted = opened.say(
         "new Promise(r => { const f = () => { const [e] = performance.getEntriesByName("
@@ -369,5 +367,5 @@ def test_without_texts_each_token_is_a_square(real_root, tmp_path, visit):
     assert page.stat().st_size < 5e6
     opened = visit(page)
     assert opened.page.locator("#said.squares .t").count() == 512
-    assert "No text was recorded" in opened.page.locator("#read .lead").inner_text()
+    assert "texts were not recorded" in opened.page.locator("#read .lead").inner_text()
     opened.faultless()

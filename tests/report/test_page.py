@@ -1,4 +1,4 @@
-"""What the page is made of, without a browser: the same whatever it is made from."""
+"""Content of the page, without a browser."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ def data_of(path):
 
 
 def unpacked(rollouts, cell, alpha):
-    """A pack by the plainest of readers."""
+    """Read a pack with a plain loop."""
     start, length = rollouts.index["places"][f"{cell} {alpha}"]
     content = zlib.decompress(base64.b64decode(rollouts.packed[start : start + length]))
     head = int.from_bytes(content[:4], "little")
@@ -64,13 +64,13 @@ def test_the_page_is_the_same_from_netcdf_zarr_and_a_runs_root(sample, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_page_that_is_made_again_is_the_same(sample, tmp_path):
+def test_the_page_is_reproducible(sample, tmp_path):
     with isoklx.open_sweep(sample, texts=True) as ds:
         first = write_report(ds, tmp_path / "a.html").read_text()
         assert write_report(ds, tmp_path / "b.html").read_text() == first
 
 
-def test_figures_are_the_numbers_of_the_statistics(sample_page, sample_ds):
+def test_figures_show_the_numbers_of_the_statistics(sample_page, sample_ds):
     figures = data_of(sample_page)["figures"]
     by = ["model_short", "method"]
     doses = isoklx.dose_response(sample_ds, by).isel(threshold=0)
@@ -101,13 +101,13 @@ def test_a_survival_curve_ends_with_its_last_rollout_at_risk():
     assert all(None not in each["y"] for each in panel["series"] if "y" in each)
 
 
-def test_every_figure_of_groups_says_how_many_rollouts_repeat_no_other(sample_page):
+def test_every_figure_of_groups_shows_the_number_of_distinct_rollouts(sample_page):
     figures = data_of(sample_page)["figures"]
     for name in ("figure1", "survival"):
         titles = {column[0]["title"].partition(", ")[2] for column in figures[name]}
         assert titles == {"n = 80 of 96"}
     legends = re.findall(r'aria-label="Groups">(.*?)</ul>', sample_page.read_text(), re.DOTALL)
-    assert len(legends) == 2  # of the doses, and of survival
+    assert len(legends) == 2  # dose response and survival
     for legend in legends:
         sizes = re.findall(r'<bdi>(.*?)</bdi><span class="count">(.*?)</span>', legend)
         assert dict(sizes) == {
@@ -117,7 +117,7 @@ def test_every_figure_of_groups_says_how_many_rollouts_repeat_no_other(sample_pa
         }
 
 
-def test_methods_differ_by_their_marks_in_the_figures_of_calibrations(sample_page):
+def test_methods_have_different_markers_in_the_calibration_figures(sample_page):
     for (figure,) in data_of(sample_page)["figures"]["calibration"]:
         points = [each for each in figure["series"] if each["kind"] == "points"]
         marks = {(each["colour"][0], each["marker"]) for each in points}
@@ -146,7 +146,7 @@ def test_a_pack_holds_every_rollout_of_its_cell_and_dose(texts):
             np.testing.assert_allclose(shown, expected, rtol=0.03)
 
 
-def test_a_repeat_is_held_once(texts):
+def test_a_duplicate_is_stored_once(texts):
     places = pack_rollouts(texts).index["places"]
     names = texts["run_id"].values.tolist()
     first, again = (names.index(f"simulated-1B_pca_s{seed}_w64") for seed in (0, 1))
@@ -154,7 +154,7 @@ def test_a_repeat_is_held_once(texts):
     assert len({tuple(place) for place in places.values()}) == 60
 
 
-def test_beyond_the_budget_the_same_prompts_are_held_everywhere(texts):
+def test_beyond_the_budget_every_cell_keeps_the_same_prompts(texts):
     whole = pack_rollouts(texts)
     part = pack_rollouts(texts, budget=len(whole.packed) // 2)
     assert len(part.packed) <= len(whole.packed) // 2
@@ -167,27 +167,27 @@ def test_beyond_the_budget_the_same_prompts_are_held_everywhere(texts):
     ]
 
 
-def test_packing_reads_a_cell_at_a_time_of_what_is_lazy(sample, tmp_path):
+def test_packing_reads_lazy_arrays_cell_by_cell(sample, tmp_path):
     file = isoklx.build(sample, tmp_path / "sample.nc", texts=True).out
     with isoklx.open_sweep(file, chunks={}) as ds, isoklx.open_sweep(file) as held:
         assert pack_rollouts(ds).packed == pack_rollouts(held.load()).packed
 
 
 @pytest.mark.parametrize("lacks", ["sweep", "kl", "pmass"])
-def test_a_sweep_that_lacks_something_has_a_page_that_says_so(tmp_path, lacks):
+def test_missing_data_is_listed_on_the_page(tmp_path, lacks):
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2, lacks=lacks))
     with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
         text = write_report(ds, tmp_path / "page.html").read_text()
-    assert "Not on this page" in text
+    assert "Missing sections" in text
     assert ('<h2 id="h-read">' in text) == (lacks != "sweep")
 
 
-def test_a_method_that_is_calibrated_and_not_swept_yet_is_compared_with_nothing(tmp_path):
+def test_a_method_without_results_is_not_compared(tmp_path):
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2))
     simulate(tmp_path / "runs", grid(methods=["mean_diff"], seeds=[0], lacks="sweep"))
     with isoklx.open_sweep(tmp_path / "runs", texts=True) as ds:
         text = write_report(ds, tmp_path / "page.html").read_text()
-    assert "table of methods against each other: no two groups to compare" in text
+    assert "table of differences between methods: no two groups to compare" in text
 
 
 def test_a_selection_has_a_page(texts, tmp_path):
@@ -197,7 +197,7 @@ def test_a_selection_has_a_page(texts, tmp_path):
     write_report(texts.isel(cell=0), tmp_path / "one.html")
 
 
-def test_cells_that_were_skipped_are_named(tmp_path, sample):
+def test_skipped_cells_are_named(tmp_path, sample):
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], prompts=2))
     (tmp_path / "runs" / "bro<ken>").mkdir()
     (tmp_path / "runs" / "bro<ken>" / "calib.json").write_text("{")
@@ -218,7 +218,7 @@ def test_cells_that_were_skipped_are_named(tmp_path, sample):
         ),
     ],
 )
-def test_a_group_has_its_safe_dose_in_a_sentence(sample_ds, survive, verdict, says):
+def test_each_group_has_a_sentence_on_its_safe_dose(sample_ds, survive, verdict, says):
     table = isoklx.safe_dose(sample_ds, "method", survive)
     sentences = safe_dose_sentences(table, ["method"], survive, 0.95)
     assert [each["group"] for each in sentences] == table["method"].tolist()
@@ -234,10 +234,10 @@ def test_negative_doses_have_a_sentence_of_their_own():
     assert said["group"] == "pca, negative doses"
     assert said["verdict"] == "safe to alpha -1"
     assert "Doses down to alpha -1 (coefficient -2) are safe" in said["sentence"]
-    assert said["sentence"].endswith("Nobody died down to alpha -2 (coefficient -4).")
+    assert said["sentence"].endswith("No rollout died down to alpha -2 (coefficient -4).")
 
 
-def test_without_the_extra_it_is_one_line(monkeypatch, sample_ds, tmp_path):
+def test_a_missing_extra_is_one_line(monkeypatch, sample_ds, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs jinja2: pip install 'isoklx\[report\]'"):
         write_report(sample_ds, tmp_path / "page.html")
@@ -253,7 +253,7 @@ def run(*words):
     )
 
 
-def test_the_command_writes_the_page_where_it_is_told(sample, tmp_path):
+def test_the_command_writes_the_page_to_out(sample, tmp_path):
     done = run("report", sample, "--out", tmp_path / "new" / "page.html", "--alphas", "1,2")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"wrote {tmp_path}/new/page.html\n"
@@ -264,7 +264,7 @@ def test_the_command_writes_the_page_where_it_is_told(sample, tmp_path):
 
 
 @pytest.mark.slow
-def test_aggregate_writes_it_as_well(sample, tmp_path):
+def test_aggregate_writes_the_page_too(sample, tmp_path):
     done = run("aggregate", sample, "--out", tmp_path / "figs", "--report")
     assert done.returncode == 0, done.stderr
     assert f"wrote {tmp_path}/figs/report.html" in done.stdout
@@ -273,7 +273,7 @@ def test_aggregate_writes_it_as_well(sample, tmp_path):
     assert without_dates(alone) == without_dates(tmp_path / "figs" / "report.html")
 
 
-def test_what_was_there_stays_where_the_page_cannot_be_made(sample_ds, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_page(sample_ds, tmp_path, monkeypatch):
     (tmp_path / "page.html").write_text("before")
     monkeypatch.setattr(pages, "_render", lambda content: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -282,7 +282,7 @@ def test_what_was_there_stays_where_the_page_cannot_be_made(sample_ds, tmp_path,
     assert (tmp_path / "page.html").read_text() == "before"
 
 
-def test_the_doses_of_the_page_lie_as_in_the_figure_of_a_paper(sample, tmp_path):
+def test_the_dose_axis_equals_that_of_the_paper_figure(sample, tmp_path):
     with isoklx.open_sweep(sample) as ds:
         page = write_report(ds, tmp_path / "page.html")
         doses = ds["alpha"].values
@@ -295,7 +295,7 @@ def test_the_doses_of_the_page_lie_as_in_the_figure_of_a_paper(sample, tmp_path)
                 assert near.max() < 0.25 * np.diff(np.arcsinh(4 * doses)).min()
 
 
-def test_kl_along_the_dose_is_logarithmic_and_what_is_below_it_is_marked(sample, tmp_path):
+def test_the_kl_axis_is_logarithmic_and_marks_values_below_it(sample, tmp_path):
     with isoklx.open_sweep(sample) as ds:
         page = write_report(ds, tmp_path / "page.html")
     (kl,) = (each for (each,) in data_of(page)["figures"]["dose"] if "p95" in each["y"]["label"])
@@ -308,7 +308,7 @@ def test_kl_along_the_dose_is_logarithmic_and_what_is_below_it_is_marked(sample,
     assert "below 0.0001 nats" in kl["title"]
 
 
-def test_of_many_doses_the_page_draws_an_even_spread_and_says_so(tmp_path):
+def test_the_page_draws_some_of_many_doses_and_says_so(tmp_path):
     alphas = tuple(round(0.1 * i, 1) for i in range(41))
     simulate(tmp_path / "runs", grid(["m"], ["pca"], [0], [8], prompts=2, alphas=alphas))
     with isoklx.open_sweep(tmp_path / "runs") as ds:

@@ -1,4 +1,4 @@
-"""The page reads itself anew while a sweep is watched, and not from under its reader."""
+"""The page reloads while a sweep is watched, unless its reader is busy."""
 
 import json
 
@@ -13,15 +13,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 BAR = ".watched"
 
 EVERY = 600
-"""Seconds between two readings: no test takes as long, so that only its own clock brings one."""
+"""Seconds between reloads: longer than any test, so that only the test's clock triggers one."""
 
 LONG = 60_000
-"""Milliseconds that nothing takes, even on a busy machine."""
+"""Timeout in milliseconds, sufficient on a busy machine."""
 
 
 @pytest.fixture
 def live(sample_page, tmp_path):
-    """Write the page as a watch does, with what it says of itself."""
+    """Write the page as `isoklx watch` does, with a message."""
     path = tmp_path / "live.html"
 
     def written(says="first", every=EVERY):
@@ -33,16 +33,16 @@ def live(sample_page, tmp_path):
 
 
 def after(opened, seconds):
-    """Let the clock of the page jump, and wait until it has read itself anew."""
+    """Advance the clock of the page, and wait until it has reloaded."""
     with opened.page.expect_event("load", timeout=LONG):
         opened.page.clock.fast_forward(1000 * seconds)
 
 
 def stays(opened, seconds):
-    """Whether the page has not begun to read itself anew after so many seconds of its clock."""
+    """Return whether the page has not started to reload after some seconds of its clock."""
     opened.say("here = true; sessionStorage.clear()")
     opened.page.clock.run_for(1000 * seconds)
-    # What it keeps for the next one is kept before anything else.
+    # It stores its state before it reloads.
     return opened.say("typeof here === 'boolean' && sessionStorage.length === 0")
 
 
@@ -53,7 +53,7 @@ def test_only_a_script_is_added_before_the_end(sample_page):
     assert before + after.rpartition("</script>\n")[2] == plain
 
 
-def test_what_it_says_is_text_whatever_it_is():
+def test_the_message_is_text_and_not_executed():
     says = "</script><script>alert(1)</script>"
     text = refreshing("<body></body>", 30, says)
     assert text.count("</script>") == 1
@@ -61,10 +61,10 @@ def test_what_it_says_is_text_whatever_it_is():
     assert json.loads(given) == {"every": 30, "says": says}
 
 
-def test_the_page_reads_itself_anew_and_shows_what_was_written_meanwhile(live, visit):
+def test_the_page_reloads_and_shows_the_new_content(live, visit):
     opened = visit(live("1 of 4 cells done."), clock=True)
     bar = opened.page.locator(BAR)
-    says = f"1 of 4 cells done. This page reads itself anew every {EVERY} s."
+    says = f"1 of 4 cells done. This page reloads every {EVERY} s."
     assert bar.inner_text().startswith(says)
     live("2 of 4 cells done.")
     after(opened, EVERY)
@@ -73,14 +73,14 @@ def test_the_page_reads_itself_anew_and_shows_what_was_written_meanwhile(live, v
     opened.faultless()
 
 
-def test_it_reads_itself_anew_when_the_time_has_come_and_not_before(live, visit):
+def test_it_reloads_when_due_and_not_before(live, visit):
     opened = visit(live(), clock=True)
     opened.page.clock.pause_at(EVERY / 2)
     assert stays(opened, EVERY / 2 - 1)
     after(opened, EVERY)
 
 
-def test_the_last_page_ends_it(live, visit, sample_page):
+def test_the_final_page_does_not_reload(live, visit, sample_page):
     opened = visit(live(), clock=True)
     live().write_text(sample_page.read_text(encoding="utf-8"), encoding="utf-8")
     after(opened, EVERY)
@@ -89,19 +89,19 @@ def test_the_last_page_ends_it(live, visit, sample_page):
     assert stays(opened, 2 * EVERY)
 
 
-def test_pause_stops_it_and_go_on_goes_on(live, visit):
+def test_pause_stops_and_resume_restarts_reloading(live, visit):
     opened = visit(live(), clock=True)
     opened.page.get_by_role("button", name="Pause").click()
     assert "Paused" in opened.page.locator(BAR).inner_text()
     opened.page.clock.pause_at(EVERY - 1)
     assert stays(opened, 2 * EVERY)
-    opened.page.get_by_role("button", name="Go on").click()
-    assert stays(opened, 50)  # the click was one, too
+    opened.page.get_by_role("button", name="Resume").click()
+    assert stays(opened, 50)  # the click counts as activity
     after(opened, EVERY)
 
 
 @pytest.mark.parametrize("deed", ["key", "wheel", "selection"])
-def test_nothing_is_taken_from_under_a_reader(live, visit, deed):
+def test_the_page_does_not_reload_while_its_reader_is_busy(live, visit, deed):
     opened = visit(live(), clock=True)
     opened.page.clock.pause_at(EVERY - 10)
     if deed == "key":
@@ -118,7 +118,7 @@ def test_nothing_is_taken_from_under_a_reader(live, visit, deed):
     after(opened, EVERY)
 
 
-def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
+def test_choices_sorting_open_tables_and_scroll_position_are_restored(live, visit):
     opened = visit(live(), clock=True)
     page = opened.page
     opened.read(method="pca", cell="simulated-8B_pca_s0_w64", alpha="2", prompt="3")
@@ -146,7 +146,7 @@ def test_what_was_chosen_sorted_opened_and_scrolled_to_is_so_again(live, visit):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 380)])
-def test_axe_finds_nothing_to_object_to_in_a_page_that_is_watched(live, visit, scheme, width):
+def test_axe_finds_no_violations_in_a_watched_page(live, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     opened = visit(live(), color_scheme=scheme, viewport={"width": width, "height": 800})
     violations = axe.Axe().run(opened.page).response["violations"]
@@ -156,7 +156,7 @@ def test_axe_finds_nothing_to_object_to_in_a_page_that_is_watched(live, visit, s
     assert opened.say("document.documentElement.scrollWidth") <= width
 
 
-def test_the_bar_is_reached_by_keyboard_first_and_is_not_printed(live, visit):
+def test_the_bar_is_first_in_the_tab_order_and_not_printed(live, visit):
     page = visit(live()).page
     reached = []
     for _ in range(2):
@@ -167,7 +167,7 @@ def test_the_bar_is_reached_by_keyboard_first_and_is_not_printed(live, visit):
     assert not page.locator(BAR).is_visible()
 
 
-def test_a_sweep_without_figures_refreshes_as_well(tmp_path, visit):
+def test_a_sweep_without_figures_reloads_too(tmp_path, visit):
     from isoklx.simulation.sweep import grid, simulate
 
     simulate(tmp_path / "runs", grid(methods=["pca"], seeds=[0], lacks="sweep"))

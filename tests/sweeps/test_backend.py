@@ -25,7 +25,7 @@ from tests.handmade import NAN, kl, make_cell
 
 @pytest.fixture
 def root(tmp_path):
-    """Cells of different shapes: padded in alpha, prompt, token and fork."""
+    """Return cells of different shapes, padded in alpha, prompt, token and fork."""
     make_cell(tmp_path / "root", "a", trajectory=kl({"1": [[1, 2, 3, 4], [5]], "0.5": [[6]]}))
     make_cell(
         tmp_path / "root",
@@ -40,7 +40,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The measured arrays of cells that were read."""
+    """Record the measured arrays that are read."""
     names = []
     get = SpooledArrays.__getitem__
 
@@ -65,14 +65,14 @@ def test_any_xarray_tool_can_open_a_runs_root(root):
     }
 
 
-@pytest.mark.filterwarnings("ignore:.* fails while guessing:RuntimeWarning")  # engines of others
+@pytest.mark.filterwarnings("ignore:.* fails while guessing:RuntimeWarning")  # other engines
 def test_xarray_finds_the_engine_by_itself(root):
     with xr.open_dataset(str(root)) as ds:
         assert ds.sizes["cell"] == 3
 
 
 @pytest.mark.parametrize("path", ["empty", "root/a", "sweep.zarr", "absent", "file"])
-def test_what_is_no_runs_root_is_left_to_other_engines(root, tmp_path, path):
+def test_other_paths_are_left_to_other_engines(root, tmp_path, path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "sweep.zarr" / "kl").mkdir(parents=True)
@@ -81,7 +81,7 @@ def test_what_is_no_runs_root_is_left_to_other_engines(root, tmp_path, path):
     assert not SweepBackend().guess_can_open(b"bytes of a file")
 
 
-def test_opening_parses_each_cell_once_and_reads_no_number_again(root, reads, monkeypatch):
+def test_opening_parses_each_cell_once_and_reads_arrays_on_demand(root, reads, monkeypatch):
     parsed = []
     parse = layout.Sources.json
     monkeypatch.setattr(
@@ -97,7 +97,7 @@ def test_opening_parses_each_cell_once_and_reads_no_number_again(root, reads, mo
         assert reads == ["kl"]
 
 
-def test_chunks_are_cells_and_those_of_all_variables_agree(root, monkeypatch):
+def test_chunks_are_cells_and_align_across_variables(root, monkeypatch):
     with xr.open_dataset(root, engine="isoklx", chunks={}) as ds:
         assert ds.chunksizes["cell"] == (3,)
     monkeypatch.setattr(backend, "CHUNK", 1)
@@ -106,7 +106,7 @@ def test_chunks_are_cells_and_those_of_all_variables_agree(root, monkeypatch):
         xr.testing.assert_equal(ds, isoklx.open_sweep(root))
 
 
-def test_a_chunk_reads_its_own_cell_alone(root, reads, monkeypatch):
+def test_a_chunk_reads_only_its_own_cell(root, reads, monkeypatch):
     monkeypatch.setattr(backend, "CHUNK", 1)
     ds = isoklx.open_sweep(root, chunks={})
     assert ds.kl[1].max().compute() == 7
@@ -115,7 +115,9 @@ def test_a_chunk_reads_its_own_cell_alone(root, reads, monkeypatch):
 
 KEYS = st.one_of(
     st.integers(-3, 2),
-    st.slices(3).filter(lambda part: range(3)[part]),  # xarray fails at empty ones that step back
+    st.slices(3).filter(
+        lambda part: range(3)[part]
+    ),  # xarray fails at empty slices with a negative step
     st.lists(st.integers(-3, 2), max_size=4).map(lambda items: np.array(items, dtype=int)),
 )
 
@@ -123,7 +125,7 @@ KEYS = st.one_of(
 @settings(max_examples=60)
 @given(keys=st.tuples(KEYS, KEYS, KEYS, KEYS))
 @example(keys=(0, 1, 2, 0))
-def test_any_part_is_what_numpy_would_take(memory_and_lazy, keys):
+def test_indexing_equals_numpy(memory_and_lazy, keys):
     memory, lazy = memory_and_lazy
     part = dict(zip(memory.kl.dims, keys, strict=True))
     xr.testing.assert_identical(lazy.kl.isel(part).load(), memory.kl.isel(part))
@@ -137,12 +139,12 @@ def memory_and_lazy(sample):
     return ds.compute(), ds
 
 
-def test_no_cell_at_all_is_an_empty_array(memory_and_lazy):
+def test_selecting_no_cells_gives_an_empty_array(memory_and_lazy):
     _, lazy = memory_and_lazy
     assert lazy.kl.isel(cell=[]).load().shape == (0, 3, 3, 3)
 
 
-def test_a_broken_cell_is_known_when_the_root_is_opened(root):
+def test_opening_a_root_warns_of_a_broken_cell(root):
     (root / "a" / "trajectory.json").write_text('{"per_prompt_per_t_kl": {"1": [[1, 2, "3"]]}}')
     with pytest.warns(UserWarning, match=r"skipped .*a/trajectory\.json: .*\[0\]\[2\] is \'3\'"):
         ds = xr.open_dataset(root, engine="isoklx")
@@ -162,7 +164,7 @@ def test_variables_can_be_left_out(root):
 
 
 class TestSpool:
-    """Cells wait in a temporary folder for as long as they may be asked for."""
+    """Arrays are in a temporary folder while the Dataset is in use."""
 
     @pytest.fixture(autouse=True)
     def temporary(self, tmp_path, monkeypatch):
@@ -188,7 +190,7 @@ class TestSpool:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("chunks", [None, {}])
-    def test_what_was_pickled_outlives_the_original_and_leaves_nothing(
+    def test_a_pickled_copy_outlives_the_original_and_leaves_no_files(
         self, root, temporary, chunks
     ):
         ds = isoklx.open_sweep(root, chunks=chunks)
@@ -214,9 +216,7 @@ class TestSpool:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("chunks", [None, {}])
-    def test_what_was_pickled_by_a_process_that_has_ended_is_one_line_at_once(
-        self, root, temporary, chunks
-    ):
+    def test_unpickling_after_the_process_has_ended_is_one_line(self, root, temporary, chunks):
         code = f"import isoklx, pickle, sys; ds = isoklx.open_sweep({str(root)!r}, chunks={chunks})"
         code += "; sys.stdout.buffer.write(pickle.dumps(ds))"
         pickled = subprocess.run(
@@ -225,11 +225,13 @@ class TestSpool:
             stdout=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(temporary)},
         ).stdout
-        with pytest.raises(DatasetError, match=r"a pickled runs root, whose arrays lay in .*load"):
+        with pytest.raises(
+            DatasetError, match=r"the pickled runs root was closed, and its arrays in .*load"
+        ):
             pickle.loads(pickled)
         assert not list(temporary.iterdir())
 
-    def test_a_file_system_without_links_is_copied_on(self, root, monkeypatch):
+    def test_files_are_copied_on_a_file_system_without_links(self, root, monkeypatch):
         def refuse(*_):
             raise PermissionError(1, "Operation not permitted")
 
@@ -248,7 +250,7 @@ class TestSpool:
 
 
 def load_elsewhere(ds, then):
-    """Unpickle a Dataset in a process of its own."""
+    """Unpickle a Dataset in another process."""
     code = f"import pickle, sys; ds = pickle.load(sys.stdin.buffer); {then}"
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -278,7 +280,7 @@ def test_a_root_opens_after_the_temporary_folder_has_been_removed(root, tmp_path
         assert ds.kl.notnull().any()
 
 
-def test_where_there_is_no_temporary_folder_at_all_one_line_says_so(root, tmp_path, monkeypatch):
+def test_a_missing_temporary_folder_is_one_line(root, tmp_path, monkeypatch):
     def none() -> str:
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
@@ -289,5 +291,7 @@ def test_where_there_is_no_temporary_folder_at_all_one_line_says_so(root, tmp_pa
     with pytest.raises(BuildError, match=message):
         isoklx.open_sweep(root)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "none"))
-    with pytest.raises(BuildError, match=r"cannot be made: No such file .*; set TMPDIR to another"):
+    with pytest.raises(
+        BuildError, match=r"cannot be created: No such file .*; set TMPDIR to another"
+    ):
         isoklx.open_sweep(root)

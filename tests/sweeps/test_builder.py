@@ -26,7 +26,7 @@ def stored(path):
         return list(file["run_id"][:])
 
 
-def test_the_file_stands_beside_the_root_by_default(root):
+def test_the_default_file_is_beside_the_root(root):
     report = isoklx.build(root)
     assert report.out == root.parent / "runs.nc"
     assert stored(report.out) == ["a", "b"]
@@ -44,7 +44,7 @@ def test_several_roots_become_one_file(root, tmp_path):
     assert stored(report.out) == ["a", "b", "c"]
 
 
-def test_the_report_says_what_was_read_skipped_and_noted(root, tmp_path):
+def test_the_report_lists_cells_read_skipped_and_noted(root, tmp_path):
     make_cell(root, "c", pmass="[1")
     report = isoklx.build(root)
     text = str(report)
@@ -83,19 +83,19 @@ def test_filters_choose_the_cells(root):
         ("folder.nc", "is a folder"),
     ],
 )
-def test_a_target_that_cannot_be_is_refused_before_anything_is_read(root, tmp_path, out, reason):
+def test_an_invalid_target_is_refused_before_reading(root, tmp_path, out, reason):
     (tmp_path / "folder.nc").mkdir()
     with pytest.raises(UsageError, match=reason):
         isoklx.build(tmp_path / "no such root", tmp_path / out)
 
 
-def test_several_roots_need_a_name_for_the_file(root):
+def test_several_roots_require_a_file_name(root):
     with pytest.raises(UsageError, match="--out"):
         isoklx.build([root, root])
 
 
 def test_no_root_is_an_error():
-    with pytest.raises(UsageError, match="no runs root"):
+    with pytest.raises(UsageError, match="at least one runs root"):
         isoklx.build([])
 
 
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(root, tmp_path, monkeypatch
 
 
 def same(*paths):
-    """Whether files hold identical Datasets, but for the dates."""
+    """Return whether files have identical Datasets, except for the dates."""
     opened = [isoklx.open_sweep(path).load() for path in paths]
     for ds in opened:
         for name in DATED:
@@ -120,9 +120,9 @@ def same(*paths):
 
 
 class TestIncremental:
-    """A second build takes over what has not changed."""
+    """A second build copies unchanged cells."""
 
-    def test_nothing_changed_leaves_the_file_as_it_is(self, root):
+    def test_an_unchanged_root_leaves_the_file_unchanged(self, root):
         first = isoklx.build(root)
         before = first.out.stat()
         second = isoklx.build(root)
@@ -135,7 +135,7 @@ class TestIncremental:
         assert "kept " in str(second)
 
     @pytest.mark.parametrize("change", ["changed", "new", "removed", "touched", "broken"])
-    def test_the_result_is_that_of_a_build_from_scratch(self, root, tmp_path, change):
+    def test_the_result_equals_a_build_from_scratch(self, root, tmp_path, change):
         make_cell(
             root,
             "c",
@@ -161,7 +161,7 @@ class TestIncremental:
         assert not isoklx.build(root).written
 
     @pytest.mark.parametrize("later", [True, False])
-    def test_times_that_say_something_else_now_are_noted(self, root, tmp_path, later):
+    def test_changed_file_times_are_noted(self, root, tmp_path, later):
         times = (2 * 10**9,) * 2
         if not later:
             os.utime(root / "a" / "calib.json", times)
@@ -185,7 +185,7 @@ class TestIncremental:
         isoklx.build(root)
         assert isoklx.build(root, dtype="float64").unchanged == ()
 
-    def test_filters_drop_cells_that_the_file_has(self, root):
+    def test_filters_drop_cells_of_the_file(self, root):
         isoklx.build(root)
         report = isoklx.build(root, window=8)
         assert (report.read, report.unchanged) == (("b",), ("b",))
@@ -199,11 +199,11 @@ class TestIncremental:
 
 
 class TestWhatIsThere:
-    """Only what a build or a conversion wrote is replaced, unless force says otherwise."""
+    """Without force, only output of a build or a conversion is replaced."""
 
     @pytest.fixture(params=["netCDF", "text", "selection", "store"])
     def foreign(self, request, root, tmp_path):
-        """What isoklx did not write, under a name that a build would take."""
+        """Write a file of another program under the name of the output."""
         path = tmp_path / "precious.nc"
         if request.param == "netCDF":
             xr.Dataset({"temperature": 1.0}).to_netcdf(path)
@@ -218,7 +218,7 @@ class TestWhatIsThere:
             xr.Dataset({"temperature": 1.0}).to_zarr(path, zarr_format=2)
         return path
 
-    def test_it_is_refused_before_anything_is_read(self, foreign, tmp_path):
+    def test_it_is_refused_before_reading(self, foreign, tmp_path):
         before = contents(foreign)
         with pytest.raises(UsageError, match=r"precious.*not known to be written by.*--force"):
             isoklx.build(tmp_path / "no such root", foreign)
@@ -228,7 +228,7 @@ class TestWhatIsThere:
         assert isoklx.build(root, foreign, force=True).written
         assert isoklx.build(root, foreign).unchanged == ("a", "b")
 
-    def test_an_empty_file_is_nobodys(self, root, tmp_path):
+    def test_an_empty_file_may_be_replaced(self, root, tmp_path):
         (tmp_path / "runs.nc").touch()
         assert isoklx.build(root).written
         assert stored(tmp_path / "runs.nc") == ["a", "b"]
@@ -246,9 +246,9 @@ def contents(path):
 
 
 class TestLinks:
-    """Symbolic links are kept, and lead to what is read and written."""
+    """Symbolic links are kept and followed."""
 
-    def test_the_default_stands_beside_the_link_to_a_root(self, root, tmp_path, monkeypatch):
+    def test_the_default_file_is_beside_the_link_to_a_root(self, root, tmp_path, monkeypatch):
         (tmp_path / "here").mkdir()
         (tmp_path / "here" / "today").symlink_to(root)
         assert isoklx.build(tmp_path / "here" / "today").out == tmp_path / "here" / "today.nc"
@@ -257,12 +257,12 @@ class TestLinks:
         monkeypatch.chdir(root)
         assert isoklx.build(".").out == tmp_path / "runs.nc"
 
-    def test_a_root_without_a_name_needs_one_for_the_file(self):
-        with pytest.raises(UsageError, match="name it with --out"):
+    def test_a_root_without_a_name_requires_a_file_name(self):
+        with pytest.raises(UsageError, match="name the file with --out"):
             isoklx.build("/")
 
     @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-    def test_an_output_that_is_a_link_stays_one(self, root, tmp_path, suffix):
+    def test_an_output_link_is_kept(self, root, tmp_path, suffix):
         pytest.importorskip("zarr", reason="needs the extra zarr")
         (tmp_path / "there").mkdir()
         link = tmp_path / f"a{suffix}"
@@ -276,7 +276,7 @@ class TestLinks:
         assert isoklx.open_sweep(tmp_path / "there" / f"b{suffix}").run_id.size == 2
         assert f"{formats.size(link) / 1e6:.1f} MB" in str(report)
 
-    def test_a_link_into_a_folder_that_is_not_there_is_one_line(self, root, tmp_path):
+    def test_a_link_into_a_missing_folder_is_one_line(self, root, tmp_path):
         (tmp_path / "a.nc").symlink_to("absent/b.nc")
         with pytest.raises(UsageError, match=r"a\.nc: there is no folder .*absent$"):
             isoklx.build(root, tmp_path / "a.nc")
@@ -289,17 +289,17 @@ def test_parallel_and_serial_builds_are_identical(sample, tmp_path, jobs):
     assert same(serial.out, parallel.out)
 
 
-def test_a_build_leaves_nothing_but_its_file(root, tmp_path):
+def test_a_build_leaves_only_its_file(root, tmp_path):
     isoklx.build(root, jobs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "runs.nc"]
 
 
 def test_fewer_than_one_process_is_refused(root):
-    with pytest.raises(UsageError, match="jobs is 0"):
+    with pytest.raises(UsageError, match="jobs must be at least 1, got 0"):
         isoklx.build(root, jobs=0)
 
 
-def test_a_build_does_not_wait_for_what_it_does_not_use(sample, tmp_path):
+def test_a_build_does_not_import_unused_packages(sample, tmp_path):
     code = (
         "import sys, isoklx; isoklx.build(sys.argv[1], sys.argv[2]); "
         "print({'xarray', 'pandas', 'matplotlib', 'dask', 'scipy', 'torch'} & set(sys.modules))"

@@ -21,7 +21,7 @@ def without_dates(ds):
 
 @pytest.fixture(scope="module")
 def lazy(tmp_path_factory):
-    """Cells that differ in windows, prompts and doses."""
+    """Write cells with different windows, prompts and doses."""
     root = tmp_path_factory.mktemp("combining") / "runs"
     shape = {"window": 8, "prompts": 2, "questions": 2}
     specs = [
@@ -57,7 +57,7 @@ def test_a_sweep_in_two_files_is_the_sweep(sample, tmp_path, suffix):
 @pytest.mark.slow
 @settings(max_examples=25)
 @given(data=st.data())
-def test_parts_of_any_kind_are_the_whole_again(lazy, data):
+def test_any_parts_join_to_the_whole(lazy, data):
     dim = data.draw(st.sampled_from(["cell", "alpha", "prompt", "token", "fork", "question"]))
     n = lazy.sizes[dim]
     of_part = np.array(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
@@ -69,14 +69,14 @@ def test_parts_of_any_kind_are_the_whole_again(lazy, data):
 
 
 @pytest.mark.slow
-def test_saved_selections_are_parts_too(sample_ds, tmp_path):
+def test_saved_selections_can_be_joined(sample_ds, tmp_path):
     for alpha in sample_ds.alpha.values:
         sample_ds.sel(alpha=alpha).to_netcdf(tmp_path / f"{alpha}.nc")
     files = sorted(tmp_path.iterdir())
     xr.testing.assert_equal(isoklx.open_sweep(files), sample_ds)
 
 
-def test_cells_of_one_name_and_other_files_are_two(tmp_path):
+def test_different_cells_of_one_name_stay_separate(tmp_path):
     make_cell(tmp_path / "coarse", "a", trajectory=kl({"0.3": [[1]], "1": [[2]]}))
     make_cell(tmp_path / "dense", "a", trajectory=kl({"0.30000000000000004": [[1]], "2": [[3]]}))
     make_cell(tmp_path / "dense", "b", trajectory=kl({"4": [[5, 6]]}))
@@ -89,7 +89,7 @@ def test_cells_of_one_name_and_other_files_are_two(tmp_path):
     )
 
 
-def test_sweeps_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_sweeps_of_one_name_are_named_by_their_folders(tmp_path):
     for i, folder in enumerate(("x", "y")):
         make_cell(tmp_path / folder / "runs", "a", trajectory=kl({"1": [[i]]}))
     ds = isoklx.open_sweep([tmp_path / "x" / "runs", tmp_path / "y" / "runs"])
@@ -103,7 +103,7 @@ def test_one_sweep_twice_is_the_sweep(sample, tmp_path):
     xr.testing.assert_equal(isoklx.open_sweep([file]), isoklx.open_sweep(file))
 
 
-def test_what_one_sweep_lacks_is_missing_there(sample_ds, tmp_path):
+def test_variables_that_one_sweep_lacks_are_missing_there(sample_ds, tmp_path):
     sample_ds.isel(cell=[0]).drop_vars("pmass").to_netcdf(tmp_path / "a.nc")
     sample_ds.isel(cell=[1]).to_netcdf(tmp_path / "b.nc")
     ds = isoklx.open_sweep([tmp_path / "a.nc", tmp_path / "b.nc"])
@@ -111,7 +111,7 @@ def test_what_one_sweep_lacks_is_missing_there(sample_ds, tmp_path):
     xr.testing.assert_equal(ds.pmass.isel(cell=1), sample_ds.pmass.isel(cell=1))
 
 
-def test_large_or_chunked_stays_lazy(sample, tmp_path, monkeypatch):
+def test_large_or_chunked_sweeps_stay_lazy(sample, tmp_path, monkeypatch):
     files = [isoklx.build(sample, tmp_path / f"{name}.nc").out for name in "ab"]
     assert isoklx.open_sweep(files, chunks={"cell": 5}).kl.chunks[0] == (5, 5, 2)
     monkeypatch.setattr("isoklx.store.opening.LARGE", 7)
@@ -119,12 +119,12 @@ def test_large_or_chunked_stays_lazy(sample, tmp_path, monkeypatch):
         assert ds.kl.chunks is not None
 
 
-def test_nothing_to_open_is_one_line():
-    with pytest.raises(UsageError, match="nothing to open"):
+def test_an_empty_list_is_one_line():
+    with pytest.raises(UsageError, match="at least one file or runs root"):
         isoklx.open_sweep([])
 
 
-def test_what_cannot_be_aligned_is_named_with_its_file(sample_ds, tmp_path):
+def test_an_error_of_alignment_names_the_file(sample_ds, tmp_path):
     sample_ds.isel(cell=[0]).to_netcdf(tmp_path / "a.nc")
     sample_ds.mean("prompt").to_netcdf(tmp_path / "b.nc")
     with pytest.raises(DatasetError, match=r"b\.nc: not an isoklx sweep: .* has no dim.* prompt"):

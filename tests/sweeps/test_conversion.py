@@ -21,7 +21,7 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize(("first", "second"), [("nc", "zarr"), ("zarr", "nc")])
-def test_there_and_back_nothing_changes(root, tmp_path, first, second):
+def test_converting_there_and_back_changes_nothing(root, tmp_path, first, second):
     built = isoklx.build(root, tmp_path / f"a.{first}").out
     there = convert(built, tmp_path / f"b.{second}")
     back = convert(there, tmp_path / f"c.{first}")
@@ -31,7 +31,7 @@ def test_there_and_back_nothing_changes(root, tmp_path, first, second):
         assert type(ds.attrs["schema_version"]) is type(before.attrs["schema_version"])
 
 
-def test_what_was_converted_need_not_be_parsed_again(root, tmp_path):
+def test_cells_of_a_converted_file_are_not_parsed_again(root, tmp_path):
     built = isoklx.build(root, tmp_path / "a.nc")
     report = isoklx.build(root, convert(built.out, tmp_path / "a.zarr"))
     assert not report.written
@@ -54,11 +54,11 @@ def test_memory_does_not_grow_with_the_cells(tmp_path):
         tracemalloc.stop()
         return traced
 
-    peak(1)  # what is imported on the way
+    peak(1)  # imports
     assert peak(12) < 1.3 * peak(4)
 
 
-def test_what_build_did_not_write_is_refused(root, tmp_path):
+def test_a_source_not_written_by_build_is_refused(root, tmp_path):
     with pytest.raises(DatasetError, match="no such file"):
         convert(tmp_path / "absent.nc", tmp_path / "a.zarr")
     isoklx.open_sweep(root).to_netcdf(tmp_path / "derived.nc")
@@ -69,7 +69,7 @@ def test_what_build_did_not_write_is_refused(root, tmp_path):
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_only_what_build_wrote_is_replaced_without_force(root, tmp_path):
+def test_without_force_only_built_files_are_replaced(root, tmp_path):
     built = isoklx.build(root, tmp_path / "a.nc").out
     xr.Dataset({"temperature": 1.0}).to_netcdf(tmp_path / "precious.nc")
     with pytest.raises(UsageError, match=r"precious\.nc: .*not known to be written by"):

@@ -1,4 +1,4 @@
-"""Builds at a scheduler on this machine, with two worker processes."""
+"""Builds on a local scheduler with two worker processes."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def opened(path):
 
 
 def die_in(owner, name):
-    """Make the process that runs this kill itself at its second call of a method."""
+    """Make this process kill itself at its second call of a method."""
     calls = []
     method = getattr(owner, name)
 
@@ -63,7 +63,7 @@ def die_in(owner, name):
 
 
 def make_one_worker_mortal(cluster, stage):
-    """Let one of the workers die in the middle of a stage; whoever replaces it will not."""
+    """Let one worker die in the middle of a stage, and not its replacement."""
 
     def prepare():
         from isoklx.store import zarr as zarr_store
@@ -81,10 +81,10 @@ def make_one_worker_mortal(cluster, stage):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["perform", "write"])
-def test_a_worker_that_dies_costs_a_retry_and_not_the_result(
+def test_the_task_of_a_dead_worker_is_retried(
     cluster, sample, expected, tmp_path, monkeypatch, stage
 ):
-    monkeypatch.setattr(zarr_store, "CHUNK", 1)  # a block for every cell, and so many to die at
+    monkeypatch.setattr(zarr_store, "CHUNK", 1)  # one block per cell
     pid = make_one_worker_mortal(cluster, stage)
     report = isoklx.build(sample, tmp_path / "a.zarr", scheduler=cluster.scheduler_address)
     assert report.skipped == ()
@@ -94,9 +94,7 @@ def test_a_worker_that_dies_costs_a_retry_and_not_the_result(
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
-def test_a_second_build_parses_what_has_changed_and_reports_what_is_broken(
-    cluster, sample, tmp_path
-):
+def test_a_second_build_parses_changed_cells_and_reports_broken_ones(cluster, sample, tmp_path):
     root = shutil.copytree(sample, tmp_path / "sample")
     first, second, *_ = sorted(root.iterdir())
     isoklx.build(root, tmp_path / "a.zarr")
@@ -109,12 +107,14 @@ def test_a_second_build_parses_what_has_changed_and_reports_what_is_broken(
     xr.testing.assert_identical(opened(report.out), opened(scratch))
 
 
-def test_a_netcdf_file_is_parsed_there_and_written_here(cluster, sample, expected, tmp_path):
+def test_a_netcdf_file_is_parsed_by_workers_and_written_locally(
+    cluster, sample, expected, tmp_path
+):
     out = isoklx.build(sample, tmp_path / "a.nc", scheduler=cluster.scheduler_address).out
     xr.testing.assert_identical(opened(out), expected)
 
 
-def test_statistics_are_computed_there(cluster, sample, tmp_path):
+def test_statistics_are_computed_by_workers(cluster, sample, tmp_path):
     out = isoklx.build(sample, tmp_path / "a.nc").out
     here = isoklx.survival_summary(isoklx.open_sweep(out))
     with isoklx.sweeps.opening.opened(out, cluster.scheduler_address) as ds:
@@ -122,7 +122,7 @@ def test_statistics_are_computed_there(cluster, sample, tmp_path):
         pd.testing.assert_frame_equal(isoklx.survival_summary(ds), here)
 
 
-def test_a_runs_root_is_not_computed_there(sample):
+def test_a_runs_root_cannot_be_computed_by_workers(sample):
     with (
         pytest.raises(UsageError, match="needs a built file, not a runs root"),
         isoklx.sweeps.opening.opened(sample, "tcp://127.0.0.1:1"),
@@ -135,11 +135,11 @@ def test_storage_that_a_worker_does_not_see_is_one_line(cluster, sample, tmp_pat
     with distributed.Client(cluster) as client:
         (outcome,) = perform_on(client, [task])
     assert isinstance(outcome, BuildError)
-    assert "must be on storage that all workers see" in str(outcome)
+    assert "put roots and output on storage that all workers see" in str(outcome)
 
 
 class DeadlyClient:
-    """A scheduler at which every worker dies, or that is lost itself."""
+    """Start a scheduler whose workers all die, or that is lost itself."""
 
     def __init__(self, error):
         self.error = error
@@ -154,7 +154,7 @@ class DeadlyClient:
         pass
 
 
-def test_what_kills_every_worker_is_an_error_of_its_cell(tmp_path):
+def test_a_cell_that_kills_every_worker_is_an_error(tmp_path):
     make_cell(tmp_path, "a")
     task = Task(tmp_path / "a", "float32", EVERY, "", tmp_path)
     killed = distributed.KilledWorker("task", None, 3)
@@ -165,12 +165,12 @@ def test_what_kills_every_worker_is_an_error_of_its_cell(tmp_path):
         write_on(DeadlyClient(killed), [block])
 
 
-def test_a_scheduler_that_is_lost_is_one_line(tmp_path):
+def test_a_lost_scheduler_is_one_line(tmp_path):
     task = Task(tmp_path / "a", "float32", EVERY, "", tmp_path)
     with pytest.raises(BuildError, match="the scheduler was lost"):
         list(perform_on(DeadlyClient(CancelledError()), [task]))
 
 
 def test_jobs_and_a_scheduler_exclude_each_other(sample):
-    with pytest.raises(UsageError, match="give one of both"):
+    with pytest.raises(UsageError, match="jobs and scheduler cannot be combined"):
         isoklx.build(sample, jobs=2, scheduler="tcp://127.0.0.1:1")

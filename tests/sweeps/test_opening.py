@@ -10,7 +10,7 @@ from tests.handmade import kl, make_cell
 DATES = ("date_created", "history")
 
 
-def test_a_file_and_its_runs_root_open_identical(sample, tmp_path):
+def test_a_file_and_its_runs_root_open_as_identical_datasets(sample, tmp_path):
     isoklx.build(sample, tmp_path / "sample.nc")
     of_file, of_root = isoklx.open_sweep(tmp_path / "sample.nc"), isoklx.open_sweep(sample)
     for ds in (of_file, of_root):
@@ -26,7 +26,7 @@ def test_cells_are_selected_by_run_id_and_by_query(sample_ds):
     assert set(chosen.seed.values) == {0}
 
 
-def test_a_skipped_cell_of_a_runs_root_is_warned_of(tmp_path):
+def test_opening_a_runs_root_warns_of_a_skipped_cell(tmp_path):
     make_cell(tmp_path, "a", trajectory=kl({"1": [[1]]}))
     make_cell(tmp_path, "b", trajectory="[")
     with pytest.warns(UserWarning, match=r"skipped .*b/trajectory\.json: not JSON"):
@@ -39,7 +39,7 @@ def test_chunks_make_a_runs_root_dask_backed(sample):
     assert isoklx.open_sweep(sample, chunks={"cell": 1}).kl.chunks is not None
 
 
-def test_a_zarr_store_is_opened_as_the_file_that_it_is(sample, tmp_path):
+def test_a_zarr_store_opens_like_a_file(sample, tmp_path):
     pytest.importorskip("zarr", reason="needs the extra zarr")
     isoklx.build(sample, tmp_path / "sample.zarr")
     ds = isoklx.open_sweep(tmp_path / "sample.zarr", chunks={})
@@ -59,7 +59,7 @@ def test_a_missing_path_is_one_line(tmp_path):
         isoklx.open_sweep(tmp_path)
 
 
-def test_quantiles_of_the_measured_sweep_are_the_oracles(real_root, oracle, tmp_path):
+def test_quantiles_of_the_measured_sweep_equal_the_oracle(real_root, oracle, tmp_path):
     isoklx.build(real_root, tmp_path / "q.nc")
     ds = isoklx.open_sweep(tmp_path / "q.nc")
     expected = xr.open_dataset(oracle / "bands.nc").kl_quantile.sel(roll=1, drop=True)

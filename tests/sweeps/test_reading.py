@@ -42,11 +42,11 @@ def test_cells_are_chosen_by_window_and_model(tmp_path, read):
     assert read(tmp_path, choice=Choice(model_contains="tiny")).cells[0].folder.name == "a"
 
 
-def test_a_choice_that_leaves_nothing_says_what_there_is(tmp_path, read):
+def test_an_empty_choice_lists_the_available_cells(tmp_path, read):
     make_cell(tmp_path, "a")
-    with pytest.raises(BuildError, match="no cell with window 8; there is org/tiny at window 4"):
+    with pytest.raises(BuildError, match="no cell with window 8; available: org/tiny at window 4"):
         read(tmp_path, choice=Choice(window=8))
-    with pytest.raises(BuildError, match="no cell with a model containing 'huge'; there is org"):
+    with pytest.raises(BuildError, match="no cell with a model containing 'huge'; available: org"):
         read(tmp_path, choice=Choice(model_contains="huge"))
 
 
@@ -66,7 +66,7 @@ def test_any_number_of_processes_reads_the_same(three, read, jobs):
     assert [error.file for error in reading.skipped] == ["pmass.json"]
 
 
-def test_a_known_cell_with_the_same_stamps_is_not_even_opened(three, read, monkeypatch):
+def test_a_known_cell_with_the_same_stamps_is_not_opened(three, read, monkeypatch):
     known = {cell.folder.name: cell for cell in read(three).cells}
     monkeypatch.setattr("isoklx.sweeps.workers.read_cell", None)
     assert read(three, known=known).reused == {"a": False, "b": False, "c": False}
@@ -82,7 +82,7 @@ def test_a_known_cell_with_new_stamps_is_compared_and_not_parsed(three, read, mo
     assert reading.cells[1].stamps["trajectory.json"][1] == later
 
 
-def test_a_known_cell_whose_calibration_is_later_now_is_read_anew(three, read):
+def test_a_known_cell_with_a_newer_calibration_is_parsed(three, read):
     known = {cell.folder.name: cell for cell in read(three).cells}
     os.utime(three / "b" / "trajectory.json", ns=(1, 1))
     reading = read(three, known=known)
@@ -92,7 +92,7 @@ def test_a_known_cell_whose_calibration_is_later_now_is_read_anew(three, read):
     assert note.startswith("calib.json: newer than the results")
 
 
-def test_a_known_cell_with_other_content_is_read_anew(three, read):
+def test_a_known_cell_with_changed_content_is_parsed(three, read):
     known = {cell.folder.name: cell for cell in read(three).cells}
     write(three / "b" / "trajectory.json", kl({"1": [[0.125]]}))
     reading = read(three, known=known)
@@ -100,13 +100,13 @@ def test_a_known_cell_with_other_content_is_read_anew(three, read):
     assert reading.cells[1].data["kl"].tolist() == [[[0.125]]]
 
 
-def test_a_known_cell_is_taken_only_if_it_is_wanted(three, read):
+def test_a_known_cell_is_subject_to_the_choice(three, read):
     known = {cell.folder.name: cell for cell in read(three).cells}
-    with pytest.raises(BuildError, match="no cell with window 8; there is org/tiny at window 4"):
+    with pytest.raises(BuildError, match="no cell with window 8; available: org/tiny at window 4"):
         read(three, known=known, choice=Choice(window=8))
 
 
-def test_a_spool_that_is_full_ends_the_build(three, read, monkeypatch):
+def test_a_full_spool_ends_the_build(three, read, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Texts on their way from gens.jsonl into a file and out of it."""
+"""Texts from gens.jsonl in files and Datasets."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def root(tmp_path):
 
 
 def plain(root):
-    """The texts of a root by the plainest of readers."""
+    """Read the texts of a root with a plain loop."""
     found = {}
     for file in root.glob("*/gens.jsonl"):
         for each in map(json.loads, file.read_text().splitlines()):
@@ -45,7 +45,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_text_is_the_one_of_its_line(root, tmp_path, name):
+def test_every_text_equals_its_line(root, tmp_path, name):
     report = isoklx.build(root, tmp_path / name, texts=True)
     assert report.notes == ()
     with isoklx.open_sweep(report.out) as ds:
@@ -59,7 +59,7 @@ def test_every_text_is_the_one_of_its_line(root, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_file_and_its_root_hold_the_same(root, tmp_path, name):
+def test_a_file_and_its_root_have_the_same_texts(root, tmp_path, name):
     out = isoklx.build(root, tmp_path / name, texts=True).out
     with isoklx.open_sweep(out) as ds, isoklx.open_sweep(root, texts=True) as opened:
         assert set(schema.TEXTS) <= set(ds.variables)
@@ -74,7 +74,7 @@ def test_a_file_and_its_root_hold_the_same(root, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("first", [False, True])
-def test_texts_come_and_go_as_in_a_build_from_scratch(root, tmp_path, name, first):
+def test_adding_and_removing_texts_equals_a_build_from_scratch(root, tmp_path, name, first):
     isoklx.build(root, tmp_path / name, texts=first)
     report = isoklx.build(root, tmp_path / name, texts=not first)
     assert report.written
@@ -100,7 +100,7 @@ def test_only_a_cell_whose_texts_changed_is_parsed_again(root, tmp_path, name):
         same(ds, opened)
 
 
-def test_a_file_without_texts_is_none_the_wiser(root, tmp_path):
+def test_a_file_without_texts_is_unchanged(root, tmp_path):
     with_lines = isoklx.build(root, tmp_path / "a.nc").out
     for file in root.glob("*/gens.jsonl"):
         file.unlink()
@@ -134,7 +134,7 @@ def test_a_selection_is_saved_with_its_texts(root, tmp_path):
         assert saved["gen_text"].values.tolist() == part["gen_text"].values.tolist()
 
 
-def test_sweeps_with_and_without_texts_are_one(root, tmp_path):
+def test_sweeps_with_and_without_texts_are_joined(root, tmp_path):
     simulate(tmp_path / "others", grid(methods=["mean_diff"], windows=[8], seeds=[0], prompts=2))
     texts = isoklx.build(root, texts=True).out
     with isoklx.open_sweep([texts, tmp_path / "others"]) as ds:
@@ -147,7 +147,7 @@ def test_sweeps_with_and_without_texts_are_one(root, tmp_path):
         assert (ds["gen_text"].isel(alpha=0).values != "").all()
 
 
-def test_cells_that_were_skipped_stand_in_the_file(root, tmp_path):
+def test_skipped_cells_are_recorded_in_the_file(root, tmp_path):
     bad = root / "broken"
     bad.mkdir()
     (bad / "calib.json").write_text("{")
@@ -170,5 +170,5 @@ def test_the_command_has_the_flag(root):
     with isoklx.open_sweep(out) as ds:
         assert "gen_text" in ds
     assert formats.size(out) > 0
-    with xr.open_dataset(out) as ds:  # xarray alone reads them as well
+    with xr.open_dataset(out) as ds:  # xarray alone reads them too
         assert ds["gen_text"].isel(cell=0, alpha=0, prompt=0).item() != ""

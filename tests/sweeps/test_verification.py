@@ -27,7 +27,7 @@ SUFFIXES = ["nc"] if zarr is None else ["nc", "zarr"]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A runs root and its file, both to be copied before they are changed."""
+    """Return a runs root and its file; copy them before changing them."""
     folder = tmp_path_factory.mktemp("verify")
     shape = {"window": 8, "prompts": 2, "questions": 2}
     specs = [CellSpec(**shape, seed=0, ends_early=0.9), CellSpec(**shape, seed=1, lacks="sweep")]
@@ -88,25 +88,40 @@ def test_cells_of_any_mix_have_no_finding(tmp_path, suffix):
 
 
 PLANTED = {
-    "pmass": ("pmass_eval", (0, 2, 1, 0), 1.5, "pmass_eval at alpha 0.5, prompt 1, fork 0 is 1.5"),
-    "negative": ("p_true", (0, 2, 1, 0), -0.1, "p_true at .* is -0.1, not within 0 and 1"),
+    "pmass": (
+        "pmass_eval",
+        (0, 2, 1, 0),
+        1.5,
+        "pmass_eval at alpha 0.5, prompt 1, fork 0 must .*, got 1.5",
+    ),
+    "negative": ("p_true", (0, 2, 1, 0), -0.1, "p_true at .* must be between 0 and 1, got -0.1"),
     "infinite": ("kl", (0, 2, 1, 0), np.inf, "kl at alpha 0.5, prompt 1, token 0 is inf"),
-    "length": ("gen_len", (0, 2, 1), 9, "gen_len at alpha 0.5, prompt 1 is 9, not within 0 and 8"),
-    "end": ("gen_len", (0, 5, 0), 3, "gen_len at .* is 3, and the last finite kl elsewhere"),
-    "unknown": ("gen_len", (0, 5, 0), -1, "gen_len at .* is -1, and the last finite kl elsewhere"),
-    "flag": ("has_kl", 0, 0, "has_kl is 0, and there is some"),
-    "no pmass": ("has_pmass", 1, 1, "s1_w8: has_pmass is 1, and there is none"),
+    "length": (
+        "gen_len",
+        (0, 2, 1),
+        9,
+        "gen_len at alpha 0.5, prompt 1 must be between 0 and 8, got 9",
+    ),
+    "end": ("gen_len", (0, 5, 0), 3, "gen_len at .* is 3, but the last finite kl is elsewhere"),
+    "unknown": (
+        "gen_len",
+        (0, 5, 0),
+        -1,
+        "gen_len at .* is -1, but the last finite kl is elsewhere",
+    ),
+    "flag": ("has_kl", 0, 0, "has_kl is 0, but the cell has values"),
+    "no pmass": ("has_pmass", 1, 1, "s1_w8: has_pmass is 1, but the cell lacks values"),
     "window": ("window", 1, 0, "window is 0"),
     "c_star": ("c_star", 1, NAN, "c_star is nan"),
-    "alpha": ("alpha", 1, 9.0, "alpha does not ascend"),
-    "fork": ("fork", 1, 0, "fork does not ascend"),
-    "token": ("token", 1, 0, "token does not count from 0"),
-    "names": ("run_id", 1, "simulated-1B_pca_s0_w8", "'.*s0_w8' is there 2 times"),
+    "alpha": ("alpha", 1, 9.0, "alpha must ascend"),
+    "fork": ("fork", 1, 0, "fork must ascend"),
+    "token": ("token", 1, 0, "token must count from 0"),
+    "names": ("run_id", 1, "simulated-1B_pca_s0_w8", "'.*s0_w8' occurs 2 times"),
 }
 
 
 @pytest.mark.parametrize(("name", "where", "value", "finding"), PLANTED.values(), ids=PLANTED)
-def test_what_cannot_be_is_found_without_the_roots(file, name, where, value, finding):
+def test_impossible_values_are_found_without_roots(file, name, where, value, finding):
     change(file, name, where, value)
     with pytest.raises(AssertionError, match=finding):
         assert verify(file) == []
@@ -129,24 +144,24 @@ def test_what_cannot_be_is_found_without_the_roots(file, name, where, value, fin
         ("source_hash", 0, "0" * 64),
     ],
 )
-def test_a_value_that_the_folder_has_not_is_found_with_the_roots(root, file, name, where, value):
+def test_a_value_other_than_in_the_folder_is_found_with_roots(root, file, name, where, value):
     change(file, name, where, value)
     findings = verify(file, [root])
     assert any(name in line or "SHA-256" in line for line in findings)
     assert all("\n" not in line for line in findings)
 
 
-def test_a_difference_is_told_with_its_place_and_both_values(root, file):
+def test_a_difference_is_reported_with_its_place_and_both_values(root, file):
     rows = json.loads((root / "simulated-1B_pca_s0_w8" / "trajectory.json").read_text())
     value = rows["per_prompt_per_t_kl"]["0.25"][0][0]
     change(file, "kl", (0, 1, 0, 0), 0.125)
     assert verify(file, [root]) == [
         "simulated-1B_pca_s0_w8: kl at alpha 0.25, prompt 0, token 0 is 0.125, "
-        f"and {value:g} in its folder"
+        f"but {value:g} in the folder"
     ]
 
 
-def test_folders_that_changed_came_or_went_are_found(root, file):
+def test_changed_new_and_missing_folders_are_found(root, file):
     for name in ("calib.json", "trajectory.json"):
         path = root / "simulated-1B_pca_s0_w8" / name
         path.write_bytes(path.read_bytes() + b"\n")
@@ -154,20 +169,20 @@ def test_folders_that_changed_came_or_went_are_found(root, file):
     make_cell(root, "broken", pmass="[")
     shutil.rmtree(root / "simulated-1B_pca_s1_w8")
     gone, broken, new, changed = verify(file, [root])
-    assert gone.startswith("simulated-1B_pca_s1_w8: in the file, and no folder")
+    assert gone.startswith("simulated-1B_pca_s1_w8: in the file, but no folder")
     assert broken.startswith(f"{root}/broken/pmass.json: not JSON, or half written")
     assert new == "new: not in the file"
-    assert changed.startswith("simulated-1B_pca_s0_w8: its files are not those")
+    assert changed.startswith("simulated-1B_pca_s0_w8: the cell's files have changed")
 
 
 @pytest.mark.parametrize(("dim", "label"), [("alpha", 4.5), ("fork", 99)])
 def test_labels_that_the_file_lacks_are_found(root, file, dim, label):
     change(file, dim, -1, label)
-    lack = f"simulated-1B_pca_s0_w8: the file lacks one of its labels along {dim}"
+    lack = f"simulated-1B_pca_s0_w8: the file lacks a label of the cell along {dim}"
     assert lack in verify(file, [root])
 
 
-def test_another_form_is_all_that_is_told(netcdf):
+def test_a_wrong_form_ends_the_checks(netcdf):
     file = netcdf
     with netCDF4.Dataset(file, "a") as opened:
         opened.renameVariable("layer", "old")
@@ -175,9 +190,9 @@ def test_another_form_is_all_that_is_told(netcdf):
         opened["kl"].units = "nat"
         opened["window"][0] = -1
     assert verify(file) == [
-        "layer has dimensions ('alpha',), not ('cell',)",
-        "layer is float64, not int32",
-        "kl has units 'nat', not '1'",
+        "layer must have dimensions ('cell',), got ('alpha',)",
+        "layer must be int32, got float64",
+        "kl must have units '1', got 'nat'",
     ]
 
 
@@ -186,7 +201,7 @@ def test_a_fill_value_on_a_label_is_found(built, tmp_path):
     store = shutil.copytree(built / "runs.zarr", tmp_path / "runs.zarr")
     array = store / "alpha" / ".zarray"
     array.write_text(json.dumps(json.loads(array.read_text()) | {"fill_value": "NaN"}))
-    assert verify(store) == ["alpha has the fill value nan, not None"]
+    assert verify(store) == ["alpha must have the fill value None, got nan"]
 
 
 def test_a_truncated_file_is_one_line(netcdf):
@@ -198,15 +213,15 @@ def test_a_truncated_file_is_one_line(netcdf):
             verify(file)
 
 
-def test_a_value_that_cannot_be_read_is_a_finding(file, monkeypatch):
+def test_an_unreadable_value_is_a_finding(file, monkeypatch):
     def damaged(*_):
         raise RuntimeError("NetCDF: HDF error")
 
-    monkeypatch.setattr("isoklx.sweeps.verification._numbers", damaged)
+    monkeypatch.setattr("isoklx.sweeps.verification._value_findings", damaged)
     assert verify(file) == ["damaged: a value cannot be read: NetCDF: HDF error"]
 
 
-def test_a_root_that_is_none_is_one_line(file, tmp_path):
+def test_a_missing_root_is_one_line(file, tmp_path):
     with pytest.raises(BuildError, match="there is no such folder"):
         verify(file, [tmp_path / "none"])
 
@@ -225,10 +240,10 @@ def test_the_command_prints_findings_and_fails(root, file, capsys):
 TWO_RUNS = {
     "coeff": (
         ("coeff", (0, 3), 9.0),
-        r"s0_w8: coeff at alpha 1 is 9, which is not alpha \* c_star, of c_star = ",
+        r"s0_w8: coeff at alpha 1 must be alpha \* c_star, got 9 with c_star = ",
     ),
-    "c_star": (("c_star", 0, 99.0), "s0_w8: c_star is 99, which no step of the bisection tried"),
-    "time": (("calib_newer", 0, 1), "s0_w8: its calibration is newer than its results"),
+    "c_star": (("c_star", 0, 99.0), "s0_w8: c_star is 99, which no step of the calibration tried"),
+    "time": (("calib_newer", 0, 1), "s0_w8: the calibration is newer than the results"),
 }
 
 
@@ -238,7 +253,7 @@ def test_files_of_two_runs_are_found_without_the_roots(file, planted, finding):
     assert any(re.search(finding, line) for line in verify(file))
 
 
-def test_files_of_two_runs_are_found_in_a_file_that_is_true_to_them(tmp_path):
+def test_files_of_two_runs_are_found_in_a_file_that_equals_them(tmp_path):
     folder = make_cell(
         tmp_path / "runs",
         "a",
@@ -255,13 +270,13 @@ def test_files_of_two_runs_are_found_in_a_file_that_is_true_to_them(tmp_path):
         "calib.json",
     ]
     assert verify(report.out, tmp_path / "runs") == [
-        "a: coeff at alpha 1 is 1.5, which is not alpha * c_star, of c_star = 2",
-        "a: c_star is 2, which no step of the bisection tried",
-        "a: its calibration is newer than its results, which may be of an earlier run",
+        "a: coeff at alpha 1 must be alpha * c_star, got 1.5 with c_star = 2",
+        "a: c_star is 2, which no step of the calibration tried",
+        "a: the calibration is newer than the results, which may be of an earlier run",
     ]
 
 
-def test_lengths_of_rows_that_cannot_be_paired_are_not_compared_with_kl(tmp_path):
+def test_lengths_of_unpaired_rows_are_not_compared_with_kl(tmp_path):
     make_cell(
         tmp_path / "runs",
         trajectory=kl({"1": [[1, 2, 3], [4, 5]]}),
@@ -283,17 +298,22 @@ def test_lengths_of_rows_that_cannot_be_paired_are_not_compared_with_kl(tmp_path
             "repetition",
             (0, 1, 0),
             1.5,
-            "repetition at alpha 1, prompt 0 is 1.5, not within 0 and 1",
+            "repetition at alpha 1, prompt 0 must be between 0 and 1, got 1.5",
         ),
-        ("repetition", (0, 1, 0), 0.5, "repetition at alpha 1, prompt 0 is 0.5, and 0.25 in its"),
-        ("unpaired", (0, 1), 1, "unpaired at alpha 1 is 1, and 0 in its folder"),
-        ("measured_with", 0, "{}", """measured_with is '{}', and '{"torch": "2.13"}' in its"""),
-        ("target_stat", 0, "rms", "target_stat is 'rms', and 'mean' in its folder"),
-        ("seed", 0, 3, "seed is 3, and 1099511627776 in its folder"),
-        ("alpha", 0, 0.3000001, "the file lacks one of its labels along alpha"),
+        ("repetition", (0, 1, 0), 0.5, "repetition at alpha 1, prompt 0 is 0.5, but 0.25 in the"),
+        ("unpaired", (0, 1), 1, "unpaired at alpha 1 is 1, but 0 in the folder"),
+        (
+            "measured_with",
+            0,
+            "{}",
+            """measured_with is '{}' in the file, but '{"torch": "2.13"}' in the""",
+        ),
+        ("target_stat", 0, "rms", "target_stat is 'rms' in the file, but 'mean' in the folder"),
+        ("seed", 0, 3, "seed is 3 in the file, but 1099511627776 in the folder"),
+        ("alpha", 0, 0.3000001, "the file lacks a label of the cell along alpha"),
     ],
 )
-def test_what_version_2_brought_is_compared_as_well(tmp_path, name, where, value, finding):
+def test_variables_of_version_2_are_compared_too(tmp_path, name, where, value, finding):
     make_cell(
         tmp_path / "runs",
         calib={"target_stat": "mean", "measured_with": {"torch": "2.13"}, "seed": 2**40},
@@ -311,13 +331,13 @@ MEASURED = "tiny_pca_s0_w48"
 
 @pytest.fixture
 def cells(sample, tmp_path):
-    """A runs root with one cell of a real model, whose rollouts and vector are there."""
+    """Return a runs root with one measured cell, including rollouts and vector."""
     shutil.copytree(sample.parent / "measured" / MEASURED, tmp_path / "cells" / MEASURED)
     return tmp_path / "cells"
 
 
 def rewritten(root, change):
-    """Change the lines of gens.jsonl, each an object."""
+    """Change the lines of gens.jsonl, one object each."""
     path = root / MEASURED / "gens.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines = change(lines) or lines
@@ -417,7 +437,7 @@ def test_a_half_written_line_of_the_rollouts_is_found(cells):
     assert "no rollout for alpha" in missing
 
 
-def test_prompts_other_than_those_that_were_recorded_are_found(cells):
+def test_prompts_other_than_the_recorded_ones_are_found(cells):
     rows = {}
     for line in map(json.loads, (cells / MEASURED / "gens.jsonl").read_text().splitlines()):
         if line["kind"] == "eval":
@@ -442,7 +462,7 @@ def test_prompts_other_than_those_that_were_recorded_are_found(cells):
         assert verify(cells) == findings
 
 
-def test_a_vector_that_is_not_the_one_that_was_recorded_is_found(cells):
+def test_a_vector_other_than_the_recorded_one_is_found(cells):
     path = cells / MEASURED / "vector.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -470,7 +490,7 @@ def test_a_vector_at_another_layer_is_found(cells):
     )
 
 
-def test_numbers_that_cannot_be_are_found_in_folders_too(cells):
+def test_impossible_numbers_are_found_in_folders_too(cells):
     make_cell(cells, "broken", pmass="[")
     folder = make_cell(
         cells,
@@ -488,14 +508,14 @@ def test_numbers_that_cannot_be_are_found_in_folders_too(cells):
     findings = verify(cells)
     assert findings[0].startswith(f"{cells}/broken/pmass.json: not JSON, or half written")
     assert findings[1:] == [
-        "two_runs: pmass_eval at alpha 1, prompt 0, fork 0 is 1.5, not within 0 and 1",
-        "two_runs: gen_len at alpha 1, prompt 0 is 4, and the last finite kl elsewhere",
-        "two_runs: coeff at alpha 1 is 1.5, which is not alpha * c_star, of c_star = 2",
+        "two_runs: pmass_eval at alpha 1, prompt 0, fork 0 must be between 0 and 1, got 1.5",
+        "two_runs: gen_len at alpha 1, prompt 0 is 4, but the last finite kl is elsewhere",
+        "two_runs: coeff at alpha 1 must be alpha * c_star, got 1.5 with c_star = 2",
     ]
 
 
-def test_a_folder_of_cells_is_not_compared_with_another(cells, root):
-    with pytest.raises(UsageError, match="is a folder of cells; give a built file"):
+def test_a_folder_of_cells_cannot_be_compared_with_roots(cells, root):
+    with pytest.raises(UsageError, match="expected a built file to compare with roots"):
         verify(cells, root)
     with pytest.raises(BuildError, match="no cell here, but some one level down"):
         verify(cells.parent)

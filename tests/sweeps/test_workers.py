@@ -21,13 +21,13 @@ def task(tmp_path):
     return Task(folder, "float32", EVERY, "", tmp_path / "_spool")
 
 
-def test_a_worker_that_dies_costs_its_cell_and_neither_the_batch_nor_the_build(task):
+def test_a_dead_worker_loses_only_its_cell(task):
     worker = _Worker()
     try:
         os.kill(worker.pid, signal.SIGKILL)
         first, *others = worker.perform([task, task, task])
         assert isinstance(first, CellError)
-        assert "the process that read it ended (-9)" in str(first)
+        assert "the process that read it exited (-9)" in str(first)
         assert [type(outcome) for outcome in others] == [Cell, Cell]
     finally:
         worker.kill()
@@ -36,24 +36,24 @@ def test_a_worker_that_dies_costs_its_cell_and_neither_the_batch_nor_the_build(t
 
 @pytest.mark.parametrize("size", [1, 10**9], ids=["small cells", "large cells"])
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_outcomes_come_in_the_order_of_the_tasks(task, tmp_path, size, jobs):
+def test_outcomes_are_in_the_order_of_the_tasks(task, tmp_path, size, jobs):
     folders = [make_cell(tmp_path, f"c{i}") for i in range(9)]
     tasks = [Task(folder, "float32", EVERY, "", task.spool) for folder in folders]
     assert [outcome.folder for outcome in perform_all(tasks, jobs, size)] == folders
 
 
-def test_no_task_is_no_outcome():
+def test_no_tasks_give_no_outcomes():
     assert list(perform_all([], 1, 0)) == []
 
 
-def test_an_error_of_ours_is_raised_where_its_outcome_is_asked_for(task, monkeypatch):
+def test_an_internal_error_is_raised_with_its_outcome(task, monkeypatch):
     for name in ("read_cell", "_Worker.perform"):
         monkeypatch.setattr(f"isoklx.sweeps.workers.{name}", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(perform_all([task] * 3, 2, size=1))
 
 
-def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
+def test_an_interrupted_build_leaves_no_processes(task, monkeypatch):
     start, started = subprocess.Popen, []
 
     def record(*words, **options):
@@ -69,7 +69,7 @@ def test_no_process_outlives_an_interrupted_build(task, monkeypatch):
     assert all(process.returncode is not None for process in started)
 
 
-def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
+def test_a_worker_of_a_killed_build_exits_silently(task):
     worker = subprocess.Popen(
         [sys.executable, "-c", "from isoklx.sweeps.workers import serve; serve()"],
         stdin=subprocess.PIPE,
@@ -81,13 +81,13 @@ def test_a_worker_whose_build_was_killed_ends_without_a_word(task):
     assert said == b""
 
 
-def test_a_script_without_a_main_guard_builds_from_a_folder_with_modules_of_its_own(tmp_path):
+def test_a_script_without_a_main_guard_can_build_beside_its_own_modules(tmp_path):
     for i in range(4):
         make_cell(tmp_path / "runs", f"c{i}", trajectory=kl({"1": [[0.5]]}))
     (tmp_path / "pickle.py").write_text("raise SystemExit('this module is somebody else\\'s')")
     (tmp_path / "scripts").mkdir()
     script = tmp_path / "scripts" / "script.py"
-    project = str(PROJECT)  # known to nobody but this script
+    project = str(PROJECT)  # known only to this script
     script.write_text(
         f"import sys; sys.path.append({project!r})\n"
         "import isoklx; print(isoklx.build('runs', jobs=3).read)"
@@ -98,7 +98,7 @@ def test_a_script_without_a_main_guard_builds_from_a_folder_with_modules_of_its_
     assert (done.stdout, done.stderr) == ("('c0', 'c1', 'c2', 'c3')\n", "")
 
 
-def test_no_worker_hears_ctrl_c_from_its_first_instruction_on():
+def test_workers_ignore_ctrl_c_from_the_start():
     for moment in (0, 0.02, 0.1, 0.3):
         worker = _Worker()
         time.sleep(moment)

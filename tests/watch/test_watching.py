@@ -149,8 +149,8 @@ def test_the_last_page_of_a_sweep_that_grew_is_that_of_report(source, tmp_path):
     assert not same_but_for_dates(page, alone)
     watch.settle()
     assert same_but_for_dates(page, alone)
-    assert b"reads itself anew" in live
-    assert b"reads itself anew" not in page.read_bytes()
+    assert b"This page reloads" in live
+    assert b"This page reloads" not in page.read_bytes()
     assert sorted(path.name for path in page.parent.iterdir()) == ["live.html", "live.nc"]
 
 

@@ -1,4 +1,4 @@
-// Reads the page anew while its sweep is watched, unless that would disturb whoever reads it.
+// Reloads the page while its sweep is watched, unless that would disturb its reader.
 let touched = -Infinity;
 {
   const QUIET = 60, KEPT = "isoklx watch";
@@ -6,13 +6,13 @@ let touched = -Infinity;
   let paused = false;
 
   const bar = make("div", undefined, "watched"), button = make("button", "Pause");
-  bar.append(make("p", `${watched.says} This page reads itself anew every ${every} s.`), button);
+  bar.append(make("p", `${watched.says} This page reloads every ${every} s.`), button);
   button.type = "button";
   button.addEventListener("click", () => {
     paused = !paused;
-    button.textContent = paused ? "Go on" : "Pause";
-    bar.firstChild.textContent = paused ? `${watched.says} Paused: this page stays as it is.`
-      : `${watched.says} This page reads itself anew every ${every} s.`;
+    button.textContent = paused ? "Resume" : "Pause";
+    bar.firstChild.textContent = paused ? `${watched.says} Reloading is paused.`
+      : `${watched.says} This page reloads every ${every} s.`;
   });
   const style = make("style", `
     .watched { display: flex; flex-wrap: wrap; align-items: center; gap: .35rem 1rem; margin: 0 0 1rem; padding: .45rem .8rem; border: 1px solid var(--line); border-left: 5px solid var(--alive); border-radius: 4px; background: var(--soft); font-size: .9rem; }
@@ -28,20 +28,20 @@ let touched = -Infinity;
 
   const top = (node) => node.getBoundingClientRect().top;
 
-  // What the address does not keep. A browser that keeps nothing for files starts afresh.
+  // Save the state that is not in the URL. Some browsers store nothing for local files.
   const keep = () => {
     const sorted = [...document.querySelectorAll("th[aria-sort]:not([aria-sort=none])")].map((head) =>
       [head.closest("details").id, head.cellIndex, head.getAttribute("aria-sort")]);
     const open = [...document.querySelectorAll("details")].map((each) => [each.id, each.open]);
     const log = document.getElementById("log")?.checked;
-    // From a section, for figures above it that are not drawn yet are of another height.
+    // Relative to a section, since undrawn figures above it differ in height.
     const from = [...document.querySelectorAll("section[id]")].filter((each) => top(each) < innerHeight / 2).pop();
     const place = from && scrollY ? [from.id, top(from)] : null;
     try {
       sessionStorage.setItem(KEPT, JSON.stringify({ sorted, open, log, place }));
       history.scrollRestoration = "manual";
-    } catch { /* as above */ }
-    // The rollout that is read, in the place of a section that was jumped to and would be again.
+    } catch { /* no storage */ }
+    // Replace the fragment, so that the page does not jump to a section again.
     if (data.rollouts) history.replaceState(null, "", `#read=${reader.at.cell},${reader.at.alpha},${reader.at.prompt}`);
   };
 
@@ -50,7 +50,7 @@ let touched = -Infinity;
     try {
       kept = JSON.parse(sessionStorage.getItem(KEPT));
       sessionStorage.removeItem(KEPT);
-    } catch { /* as above */ }
+    } catch { /* no storage */ }
     if (!kept) return;
     for (const [id, open] of kept.open) if ($(id)) $(id).open = open;
     for (const [id, column, order] of kept.sorted) {

@@ -1,13 +1,13 @@
 "use strict";
-// Draws and shows what the page holds. No statistic is computed here.
+// Draws the figures, sorts the tables and shows the rollouts. No statistics are computed here.
 const $ = (id) => document.getElementById(id);
 const darkness = matchMedia("(prefers-color-scheme: dark)");
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 let data;
 
-// What would steer the reader's eye rather than be seen, as an escape.
+// Show invisible and bidirectional control characters as escapes.
 const visible = (text) => String(text).replace(HIDDEN, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-const short = (value) => value === null || Number.isNaN(value) ? "not known" : String(Number(value.toPrecision(3)));
+const short = (value) => value === null || Number.isNaN(value) ? "unknown" : String(Number(value.toPrecision(3)));
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colour = (pair) => darkness.matches ? pair[1] : pair[0];
 
@@ -70,7 +70,7 @@ const figures = {
       button.addEventListener("click", () => reader.jump(Number(button.dataset.alpha)));
   },
 
-  // KL spans decades: a reader may want each of them as tall as the next.
+  // Apply the logarithmic KL axis if it is checked.
   scaled(spec) {
     if (!$("log")?.checked || !spec.log) return spec;
     const [lo, hi] = spec.log;
@@ -92,7 +92,7 @@ const figures = {
     const plot = figure(scaled, spec.low ? 140 : name === "figure1" ? 190 : name === "survival" ? 220 : 260, node.clientWidth < 500);
     scaled.series.forEach((each) => series(plot, each));
     this.drawn.set(node, scaled.y.log ? "log" : "linear");
-    show(plot, node).then(() => { node.firstElementChild.inert = true; });  // a picture, no stop of the keyboard
+    show(plot, node).then(() => { node.firstElementChild.inert = true; });  // skip the figure in the tab order
   },
 };
 
@@ -100,7 +100,7 @@ const views = new Map();
 
 const show = (plot, node) => Bokeh.Plotting.show(plot, node).then((view) => { views.set(node, view); });
 
-// A plot takes the width of the paper too late for the printer; a picture of it takes it at once.
+// Plots resize too late for printing; images of them resize at once.
 function putOnPaper() {
   for (const [node, view] of views) {
     node.querySelector(".paper")?.remove();
@@ -112,15 +112,15 @@ function putOnPaper() {
   }
 }
 
-// The keyboard chooses by the lists above a figure, and need not stop in it.
-function passBy(node) {
+// Skip the figure in the tab order: the lists above it select the same rollouts.
+function skipInTabOrder(node) {
   for (const each of node.querySelectorAll("*")) {
     if (each.tabIndex >= 0) each.tabIndex = -1;
-    if (each.shadowRoot) passBy(each.shadowRoot);
+    if (each.shadowRoot) skipInTabOrder(each.shadowRoot);
   }
 }
 
-// Of a long name the end, which tells seeds and windows apart.
+// Keep the end of a long name, which differs between seeds and windows.
 function shortened(name, narrow) {
   const text = visible(name).replace(/\$/g, "\uff04"), most = narrow ? 18 : 44;
   return text.length > most ? "\u2026" + text.slice(1 - most) : text;
@@ -213,7 +213,7 @@ function sort(button) {
   };
   const order = (a, b) => {
     const [x, y] = [key(a), key(b)];
-    if (x === "" || y === "") return (x === "") - (y === "");  // what is missing comes last, either way
+    if (x === "" || y === "") return (x === "") - (y === "");  // missing values last in both orders
     const sign = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true });
     return down ? -sign : sign;
   };
@@ -326,7 +326,7 @@ const reader = {
     const same = this.rows.length && at.cell === this.at.cell && at.alpha === this.at.alpha;
     this.at = at;
     const rows = await this.pack(at.cell, at.alpha);
-    if (this.at !== at) return;  // chosen anew meanwhile
+    if (this.at !== at) return;  // another rollout was chosen meanwhile
     this.rows = rows;
     if (remember) history.replaceState(null, "", `#read=${at.cell},${at.alpha},${at.prompt}`);
     this.show(rows[at.prompt]);
@@ -372,7 +372,7 @@ const reader = {
       }
       mark(row.n);
     }
-    if (!row.n) parts.append(row.length ? "Its KL was not recorded." : "Nothing was generated.");
+    if (!row.n) parts.append(row.length ? "KL was not recorded." : "No tokens were generated.");
     said.replaceChildren(parts);
     said.scrollTop = 0;
     this.margin(row);
@@ -389,9 +389,9 @@ const reader = {
     const dose = `alpha ${short(alphas[alpha])}, coefficient ${short(alphas[alpha] * cells.c_star[cell])}`;
     const length = row.length === null ? "" : ` ${row.length} of ${cells.window[cell]} tokens.`;
     const died = row.died ? ` Died: first below pmass ${threshold} at token ${row.end}${row.recovered ? ", and recovered later" : ""}.`
-      : row.end >= 0 ? ` Alive when last asked, at token ${row.end}.` : " Not asked at any fork.";
-    const again = row.repetition === null ? "" : ` Repeats ${Math.round(100 * row.repetition)}% of 3-grams at its worst.`;
-    const whole = row.text && !row.divided ? " Its tokens were not recorded, so the text is not shaded." : "";
+      : row.end >= 0 ? ` Alive at its last fork, token ${row.end}.` : " No forks.";
+    const again = row.repetition === null ? "" : ` Worst share of repeated 3-grams: ${Math.round(100 * row.repetition)}%.`;
+    const whole = row.text && !row.divided ? " Tokens were not recorded, so the text is not shaded." : "";
     return `${visible(cells.run_id[cell])} at ${dose}.${length}${died}${again}${whole}`;
   },
 
@@ -423,7 +423,7 @@ const reader = {
     $("token").value = i;
     const text = node.textContent ? `\u201c${node.textContent.replace(/\n/g, "").slice(0, 60)}\u201d, ` : "";
     const kl = this.kl[i];
-    $("token-says").textContent = `${i}: ${text}KL ${Number.isNaN(kl) ? "not known" : kl <= data.rollouts.least ? "under 0.0001" : "about " + Number(kl.toPrecision(2))}`;
+    $("token-says").textContent = `${i}: ${text}KL ${Number.isNaN(kl) ? "unknown" : kl <= data.rollouts.least ? "under 0.0001" : "about " + Number(kl.toPrecision(2))}`;
   },
 
   draw() {
@@ -465,7 +465,7 @@ const reader = {
     });
     this.plot = plot;
     $("lines").replaceChildren();
-    show(plot, $("lines")).then(() => passBy($("lines")));
+    show(plot, $("lines")).then(() => skipInTabOrder($("lines")));
     this.highlight();
   },
 
