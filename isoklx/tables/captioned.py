@@ -98,8 +98,8 @@ def dose(
     """Return `isoklx.safe_dose`: one row per threshold and group."""
     frame = safe_dose(ds, by, survive, confidence, metric, threshold, distinct, ended)
     caption = (
-        "Safe dose: the tested alpha farthest from 0 such that, there and at every smaller one, "
-        f"the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
+        "Safe dose: the tested alpha farthest from 0 at which, and at every tested alpha nearer to "
+        f"0, the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
         f"{survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. Doses are "
         "tested outwards from 0 until the first failure. Observed dose: the tested alpha farthest "
         "from 0 up to which no trajectory died."
@@ -120,7 +120,7 @@ def response(
     *,
     level: float = LEVEL,
 ) -> Table:
-    """Return `isoklx.dose_response` as rows, with the bounds of each number in own columns."""
+    """Return `isoklx.dose_response` as rows, with lower and upper bounds as columns."""
     doses = dose_response(ds, by, metric, threshold, distinct, interval, ended, level=level)
     doses = doses.compute()
     columns = {}
