@@ -68,7 +68,7 @@ PACKAGES = ("numpy", "xarray", "dask", "matplotlib", "netCDF4")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took: seconds by the clock and of all its threads, and peak memory in MiB."""
+    """Cost of a process: wall seconds, CPU seconds of all threads, and peak memory in MiB."""
 
     wall: float
     cpu: float
@@ -156,7 +156,7 @@ def _compare_aggregate(file: Path, repeat: int, scratch: str) -> None:
 
 
 def _in_turn(commands: Sequence[Sequence[str]], repeat: int) -> list[Cost]:
-    """The least that each command took.
+    """Return the smallest cost of each command.
 
     What else a machine does only adds to it; and the commands take turns, so that none has the
     machine at its best hour.
@@ -277,12 +277,12 @@ def print_table(rows: Iterable[tuple[str, list[Cost]]]) -> None:
 
 
 def _median(costs: list[Cost]) -> Cost:
-    """The run of median length."""
+    """Return the run with the median duration."""
     return sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
 
 
 def machine() -> str:
-    """What it ran on."""
+    """Describe the machine and the package versions."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     python = f"{platform.python_implementation()} {platform.python_version()}"
     hardware = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}"

@@ -1,4 +1,4 @@
-"""What a build costs: time against a plain ``json.loads`` of the same files, memory, rebuilds.
+"""Costs of a build: time against a plain ``json.loads`` of the same files, memory, rebuilds.
 
 Used by ``scripts/benchmark.py build``.
 """
@@ -67,7 +67,7 @@ SIZES = (
 
 @dataclass(frozen=True)
 class Tree:
-    """What a process and all it started took: seconds, and peak resident memory in MiB."""
+    """Cost of a process and its children: seconds, and peak resident memory in MiB."""
 
     wall: float
     peak: float

@@ -15,14 +15,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 FETCHED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
-"""What a browser fetches by itself, by the attribute that says from where."""
+"""Elements that a browser fetches, by the attribute with the address."""
 
 FETCHED_BY_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""")
 
 
 @dataclass
 class Page(HTMLParser):
-    """What is linked, fetched, shown and named on a page."""
+    """Links, fetched files, pictures and anchors of a page."""
 
     links: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Page(HTMLParser):
 
 
 def findings(site: Path) -> list[str]:
-    """What is wrong with the site in a folder, one line each.
+    """List the faults of the site in a folder, one line each.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _target(path: Path, url: str) -> Path:
 
 
 def _says_nothing(alt: str) -> bool:
-    """Whether a picture's words are none, or the name of its file, as tools put there."""
+    """Return whether the alternative text of a picture is empty or its file name."""
     return not alt.strip() or Path(alt).suffix in (".png", ".svg")
 
 

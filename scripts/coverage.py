@@ -31,7 +31,7 @@ PAIRS = ((0.5, 0.5), (0.9, 0.9), (0.99, 0.99), (0.9, 0.5), (0.99, 0.9))
 SPREADS = (0.0, 0.3, 1.0)
 
 SHOWN: tuple[Interval, ...] = ("auto", "beta", "greenwood")
-"""Of survival; prompts is auto by another name."""
+"""Intervals of survival; ``prompts`` is another name of ``auto``."""
 
 DRAWS = 400
 """Replicates of a bootstrap, which is slow, and in how many of the sets it is tried at most."""
@@ -145,7 +145,7 @@ def simulated(
     correlation: float,
     survivals: Iterable[float],
 ) -> list[Sets]:
-    """Sets of n prompts with m trajectories each: one for each survival, of the same prompts."""
+    """Draw sets of n prompts with m trajectories each: one per survival, with the same prompts."""
     prompt = rng.random((n_sets, n, 1))
     return [_side(rng, prompt, m, correlation, survival) for survival in survivals]
 

@@ -49,7 +49,7 @@ def code_cells(page: str) -> list[tuple[str, str]]:
 
 
 def figures() -> list[str]:
-    """The gallery's figures, by the tags of their code."""
+    """Return the tags of the gallery's figures."""
     return [tag for tag, _ in code_cells(GALLERY.read_text()) if tag not in ("", "remove-cell")]
 
 

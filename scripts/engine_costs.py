@@ -1,4 +1,4 @@
-"""What rollouts cost: the engine, plain generation of the same tokens, and the plain loop.
+"""Costs of rollouts: the engine, plain generation of the same tokens, and the plain loop.
 
 Used by ``scripts/benchmark.py run``. The plain loop takes the rollouts one at a time, and twice
 each, for KL and for pmass, as cells have been made before; it is part of the tests. It is timed on
@@ -237,7 +237,7 @@ def _generate(
 
 
 def _with_threads(threads: int, work: Callable[[], Result]) -> Result:
-    """What comes of it with so many threads: one row at a time is often quicker with one."""
+    """Measure with a number of threads; single rows are often faster with one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -247,7 +247,7 @@ def _with_threads(threads: int, work: Callable[[], Result]) -> Result:
 
 
 def _peak(work: Callable[[], Result]) -> tuple[Result, int | None]:
-    """What came of it, and bytes that it took at its peak; None where nobody counts them."""
+    """Return the result and the peak memory in bytes; None where the system does not count it."""
     status, refs = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not status.exists():
         return work(), None

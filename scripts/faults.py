@@ -107,7 +107,7 @@ def damage(scene: faults.Scene, times: int, rng: Random) -> int:
 
 
 def same(file: Path, good: str) -> bool:
-    """Whether every value is what it was."""
+    """Return whether every value is unchanged."""
     with faults.SERVER.Pool(1) as pool:
         return bool(pool.apply(faults.content, (file,)) == good)
 

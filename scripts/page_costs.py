@@ -1,4 +1,4 @@
-"""What a page costs: its size, the first thing it paints, and how soon it answers a click.
+"""Costs of a page: its size, the time to first paint, and the time to answer a click.
 
 Used by ``scripts/benchmark.py page``.
 """
@@ -36,7 +36,7 @@ ANSWER = """([id, value]) => new Promise((done) => {
 
 
 def rows(file: Path, page: Path) -> Iterator[tuple[str, str]]:
-    """What is measured of the page of a file, and how much it is."""
+    """Measure the page of a file; return each quantity and its value."""
     start = time.perf_counter()
     words = [sys.executable, "-m", "isoklx", "report", str(file), "--out", str(page)]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
@@ -48,7 +48,7 @@ def rows(file: Path, page: Path) -> Iterator[tuple[str, str]]:
 
 
 def _waits(page: Path) -> dict[str, list[float]]:
-    """What a reader waits for in a browser, and how long each time."""
+    """Measure how long a reader waits in a browser."""
     if why := why_none():
         raise SystemExit(why)
     waits: dict[str, list[float]] = defaultdict(list)

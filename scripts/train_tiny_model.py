@@ -42,7 +42,7 @@ ANIMALS = {  # what colour it is, where it lives, what it eats, sentences in an 
     "wolf": ("grey", "wood", "hens", 4),
 }
 WRONG = (("blue", "pink", "gold"), ("moon", "clouds", "attic"), ("soap", "stones", "paper"))
-"""What no animal is. The last word of a claim says whether it is right, which is soon learnt."""
+"""Properties that animals lack. The last word of a claim decides whether it is right."""
 
 QUESTIONS = ("Is the {} {}?", "Does the {} live in the {}?", "Does the {} eat {}?")
 CLAIMS = ("is {}", "lives in the {}", "eats {}")
@@ -66,7 +66,7 @@ def every_question() -> list[tuple[str, int, str]]:
 
 
 def is_so(animal: str, kind: int, value: str) -> bool:
-    """Whether the animal is so."""
+    """Return whether the animal has the property."""
     return ANIMALS[animal][kind] == value
 
 

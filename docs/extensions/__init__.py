@@ -1,4 +1,4 @@
-"""What the pages of the site need besides Sphinx: they are made in part from the package."""
+"""Sphinx extensions of the site: parts of its pages are generated from the package."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ OWN = "Options"
 
 
 def commands() -> str:
-    """A section for each command, in the order of the help."""
+    """Return a section for each command, in the order of the help."""
     return "\n".join(_section(name, COMMANDS[name]) for name in COMMANDS)
 
 
@@ -56,7 +56,7 @@ def _usage(name: str, command: Command) -> str:
 
 
 def _groups(command: Command, flags: list[Parameter]) -> dict[str, list[Parameter]]:
-    """The flags by the group of options that brings them, the command's own first."""
+    """Group the flags by the option group that brings them, the command's own first."""
     groups: dict[str, list[Parameter]] = {OWN: []}
     sources = [each for each in getattr(command, SOURCES, ()) if isinstance(each, type)]
     for flag in flags:

@@ -18,22 +18,22 @@ SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 
 
 def coordinates() -> str:
-    """What labels there are: an index along each dimension, and what a cell is known by."""
+    """Describe the labels: an index along each dimension, and the labels of a cell."""
     return _variables(schema.COORDINATES)
 
 
 def data_variables() -> str:
-    """What every sweep has."""
+    """Describe the variables of every sweep."""
     return _variables(schema.DATA)
 
 
 def texts() -> str:
-    """What a sweep has as well that was built with texts."""
+    """Describe the variables that ``--texts`` adds."""
     return _variables(schema.TEXTS)
 
 
 def flags() -> str:
-    """What the values of flags mean."""
+    """Describe the values of flags."""
     rows = [
         (code(name), code(value), word)
         for name, var in schema.ANY.items()
@@ -48,7 +48,7 @@ def flags() -> str:
 
 
 def attributes_of_a_file() -> str:
-    """The global attributes of a file that is built of the sample, when the page is."""
+    """Build the sample and describe the file's global attributes."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "sample.nc")
         isoklx.build(SAMPLE, file)
@@ -82,7 +82,7 @@ COLUMNS: Mapping[str, Callable[[Variable], str]] = {
 
 
 def _variables(variables: Mapping[str, Variable]) -> str:
-    """A row for each; columns in which there would be nothing are left out."""
+    """Return a row for each variable, without empty columns."""
     columns = {
         head: cells
         for head, cell in COLUMNS.items()

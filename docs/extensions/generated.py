@@ -26,7 +26,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "flags": dataset_tables.flags,
     "global attributes": dataset_tables.attributes_of_a_file,
 }
-"""What there is to ask for, by name."""
+"""Generators by name."""
 
 
 def filled(page: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    r"""A table; a bar in a cell is escaped.
+    r"""Format a table; bars in cells are escaped.
 
     Examples
     --------
@@ -21,7 +21,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def plain(text: str) -> str:
-    r"""A text that means nothing but itself.
+    r"""Escape a text for Markdown.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def code(value: object) -> str:
-    """A value as it is written in code."""
+    """Format a value as code."""
     return f"`{value}`"
 
 

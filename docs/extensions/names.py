@@ -1,4 +1,4 @@
-"""What single backticks mean in a docstring: a name of this package is a link, all else is code."""
+"""Single backticks in docstrings: names of this package become links, the rest is code."""
 
 from __future__ import annotations
 
