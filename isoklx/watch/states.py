@@ -13,7 +13,7 @@ from isoklx.watch.disk import RESULT_FILES, BuildResult, DiskState
 State = Literal["broken", "stale", "sweeping", "calibrating", "waiting", "done"]
 
 STATES: tuple[State, ...] = get_args(State)
-"""All states, those that need attention first."""
+"""All states, in the order of the attention that they need."""
 
 WORKING: tuple[State, ...] = ("sweeping", "calibrating")
 """States of a cell that is being worked on."""

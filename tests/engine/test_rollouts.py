@@ -167,7 +167,7 @@ def test_tokens_are_sampled_by_their_probability() -> None:
 
 
 def test_sampling_needs_a_seed_per_row() -> None:
-    with pytest.raises(MeasureError, match="each row needs a seed"):
+    with pytest.raises(MeasureError, match="needs one seed per row"):
         rolled(temperature=1.0)
 
 
