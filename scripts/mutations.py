@@ -57,7 +57,7 @@ MUTATIONS = (
         "isoklx/engine/identity.py",
         "if key in before and key in now and before[key] != now[key]:",
         "if False:",
-        ("tests/engine/test_runs.py", "-k", "changed_under_its_name"),
+        ("tests/engine/test_run.py", "-k", "changed_under_its_name"),
     ),
     Mutation(
         "doses of one cell given different prompts",
@@ -92,21 +92,21 @@ MUTATIONS = (
         "isoklx/stats/answer_changes.py",
         'change = (p_true - base).astype(np.float64).mean("fork")',
         'change = (p_true - base.mean("cell")).astype(np.float64).mean("fork")',
-        ("tests/stats/test_doses.py",),
+        ("tests/stats/test_dose_response.py",),
     ),
     Mutation(
         "the smallest dose taken as the base where there is no alpha 0",
         "isoklx/stats/answer_changes.py",
         'if zero.size else p_true.sum("alpha") * np.nan',
         "if zero.size else p_true.isel(alpha=0, drop=True)",
-        ("tests/stats/test_doses.py",),
+        ("tests/stats/test_dose_response.py",),
     ),
     Mutation(
         "a bias to yes counted as right answers",
         "isoklx/stats/answer_changes.py",
         "toward = change * (2 * answer - 1)",
         "toward = change + 0 * answer",
-        ("tests/stats/test_doses.py",),
+        ("tests/stats/test_dose_response.py",),
     ),
     Mutation(
         "negative doses tested from the most negative upwards",
@@ -141,7 +141,7 @@ MUTATIONS = (
         "isoklx/stats/heldout.py",
         'if stat == "p95":',
         "if stat:",
-        ("tests/stats/test_doses.py",),
+        ("tests/stats/test_dose_response.py",),
     ),
 )
 

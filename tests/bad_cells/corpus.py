@@ -561,8 +561,7 @@ READ: dict[str, Read] = {
             {"c_star": value},
             notes=(
                 rf"results.csv: coeff is 0.75 at alpha 0.5, but alpha x c_star is {value / 2:g}:",
-                f"history.json: no step tried c_star = {value}: from a different run than "
-                "calib.json",
+                f"history.json: no step tried c_star = {value}: from a different run than calib",
             ),
         )
         for value in (-1.5, 0)

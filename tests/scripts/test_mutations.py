@@ -15,6 +15,7 @@ PROJECT = Path(__file__).parents[2]
 def test_the_text_of_a_mutation_stands_once_in_its_file(mutation: Mutation) -> None:
     text = (PROJECT / mutation.file).read_text()
     assert text.count(mutation.right) == 1
+    assert all((PROJECT / each).is_file() for each in mutation.tests if each.endswith(".py"))
     assert mutation.wrong != mutation.right
 
 

@@ -405,8 +405,8 @@ ROLLOUTS = {
     "0, 0.25, 0.5, 0.75, 1.5, 2, 4",
     other_suffix: "prompt 3 was given different suffixes at its forks at alpha 2 and at alpha "
     "0, 0.25, 0.5, 0.75, 1, 1.5, 4",
-    shorter: "alpha 2, prompt 3 has 2 tokens according to token_ids, but 48 according to "
-    "the cell's",
+    shorter: "alpha 2, prompt 3 has 2 tokens according to token_ids, but 48 according to the "
+    "cell's other files",
     other_coefficient: "alpha 2, prompt 3 has the coefficient ",
     another_dose: "alpha 3, prompt 3 is not a rollout of this cell",
     repeated: "alpha 0, prompt 0 occurs twice",
