@@ -302,7 +302,7 @@ def test_a_figure_can_be_drawn_into_one_s_own(measured: xr.Dataset) -> None:
     [
         ({"show": "kl"}, "show 'kl': give any of survival, restricted_mean"),
         ({"show": []}, "show: give at least one"),
-        ({"survive": 2}, "survive=2"),
+        ({"survive": 2}, "survive must be .* got 2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
         ({"alphas": [3]}, "alpha 3 not found"),
         ({"width": 0}, "width=0"),

@@ -109,7 +109,7 @@ def test_a_file_and_its_root_show_the_same(sample, tmp_path):
 def test_what_is_not_there_is_named(sample, sample_ds, tmp_path):
     with pytest.raises(DatasetError, match="has no texts: build it with texts=True"):
         text(sample_ds, CELL, 2, 0)
-    with pytest.raises(UsageError, match="no prompt 99"):
+    with pytest.raises(UsageError, match="prompt 99 not found"):
         text(sample, CELL, 2, 99)
     root = root_of(tmp_path, ["a"], [0], gen_text="")
     with pytest.raises(DatasetError, match="no text was recorded at alpha 1, prompt 0"):
