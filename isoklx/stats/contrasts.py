@@ -59,7 +59,7 @@ def survival_contrast(
             The comparison. Groups with both sides of a direction, or several temperatures, have a
             further column ``sign`` or ``temperature`` after ``alpha``, and one row for each.
         n, n_distinct
-            Trajectories of both sides together, and those that are not duplicates within a side.
+            Trajectories of both sides together, and without duplicates within a side.
         n_prompts
             Prompts observed on both sides.
         horizon

@@ -101,7 +101,7 @@ def check_labels(by: str | Sequence[str] | None, ds: xr.Dataset) -> list[str]:
 
 
 def cell_labels(ds: xr.Dataset) -> list[str]:
-    """List the labels of a cell: those of the schema, and those that a user assigned."""
+    """List the labels of a cell: labels of the schema, and labels that a user assigned."""
     return [str(name) for name, label in ds.coords.items() if label.dims == ("cell",)]
 
 

@@ -73,7 +73,7 @@ def safe_dose(
             that count as alive were probed after token 0. It is an observation, without a claim
             about other prompts.
         n, n_distinct, n_prompts
-            Trajectories, those that are not duplicates within their group, and prompts, at
+            Trajectories, trajectories without duplicates within their group, and prompts, at
             ``next_dose`` (or ``safe_dose`` if all doses passed).
         prompts_needed
             Number of prompts for which the bound reaches `survive` if no trajectory dies. If no

@@ -81,8 +81,8 @@ def survival(
         ``temperature``.
     distinct : bool
         Whether to leave out duplicates, at each dose: cells whose values equal those of another
-        cell of the group to the byte, and which are no further evidence. Counts and intervals are
-        then over `n_distinct` trajectories, else over `n`.
+        cell of the group to the byte, and which add no evidence. Counts and intervals are then
+        over `n_distinct` trajectories, else over `n`.
     interval : {"auto", "beta", "prompts", "greenwood"}
         Method of `survival_ci`, see Notes.
     ended : {"censored", "alive"}
@@ -113,7 +113,7 @@ def survival(
         survival_ci : float64, with ``ci_bound`` = lower, upper
             Interval with confidence `level`; NaN where `survival` is.
         n, n_distinct : int64, without ``threshold`` and ``fork``
-            Trajectories with at least one observation, and those that are not duplicates within
+            Trajectories with at least one observation: all of them, and without duplicates within
             their group.
         n_prompts : int64, without ``threshold`` and ``fork``
             Prompts (questions for pmass) of the counted trajectories.
@@ -265,7 +265,7 @@ def survival_summary(
         and ``alpha``. Only doses at which a group was run have a row. Further columns:
 
         n, n_distinct
-            Trajectories, and those that are not duplicates within their group. The columns below
+            Trajectories: all of them, and without duplicates within their group. The columns below
             are computed from the latter, unless ``distinct=False``.
         n_prompts
             Prompts of these trajectories.

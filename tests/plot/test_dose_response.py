@@ -306,7 +306,7 @@ def test_a_figure_can_be_drawn_into_a_subfigure(measured: xr.Dataset) -> None:
     [
         ({"show": "kl"}, "show must be any of survival, restricted_mean.*, got 'kl'"),
         ({"show": []}, "show must name at least one of"),
-        ({"survive": 2}, "survive=2"),
+        ({"survive": 2}, "survive must be .* got 2"),
         ({"by": "colour"}, "cannot group by 'colour'"),
         ({"alphas": [3]}, "alpha 3 not found"),
         ({"width": 0}, "width must .*, got 0"),

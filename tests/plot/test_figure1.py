@@ -414,7 +414,7 @@ def test_the_title_counts_what_is_drawn(sample_ds: xr.Dataset) -> None:
         ({"color_by_pmass": True}, "color_by_pmass applies to kind spaghetti only, got band"),
         ({"alphas": [3]}, "alpha 3 not found"),
         ({"window": 99}, "window 99.*64"),
-        ({"roll": 0}, "roll=0"),
+        ({"roll": 0}, "roll must be .* got 0"),
         ({"line_lw": -1}, "line_lw must .*, got -1"),
     ],
 )

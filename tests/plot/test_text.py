@@ -109,7 +109,7 @@ def test_a_file_and_its_root_give_the_same_text(sample, tmp_path):
 def test_missing_texts_and_prompts_are_named(sample, sample_ds, tmp_path):
     with pytest.raises(DatasetError, match="lacks texts: build it with texts=True"):
         text(sample_ds, CELL, 2, 0)
-    with pytest.raises(UsageError, match="no prompt 99"):
+    with pytest.raises(UsageError, match="prompt 99 not found"):
         text(sample, CELL, 2, 99)
     root = root_of(tmp_path, ["a"], [0], gen_text="")
     with pytest.raises(DatasetError, match="no text recorded at alpha 1, prompt 0"):

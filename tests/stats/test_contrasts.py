@@ -14,7 +14,7 @@ FORKS = np.array([0, 1, 2, 4, 8, 16, 32])
 
 
 def sweep(seed=0, n_prompt=12, methods=("a", "b", "c"), **options):
-    """Cells of two doses whose trajectories die at random, later in later methods."""
+    """Build cells with two doses whose trajectories die at random, later in later methods."""
     rng = np.random.default_rng(seed)
     shape = (len(methods), 2, n_prompt, FORKS.size)
     pmass = rng.random(shape) ** (0.2 / np.arange(1, 1 + len(methods)))[:, None, None, None]
@@ -25,7 +25,7 @@ def bounds(rows):
     return rows[["end_lower", "end_upper", "mean_lower", "mean_upper"]]
 
 
-def test_differences_are_those_of_the_summaries():
+def test_differences_equal_those_of_the_summaries():
     ds = sweep()
     rows = survival_contrast(ds, threshold=[0.5, 0.75])
     summary = survival_summary(ds, threshold=[0.5, 0.75], by="method")
@@ -49,7 +49,7 @@ def test_doses_are_compared_with_all_cells_pooled():
     assert row.mean_difference == pytest.approx(first.restricted_mean - second.restricted_mean)
 
 
-def test_the_logrank_test_is_that_of_scipy():
+def test_the_logrank_test_equals_scipys():
     ds = sweep(methods=("a", "b"))
     for row in survival_contrast(ds).itertuples():
         samples = []
@@ -73,7 +73,7 @@ def test_the_interval_contains_the_difference_and_has_a_width():
         assert (rows[f"{name}_difference"] < rows[f"{name}_upper"]).all()
 
 
-def test_nobody_died_leaves_what_the_sides_do_not_know():
+def test_without_events_the_interval_has_the_width_of_both_sides():
     alive = [[[[0.9, 0.9]] * 8]] * 2
     (row,) = survival_contrast(small_sweep(alive, fork=[0, 16], method=["a", "b"])).itertuples()
     (side,) = survival_summary(small_sweep(alive[:1], fork=[0, 16])).itertuples()
@@ -84,7 +84,7 @@ def test_nobody_died_leaves_what_the_sides_do_not_know():
     assert row.n_prompts == 8
 
 
-def test_sides_that_agree_prompt_by_prompt_are_told_apart_better():
+def test_agreement_by_prompt_narrows_the_interval():
     fork = np.arange(0, 40, 4)
     died = np.random.default_rng(0).integers(0, 12, (24, 1))
     other = np.random.default_rng(1).permutation(died)
@@ -98,8 +98,8 @@ def test_sides_that_agree_prompt_by_prompt_are_told_apart_better():
     assert (paired < 0.8 * shuffled).all()
 
 
-def test_the_interval_is_that_of_newcombe_where_nothing_is_censored():
-    # Nine of ten alive on one side and six on the other, all of these on the first side too.
+def test_without_censoring_the_interval_equals_newcombes():
+    # Nine of ten survive on one side, and six of these nine on the other.
     alive = np.array([[1] * 9 + [0], [1] * 6 + [0] * 4])
     pmass = np.where(alive[:, None, :, None], 0.9, [0.9, 0.1])
     (row,) = survival_contrast(small_sweep(pmass, fork=[0, 8], method=["a", "b"])).itertuples()
@@ -126,7 +126,7 @@ def test_the_order_of_cells_and_prompts_changes_nothing(dim):
     pd.testing.assert_frame_equal(survival_contrast(shuffled), survival_contrast(ds))
 
 
-def test_repeated_cells_count_once_unless_told_otherwise():
+def test_duplicates_count_once_by_default():
     ds = sweep(methods=("a", "b"))
     twice = ds.isel(cell=[0, 0, 1, 1]).reset_index("run_id")
     twice = twice.assign_coords(run_id=("cell", list("wxyz")))
@@ -137,7 +137,7 @@ def test_repeated_cells_count_once_unless_told_otherwise():
     assert (every.p_value < once.p_value).any()
 
 
-def test_groups_are_compared_where_all_were_followed():
+def test_groups_are_compared_at_the_smallest_horizon():
     ds = sweep(methods=("a", "b"), window=[8, 32])
     ds["pmass_eval"] = ds.pmass_eval.where(ds.fork <= ds.window)
     rows = survival_contrast(ds)
@@ -149,7 +149,7 @@ def test_groups_are_compared_where_all_were_followed():
     )
 
 
-def test_doses_are_compared_where_all_were_followed():
+def test_doses_are_compared_at_the_smallest_horizon():
     ds = sweep(methods=("a", "b"), window=[8, 32])
     ds["pmass_eval"] = ds.pmass_eval.where(
         (ds.fork <= ds.window) & ~((ds.seed > 0) & (ds.alpha > 0))
@@ -158,13 +158,13 @@ def test_doses_are_compared_where_all_were_followed():
     assert row.horizon == 8
 
 
-def test_prompts_that_no_cell_of_the_selection_has_do_not_count():
+def test_prompts_without_observations_do_not_count():
     ds = sweep(methods=("a", "b"))
     padded = ds.reindex(prompt=np.arange(100))
     pd.testing.assert_frame_equal(survival_contrast(padded), survival_contrast(ds))
 
 
-def test_a_single_prompt_says_next_to_nothing():
+def test_a_single_prompt_gives_a_wide_interval():
     rows = survival_contrast(sweep(n_prompt=1))
     assert ((rows.end_upper - rows.end_lower) > 0.9).all()
 
@@ -187,23 +187,23 @@ def test_dask_and_numpy_agree(sample_ds):
         ({"threshold": 2}, "threshold of pmass_eval must be"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(arguments, message):
+def test_invalid_arguments_are_rejected(arguments, message):
     with pytest.raises(UsageError, match=message):
         survival_contrast(sweep(), **arguments)
 
 
-def test_a_single_group_is_refused():
+def test_a_single_group_is_rejected():
     with pytest.raises(DatasetError, match="no two groups to compare by 'layer'; available: 3"):
         survival_contrast(sweep(), by="layer")
 
 
 @pytest.mark.parametrize("ended", ["censored", "alive"])
 @pytest.mark.parametrize(("metric", "threshold"), [("pmass_eval", [0.5, 0.75]), ("kl", [2.0])])
-def test_pairs_of_cells_differ_as_each_pair_by_itself_does(sample_ds, ended, metric, threshold):
+def test_pairs_of_cells_equal_separate_contrasts(sample_ds, ended, metric, threshold):
     ds = sample_ds.isel(prompt=[3, 0, 5, 1])
     ran = ds[metric].where((ds["run_id"] != ds["run_id"][5]) | (ds["alpha"] != 1))
     ds = ds.assign({metric: ran})
-    # Each is first by its name as well.
+    # The first cell of each pair is also first by name.
     pairs = [(0, 1), (2, 5), (4, 11)]
     found = cell_contrasts(ds, pairs, metric, threshold, ended)
     for pair, rows in zip(pairs, found, strict=True):
@@ -218,14 +218,14 @@ def test_pairs_of_cells_differ_as_each_pair_by_itself_does(sample_ds, ended, met
     assert [len(rows) for rows in found] == [n * len(threshold) for n in (6, 5, 6)]
 
 
-def test_nothing_observed_is_refused():
+def test_a_sweep_without_observations_is_rejected():
     ds = small_sweep([[[[NAN, NAN]]]] * 2, fork=[0, 8])
     with pytest.raises(DatasetError, match="no cell of this sweep has pmass_eval"):
         survival_contrast(ds)
 
 
 def test_survival_is_not_compared_beyond_the_last_trajectory_at_risk():
-    """Rollouts of the second dose end before they are asked again."""
+    """Rollouts of the second dose end before their second fork."""
     whole, short = [[0.9] * 3] * 4, [[0.9, NAN, NAN]] * 3 + [[0.1, NAN, NAN]]
     lengths = [[[48] * 4, [15] * 4]]
     ds = small_sweep([[whole, short]], fork=[0, 16, 48], gen_len=lengths)
@@ -239,8 +239,8 @@ def test_survival_is_not_compared_beyond_the_last_trajectory_at_risk():
     assert alive["end_difference"] == pytest.approx(1 / 4)
 
 
-def test_sides_are_compared_at_the_end_of_their_window_whatever_their_forks():
-    """Both ran to token 100; one was asked there, the other at 96 last."""
+def test_sides_with_different_forks_are_compared_at_the_end_of_their_window():
+    """Both ran to token 100; the last fork is at 100 in one cell and at 96 in the other."""
     pmass = [[[[0.9, 0.1, NAN], [0.9, 0.9, NAN]]], [[[0.9, NAN, 0.9]] * 2]]
     ds = small_sweep(pmass, fork=[0, 96, 100], window=100, method=["a", "b"])
     (row,) = survival_contrast(ds, by="method").to_dict("records")
@@ -249,7 +249,7 @@ def test_sides_are_compared_at_the_end_of_their_window_whatever_their_forks():
     assert row["end_lower"] < -1 / 2 < row["end_upper"]
 
 
-def test_the_held_out_kl_of_both_sides_stands_beside_their_difference(sample_ds):
+def test_the_held_out_kl_of_both_sides_is_reported(sample_ds):
     ds = sample_ds.sel(alpha=[0.0, 1.0, 2.0])
     doses = dose_response(ds)
     rows = survival_contrast(ds).to_dict("records")
@@ -265,7 +265,7 @@ def test_the_held_out_kl_of_both_sides_stands_beside_their_difference(sample_ds)
             assert row[f"{side}_kl"] == pytest.approx(pooled.sel(alpha=row[side]).item())
 
 
-def test_without_kl_there_is_none_to_compare():
+def test_without_kl_the_held_out_kl_is_nan():
     ds = small_sweep(np.full((2, 1, 4, 2), 0.9), fork=[0, 8], method=["a", "b"])
     (row,) = survival_contrast(ds).to_dict("records")
     assert np.isnan([row["first_kl"], row["second_kl_upper"]]).all()

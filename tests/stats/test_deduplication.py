@@ -25,7 +25,7 @@ OTHER_NAN = np.array([0x7FC00001], dtype="u4").view("f4")[0]
 
 
 def sweep(kl, pmass=None, **labels) -> xr.Dataset:
-    """A cell for each row of numbers, named a, b, c, ..."""
+    """Build a cell for each row of numbers, named a, b, c, ..."""
     kl = np.array(kl, dtype="f4")
     pmass = np.full((len(kl), 1), np.nan) if pmass is None else np.array(pmass)
     text = {"model": "m", "method": "pca", "window": 2} | labels
@@ -43,7 +43,7 @@ def sweep(kl, pmass=None, **labels) -> xr.Dataset:
 
 
 def repeated_cells(ds: xr.Dataset) -> list[list[str]]:
-    """Cells that are alike at any dose, in the order of the first of them."""
+    """List the sets of cells that are duplicates at any dose, in the order of their first cell."""
     return sorted(map(list, compare(ds).groups))
 
 
@@ -53,7 +53,7 @@ def most_trajectories(ds: xr.Dataset) -> tuple[int, int]:
 
 
 def pair_by_pair(ds: xr.Dataset) -> list[list[str]]:
-    """Compare every cell with every other one, as the definition has it."""
+    """Compare every cell with every other one, by the definition."""
     same: dict[str, list[str]] = {}
     cells = [ds.isel(cell=i) for i in range(ds.sizes["cell"])]
     for cell in cells:
@@ -71,7 +71,7 @@ def pair_by_pair(ds: xr.Dataset) -> list[list[str]]:
     return sorted(twins for twins in same.values() if len(twins) > 1)
 
 
-def test_the_measured_sweep_has_the_repeats_that_were_counted(real, oracle):
+def test_duplicates_of_the_measured_sweep_agree_with_the_oracle(real, oracle):
     counts = json.loads((oracle / "counts.json").read_text())
     assert repeated_cells(real) == counts["identical_cells"]
     firsts = [group[0] for group in counts["identical_cells"]]
@@ -88,7 +88,7 @@ numbers = st.sampled_from([0.0, -0.0, 1.0, np.nan, OTHER_NAN])
     st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=6),
     st.lists(st.sampled_from(["pca", "sae"]), min_size=6, max_size=6),
 )
-def test_it_finds_what_comparing_all_pairs_finds(rows, methods):
+def test_duplicates_equal_those_of_a_comparison_of_all_pairs(rows, methods):
     kl, pmass = np.array(rows)[:, :2], np.array(rows)[:, 2:]
     ds = sweep(kl, pmass, method=methods[: len(rows)])
     assert repeated_cells(ds) == pair_by_pair(ds)
@@ -97,12 +97,12 @@ def test_it_finds_what_comparing_all_pairs_finds(rows, methods):
 
 
 @pytest.mark.parametrize("label", ["model", "method", "window"])
-def test_cells_with_another_label_are_other_measurements(label):
+def test_cells_with_different_labels_are_not_duplicates(label):
     assert repeated_cells(sweep([[1, 2], [1, 2]])) == [["a", "b"]]
     assert repeated_cells(sweep([[1, 2], [1, 2]], **{label: ["1", "2"]})) == []
 
 
-def test_cells_with_another_pmass_are_other_measurements():
+def test_cells_with_different_pmass_are_not_duplicates():
     assert repeated_cells(sweep([[1, 2]] * 3, pmass=[[0.5], [0.6], [0.5]])) == [["a", "c"]]
 
 
@@ -110,7 +110,7 @@ def test_neither_the_bits_of_nan_nor_the_sign_of_zero_matter():
     assert repeated_cells(sweep([[0.0, np.nan], [-0.0, OTHER_NAN]])) == [["a", "b"]]
 
 
-def test_a_cell_that_was_only_calibrated_repeats_no_other():
+def test_a_cell_that_was_only_calibrated_is_not_a_duplicate():
     ds = sweep([[np.nan, np.nan]] * 2 + [[1, 2]] * 2)
     assert repeated_cells(ds) == [["c", "d"]]
     assert distinct(ds).run_id.values.tolist() == ["a", "b", "c"]
@@ -118,12 +118,12 @@ def test_a_cell_that_was_only_calibrated_repeats_no_other():
     assert most_trajectories(ds) == (2, 1)
 
 
-def test_cells_without_kl_are_told_apart_by_pmass():
+def test_cells_without_kl_are_compared_by_pmass():
     ds = sweep([[np.nan, np.nan]] * 3, pmass=[[0.5], [0.5], [0.6]])
     assert repeated_cells(ds) == [["a", "b"]]
 
 
-def test_the_same_numbers_in_another_block_are_another_measurement():
+def test_equal_numbers_in_different_blocks_are_not_duplicates():
     ds = sweep([[1, np.nan], [np.nan, 1]])
     assert repeated_cells(ds.chunk(token=1)) == []
 
@@ -136,13 +136,13 @@ def test_the_first_of_each_group_is_kept_in_order():
     assert kept.sel(run_id="d").kl.values.tolist() == [[[5, 6]]]
 
 
-def test_what_is_selected_is_what_is_compared(sample_ds):
+def test_only_the_selection_is_compared(sample_ds):
     alike = sweep([[1, 2], [1, 3]]).isel(token=[0])
     assert repeated_cells(alike) == [["a", "b"]]
     assert count_trajectories(sample_ds.sel(alpha=1.0)).n <= count_trajectories(sample_ds).n.max()
 
 
-def test_a_single_cell_repeats_nothing(sample_ds):
+def test_a_single_cell_is_not_a_duplicate(sample_ds):
     one = sample_ds.isel(cell=0)
     assert repeated_cells(one) == []
     assert count_cells(one) == (1, 1)
@@ -151,7 +151,7 @@ def test_a_single_cell_repeats_nothing(sample_ds):
 
 
 @pytest.mark.parametrize("dims", [["cell"], ["alpha", "prompt", "token", "fork"], ["fork"]])
-def test_an_empty_dimension_is_no_obstacle(dims):
+def test_empty_dimensions_are_accepted(dims):
     empty = sweep([[1, 2], [1, 2]]).isel({dim: [] for dim in dims})
     expected = [["a", "b"]] if dims == ["fork"] else []
     assert repeated_cells(empty) == repeated_cells(empty.chunk()) == expected
@@ -160,13 +160,13 @@ def test_an_empty_dimension_is_no_obstacle(dims):
     assert distinct(empty).sizes["cell"] == n - len(expected)
 
 
-def test_a_dataset_that_is_no_sweep_is_refused_by_name():
+def test_a_dataset_that_is_not_a_sweep_is_rejected():
     with pytest.raises(DatasetError, match="it has no run_id, alpha, model, method, window, kl"):
         distinct(xr.Dataset())
 
 
 def doses(*cells, **labels) -> xr.Dataset:
-    """A cell for each list of numbers, one a dose, NaN where it was not run."""
+    """Build a cell for each list of numbers, one per dose; NaN means not run."""
     ds = sweep([[np.nan]] * len(cells), **labels)
     ds = ds.drop_vars(["kl", "gen_len", "pmass_eval", "alpha"])
     values = np.array(cells, dtype="f4")
@@ -180,8 +180,8 @@ def doses(*cells, **labels) -> xr.Dataset:
 NAN = np.nan
 
 
-def test_repeats_are_found_at_each_dose_whatever_the_others_say():
-    # The second is a run of more doses, the third a rerun that went another way at the last.
+def test_duplicates_are_found_at_each_dose_independently():
+    # The second cell has more doses; the third is a rerun with other values at the last dose.
     ds = doses([1, NAN, 2], [1, 5, 2], [1, NAN, 3])
     assert repeats(ds).values.tolist() == [["", "", ""], ["a", "", "a"], ["a", "", ""]]
     assert compare(ds).groups == {("a", "b", "c"): [0.0], ("a", "b"): [1.0]}
@@ -193,7 +193,7 @@ def test_repeats_are_found_at_each_dose_whatever_the_others_say():
     assert count_cells(ds) == (3, 3)
 
 
-def test_distinct_takes_out_the_doses_that_were_seen_before():
+def test_distinct_removes_duplicates_by_dose():
     ds = doses([1, NAN, 2], [1, 5, 2], [1, NAN, NAN])
     for sweep_ds in (ds, ds.chunk(cell=1, alpha=2)):
         kept = distinct(sweep_ds)
@@ -205,7 +205,7 @@ def test_distinct_takes_out_the_doses_that_were_seen_before():
         assert not (repeats(kept) != "").any()
 
 
-def test_only_cells_that_share_a_label_are_compared_where_it_is_given():
+def test_only_cells_with_equal_labels_are_compared():
     ds = doses([1, 2], [1, 2], [1, 2], seed=[0, 1, 1])
     assert repeats(ds, by="seed").values.tolist() == [["", ""], ["", ""], ["b", "b"]]
     assert first_of_repeats(ds, ["seed"]).values.tolist() == [[True] * 2] * 2 + [[False] * 2]
@@ -213,7 +213,7 @@ def test_only_cells_that_share_a_label_are_compared_where_it_is_given():
     assert count_trajectories(ds, by="seed").n_distinct.values.tolist() == [2, 2]
 
 
-def test_texts_are_taken_out_with_the_numbers():
+def test_texts_are_removed_with_the_numbers():
     ds = doses([1, 2], [1, 3]).assign(
         gen_text=(("cell", "alpha", "prompt"), np.array([["x", "y"], ["x", "z"]])[..., None])
     )
@@ -223,12 +223,12 @@ def test_texts_are_taken_out_with_the_numbers():
 class TestLazily:
     @pytest.fixture
     def read(self) -> list[int]:
-        """The cells whose KL was read, in the order in which it was."""
+        """Cells whose KL was read, in order."""
         return []
 
     @pytest.fixture
     def lazy(self, read) -> xr.Dataset:
-        """Sixteen cells of 128 KiB of KL, of which all but four differ in pmass."""
+        """Build sixteen cells with 128 KiB of KL each; all but four differ in pmass."""
         pmass = np.arange(16.0)
         pmass[[3, 5, 7]] = pmass[2]
 
@@ -243,13 +243,13 @@ class TestLazily:
         ds = sweep(np.zeros((16, 1)), pmass[:, None]).drop_vars("kl")
         return ds.assign(kl=(("cell", "alpha", "prompt", "token"), kl))
 
-    def test_kl_is_read_once_and_only_where_all_else_agrees(self, lazy, read):
+    def test_kl_is_read_once_and_only_for_cells_with_equal_pmass(self, lazy, read):
         assert repeated_cells(lazy) == [["c", "f"]]
         assert sorted(read) == [2, 3, 5, 7]
 
-    def test_blocks_are_dropped_once_they_were_seen(self, lazy):
+    def test_blocks_are_released_after_use(self, lazy):
         alike = lazy.assign(pmass_eval=lazy["pmass_eval"] * 0)
-        gc.collect()  # what other tests left is not ours
+        gc.collect()  # garbage of other tests
         tracemalloc.start()
         with dask.config.set(scheduler="synchronous"):
             assert len(repeated_cells(alike)) == 3

@@ -19,12 +19,12 @@ LABELS = {"threshold": 0.75}
 
 
 def asked(p_true, answer=None, alphas=None, kl=None, **labels):
-    """A sweep of yes/no questions, from p_true (cell, alpha, question, fork) and their answers."""
+    """Build a sweep of yes/no questions from p_true (cell, alpha, question, fork) and answers."""
     p_true = np.asarray(p_true, dtype="float32")
     n_cell, n_alpha, n_question, n_fork = p_true.shape
     alive = np.where(np.isnan(p_true).all(axis=(2, 3))[:, :, np.newaxis, np.newaxis], NAN, 0.9)
     fork = np.arange(n_fork) * 8
-    # Cells whose pmass differs are distinct, whatever they answer.
+    # Different pmass makes the cells distinct.
     alive = np.repeat(alive - 0.001 * np.arange(n_cell).reshape(-1, 1, 1, 1), n_fork, axis=3)
     ds = small_sweep(np.repeat(alive, 2, axis=2), fork=fork, window=8 * n_fork, kl=kl, **labels)
     dims = ("cell", "alpha", "question", "fork")
@@ -42,7 +42,7 @@ def asked(p_true, answer=None, alphas=None, kl=None, **labels):
 
 
 def macro(values, key, level=0.95):
-    """Macro average over the two answers, and Welch's interval, as a textbook has them."""
+    """Compute the macro average over both answers, and Welch's interval, by textbook formulas."""
     classes = [values[key == 1], values[key == 0]]
     estimate = sum(each.mean() for each in classes) / 2
     parts = [each.var(ddof=1) / each.size / 4 for each in classes]
@@ -54,7 +54,7 @@ def macro(values, key, level=0.95):
 
 
 class TestAnswers:
-    def test_cells_that_do_nothing_have_no_effect_whatever_their_doses(self):
+    def test_constant_answers_have_no_effect_at_any_dose(self):
         nothing = np.full((2, 3, 4, 2), NAN)
         nothing[0, :2], nothing[1, 1:] = 0.9, 0.1
         doses = dose_response(asked(nothing, [[1, 0, 1, 0]] * 2), by=None).sel(LABELS)
@@ -108,8 +108,8 @@ class TestAnswers:
             assert at["correct"] == pytest.approx(estimate)
             np.testing.assert_allclose(at["correct_ci"], bounds)
 
-    def test_a_bias_to_yes_is_no_right_answer(self):
-        """Eight questions, four of them reversed: more of "true" at all of them."""
+    def test_a_bias_to_true_cancels_in_correct(self):
+        """Eight questions, four of them reversed; "true" becomes more likely for all of them."""
         base = np.array([0.8, 0.7, 0.9, 0.6, 0.2, 0.3, 0.1, 0.4])
         bias = np.array([0.16, 0.18, 0.17, 0.17, 0.16, 0.18, 0.17, 0.17])
         key = np.array([1, 1, 1, 1, 0, 0, 0, 0])
@@ -121,7 +121,7 @@ class TestAnswers:
         low, high = at["correct_ci"].values
         assert low < 0 < high
 
-    def test_right_answers_are_unknown_without_a_key_or_with_a_single_answer(self):
+    def test_correct_is_nan_unless_both_answers_are_recorded(self):
         p_true = np.random.default_rng(2).random((1, 2, 6, 2))
         for answer, questions in ((None, 0), ([[NAN] * 6], 0), ([[1] * 6], 6)):
             doses = dose_response(asked(p_true, answer), by=None)
@@ -129,13 +129,13 @@ class TestAnswers:
             assert doses["correct"].isnull().all()
             assert doses["correct_n_questions"].values.tolist() == [questions] * 2
 
-    def test_a_question_whose_answer_differs_between_cells_is_none_they_share(self):
+    def test_a_question_with_different_answers_between_cells_is_left_out(self):
         p_true = np.random.default_rng(3).random((2, 2, 5, 2))
         doses = dose_response(asked(p_true, [[1, 0, 1, 0, 1], [1, 0, 1, 0, 0]]), by=None)
         assert doses["correct_n_questions"].values.tolist() == [4, 4]
         assert doses["acquiescence_n_questions"].values.tolist() == [5, 5]
 
-    def test_a_cell_once_more_without_alpha_0_does_not_hide_the_one_that_has_it(self):
+    def test_a_duplicate_without_alpha_0_does_not_replace_the_cell_that_has_it(self):
         ds = asked(np.random.default_rng(4).random((2, 2, 4, 2)), [[1, 0, 1, 0]] * 2)
         again = ds.isel(cell=[0])
         again = again.assign(
@@ -151,12 +151,12 @@ class TestAnswers:
 
 class TestHeldOut:
     @pytest.mark.parametrize("stat", ["p95", "rms", "mean"])
-    def test_it_is_the_statistic_that_the_calibration_aims_at(self, stat):
+    def test_it_is_the_statistic_of_the_calibration(self, stat):
         rng = np.random.default_rng(5)
         kl = rng.exponential(size=(2, 2, 6, 10)).astype("float32")
         kl[:, :, 3, 7:] = NAN
         ds = small_sweep(rng.random((2, 2, 6, 2)) / 9 + 0.8, fork=[0, 10], kl=kl)
-        ds = asked_none(ds).assign(target_stat=("cell", [stat] * 2))
+        ds = with_no_questions(ds).assign(target_stat=("cell", [stat] * 2))
         doses = dose_response(ds, by=None).sel(LABELS)
         assert doses["heldout_kl"].attrs["target_stat"] == stat
         for a in range(2):
@@ -186,9 +186,9 @@ class TestHeldOut:
             bounds = np.clip([ratio - half, ratio + half], 0, None) ** (1 / power)
             np.testing.assert_allclose([low, high], bounds)
 
-    def test_cells_that_aim_at_different_statistics_have_none_together(self):
+    def test_cells_with_different_statistics_have_no_common_held_out_kl(self):
         kl = np.ones((2, 1, 3, 4))
-        ds = asked_none(small_sweep(np.full((2, 1, 3, 2), 0.9), fork=[0, 4], kl=kl))
+        ds = with_no_questions(small_sweep(np.full((2, 1, 3, 2), 0.9), fork=[0, 4], kl=kl))
         ds = ds.assign(target_stat=("cell", ["p95", "rms"]))
         together = dose_response(ds, by=None)["heldout_kl"]
         assert together.isnull().all()
@@ -196,8 +196,8 @@ class TestHeldOut:
         assert (dose_response(ds, by="run_id")["heldout_kl"] == 1).all()
 
 
-def asked_none(ds):
-    """What dose_response reads besides, of a sweep without questions."""
+def with_no_questions(ds):
+    """Add the variables at questions that dose_response needs, without questions."""
     shape = (*ds["pmass"].shape[:2], 0, ds.sizes["fork"])
     return ds.assign(
         p_true=(("cell", "alpha", "question", "fork"), np.zeros(shape, "float32")),
@@ -207,26 +207,28 @@ def asked_none(ds):
 
 
 class TestDescription:
-    def test_length_share_ended_and_those_at_risk_are_counted(self):
+    def test_length_share_ended_and_at_risk_are_counted(self):
         pmass = np.full((1, 1, 5, 3), 0.9)
         pmass[0, 0, :2, 2] = NAN
         pmass[0, 0, 4, 1:] = 0.1
         ds = small_sweep(pmass, fork=[0, 8, 16], gen_len=[[[10, 12, 16, 16, 16]]])
-        at = dose_response(asked_none(ds), by=None).isel(alpha=0).sel(LABELS)
+        at = dose_response(with_no_questions(ds), by=None).isel(alpha=0).sel(LABELS)
         assert at["mean_length"] == pytest.approx(14)
         assert at["share_ended"] == pytest.approx(0.4)
         assert at["at_risk"] == 2
 
-    def test_coefficients_are_those_of_the_cells_that_were_run_at_the_dose(self):
+    def test_coefficients_are_of_the_cells_run_at_the_dose(self):
         gen_len = [[[8.0] * 2] * 2, [[8.0] * 2, [NAN] * 2]]
-        ds = asked_none(small_sweep(np.full((2, 2, 2, 2), 0.9), fork=[0, 8], gen_len=gen_len))
+        ds = with_no_questions(
+            small_sweep(np.full((2, 2, 2, 2), 0.9), fork=[0, 8], gen_len=gen_len)
+        )
         ds = ds.assign(c_star=("cell", [2.0, -3.0])).assign_coords(alpha=[0.5, 1.0])
         doses = dose_response(ds, by=None)
         assert doses["coeff_min"].values.tolist() == [-1.5, 2.0]
         assert doses["coeff_max"].values.tolist() == [1.0, 2.0]
 
-    def test_a_bound_at_90_percent_is_the_one_of_a_claim(self):
-        ds = asked_none(small_sweep(np.full((1, 1, 24, 2), 0.9), fork=[0, 8]))
+    def test_the_bound_at_level_90_percent_equals_that_of_safe_dose(self):
+        ds = with_no_questions(small_sweep(np.full((1, 1, 24, 2), 0.9), fork=[0, 8]))
         low = dose_response(ds, by=None, level=0.9)["survival_ci"].sel(ci_bound="lower")
         np.testing.assert_allclose(low, 0.05 ** (1 / 24))
         assert isoklx.safe_dose(ds, by=None)["next_lower"].item() == pytest.approx(low.item())
@@ -254,7 +256,7 @@ class TestDoseResponse:
                 found, reference = xr.broadcast(doses[name], reference)
                 np.testing.assert_allclose(found, reference.transpose(*found.dims), rtol=1e-12)
 
-    def test_survival_is_that_of_the_summary(self, sample_ds):
+    def test_survival_equals_that_of_the_summary(self, sample_ds):
         doses = dose_response(sample_ds, threshold=[0.5, 0.75])
         rows = isoklx.survival_summary(sample_ds, threshold=[0.5, 0.75], by="method")
         keyed = rows.set_index(["threshold", "method", "alpha"])
@@ -278,7 +280,7 @@ class TestDoseResponse:
             assert (doses[name] <= high + 1e-12).all()
             assert doses[name].attrs["long_name"]
 
-    def test_a_group_is_what_its_own_cells_are(self, sample_ds):
+    def test_a_group_equals_a_selection_of_its_cells(self, sample_ds):
         doses = dose_response(sample_ds, by=["method", "model_short"])
         for method in doses["method"].values:
             for model in doses["model_short"].values:
@@ -304,11 +306,11 @@ class TestDoseResponse:
             assert doses.pmass[alpha] == pytest.approx(of_prompts.mean())
         assert dose_response(sample_ds).repetition.isnull().all()
 
-    def test_the_end_is_the_last_fork_at_which_each_trajectory_was_asked(self, sample_ds):
+    def test_pmass_end_is_at_the_last_fork_of_each_trajectory(self, sample_ds):
         kept = sample_ds.isel(cell=[2], prompt=slice(3))
         pmass = kept.pmass_eval.values.copy()
-        pmass[0, 3, 0, -4:] = NAN  # its rollout ended
-        pmass[0, 3, 1, :] = NAN  # it was never asked
+        pmass[0, 3, 0, -4:] = NAN  # the rollout ended
+        pmass[0, 3, 1, :] = NAN  # never probed
         ds = kept.assign(pmass_eval=(kept.pmass_eval.dims, pmass))
         found = dose_response(ds, by=None).pmass_end
         for i in range(ds.sizes["alpha"]):
@@ -317,7 +319,7 @@ class TestDoseResponse:
             np.testing.assert_allclose(found[i], np.mean(last, dtype=float), rtol=1e-6)
 
     @pytest.mark.slow
-    def test_dask_is_computed_when_asked_and_gives_the_same(self, sample_ds):
+    def test_dask_arrays_stay_lazy_and_give_equal_results(self, sample_ds):
         looks = []
 
         def counting(graph, keys, **options):
@@ -329,7 +331,7 @@ class TestDoseResponse:
         lazy = ds.assign(ds[large].chunk(cell=2, alpha=1, prompt=3, token=20, fork=2).data_vars)
         with dask.config.set(scheduler=counting):
             doses = dose_response(lazy)
-        # One to see which cells have pmass.
+        # One computation finds the cells that have pmass.
         assert len(looks) == 1
         assert all(doses[name].chunks for name in doses)
         xr.testing.assert_allclose(doses.compute(), dose_response(ds))

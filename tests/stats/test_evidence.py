@@ -1,4 +1,4 @@
-"""What is no further evidence changes no number that says distinct, wherever it comes from."""
+"""Duplicates change no number over distinct trajectories, wherever they come from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from isoklx.stats.deduplication import count_trajectories
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 TOTALS = ["n"]
-"""What counts repeats, and says so."""
+"""Columns that count duplicates."""
 
 
 @pytest.fixture(scope="module")
 def ds() -> Iterator[xr.Dataset]:
-    """Five cells of two methods, two of them alike; three doses, few tokens."""
+    """Five cells of two methods, two of them duplicates; three doses, few tokens."""
     with isoklx.open_sweep(SAMPLE) as whole:
         cells = whole["model_short"].values == "simulated-1B"
         part = whole.isel(cell=np.flatnonzero(cells)[:5], token=slice(0, 24), prompt=slice(0, 5))
@@ -55,12 +55,12 @@ def assert_same(found: Any, expected: Any) -> None:
     if isinstance(expected, pd.DataFrame):
         pd.testing.assert_frame_equal(found, expected, rtol=1e-12, atol=1e-12)
     else:
-        # The order of a sum may move its last digit.
+        # The order of a sum may change its last digit.
         xr.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def repeated(ds: xr.Dataset, cell: int, doses: list[bool], name: str) -> xr.Dataset:
-    """A cell once more, at some of its doses."""
+    """Copy a cell at some of its doses."""
     again = ds.isel(cell=[cell])
     kept = xr.DataArray(doses, dims="alpha")
     missing = {
@@ -88,7 +88,7 @@ copies = st.lists(
 @pytest.mark.parametrize("name", STATISTICS)
 @settings(max_examples=8)
 @given(copies=copies, first=st.booleans())
-def test_cells_that_repeat_others_at_any_doses_change_nothing(
+def test_duplicates_at_any_doses_change_nothing(
     ds: xr.Dataset, name: str, copies: list[tuple[int, list[bool]]], first: bool
 ) -> None:
     more = [repeated(ds, cell, doses, f"copy{i}") for i, (cell, doses) in enumerate(copies)]
@@ -109,7 +109,7 @@ def test_the_order_of_cells_and_prompts_changes_nothing(
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-def test_the_other_doses_of_a_file_have_no_say(ds: xr.Dataset, name: str) -> None:
+def test_other_doses_of_a_file_change_nothing(ds: xr.Dataset, name: str) -> None:
     if name in ("safe dose", "dose response", "contrast of doses", "spread of seeds"):
         pytest.skip("is of several doses, or of none")
     statistic = STATISTICS[name]
@@ -129,10 +129,10 @@ def test_the_other_doses_of_a_file_have_no_say(ds: xr.Dataset, name: str) -> Non
     halves=st.lists(st.booleans(), min_size=5, max_size=5).filter(lambda x: 0 < sum(x) < 5),
     dose=st.sampled_from([None, 0, 1, 2]),
 )
-def test_a_sweep_in_two_parts_is_the_sweep(
+def test_a_sweep_in_two_parts_equals_the_sweep(
     ds: xr.Dataset, name: str, halves: list[bool], dose: int | None
 ) -> None:
-    """By cells, and by doses: a cell of which each part has some of the doses is two cells."""
+    """Split by cells, and by doses: a cell whose doses are split counts as two cells."""
     left, right = (ds.isel(cell=np.flatnonzero(np.equal(halves, side))) for side in (True, False))
     if dose is not None:
         doses = [i == dose for i in range(3)]
@@ -141,7 +141,7 @@ def test_a_sweep_in_two_parts_is_the_sweep(
     statistic = STATISTICS[name]
     found, expected = statistic(joined(left, right)), statistic(ds)
     if name == "dose response" and dose is not None:
-        # A rerun without alpha 0 has no base, and so no change of its answers.
+        # A rerun without alpha 0 has no reference for the change of its answers.
         found, expected = (without_changes(each) for each in (found, expected))
     assert_same(found, expected)
 
@@ -153,7 +153,7 @@ def without_changes(doses: xr.Dataset) -> xr.Dataset:
 
 
 def test_a_sweep_and_a_denser_run_of_the_same_cell_count_it_once(real: xr.Dataset) -> None:
-    """What was seen: at alpha 2, 32 distinct trajectories in a combined file, and 24 in each."""
+    """Seen: 32 distinct trajectories at alpha 2 in a combined file, and 24 in each part."""
     dense = repeated(real, 0, [True, False, True, True, False], "denser")
     rows = isoklx.survival_summary(joined(real, dense), threshold=0.95)
     expected = isoklx.survival_summary(real, threshold=0.95)

@@ -35,7 +35,7 @@ def test_each_label_is_a_dimension(cells):
     assert groups.code.values.tolist() == [3, 0, 4, 8]
 
 
-def test_cells_that_are_not_present_make_no_group(cells):
+def test_cells_that_are_not_present_form_no_group(cells):
     groups = group_cells(cells, "method", np.array([True, True, True, False]))
     assert groups.labels["method"].values.tolist() == ["a", "b"]
 
@@ -48,18 +48,18 @@ def test_cells_that_are_not_present_make_no_group(cells):
         (["method", "method"], "labels in by must be unique, got method,method"),
     ],
 )
-def test_groups_that_do_not_exist_are_refused(cells, by, message):
+def test_unknown_labels_are_rejected(cells, by, message):
     with pytest.raises(UsageError, match=message):
         group_cells(cells, by, ALL)
 
 
-def test_a_label_of_the_users_own_makes_groups(cells):
+def test_an_assigned_label_forms_groups(cells):
     groups = group_cells(cells, "rank", ALL)
     np.testing.assert_array_equal(groups.labels["rank"].values, [0.5, 2, np.nan])
     assert groups.code.values.tolist() == [0, 1, 0, 2]
 
 
-def test_labels_of_several_types_are_refused(cells):
+def test_labels_of_several_types_are_rejected(cells):
     mixed = cells.assign_coords(mixed=("cell", np.array([1, "a", None, 2], dtype=object)))
     with pytest.raises(UsageError, match="cannot group by 'mixed': its labels are of several"):
         group_cells(mixed, "mixed", ALL)

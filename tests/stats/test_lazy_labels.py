@@ -1,4 +1,4 @@
-"""Sweeps as plain xarray opens them in chunks: labels are lazy as well, in chunks of their own."""
+"""Sweeps opened by plain xarray in chunks: labels are lazy as well, with their own chunks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_tables_are_the_same(
         lambda ds: isoklx.repeats(ds).values.tolist(),
     ],
 )
-def test_repeats_are_the_same(
+def test_duplicates_are_the_same(
     look: Callable[[xr.Dataset], Any], sample_ds: xr.Dataset, lazy: xr.Dataset
 ) -> None:
     assert look(lazy) == look(sample_ds)

@@ -9,7 +9,7 @@ from tests.small_sweeps import small_sweep
 NAN = np.nan
 
 
-def test_who_did_not_die_is_alive_at_the_window_and_censored_before():
+def test_a_surviving_trajectory_is_alive_at_the_window_or_censored_before():
     ds = small_sweep(
         [[[[0.9, 0.9, 0.9], [0.9, 0.9, NAN], [0.9, 0.1, NAN]]]],
         fork=[0, 4, 8],
@@ -21,13 +21,13 @@ def test_who_did_not_die_is_alive_at_the_window_and_censored_before():
     assert lives.censored.values.tolist() == [False, True, False]
 
 
-def test_the_fork_at_the_very_end_counts_and_those_beyond_do_not():
+def test_the_fork_at_gen_len_counts_and_later_forks_do_not():
     rows = [[0.9, 0.1, 0.9], [0.9, 0.1, 0.9]]
     ds = small_sweep([[rows]], fork=[0, 4, 8], gen_len=[[[4, 3]]])
     assert lifetimes(ds).died.values.ravel().tolist() == [True, False]
 
 
-def test_without_gen_len_the_rollout_ended_where_it_was_last_seen():
+def test_without_gen_len_the_rollout_ends_at_its_last_observation():
     ds = small_sweep([[[[0.9, 0.9, 0.9], [0.9, 0.9, NAN]]]], fork=[0, 4, 8])
     ds["gen_len"] = xr.full_like(ds.gen_len, NAN)
     lives = lifetimes(ds).squeeze()
@@ -35,13 +35,13 @@ def test_without_gen_len_the_rollout_ended_where_it_was_last_seen():
     assert lives.censored.values.tolist() == [False, True]
 
 
-def test_what_was_not_run_is_neither_dead_nor_censored():
+def test_a_rollout_that_was_not_run_is_neither_dead_nor_censored():
     ds = small_sweep([[[[NAN, NAN]], [[0.9, 0.9]]]], fork=[0, 8], gen_len=[[[NAN], [8]]])
     lives = lifetimes(ds).sel(alpha=0).squeeze()
     assert (lives.end, lives.died, lives.censored) == (-1, False, False)
 
 
-def test_kl_kills_at_the_first_token_that_reaches_the_threshold():
+def test_death_by_kl_is_at_the_first_token_that_reaches_the_threshold():
     kl = [[[[0, 5, 1, 9], [0, 4, NAN, NAN], [0, 1, 2, 3]]]]
     ds = small_sweep(np.ones((1, 1, 3, 1)), fork=[4], gen_len=[[[4, 2, 4]]], kl=kl)
     lives = lifetimes(ds, "kl", 5).squeeze()
@@ -79,35 +79,35 @@ def test_a_single_cell_or_dose_may_be_selected(sample_ds):
         ({"threshold": []}, "at least one"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(sample_ds, arguments, message):
+def test_invalid_arguments_are_rejected(sample_ds, arguments, message):
     with pytest.raises(UsageError, match=message):
         lifetimes(sample_ds, **arguments)
 
 
-def test_a_metric_that_no_cell_has_is_refused(real):
+def test_a_metric_that_no_cell_has_is_rejected(real):
     expected = "^no cell of this sweep has pmass; available metric: pmass_eval$"
     with pytest.raises(DatasetError, match=expected):
         lifetimes(real, "pmass")
 
 
-def test_a_sweep_without_any_pmass_names_no_other():
+def test_a_sweep_without_pmass_names_no_other_metric():
     ds = small_sweep([[[[NAN, NAN]]]], fork=[0, 8])
     for metric in ("pmass_eval", "pmass"):
         with pytest.raises(DatasetError, match=f"^no cell of this sweep has {metric}$"):
             lifetimes(ds, metric)
 
 
-def test_a_flag_that_says_no_cell_has_it_is_believed(sample_ds):
+def test_a_flag_of_0_means_that_no_cell_has_the_metric(sample_ds):
     with pytest.raises(DatasetError, match="no cell of this sweep has kl"):
         lifetimes(sample_ds.assign(has_kl=0 * sample_ds.has_kl), "kl", 5)
 
 
-def test_a_dataset_of_another_kind_is_refused():
+def test_a_dataset_of_another_kind_is_rejected():
     with pytest.raises(DatasetError, match="it has no pmass_eval, fork, gen_len"):
         lifetimes(xr.Dataset({"kl": ("x", [1.0])}))
 
 
-def test_lengths_of_another_rollout_end_nothing():
+def test_the_length_of_an_unpaired_rollout_is_ignored():
     ds = small_sweep(
         [[[[0.9, 0.9, 0.9], [0.9, 0.1, 0.9]]] * 2],
         fork=[0, 4, 8],

@@ -1,4 +1,4 @@
-"""A cell that two sweeps have, side by side."""
+"""Comparison of the same cell in two sweeps."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tests.small_sweeps import small_sweep
 NAN = np.nan
 
 
-def test_two_cells_have_the_labels_of_both_and_nothing_where_one_has_none():
+def test_concatenated_cells_have_the_labels_of_both_and_nan_elsewhere():
     a = small_sweep([[[[0.9, 0.8]]] * 2], fork=[0, 8])
     b = small_sweep([[[[0.7, 0.6, 0.5]] * 3]], fork=[0, 4, 8]).assign_coords(alpha=[1.0])
     a, b = comparable(a, b)
@@ -48,14 +48,14 @@ def numbers(value=0.9, kl=0.5):
         (numbers().isel(prompt=[0, 0]).assign_coords(prompt=[0, 1]), False),
     ],
 )
-def test_numbers_are_the_same_at_every_dose_that_both_have(other, same):
+def test_numbers_are_compared_at_every_common_dose(other, same):
     one, two = comparable(numbers(), other)
     assert same_numbers(one, 0, two, 0) is same
     assert same_numbers(two, 0, one, 0) is same
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_largest_difference_is_that_of_a_plain_loop(seed):
+def test_the_largest_difference_equals_that_of_a_plain_loop(seed):
     rng = np.random.default_rng(seed)
 
     def sweep():
@@ -79,7 +79,7 @@ def test_the_largest_difference_is_that_of_a_plain_loop(seed):
     assert largest_difference(a, 0, a, 0) is None
 
 
-def test_a_number_against_none_is_said_where_nothing_else_differs():
+def test_a_number_against_nan_is_reported_if_nothing_else_differs():
     a, b = comparable(numbers(), numbers(kl=NAN))
     none = "alpha 0, prompt 0, token 0: 0.5 in A, none in B"
     assert largest_difference(a, 0, b, 0) == ("kl", np.inf, none)
@@ -88,7 +88,7 @@ def test_a_number_against_none_is_said_where_nothing_else_differs():
     assert (found.quantity, found.size) == ("pmass_eval", pytest.approx(0.1, rel=1e-5))
 
 
-def test_answers_to_questions_are_compared_where_both_were_asked(sample_ds):
+def test_answers_are_compared_where_both_sweeps_have_them(sample_ds):
     a, b = comparable(sample_ds, sample_ds.copy(deep=True))
     b["p_true"][3, 2, 1, 0] += 0.25
     found = largest_difference(a, 3, b, 3)
@@ -102,7 +102,7 @@ def test_answers_to_questions_are_compared_where_both_were_asked(sample_ds):
     assert same_numbers(a, 3, b.drop_vars("p_true"), 3) is True
 
 
-def test_a_repeat_counts_once_only_where_both_sweeps_repeat_it():
+def test_a_pair_is_a_duplicate_only_in_both_sweeps():
     def cells(*values):
         rows = [[[[value, value]]] * 2 for value in values]
         return small_sweep(rows, fork=[0, 8])
@@ -114,7 +114,7 @@ def test_a_repeat_counts_once_only_where_both_sweeps_repeat_it():
     assert swapped == [set(), set(), {0.0, 1.0}]
 
 
-def test_repeats_are_those_of_the_sample(sample_ds):
+def test_duplicates_of_the_sample_are_found(sample_ds):
     whole = comparable(sample_ds, sample_ds)
     pairs = [(i, i) for i in range(12)]
     known = isoklx.repeats(sample_ds).values != ""
@@ -140,7 +140,7 @@ def test_survival_at_the_end_is_by_cell_and_empty_without_the_metric(sample_ds):
     assert end_survival(ds.assign(has_pmass=0 * ds["has_pmass"]), "pmass", [0.5], "alive") == {}
 
 
-def test_numbers_may_be_the_same_on_two_sides_and_still_repeat_nothing():
+def test_equal_numbers_on_two_sides_are_not_duplicates():
     one, other = (numbers().assign_coords(sign=("cell", [sign])) for sign in "+-")
     a, b = comparable(one, other)
     assert same_numbers(a, 0, b, 0) is True

@@ -11,7 +11,7 @@ NAN = np.nan
 
 
 def safe(pmass, **options):
-    """The row of a single group whose trajectories have these pmass (alpha, prompt, fork)."""
+    """Return the row of a single group with this pmass (alpha, prompt, fork)."""
     names = ("gen_len", "fork", "window")
     sweep_options = {name: options.pop(name) for name in names if name in options}
     ds = small_sweep([pmass], **{"fork": [0, 16]} | sweep_options)
@@ -34,7 +34,7 @@ class TestSafeDose:
         assert row["reason"] == "8 of 40 died"
         assert row["coeff"] == "2"
 
-    def test_with_few_prompts_none_is_safe_and_it_says_how_many_would_do(self):
+    def test_with_few_prompts_no_dose_is_safe_and_the_reason_gives_the_number_needed(self):
         row = safe([alive(8), alive(8), alive(8, dead=1)])
         assert np.isnan(row["safe_dose"])
         assert row["reason"] == "too few prompts: 8, all alive, give 0.69; 29 would do"
@@ -46,7 +46,7 @@ class TestSafeDose:
         assert enough["reason"] == "no larger dose was tested"
         assert np.isnan(safe([alive(28)])["safe_dose"])
 
-    def test_counts_are_those_of_the_dose_that_decided_it(self):
+    def test_counts_are_of_the_decisive_dose(self):
         twice = small_sweep([[alive(8), alive(8, 1)]] * 2, fork=[0, 16])
         twice = twice.assign_coords(c_star=("cell", [2.0, 2.0]))
         for distinct, reason in ((True, "1 of 8 died"), (False, "2 of 16 died")):
@@ -54,14 +54,14 @@ class TestSafeDose:
             assert (row["next_dose"], row["reason"]) == (1, reason)
             assert (row["n"], row["n_distinct"], row["n_prompts"]) == (16, 8, 8)
 
-    def test_copies_are_no_prompts(self):
+    def test_duplicates_do_not_count_as_prompts(self):
         ds = small_sweep([[alive(8)]] * 4, fork=[0, 16]).assign_coords(c_star=("cell", [2.0] * 4))
         for distinct in (True, False):
             (row,) = safe_dose(ds, by=None, distinct=distinct).to_dict("records")
             assert np.isnan(row["safe_dose"])
             assert row["n_prompts"] == 8
 
-    def test_rollouts_that_ended_tell_nothing_unless_told_otherwise(self):
+    def test_rollouts_that_ended_are_censored_by_default(self):
         pmass = [[[0.9, 0.9, 0.9]] * 2 + [[0.9, 0.9, NAN]] * 38]
         gen_len = [[[16] * 2 + [8] * 38]]
         row = safe(pmass, gen_len=gen_len, fork=[0, 4, 16])
@@ -72,22 +72,22 @@ class TestSafeDose:
         alive_at_end = safe(pmass, gen_len=gen_len, fork=[0, 4, 16], ended="alive")
         assert alive_at_end["safe_dose"] == 0
 
-    def test_the_reason_states_the_bound_beside_it_and_the_prompts_that_it_takes(self):
+    def test_the_reason_gives_the_bound_and_the_number_of_prompts_needed(self):
         pmass = [[[0.9, 0.9, 0.9]] * 19 + [[0.9, 0.9, NAN]] * 5]
         gen_len = [[[16] * 19 + [8] * 5]]
         row = safe(pmass, gen_len=gen_len, fork=[0, 4, 16])
         assert row["next_lower"] == pytest.approx(0.05 ** (1 / 19))
         assert row["reason"] == "too few prompts: 24, some ended early, give 0.85; 37 such would do"
         assert row["prompts_needed"] == 37
-        # With the same share that ends early, 29 of 37 are followed to the end, and 28 of 36.
+        # With the same share that ends early, 29 of 37 are observed to the end, and 28 of 36.
         assert 37 * 19 / 24 >= 29 > 36 * 19 / 24
 
-    def test_a_dose_at_which_some_died_of_few_says_both(self):
+    def test_the_reason_names_deaths_and_too_few_prompts(self):
         row = safe([alive(8, dead=1)])
         assert row["reason"] == "1 of 8 died (too few prompts as well: 29, all alive, would do)"
 
     @pytest.mark.parametrize("ended", ["censored", "alive"])
-    def test_no_dose_is_safe_that_was_only_asked_at_token_0(self, ended):
+    def test_a_dose_probed_only_at_token_0_is_not_safe(self, ended):
         pmass = [[[0.9, NAN]] * 40] * 3
         row = safe(pmass, gen_len=np.full((1, 3, 40), 15), fork=[0, 16], ended=ended)
         assert np.isnan(row["safe_dose"])
@@ -95,18 +95,18 @@ class TestSafeDose:
         if ended == "alive":
             assert row["reason"] == "40 of 40 count as alive and were probed at token 0 only"
 
-    def test_a_single_rollout_that_counts_as_alive_from_token_0_alone_is_enough(self):
+    def test_a_single_rollout_alive_and_probed_only_at_token_0_fails_the_dose(self):
         pmass = [[[0.9, NAN]] + [[0.9, 0.9]] * 39]
         gen_len = [[[15] + [16] * 39]]
         row = safe(pmass, gen_len=gen_len, fork=[0, 16], ended="alive")
         assert np.isnan(row["safe_dose"])
         assert row["reason"] == "1 of 40 count as alive and were probed at token 0 only"
-        # By default it counts as censored, and the bound is that of the others.
+        # By default it is censored, and the bound is that of the other rollouts.
         row = safe(pmass, gen_len=gen_len, fork=[0, 16])
         assert row["safe_dose"] == 0
         assert row["lower"] == pytest.approx(0.05 ** (1 / 39))
 
-    def test_a_window_whose_only_fork_is_token_0_shows_nothing_safe(self):
+    def test_a_window_whose_only_fork_is_token_0_has_no_safe_dose(self):
         row = safe([[[0.9]] * 40], fork=[0], gen_len=[[[64] * 40]], window=64)
         assert np.isnan(row["safe_dose"])
         assert row["reason"] == "40 of 40 count as alive and were probed at token 0 only"
@@ -130,12 +130,12 @@ class TestSafeDose:
         assert table["next_dose"].tolist() == [0, 0]
 
     @pytest.mark.parametrize(("alphas", "sides"), [([0, 1], "+"), ([-1, 0], "-"), ([0], "+")])
-    def test_a_side_that_was_not_run_has_no_row(self, alphas, sides):
+    def test_a_direction_that_was_not_run_has_no_row(self, alphas, sides):
         ds = small_sweep([[alive(40)] * len(alphas)], fork=[0, 16])
         ds = ds.assign_coords(c_star=("cell", [2.0]), alpha=np.array(alphas, dtype=float))
         assert safe_dose(ds, by=None)["toward"].tolist() == list(sides)
 
-    def test_doses_that_a_group_was_not_run_at_are_no_failure(self):
+    def test_doses_that_were_not_run_are_skipped(self):
         row = safe([alive(40), [[NAN, NAN]] * 40, alive(40)])
         assert row["safe_dose"] == 2
 
@@ -145,8 +145,8 @@ class TestSafeDose:
         (row,) = safe_dose(ds, by=None, survive=0.8).to_dict("records")
         assert (row["safe_dose"], row["coeff"]) == (1, "cell0 2, cell1 -3.5")
 
-    def test_the_level_is_kept_whatever_the_number_of_doses(self):
-        # True survival is just what is claimed, at every dose: any claim is an error.
+    def test_the_error_rate_holds_for_any_number_of_doses(self):
+        # True survival equals the claimed share at every dose: any claim is an error.
         dead = np.random.default_rng(0).random((400, 4, 40, 1)) < 0.1
         ds = small_sweep(np.where(dead, [0.9, 0.1], 0.9), fork=[0, 16])
         ds = ds.assign_coords(c_star=("cell", np.ones(400)))
@@ -162,6 +162,6 @@ class TestSafeDose:
             ({"by": "doses"}, "cannot group by 'doses'"),
         ],
     )
-    def test_what_cannot_be_claimed_is_refused(self, sample_ds, argument, message):
+    def test_invalid_arguments_are_rejected(self, sample_ds, argument, message):
         with pytest.raises(UsageError, match=message):
             safe_dose(sample_ds, **argument)

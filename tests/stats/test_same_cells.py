@@ -1,4 +1,4 @@
-"""Which cell of one sweep is which of another."""
+"""Matching of the cells of two sweeps."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ LABELS = {
 
 
 def sweep(*cells):
-    """A sweep of cells, each of which says in what it differs from the others."""
+    """Build a sweep of cells from the labels in which they differ."""
     rows = [{"run_id": f"cell{i}", **LABELS, **cell} for i, cell in enumerate(cells)]
     rows = [row | {"sign": "-" if row["c_star"] < 0 else "+"} for row in rows]
     columns = {name: ("cell", [row[name] for row in rows]) for name in rows[0]} if rows else {}
@@ -41,7 +41,7 @@ cells = st.lists(
 
 
 @given(cells, cells)
-def test_cells_of_the_same_labels_are_the_same_wherever_they_stand(a, b):
+def test_cells_with_equal_labels_match_in_any_order(a, b):
     def labelled(keys):
         return [dict(zip(("method", "seed", "window"), key, strict=True)) for key in keys]
 
@@ -64,31 +64,31 @@ def test_cells_of_the_same_labels_are_the_same_wherever_they_stand(a, b):
         ("temperature", 0.7, np.nan),
     ],
 )
-def test_several_of_one_key_are_told_apart_by_what_differs(name, first, second):
+def test_cells_of_one_key_are_distinguished_by_further_labels(name, first, second):
     both = [{name: first}, {name: second}]
     assert found(both, both[::-1]).pairs == [(0, 1), (1, 0)]
     assert found(both, [{name: second}]) == ([(1, 0)], [0], [])
-    # One of each is the same cell, made otherwise.
+    # A single cell on each side matches in spite of the difference.
     assert found(both[:1], both[1:]).pairs == [(0, 0)]
 
 
-def test_a_sign_alone_tells_apart_where_the_layer_was_changed_for_both():
+def test_the_sign_distinguishes_cells_whose_layer_changed():
     a = [{"c_star": 1.0}, {"c_star": -1.0}]
     b = [{"c_star": -3.0, "layer": 4}, {"c_star": 3.0, "layer": 4}]
     assert found(a, b).pairs == [(0, 1), (1, 0)]
 
 
-def test_two_differences_at_once_tell_apart_as_well():
+def test_two_labels_together_distinguish_cells():
     a = [{"c_star": sign, "layer": layer} for sign in (1.0, -1.0) for layer in (3, 4)]
     assert found(a, a[::-1]).pairs == [(0, 3), (1, 2), (2, 1), (3, 0)]
 
 
-def test_what_nothing_else_tells_apart_is_told_apart_by_its_folder():
+def test_run_id_distinguishes_cells_if_no_label_does():
     a = [{"run_id": "x"}, {"run_id": "y"}]
     assert found(a, [{"run_id": "y"}, {"run_id": "z"}]) == ([(1, 0)], [0], [1])
 
 
-def test_a_model_is_the_same_wherever_it_lies():
+def test_a_model_matches_in_any_folder():
     assert found([{"model": "org/tiny"}], [{"model": "/models/tiny"}]).pairs == [(0, 0)]
 
 
@@ -115,13 +115,13 @@ def test_a_model_is_the_same_wherever_it_lies():
         ),
     ],
 )
-def test_nothing_in_common_is_refused_with_what_each_has(a, b, message):
+def test_sweeps_without_common_cells_are_rejected(a, b, message):
     with pytest.raises(UsageError) as error:
         found(a, b)
     assert str(error.value) == message
 
 
-def test_an_empty_sweep_and_what_is_none_are_refused():
+def test_an_empty_sweep_and_a_plain_dataset_are_rejected():
     whole = sweep({})
     with pytest.raises(UsageError, match="A has no cells to compare"):
         same_cells(whole.isel(cell=[]), whole)

@@ -21,7 +21,7 @@ FORKS = np.array([0, 1, 2, 4, 8, 16, 32])
 
 
 def chunked(ds):
-    """Measured arrays dask-backed, in chunks that cut every dimension but not alike."""
+    """Chunk the measured arrays along every dimension, in unequal chunks."""
     ds = ds.load()
     large = ds[["kl", "pmass_eval", "pmass"]].chunk(cell=2, alpha=1, token=10, fork=5)
     return ds.assign({**large.data_vars, "gen_len": ds.gen_len.chunk(cell=3, prompt=2)})
@@ -53,7 +53,7 @@ def test_the_beta_product_agrees_with_the_oracle(real, oracle):
     keys = ["method", "threshold", "alpha", "fork"]
     expected = pd.read_csv(oracle / "intervals.csv").set_index(keys)
     thresholds = expected.index.unique("threshold").to_numpy()
-    # One trajectory per prompt and group, so that both are the same.
+    # One trajectory per prompt and group, so that both methods agree.
     for interval in ("auto", "beta"):
         curves = survival(real, threshold=thresholds, by="method", interval=interval)
         bounds = curves.survival_ci.to_dataset("ci_bound")
@@ -61,7 +61,7 @@ def test_the_beta_product_agrees_with_the_oracle(real, oracle):
         assert len(found) == curves.survival.size
         for bound in ("lower", "upper"):
             np.testing.assert_allclose(found[bound], expected[bound], rtol=0, atol=1e-8)
-            # Three standard deviations of what was drawn, and what the moments leave out.
+            # Three standard deviations of the draws, and the error of the method of moments.
             np.testing.assert_allclose(found[bound], expected[f"{bound}_mc"], rtol=0, atol=3e-3)
 
 
@@ -80,7 +80,7 @@ def test_the_restricted_mean_and_its_bracket_agree_with_the_oracle(real, oracle)
 
 
 def simulated_sets(n_sets):
-    """One simulated set per dose: three cells of other forks and prompts, some lost early."""
+    """Simulate one set per dose: three cells with different forks and prompts, some censored."""
     rng = np.random.default_rng(5)
     shape = (3, n_sets, 6)
     pmass = rng.random((*shape, FORKS.size)) ** rng.choice([0.02, 0.2, 1], (1, n_sets, 1, 1))
@@ -93,7 +93,7 @@ def simulated_sets(n_sets):
 
 
 def followed(pmass, gen_len, threshold):
-    """When a trajectory died or was last seen, and which, by a plain loop."""
+    """Return the event time and whether it is a death, by a plain loop."""
     last = None
     for fork, value in zip(FORKS, pmass, strict=True):
         if np.isnan(value) or fork > gen_len:
@@ -130,7 +130,7 @@ def test_simulated_sets_agree_with_lifelines():
             fit = KaplanMeierFitter().fit(ends, died)
         assert curve.at_risk.values.tolist() == [(ends >= fork).sum() for fork in FORKS]
         assert curve.died.values.tolist() == [(ends[died] == fork).sum() for fork in FORKS]
-        # Beyond its last observation lifelines repeats the last value.
+        # lifelines repeats the last value beyond the last observation.
         estimate = fit.survival_function_at_times(FORKS).to_numpy()
         estimate[(ends.max() < FORKS) & (estimate > 0)] = NAN
         np.testing.assert_allclose(curve.survival, estimate, rtol=0, atol=1e-9)
@@ -154,7 +154,7 @@ def test_the_order_of_cells_and_prompts_changes_nothing(dim):
     "arguments",
     [{}, {"metric": "pmass", "by": "method"}, {"metric": "kl", "threshold": [2, 5], "by": "seed"}],
 )
-def test_dask_is_computed_when_asked_and_gives_the_same(sample_ds, arguments, distinct):
+def test_dask_arrays_stay_lazy_and_give_equal_results(sample_ds, arguments, distinct):
     looks = []
 
     def counting(graph, keys, **options):
@@ -164,14 +164,14 @@ def test_dask_is_computed_when_asked_and_gives_the_same(sample_ds, arguments, di
     lazy = chunked(sample_ds)
     with dask.config.set(scheduler=counting):
         curves = survival(lazy, **arguments, distinct=distinct)
-    # One to see which cells have pmass; KL has a flag.
+    # One computation finds the cells that have pmass; KL has a flag.
     assert len(looks) == (0 if arguments.get("metric") == "kl" else 1)
     assert all(curves[name].chunks for name in curves)
     expected = survival(sample_ds, **arguments, distinct=distinct)
     xr.testing.assert_identical(curves.compute(), expected)
 
 
-def test_groups_are_dimensions_and_each_is_the_curve_of_its_own_cells(sample_ds):
+def test_groups_are_dimensions_and_equal_the_curves_of_their_cells(sample_ds):
     curves = survival(sample_ds, by=["model_short", "method"])
     assert curves.survival.dims == ("threshold", "model_short", "method", "alpha", "fork")
     for model in curves.model_short.values:
@@ -181,7 +181,7 @@ def test_groups_are_dimensions_and_each_is_the_curve_of_its_own_cells(sample_ds)
             xr.testing.assert_equal(part, survival(own))
 
 
-def test_repeated_cells_count_once_unless_told_otherwise():
+def test_duplicates_count_once_by_default():
     rows = [[0.9, 0.1], [0.9, 0.9]]
     ds = small_sweep([[rows], [rows]], fork=[0, 8])
     for distinct, at_risk in ((True, 2), (False, 4)):
@@ -191,7 +191,7 @@ def test_repeated_cells_count_once_unless_told_otherwise():
         assert curves.attrs["cells"] == ("distinct" if distinct else "all")
 
 
-def test_several_trajectories_of_a_prompt_are_worth_no_more_than_the_prompt():
+def test_several_trajectories_of_a_prompt_count_as_one():
     alive, dead = [[0.9, 0.9]], [[0.9, 0.1]]
     prompts = alive * 6 + dead * 2
     one = small_sweep([[prompts]], fork=[0, 8])
@@ -202,12 +202,12 @@ def test_several_trajectories_of_a_prompt_are_worth_no_more_than_the_prompt():
     taken_apart = survival(three, interval="beta").survival_ci
     assert (np.diff(taken_apart) < np.diff(expected)).all()
     assert survival(three).n_prompts.item() == 8
-    # Copies that are counted all the same are worth nothing more.
+    # Counting the duplicates does not narrow the interval.
     seeds = small_sweep([[prompts]] * 3, fork=[0, 8])
     xr.testing.assert_allclose(survival(seeds, distinct=False).survival_ci, expected)
 
 
-def test_repeats_are_left_out_within_each_group(real):
+def test_duplicates_are_left_out_within_each_group(real):
     rows = survival_summary(real, by="seed")
     assert (rows.n_distinct == 24).all()
     by_method = survival_summary(real, by=["method", "seed"])
@@ -236,12 +236,12 @@ def test_a_rollout_that_ended_may_count_as_alive_to_its_window():
         ({"ended": "dead"}, "ended must be one of censored, alive, got 'dead'"),
     ],
 )
-def test_another_word_for_an_option_is_refused(sample_ds, argument, message):
+def test_an_unknown_option_is_rejected(sample_ds, argument, message):
     with pytest.raises(UsageError, match=message):
         survival(sample_ds, **argument)
 
 
-def test_doses_that_a_group_was_not_run_at_have_no_survival_and_no_row():
+def test_doses_that_were_not_run_have_no_survival_and_no_row():
     ds = small_sweep([[[[0.9]], [[NAN]]], [[[0.8]], [[0.1]]]], fork=[4], method=["a", "b"])
     curves = survival(ds, by="method").squeeze()
     np.testing.assert_array_equal(curves.n, [[1, 0], [1, 1]])
@@ -260,7 +260,7 @@ def test_cells_of_other_windows_leave_the_risk_set_and_are_not_censored():
     assert survival_summary(ds, by="window").horizon.tolist() == [8, 16]
 
 
-def test_a_dose_of_short_windows_alone_is_averaged_up_to_those():
+def test_the_restricted_mean_of_short_windows_ends_at_their_horizon():
     both, short = [[0.9, 0.9, NAN]], [[0.9, 0.9, 0.9]]
     ds = small_sweep(
         [[both, both], [short, [[NAN] * 3]]], fork=[0, 8, 16], window=[16, 32], method=["a", "b"]
@@ -272,16 +272,16 @@ def test_a_dose_of_short_windows_alone_is_averaged_up_to_those():
     assert survival(ds, by="method").horizon.values.tolist() == [[16, 16], [32, 0]]
 
 
-def test_a_group_of_short_windows_is_summed_up_where_its_windows_end():
+def test_each_group_is_summarised_at_its_own_horizon():
     pmass = [[[[0.9, 0.9, NAN]] * 8], [[[0.9, 0.9, 0.9]] * 8]]
     ds = small_sweep(pmass, fork=[0, 8, 64], window=[8, 64])
     rows = survival_summary(ds, by="window")
-    # Each group is read off at its own horizon.
+    # Each group is estimated at its own horizon.
     assert rows.end_lower.tolist() == pytest.approx([0.025 ** (1 / 8)] * 2)
 
 
 def test_prompts_with_more_trajectories_than_others_make_the_interval_wider():
-    """One prompt in eight has three trajectories: worth 100 / 16 independent ones of ten."""
+    """One prompt in eight has three trajectories: ten count as 100 / 16 independent ones."""
     one, three = [[0.9]], [[[0.9]] + [[NAN]] * 7]
     ds = small_sweep([[one * 8], three, three], fork=[8], method=list("abc"))
     (lower, upper) = survival(ds).squeeze().survival_ci.values
@@ -290,7 +290,7 @@ def test_prompts_with_more_trajectories_than_others_make_the_interval_wider():
 
 
 def short_rollouts(gen_len=15):
-    """30 rollouts per dose; those of dose 1 end after 15 tokens, before the fork at 16."""
+    """Build 30 rollouts per dose; at dose 1 they end after 15 tokens, before the fork at 16."""
     whole, short = [[0.95] * 4] * 30, [[0.95, NAN, NAN, NAN]] * 29 + [[0.1, NAN, NAN, NAN]]
     lengths = [[[48] * 30, [gen_len] * 30]]
     return small_sweep([[whole, short]], fork=[0, 16, 32, 48], gen_len=lengths)
@@ -308,7 +308,7 @@ def test_a_curve_ends_with_its_last_trajectory_at_risk():
     assert curves.observed_to.dtype == np.int32
 
 
-def test_the_summary_says_where_a_curve_ends_and_averages_none_that_ends_early():
+def test_the_summary_reports_observed_to_and_no_mean_of_a_curve_that_ends_early():
     rows = survival_summary(short_rollouts())
     assert rows.observed_to.tolist() == [48, 0]
     assert rows.horizon.tolist() == [48, 48]
@@ -321,7 +321,7 @@ def test_the_summary_says_where_a_curve_ends_and_averages_none_that_ends_early()
         np.testing.assert_array_equal(rows[name], [48, NAN])
 
 
-def test_what_is_compared_at_the_horizon_is_missing_where_the_curve_ends_before():
+def test_estimates_at_the_horizon_are_nan_if_the_curve_ends_before():
     ds = short_rollouts().assign_coords(c_star=("cell", [2.0]), target_kl=("cell", [1.0]))
     ds = ds.assign(p_true=ds["pmass"]).assign_coords(question=[])
     doses = isoklx.dose_response(ds).squeeze()
@@ -334,7 +334,7 @@ def test_what_is_compared_at_the_horizon_is_missing_where_the_curve_ends_before(
     assert np.isnan([row["next_survival"], row["next_lower"]]).all()
 
 
-def test_rollouts_that_count_as_alive_keep_the_curve_going_to_the_horizon():
+def test_a_curve_reaches_the_horizon_if_ended_rollouts_count_as_alive():
     curves = survival(short_rollouts(), ended="alive").squeeze()
     assert curves.at_risk.isel(alpha=1).values.tolist() == [30, 29, 29, 29]
     assert curves.survival.isel(alpha=1).values == pytest.approx([29 / 30] * 4)
@@ -349,14 +349,14 @@ def test_once_all_are_dead_survival_is_known_to_the_horizon():
 
 
 @pytest.mark.parametrize(("gen_len", "observed_to"), [(NAN, 16), (40, 32), (15, 16)])
-def test_a_rollout_of_unknown_length_was_seen_to_its_last_answer(gen_len, observed_to):
+def test_a_rollout_of_unknown_length_is_observed_to_its_last_fork(gen_len, observed_to):
     pmass = [[0.9, 0.9, NAN, NAN]] * 2 + [[0.9, 0.9, 0.9 if gen_len == 40 else NAN, NAN]]
     ds = small_sweep([[pmass]], fork=[0, 16, 32, 48], gen_len=[[[20, 20, gen_len]]])
     assert survival(ds).observed_to.item() == observed_to
 
 
 def test_forks_of_another_cell_do_not_end_the_curve_of_one_that_ran_to_its_window():
-    """Window 100, asked every 32 tokens up to 96; the other cell at 100."""
+    """Window 100, forks every 32 tokens up to 96; in the other cell at 100."""
     every = [[0.9, 0.9, 0.1, NAN], [0.9, 0.9, 0.9, NAN]]
     ds = small_sweep(
         [[every], [[[0.9, NAN, NAN, 0.9]] * 2]],
@@ -382,7 +382,7 @@ def test_a_shorter_window_that_was_completed_does_not_reach_the_horizon_of_a_lon
     assert np.isnan(row["restricted_mean"])
 
 
-def test_kl_is_known_as_far_as_the_longest_rollout():
+def test_kl_is_known_up_to_the_longest_rollout():
     kl = np.full((1, 2, 2, 20), 0.5)
     kl[0, 1, :, 15:] = NAN
     pmass = np.full((1, 2, 2, 1), 0.9)
@@ -395,14 +395,14 @@ def test_kl_is_known_as_far_as_the_longest_rollout():
     assert (short.observed_to.item(), short.horizon.item()) == (14, 20)
 
 
-def test_who_died_and_came_back_is_counted_where_it_died():
+def test_a_recovered_trajectory_is_counted_where_it_died():
     ds = small_sweep([[[[0.9, 0.1, 0.9], [0.1, 0.1, 0.1], [0.9, 0.9, 0.9]]]], fork=[0, 4, 8])
     curves = survival(ds).squeeze()
     assert curves.recovered.values.tolist() == [0, 1, 0]
     assert curves.survival.values == pytest.approx([2 / 3, 1 / 3, 1 / 3])
 
 
-def test_results_say_what_they_are(sample_ds):
+def test_results_have_long_names_and_attributes(sample_ds):
     curves = survival(sample_ds)
     assert curves.attrs["metric"] == "pmass_eval"
     assert curves.ci_bound.values.tolist() == ["lower", "upper"]
@@ -428,7 +428,7 @@ def test_the_summary_adds_up(sample_ds):
             assert [row.end_lower, row.end_upper] == curve.survival_ci[-1].values.tolist()
 
 
-def test_the_summary_of_a_sweep_done_by_hand():
+def test_the_summary_of_a_small_sweep_computed_by_hand():
     pmass = [[0.9, 0.9, 0.9], [0.9, 0.1, 0.9], [0.9, 0.1, 0.1], [0.9, NAN, NAN]]
     ds = small_sweep([[pmass]], fork=[0, 4, 8], gen_len=[[[8, 8, 8, 3]]])
     (row,) = survival_summary(ds).to_dict("records")
@@ -463,14 +463,14 @@ def test_a_selection_of_one_cell_or_dose_is_summarised(sample_ds):
     ]
 
 
-def test_a_selection_without_any_observation_is_refused():
+def test_a_selection_without_observations_is_rejected():
     ds = small_sweep([[[[NAN, NAN]]]], fork=[0, 8], gen_len=[[[NAN]]])
     with pytest.raises(DatasetError, match="no cell of this sweep has pmass_eval"):
         survival_summary(ds)
 
 
 @pytest.mark.parametrize("tabulate", [survival, survival_summary, survival_contrast])
-def test_a_metric_that_no_cell_has_is_refused_alike(tmp_path, tabulate):
+def test_a_metric_that_no_cell_has_is_rejected(tmp_path, tabulate):
     questions = {"fork_points": [0, 4], "pmass": {"0": [[0.9, 0.9]], "1": [[0.9, 0.1]]}}
     make_cell(tmp_path, pmass=questions)
     ds = isoklx.open_sweep(tmp_path)
@@ -480,12 +480,12 @@ def test_a_metric_that_no_cell_has_is_refused_alike(tmp_path, tabulate):
             tabulate(sweep)
 
 
-def test_cells_that_have_the_other_pmass_alone_make_no_group():
+def test_cells_with_only_the_other_pmass_form_no_group():
     ds = small_sweep([[[[0.9]]], [[[NAN]]]], fork=[4], method=["a", "b"])
     assert survival(ds, by="method")["method"].values.tolist() == ["a"]
 
 
-def test_a_group_that_does_not_exist_is_refused(sample_ds):
+def test_an_unknown_label_is_rejected(sample_ds):
     with pytest.raises(
         UsageError, match="cannot group by 'layers': label not found; available: run_id,"
     ):

@@ -9,7 +9,7 @@ from isoklx.stats.targets import crossed, share_above
 
 @pytest.fixture
 def ds(sample_ds: xr.Dataset) -> xr.Dataset:
-    """The sample with a gap inside a trajectory and one that was not run."""
+    """The sample with a gap inside a trajectory, and a trajectory that was not run."""
     kl = sample_ds["kl"].copy()
     kl[0, 1, 0, 7] = np.nan
     kl[1, 2, 3] = np.nan
@@ -29,11 +29,11 @@ class TestShareAbove:
 
 
 class TestCrossed:
-    def test_it_takes_strictly_more_than_the_cells_own_target(self):
+    def test_kl_must_strictly_exceed_the_cells_own_target(self):
         kl = np.array([[[[0.1, np.nan]], [[0.2, 0.0]]], [[[0.2, 0.1]], [[np.nan, np.nan]]]], "f4")
         ds = xr.Dataset(
             {"kl": (("cell", "alpha", "prompt", "token"), kl), "target_kl": ("cell", [0.1, 0.2])},
             {"token": [0, 1]},
         )
-        # 0.1 is stored as a float32 that is larger than 0.1, and does not cross it.
+        # float32(0.1) is larger than 0.1, and must not count as exceeding it.
         assert crossed(ds).values.tolist() == [[[False], [True]], [[False], [False]]]

@@ -50,7 +50,7 @@ def refuse(*args, **kwargs):
 
 @pytest.fixture
 def ds(sample_ds) -> xr.Dataset:
-    """The sample with a gap inside a trajectory and one that was not run."""
+    """The sample with a gap inside a trajectory, and a trajectory that was not run."""
     kl = sample_ds["kl"].copy()
     kl[0, 1, 0, 7] = np.nan
     kl[1, 2, 3] = np.nan
@@ -58,7 +58,7 @@ def ds(sample_ds) -> xr.Dataset:
 
 
 class TestOracle:
-    """Numbers that plain loops found in the measured sweep."""
+    """Agreement with numbers that plain loops computed from the measured sweep."""
 
     @pytest.mark.parametrize("roll", [1, 65])
     def test_bands_of_the_older_script_agree(self, real, oracle, roll):
@@ -113,7 +113,7 @@ class TestEveryFunction:
 
     @every
     def test_nothing_is_computed_while_a_lazy_result_is_built(self, ds, function):
-        # Labels are read: they tell how many groups there are.
+        # Labels are read: they determine the number of groups.
         chunked = ds.chunk(CHUNKS[0]).assign_coords({name: ds[name] for name in schema.SPLIT})
         with dask.config.set(scheduler=refuse):
             assert function(chunked).chunks is not None
@@ -121,7 +121,7 @@ class TestEveryFunction:
 
     @every
     @pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
-    def test_a_selection_is_as_good_as_the_sweep(self, ds, function, select):
+    def test_a_selection_gives_the_same_numbers_as_the_sweep(self, ds, function, select):
         selected = select(ds)
         result = function(selected)
         xr.testing.assert_identical(function(selected.chunk()).compute(), result)
@@ -129,7 +129,7 @@ class TestEveryFunction:
             assert dim == "quantile" or result.sizes[dim] == selected.sizes[dim]
 
     @every
-    def test_the_sweep_itself_is_left_alone(self, ds, function):
+    def test_the_sweep_is_not_modified(self, ds, function):
         before = ds.copy(deep=True)
         function(ds)
         xr.testing.assert_identical(ds, before)
@@ -143,24 +143,24 @@ class TestEveryFunction:
         xr.testing.assert_identical(shuffled, function(ds))
 
     @pytest.mark.parametrize("function", [bands, crossed, normalise_kl, pmass_on_tokens])
-    def test_a_dataset_that_is_no_sweep_is_refused_by_name(self, function):
+    def test_a_dataset_that_is_not_a_sweep_is_rejected(self, function):
         with pytest.raises(DatasetError, match="not an isoklx sweep: it has no"):
             function(xr.Dataset({"temperature": ("time", [20.0])}))
 
     @pytest.mark.parametrize("function", [bands, crossed, normalise_kl, pmass_on_tokens])
-    def test_a_single_token_is_no_trajectory(self, ds, function):
+    def test_a_single_token_is_rejected(self, ds, function):
         with pytest.raises(UsageError, match=r"'token' of \w+ not found; available: .*alpha"):
             function(ds.isel(token=3))
 
 
 @pytest.mark.parametrize("function", [smooth, lambda x: quantile(x, 0.5), bands])
-def test_what_is_no_array_is_refused(function):
+def test_an_argument_that_is_not_an_array_is_rejected(function):
     with pytest.raises(UsageError, match=r"^expected xarray.DataArray, such as ds.kl, got int$"):
         function(3)
 
 
 @pytest.mark.parametrize("function", [crossed, normalise_kl, pmass_on_tokens])
-def test_what_is_no_dataset_is_refused(function, ds):
+def test_an_argument_that_is_not_a_dataset_is_rejected(function, ds):
     with pytest.raises(
         DatasetError,
         match=r"^not an isoklx sweep: expected xarray.Dataset, got DataArray",
@@ -183,23 +183,23 @@ class TestSmooth:
         assert smoothed.dtype == "f4"
         assert smoothed.attrs == ds["kl"].attrs
 
-    def test_no_value_is_lost_and_none_is_invented(self, ds):
+    def test_nan_stays_nan_and_does_not_spread(self, ds):
         np.testing.assert_array_equal(smooth(ds["kl"]).isnull(), ds["kl"].isnull())
 
-    def test_whole_numbers_are_smoothed_as_numbers(self):
+    def test_integers_are_smoothed_as_floats(self):
         counts = xr.DataArray([0, 1, 0, 0], dims="token")
         np.testing.assert_allclose(smooth(counts, 3), [1 / 2, 1 / 3, 1 / 3, 0])
 
     @pytest.mark.parametrize("roll", [0, -3, 2.0, "65", None])
-    def test_a_window_of_no_positions_is_refused(self, ds, roll):
+    def test_an_invalid_roll_is_rejected(self, ds, roll):
         with pytest.raises(UsageError, match=f"roll must be a positive integer, got {roll!r}"):
             smooth(ds["kl"], roll)
 
-    def test_another_word_for_the_edges_is_refused(self, ds):
+    def test_unknown_edges_are_rejected(self, ds):
         with pytest.raises(UsageError, match="edges must be one of shrink, repeat, got 'pad'"):
             smooth(ds["kl"], edges="pad")
 
-    def test_a_dimension_that_is_not_there_is_refused(self, ds):
+    def test_a_missing_dimension_is_rejected(self, ds):
         with pytest.raises(
             UsageError, match="dimension 'token' of c_star not found; available: cell"
         ):
@@ -210,7 +210,7 @@ class TestQuantile:
     @pytest.mark.parametrize("q", [0.5, [0.95], [0.9, 0.1, 0.5]])
     @pytest.mark.parametrize("dim", ["prompt", ["cell", "prompt"], ("token", "cell")])
     @pytest.mark.filterwarnings("ignore:All-NaN slice encountered")
-    def test_it_is_xarrays_own_but_for_the_time(self, ds, q, dim):
+    def test_it_equals_xarrays_quantile(self, ds, q, dim):
         expected = ds["kl"].quantile(q, dim=dim, skipna=True, keep_attrs=True)
         found = quantile(ds["kl"], q, dim)
         xr.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -218,10 +218,10 @@ class TestQuantile:
         assert found.attrs == expected.attrs
         assert set(found.coords) == set(expected.coords)
 
-    def test_no_trajectory_at_all_is_nan_without_a_warning(self, ds):
+    def test_no_trajectory_gives_nan_without_a_warning(self, ds):
         assert quantile(ds["kl"].where(False), 0.5).isnull().all()
 
-    def test_joining_many_cells_splits_the_tokens_and_nothing_else(self, ds, monkeypatch):
+    def test_pooling_many_cells_splits_only_the_tokens(self, ds, monkeypatch):
         kl = ds["kl"].chunk(cell=1, alpha=1)
         monkeypatch.setattr(along, "BLOCK", 20 * kl[:, 0, :, 0].nbytes)
         median = quantile(kl, 0.5)
@@ -230,11 +230,11 @@ class TestQuantile:
         np.testing.assert_array_equal(median, quantile(ds["kl"], 0.5))
 
     @pytest.mark.parametrize("q", [-0.1, [0.5, 1.5], np.nan])
-    def test_a_quantile_that_is_none_is_refused(self, ds, q):
+    def test_an_invalid_quantile_is_rejected(self, ds, q):
         with pytest.raises(UsageError, match="q must be between 0 and 1"):
             quantile(ds["kl"], q)
 
-    def test_a_dimension_that_no_sweep_has_is_refused(self, ds):
+    def test_an_unknown_dimension_is_rejected(self, ds):
         with pytest.raises(
             UsageError, match="dimension 'promt' of kl not found; available: cell, alpha"
         ):
@@ -242,14 +242,14 @@ class TestQuantile:
 
 
 class TestBands:
-    def test_any_array_along_token_will_do(self, ds):
+    def test_any_array_along_token_is_accepted(self, ds):
         everything = bands(ds, roll=9, distinct=False)
         xr.testing.assert_identical(bands(ds["kl"], roll=9), everything)
         assert not bands(ds, roll=9).equals(everything)
         xr.testing.assert_identical(bands(ds, roll=9), bands(distinct(ds), roll=9))
         assert bands(normalise_kl(ds), [0.5], roll=9).dims == ("quantile", "alpha", "token")
 
-    def test_they_are_smoothed_after_the_quantiles_were_taken(self, ds):
+    def test_quantiles_are_computed_before_smoothing(self, ds):
         after = smooth(quantile(distinct(ds)["kl"], 0.5), 9)
         xr.testing.assert_identical(bands(ds, 0.5, 9), after)
         assert not after.equals(quantile(smooth(distinct(ds)["kl"], 9), 0.5))
@@ -268,7 +268,7 @@ class TestNormaliseKl:
         np.testing.assert_allclose(found, raw / scale, rtol=1e-6)
         assert found.dtype == ds["kl"].dtype
 
-    def test_a_trajectory_that_nothing_was_done_to_is_nan(self, ds):
+    def test_a_trajectory_at_alpha_0_is_nan(self, ds):
         normal = normalise_kl(ds)
         assert normal.sel(alpha=0).isnull().all()
         steered = {"alpha": slice(0.25, None)}
@@ -283,7 +283,7 @@ class TestNormaliseKl:
             normalise_kl(ds.sel(token=slice(30, None)))
 
     @pytest.mark.parametrize("calib_tokens", [0, -1, 2.5])
-    def test_no_first_tokens_are_refused(self, ds, calib_tokens):
+    def test_invalid_calib_tokens_are_rejected(self, ds, calib_tokens):
         with pytest.raises(UsageError, match="must be a positive integer"):
             normalise_kl(ds, calib_tokens)
 
@@ -299,7 +299,7 @@ class TestPmassOnTokens:
         alone, together = pmass_on_tokens(ds), pmass_on_tokens(both).isel(cell=slice(0, -1))
         assert together.values.tobytes() == alone.values.tobytes()
 
-    def test_it_lies_on_the_tokens_and_trajectories_of_kl(self, ds):
+    def test_it_has_the_tokens_and_trajectories_of_kl(self, ds):
         line = pmass_on_tokens(ds)
         assert line.dims == ds["kl"].dims
         assert line.indexes["token"].equals(ds.indexes["token"])
@@ -308,11 +308,11 @@ class TestPmassOnTokens:
         assert line.where(ended).isnull().all()
         assert line.where(~ended & ds["pmass_eval"].notnull().any("fork"), 0).notnull().all()
 
-    def test_it_comes_in_the_chunks_of_kl(self, ds):
+    def test_it_has_the_chunks_of_kl(self, ds):
         lazy = ds.assign(kl=ds["kl"].chunk(cell=2, alpha=1))
         assert pmass_on_tokens(lazy).chunksizes == lazy["kl"].chunksizes
 
-    def test_a_single_fork_is_no_line(self, ds):
+    def test_a_single_fork_is_rejected(self, ds):
         with pytest.raises(UsageError, match="dimension 'fork' of pmass_eval not found"):
             pmass_on_tokens(ds.isel(fork=2))
 
@@ -326,7 +326,7 @@ UNPAIRED = {
 
 
 @pytest.mark.parametrize("choose", UNPAIRED.values(), ids=UNPAIRED)
-def test_pmass_is_beside_no_kl_of_other_prompts(sample_ds, choose):
+def test_pmass_of_unpaired_doses_is_nan(sample_ds, choose):
     flags = np.zeros_like(sample_ds.unpaired)
     flags[0, sample_ds.alpha.values == 1] = 1
     ds = choose(sample_ds.assign(unpaired=(("cell", "alpha"), flags)))

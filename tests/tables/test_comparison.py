@@ -337,7 +337,7 @@ def test_empty_sweeps_and_other_datasets_are_refused(sample_ds):
         isoklx.compare(sample_ds, sample_ds.isel(cell=[]))
     with pytest.raises(DatasetError, match="not an isoklx sweep: it has no c_star"):
         isoklx.compare(sample_ds, sample_ds.drop_vars("c_star"))
-    with pytest.raises(UsageError, match="threshold 2 for pmass_eval"):
+    with pytest.raises(UsageError, match="threshold of pmass_eval must be"):
         isoklx.compare(sample_ds, sample_ds, threshold=2)
     with pytest.raises(UsageError, match="metric 'x' not found"):
         isoklx.compare(sample_ds, sample_ds, "x")
