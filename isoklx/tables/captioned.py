@@ -99,8 +99,8 @@ def dose(
     frame = safe_dose(ds, by, survive, confidence, metric, threshold, distinct, ended)
     caption = (
         "Safe dose: the tested alpha farthest from 0 at which, and at every tested alpha nearer to "
-        f"0, the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at least "
-        f"{survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. Doses are "
+        f"0, the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at "
+        f"least {survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. Doses are "
         "tested outwards from 0 until the first failure. Observed dose: the tested alpha farthest "
         "from 0 up to which no trajectory died."
     )
