@@ -100,9 +100,9 @@ def dose(
     caption = (
         "Safe dose: the tested alpha farthest from 0 at which, and at every tested alpha nearer to "
         f"0, the one-sided lower {100 * confidence:.12g}% bound of survival by {metric} is at "
-        f"least {survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. Doses are "
-        "tested outwards from 0 until the first failure. Observed dose: the tested alpha farthest "
-        "from 0 up to which no trajectory died."
+        f"least {survive:.12g}. Over {_counted(distinct)}. Bounds: beta product over prompts. "
+        "Doses are tested outwards from 0 until the first failure. Observed dose: the tested alpha "
+        "farthest from 0 up to which no trajectory died."
     )
     if (frame["toward"] == "-").any():
         caption += " toward: positive (+) and negative (-) doses are tested separately."
