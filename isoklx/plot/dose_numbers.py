@@ -105,7 +105,7 @@ def _safety_note(drawn: xr.Dataset, confidence: float) -> str:
         "it and at every smaller dose."
     )
     reasons = set(drawn["reason"].values[drawn["safe_dose"].isnull().values].tolist()) - {""}
-    return f"{note} No safe dose: {reasons.pop()}." if len(reasons) == 1 else note
+    return f"{note} Reason for none: {reasons.pop()}." if len(reasons) == 1 else note
 
 
 def _heldout_note(doses: xr.Dataset) -> str:

@@ -207,7 +207,7 @@ def test_the_reason_for_no_safe_dose_is_noted(measured: xr.Dataset) -> None:
     grid = dose_response(measured, survive=0.9)
     assert not rings(grid.axs.flat[0], [0.0])
     assert "pca, n = 24 (8 distinct), safe: none" in entries(grid)
-    assert "No safe dose: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
+    assert "Reason for none: too few prompts: 8, all alive, give 0.69; 29 would do." in note(grid)
     assert "n = 72 (24 distinct)" in grid.fig.get_suptitle()
 
 
