@@ -162,7 +162,7 @@ def _read_sheet(file: Path) -> Any:
     if warnings.lines:
         line = min(warnings.lines)
         raise UsageError(
-            f"{file}: not a matplotlib style sheet: line {line} sets an unknown parameter"
+            f"{file}: not a matplotlib style sheet: line {line} is not a valid setting"
         )
     if not settings:
         raise UsageError(f"{file}: not a matplotlib style sheet: it sets no parameters")
