@@ -50,7 +50,7 @@ SPELLINGS = {
     )
     for answer in ("true", "false")
 }
-"""Spellings of each answer; those that are a single token count."""
+"""Spellings of each answer; the ones that are a single token count."""
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
