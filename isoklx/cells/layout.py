@@ -179,7 +179,7 @@ def _cells_of(root: Path) -> list[Path]:
 
 def _folders_of(root: Path) -> list[Path]:
     if not root.exists():
-        raise BuildError(f"{root}: there is no such folder")
+        raise BuildError(f"{root}: folder not found")
     if not root.is_dir():
         raise BuildError(f"{root}: not a folder of cells, but a file")
     if (root / CALIBRATION).is_file():

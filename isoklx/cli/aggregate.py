@@ -233,11 +233,11 @@ def _build_path(runs_roots: Sequence[Path], out: Path) -> Path:
                 f"{out}: is inside the runs root, which must not change; choose another --out"
             )
         if not root.is_dir():
-            raise BuildError(f"{runs_root}: there is no such folder")
+            raise BuildError(f"{runs_root}: folder not found")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BuildError(f"{out}: cannot be made a folder: {error.strerror}") from error
+        raise BuildError(f"{out}: cannot create the folder: {error.strerror}") from error
     return out / (f"{runs_roots[0].resolve().name}.nc" if len(runs_roots) == 1 else SEVERAL)
 
 

@@ -343,7 +343,7 @@ def _runs_root(out: Path) -> Iterator[None]:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BuildError(f"{out}: folder cannot be created: {error.strerror}") from error
+            raise BuildError(f"{out}: cannot create the folder: {error.strerror}") from error
         try:
             yield
         finally:

@@ -68,7 +68,7 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BuildError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+        raise BuildError(f"{folder}: cannot create the folder: {error.strerror}") from error
     written = []
     for each in dict.fromkeys(formats):
         path = folder / f"{stem}.{each}"

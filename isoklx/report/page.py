@@ -106,7 +106,7 @@ def write_report(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BuildError(f"{out.parent}: cannot be made a folder: {error.strerror}") from error
+        raise BuildError(f"{out.parent}: cannot create the folder: {error.strerror}") from error
     with replacing(out) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
     return out

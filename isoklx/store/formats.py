@@ -33,7 +33,7 @@ def check_target(path: Path, *, force: bool = False) -> None:
         raise UsageError(f"{path}: is a file; a Zarr store is a folder")
     folder = (destination(path) if path.is_symlink() else path).parent
     if not folder.is_dir():
-        raise UsageError(f"{path}: there is no folder {folder}")
+        raise UsageError(f"{path}: folder {folder} not found")
     if not force and path.exists() and not is_replaceable(path):
         raise UsageError(
             f"{path}: already exists, and is not known to be written by isoklx build; "

@@ -91,7 +91,7 @@ def read(path: Path, chunks: Chunks = "auto") -> xr.Dataset:
     unsupported schema.
     """
     if not path.exists():
-        raise DatasetError(f"{path}: there is no such file")
+        raise DatasetError(f"{path}: file not found")
     if path.is_dir() and path.suffix != ZARR and not is_zarr(path):
         raise DatasetError(f"{path}: is a folder, not a built file; build a runs root first")
     ds = _zarr(path) if path.suffix == ZARR or is_zarr(path) else _netcdf(path)

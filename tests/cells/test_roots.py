@@ -46,7 +46,7 @@ def test_two_roots_that_share_a_run_id_are_an_error_naming_both_folders(tmp_path
 
 
 def test_an_absent_root_is_an_error(tmp_path):
-    with pytest.raises(BuildError, match="there is no such folder"):
+    with pytest.raises(BuildError, match="folder not found"):
         names(tmp_path / "outptus")
 
 

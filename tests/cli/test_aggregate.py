@@ -182,7 +182,7 @@ def test_absent_window_of_calibrated_cells_is_one_line(tmp_path, capsys):
 
 def test_an_absent_root_is_one_line(tmp_path, capsys):
     assert main(["aggregate", str(tmp_path / "outptus")]) == 1
-    assert "there is no such folder" in capsys.readouterr().err
+    assert "folder not found" in capsys.readouterr().err
     assert not (tmp_path / "here" / "figs").exists()
 
 

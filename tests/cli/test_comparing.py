@@ -133,7 +133,7 @@ def test_absent_sweep_is_a_failure(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = output(capsys, sample, tmp_path / "nowhere.nc", status=1)
-    assert error == f"isoklx compare: {tmp_path}/nowhere.nc: there is no such file\n"
+    assert error == f"isoklx compare: {tmp_path}/nowhere.nc: file not found\n"
 
 
 def test_files_are_written_before_anything_is_printed(

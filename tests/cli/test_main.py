@@ -406,7 +406,7 @@ def test_a_runs_root_is_built_and_described_from_the_command_line(tmp_path: Path
 def test_absent_root_is_a_failure(tmp_path: Path) -> None:
     result = isoklx_process("build", str(tmp_path / "none"))
     assert result.returncode == 1
-    assert result.stderr == f"isoklx build: {tmp_path / 'none'}: there is no such folder\n"
+    assert result.stderr == f"isoklx build: {tmp_path / 'none'}: folder not found\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

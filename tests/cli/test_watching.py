@@ -106,7 +106,7 @@ def test_once_without_readable_cells_fails_with_one_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["absent"], "absent: there is no such folder"),
+        (["absent"], "absent: folder not found"),
         (["file"], "file: expected a runs root (a folder of cells), got a file"),
         (["outputs", "--every", "0"], "--every must be at least 1, got 0"),
         (["outputs", "--stale", "-1"], "--stale must be at least 1, got -1"),

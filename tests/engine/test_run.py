@@ -527,7 +527,7 @@ def test_a_root_that_is_a_file_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="out: must be a folder; it is a file"):
             run(str(TINY), **options, dry=dry)
     assert options["out"].read_text() == "mine"
-    with pytest.raises(BuildError, match="cells: folder cannot be created: Not a directory"):
+    with pytest.raises(BuildError, match="cells: cannot create the folder: Not a directory"):
         run(str(TINY), **{**options, "out": options["out"] / "cells"})
 
 

@@ -86,7 +86,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "figs").write_text("")
-    with pytest.raises(BuildError, match="figs: cannot be made a folder"):
+    with pytest.raises(BuildError, match="figs: cannot create the folder"):
         save(drawn(), tmp_path / "figs", "curve")
 
 

@@ -38,7 +38,7 @@ def test_a_small_file_is_numpy_backed_and_a_large_one_dask_backed(built, monkeyp
 
 
 def test_an_absent_file_is_one_line(tmp_path):
-    with pytest.raises(DatasetError, match=r"b\.nc: there is no such file"):
+    with pytest.raises(DatasetError, match=r"b\.nc: file not found"):
         opening.read(tmp_path / "b.nc")
 
 

@@ -59,7 +59,7 @@ def test_memory_does_not_grow_with_the_cells(tmp_path):
 
 
 def test_a_source_not_written_by_build_is_refused(root, tmp_path):
-    with pytest.raises(DatasetError, match="no such file"):
+    with pytest.raises(DatasetError, match="file not found"):
         convert(tmp_path / "absent.nc", tmp_path / "a.zarr")
     isoklx.open_sweep(root).to_netcdf(tmp_path / "derived.nc")
     with pytest.raises(DatasetError, match="not a file of isoklx build"):

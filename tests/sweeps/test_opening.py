@@ -53,7 +53,7 @@ def test_a_large_runs_root_is_dask_backed(sample, monkeypatch):
 
 
 def test_a_missing_path_is_one_line(tmp_path):
-    with pytest.raises(DatasetError, match="no such file"):
+    with pytest.raises(DatasetError, match="file not found"):
         isoklx.open_sweep(tmp_path / "sweep.nc")
     with pytest.raises(BuildError, match="no cell here"):
         isoklx.open_sweep(tmp_path)

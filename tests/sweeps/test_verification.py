@@ -222,7 +222,7 @@ def test_an_unreadable_value_is_a_finding(file, monkeypatch):
 
 
 def test_a_missing_root_is_one_line(file, tmp_path):
-    with pytest.raises(BuildError, match="there is no such folder"):
+    with pytest.raises(BuildError, match="folder not found"):
         verify(file, [tmp_path / "none"])
 
 

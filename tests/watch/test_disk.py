@@ -106,7 +106,7 @@ def test_a_file_renamed_during_listing_does_not_hide_others(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("absent", "there is no such folder"),
+        ("absent", "folder not found"),
         ("file", "got a file"),
         ("store", "expected a runs root, got a built store"),
         ("cell", "this is one cell; the runs root is"),
@@ -134,7 +134,7 @@ def test_a_root_that_disappears_is_an_error(tmp_path):
     root.mkdir()
     assert disk_states(root) == {}
     root.rmdir()
-    with pytest.raises(BuildError, match="there is no such folder"):
+    with pytest.raises(BuildError, match="folder not found"):
         disk_states(root)
 
 

@@ -269,7 +269,7 @@ def test_a_root_that_disappears_and_returns_is_still_watched(source, tmp_path):
     watch.look()
     root.rename(tmp_path / "away")
     view = watch.look()
-    assert view.problems == (f"{root}: there is no such folder",)
+    assert view.problems == (f"{root}: folder not found",)
     assert states(view) == {PCA0: ("done", 6)}
     (tmp_path / "away").rename(root)
     assert watch.look().problems == ()
@@ -310,7 +310,7 @@ def test_a_file_of_another_kind_beside_the_page_is_left_alone(source, tmp_path):
 
 
 def test_a_path_that_cannot_be_a_runs_root_is_refused_at_once(tmp_path):
-    with pytest.raises(UsageError, match="there is no such folder"):
+    with pytest.raises(UsageError, match="folder not found"):
         Watch(tmp_path / "absent", tmp_path / "page.html")
 
 
