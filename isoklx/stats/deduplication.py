@@ -44,7 +44,7 @@ def repeats(ds: xr.Dataset, by: str | Sequence[str] | None = None) -> xr.DataArr
     Returns
     -------
     DataArray
-        str, along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` with the same
+        Strings along ``cell`` and ``alpha``: ``run_id`` of the first cell of `ds` with the same
         values; empty if the cell is not a duplicate of an earlier one, or has only NaN.
 
     Raises

@@ -72,7 +72,7 @@ def dose_response(
     Returns
     -------
     Dataset
-        float64, along the labels of groups and ``alpha``, and for survival ``threshold``; lazy
+        Float64, along the labels of groups and ``alpha``, and for survival ``threshold``; lazy
         where `ds` is. NaN where nothing was measured. A variable with the suffix ``_ci`` holds the
         95% interval of each variable along ``ci_bound`` = lower, upper, unless noted as "no
         interval".

@@ -19,7 +19,7 @@ def crossed(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        bool, with the dims of ``kl`` without ``token``; lazy where ``kl`` is. The comparison is
+        Booleans with the dims of ``kl`` without ``token``; lazy where ``kl`` is. The comparison is
         strict, in the precision of ``kl``. NaN does not exceed: False for a trajectory without KL.
 
     Raises
@@ -57,7 +57,7 @@ def share_above(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        float64, with the dims of ``kl`` without ``token``; lazy where ``kl`` is. The comparison is
+        Float64, with the dims of ``kl`` without ``token``; lazy where ``kl`` is. The comparison is
         strict, in the precision of ``kl``. NaN for a trajectory without KL.
 
     Raises

@@ -111,7 +111,7 @@ def quantile(
     Returns
     -------
     DataArray
-        float64, with dims ``quantile`` (unless `q` is a single number) and the remaining dims of
+        Float64, with dims ``quantile`` (unless `q` is a single number) and the remaining dims of
         `da`, with their labels and the attributes of `da`; lazy where `da` is. NaN for slices of
         NaN only.
 
@@ -177,7 +177,7 @@ def bands(
     Returns
     -------
     DataArray
-        float64, along ``quantile``, the remaining dims and ``token``, and along ``sign`` or
+        Float64, along ``quantile``, the remaining dims and ``token``, and along ``sign`` or
         ``temperature`` if the cells have several; lazy where `sweep` is. NaN at tokens that no
         trajectory reached.
 
