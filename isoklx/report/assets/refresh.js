@@ -11,7 +11,7 @@ let touched = -Infinity;
   button.addEventListener("click", () => {
     paused = !paused;
     button.textContent = paused ? "Resume" : "Pause";
-    bar.firstChild.textContent = paused ? `${watched.says} Reloading is paused.`
+    bar.firstChild.textContent = paused ? `${watched.says} Paused: this page does not reload.`
       : `${watched.says} This page reloads every ${every} s.`;
   });
   const style = make("style", `
