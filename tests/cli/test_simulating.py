@@ -44,7 +44,7 @@ def test_simulated_cells_do_not_join_other_files(tmp_path, capsys):
 @pytest.mark.parametrize("flag", ["--window", "--prompts"])
 def test_size_zero_is_refused(flag, tmp_path, capsys):
     assert main(["simulate", str(tmp_path / "outputs"), flag, "0"]) == 2
-    assert "=0: give at least 1" in capsys.readouterr().err
+    assert "must be at least 1, got 0" in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()
 
 

@@ -51,7 +51,7 @@ def test_the_report_lists_cells_read_skipped_and_noted(root, tmp_path):
     assert report.read == ("a", "b")
     assert [error.folder.name for error in report.skipped] == ["c"]
     assert "read 2 cells\n" in text
-    assert f"note: {root}/b/trajectory.json: stale, it has no per_prompt_per_t_kl\n" in text
+    assert f"note: {root}/b/trajectory.json: stale, per_prompt_per_t_kl is missing\n" in text
     assert f"skipped: {root}/c/pmass.json: not JSON, or half written" in text
     assert f"wrote {tmp_path}/runs.nc (0." in text
 
