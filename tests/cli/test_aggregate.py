@@ -155,7 +155,7 @@ def test_invalid_option_is_refused_before_any_work(sample, tmp_path, capsys, wor
         (["--alphas", "0.3"], "alpha 0.3 not found"),
         (["--model_contains", "huge"], "huge"),
         (["--window", "32"], "--window 32 not found; available: 64"),
-        (["--mark_t", "99"], "from 0 to 64"),
+        (["--mark_t", "99"], "between 0 and 64"),
         (["--by", "methd"], "methd"),
         (["--threshold", "2"], "threshold of pmass_eval must be in (0, 1], got 2"),
     ],

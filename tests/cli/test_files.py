@@ -45,12 +45,14 @@ def test_verify_checks_the_cells_of_a_runs_root(sample, tmp_path, monkeypatch, c
     assert main(["verify", "runs"]) == 1
     found, error = capsys.readouterr()
     assert found == (
-        f"{name}: gens.jsonl: prompt 7 was given another text at alpha 4 than at alpha "
+        f"{name}: gens.jsonl: prompt 7 was given different texts at alpha 4 and at alpha "
         "0, 0.25, 0.5, 1, 2\n"
     )
     assert error == "isoklx verify: runs: 1 finding\n"
     assert main(["verify", "runs", "--root", "runs"]) == 2
-    assert "runs: is a folder of cells; give a built file" in capsys.readouterr().err
+    assert (
+        "runs: expected a built file to compare with roots, got a folder" in capsys.readouterr().err
+    )
 
 
 def test_verify_names_the_built_file_in_a_folder_without_cells(

@@ -13,10 +13,10 @@ def test_ids_are_sorted_and_each_stands_once() -> None:
 
 
 def test_an_answer_that_no_token_spells_is_refused() -> None:
-    with pytest.raises(MeasureError, match="no single token spells the answer 'false'"):
+    with pytest.raises(MeasureError, match="answer 'false' must have a single-token spelling"):
         AnswerIds((1,), ())
 
 
 def test_a_token_that_counts_twice_is_refused() -> None:
-    with pytest.raises(MeasureError, match="token 4 counts as true and as false"):
+    with pytest.raises(MeasureError, match="token 4 is listed both as true and as false"):
         AnswerIds((4, 5), (3, 4))

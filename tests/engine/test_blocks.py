@@ -46,20 +46,20 @@ def test_the_output_of_every_block_is_checked_and_hooks_are_removed(name: str) -
     [
         (
             "Gemma3nTextConfig",
-            r"Gemma3nForCausalLM .*: output of block 0 .* \[2, 3, 32\], got \[4, 2, 3, 32\]",
+            r"Gemma3nForCausalLM .*: the output of block 0 .* \[2, 3, 32\], got \[4, 2, 3, 32\]",
         ),
         (
             "DeepseekV4Config",
-            r"DeepseekV4ForCausalLM .*: output of block 0 .* \[2, 3, 32\], got \[2, 3, 4, 32\]",
+            r"DeepseekV4ForCausalLM .*: the output of block 0 .* \[2, 3, 32\], got \[2, 3, 4, 32\]",
         ),
         ("DoryConfig", r"DoryForCausalLM .* got \[2, 3, 32\] and \[2, 3, 32\]"),
         (
             "CpmAntConfig",
-            r"CpmAntForCausalLM .*: output of block 0 .* \[2, 3, 32\], got \[2, 35, 32\]",
+            r"CpmAntForCausalLM .*: the output of block 0 .* \[2, 3, 32\], got \[2, 35, 32\]",
         ),
         (
             "OpenAIGPTConfig",
-            r"OpenAIGPTLMHeadModel .*: output of block 0 .* \[2, 3, 32\], got list",
+            r"OpenAIGPTLMHeadModel .*: the output of block 0 .* \[2, 3, 32\], got list",
         ),
     ],
 )

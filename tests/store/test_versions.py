@@ -162,7 +162,9 @@ def test_a_file_of_version_1_says_to_build_it_again(old, capsys):
 def test_older_file_with_unreadable_settings_is_an_error(old):
     with netCDF4.Dataset(old, "a") as file:
         file["measured_with"][0] = '{"temperature": "hot"}'
-    with pytest.raises(DatasetError, match=r"measured_with\.temperature is 'hot', not a number"):
+    with pytest.raises(
+        DatasetError, match=r"measured_with\.temperature must be a number, got 'hot'"
+    ):
         isoklx.open_sweep(old)
 
 

@@ -146,7 +146,9 @@ def test_selecting_no_cells_gives_an_empty_array(memory_and_lazy):
 
 def test_opening_a_root_warns_of_a_broken_cell(root):
     (root / "a" / "trajectory.json").write_text('{"per_prompt_per_t_kl": {"1": [[1, 2, "3"]]}}')
-    with pytest.warns(UserWarning, match=r"skipped .*a/trajectory\.json: .*\[0\]\[2\] is \'3\'"):
+    with pytest.warns(
+        UserWarning, match=r"skipped .*a/trajectory\.json: .*\[0\]\[2\] must be a number, got '3'"
+    ):
         ds = xr.open_dataset(root, engine="isoklx")
     assert ds.run_id.values.tolist() == ["b", "c"]
 
