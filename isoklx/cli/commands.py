@@ -26,25 +26,32 @@ class Commands(UserDict[str, Any]):
         return command
 
 
+TOPICS: dict[str, dict[str, str]] = {
+    "make": {
+        "run": "measuring",
+        "simulate": "files",
+        "watch": "pages",
+        "build": "files",
+        "verify": "files",
+        "recheck": "measuring",
+    },
+    "look": {
+        "info": "files",
+        "table": "tables",
+        "figure": "figures",
+        "alive": "figures",
+        "survival": "tables",
+        "dose": "tables",
+        "calibration": "tables",
+        "report": "pages",
+        "aggregate": "aggregate",
+    },
+    "compare": {"contrast": "tables", "compare": "pages"},
+    "hand over": {"convert": "files", "completion": "completion"},
+}
+"""Commands by topic, in the order of the help, each with its module in isoklx.cli."""
+
 COMMANDS = Commands(
-    run="measuring",
-    build="files",
-    info="files",
-    table="tables",
-    figure="figures",
-    alive="figures",
-    survival="tables",
-    contrast="tables",
-    dose="tables",
-    calibration="tables",
-    compare="pages",
-    report="pages",
-    watch="pages",
-    aggregate="aggregate",
-    verify="files",
-    convert="files",
-    recheck="measuring",
-    simulate="files",
-    completion="completion",
+    {name: module for commands in TOPICS.values() for name, module in commands.items()}
 )
-"""Module of each command in isoklx.cli, in the order of the help."""
+"""Commands by name."""

@@ -6,7 +6,7 @@ import ast
 import inspect
 import shutil
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,14 +86,18 @@ def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def overview(commands: Mapping[str, Command], doc: str | None) -> str:
-    """Return the help of the program: its purpose, commands and examples."""
+def overview(
+    commands: Mapping[str, Command],
+    doc: str | None,
+    topics: Mapping[str, Collection[str]] | None = None,
+) -> str:
+    """Return the help of the program: its purpose, commands by topic, and examples."""
     about = parse_docstring(doc)
     summaries = [(name, parse_docstring(each.__doc__).summary) for name, each in commands.items()]
     return _page(
         *_paragraphs(about),
         "usage: isoklx COMMAND ...",
-        _table("commands", summaries, _column(summaries)),
+        *_tables_by_topic(topics or {}, summaries, "commands", _column(summaries)),
         _examples(about),
         _fill('"isoklx COMMAND --help" explains a command, "isoklx --version" prints the version.'),
     )
@@ -110,12 +114,17 @@ def command_help(name: str, command: Command) -> str:
         for each in known
         if each.flag
     ]
+    flags = {each.name: spelling(each) for each in known if each.flag}
+    topics = {
+        topic: [flags[name] for name in names]
+        for topic, names in getattr(command, "topics", {}).items()
+    }
     column = _column([*arguments, *options])
     return _page(
         _usage(name, known),
         *_paragraphs(about),
         _table("arguments", arguments, column),
-        _table("options", options, column),
+        *_tables_by_topic(topics, options, "options", column),
         _examples(about),
     )
 
@@ -190,6 +199,24 @@ def _table(title: str, rows: Sequence[tuple[str, str]], column: int) -> str:
         lines += [] if beside else [f"  {name}"]
         lines += [_fill(text, start, " " * column)] if text else [start.rstrip()]
     return "\n".join([f"{title}:", *lines]) if rows else ""
+
+
+def _tables_by_topic(
+    topics: Mapping[str, Collection[str]],
+    rows: Sequence[tuple[str, str]],
+    others: str,
+    column: int,
+) -> list[str]:
+    """Return a table per topic, in the order of its names, and one of the rows without a topic."""
+    texts = dict(rows)
+    grouped = {name for names in topics.values() for name in names}
+    return [
+        *(
+            _table(topic, [(name, texts[name]) for name in names if name in texts], column)
+            for topic, names in topics.items()
+        ),
+        _table(others, [(name, text) for name, text in rows if name not in grouped], column),
+    ]
 
 
 def _examples(about: Explanation) -> str:

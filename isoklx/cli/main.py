@@ -19,7 +19,7 @@ from typing import TextIO
 
 from isoklx._version import __version__
 from isoklx.cli import commands
-from isoklx.cli.commands import COMMANDS
+from isoklx.cli.commands import COMMANDS, TOPICS
 from isoklx.cli.help import command_help, overview
 from isoklx.cli.parsing import canonical_words, nearest, parameters
 from isoklx.errors import IsoklxError, UsageError
@@ -115,7 +115,7 @@ def _run(words: Sequence[str]) -> None:
 
 def _help(subject: Sequence[str]) -> str:
     if not subject or subject[0].startswith("-"):
-        return overview(COMMANDS, commands.__doc__)
+        return overview(COMMANDS, commands.__doc__, TOPICS)
     return command_help(subject[0], COMMANDS[_command_name(subject[0])])
 
 

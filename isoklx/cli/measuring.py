@@ -99,3 +99,9 @@ def _command(function: Callable[..., Sequence[object]]) -> Callable[..., None]:
 
 
 run: Callable[..., None] = _command(runs.run)
+run.topics = {  # type: ignore[attr-defined]
+    "inputs": ("pairs", "prompts", "calib_prompts", "questions", "noquestions", "vector", "out"),
+    "steering": ("method", "layer", "token", "sign", "target_kl", "statistic", "alphas"),
+    "measuring": ("window", "forks", "temperature", "samples", "seed"),
+    "machine": ("device", "dtype", "batch", "scheduler", "dry"),
+}

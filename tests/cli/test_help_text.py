@@ -5,7 +5,9 @@ from typing import Literal
 
 import pytest
 
+from isoklx.cli.commands import COMMANDS, TOPICS
 from isoklx.cli.help import command_help, overview
+from isoklx.cli.parsing import parameters
 
 
 def draw(
@@ -118,3 +120,20 @@ def test_a_command_without_a_docstring_still_has_its_usage() -> None:
     def bare(file: Path) -> None: ...
 
     assert command_help("bare", bare) == "usage: isoklx bare FILE\n\narguments:\n  FILE"
+
+
+def test_commands_and_flags_stand_under_their_topics() -> None:
+    topics = {"make": ["draw", "absent"], "empty": []}
+    text = overview({"draw": draw, "look": draw}, "About.", topics)
+    assert text.index("make:\n  draw") < text.index("commands:\n  look")
+    assert "empty" not in text
+    assert "absent" not in text
+
+
+def test_every_command_and_every_flag_of_run_has_one_topic() -> None:
+    named = [name for commands in TOPICS.values() for name in commands]
+    assert sorted(named) == sorted(set(COMMANDS)) == sorted(set(named))
+    run = COMMANDS["run"]
+    flags = [name for names in run.topics.values() for name in names]  # type: ignore[attr-defined]
+    assert sorted(flags) == sorted(each.name for each in parameters(run) if each.flag)
+    assert "\noptions:" not in command_help("run", run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("transformers", reason="needs the extra run")
+
 from isoklx.engine.chat import AnswerIds
 from isoklx.errors import MeasureError
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("transformers", reason="needs the extra run")
 
 from isoklx.engine.dose_records import GRAM, SPAN, repetition
 
