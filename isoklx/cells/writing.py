@@ -67,10 +67,10 @@ def write_cell(
     forks : sequence of int
         Fork points in tokens, increasing, at most the window; the same in every call.
     pmass_eval : array_like, (alpha, prompt, fork), optional
-        pmass of the rollouts of `kl`; NaN at forks after the end. Without this and `pmass`, the
-        cell records that pmass was not computed.
+        Values of pmass in the rollouts of `kl`; NaN at forks after the end. Without this and
+        `pmass`, the cell records that pmass was not computed.
     pmass, p_true : array_like, (alpha, question, fork), optional
-        pmass and p_true of the rollouts from questions; None if questions were skipped.
+        Values of pmass and p_true in the rollouts from questions; None if questions were skipped.
     gen_len_qa : array_like of int, (alpha, question), optional
         Tokens generated in the rollouts from questions.
     answers : mapping, optional
