@@ -20,6 +20,9 @@ from isoklx.schema import same_dose
 REQUESTED = "requested"
 """Key of ``measured_with``: options as given, which need a model to become numbers."""
 
+LARGE = 2**24
+"""Bytes above which a file is sampled: a complete cell is recognised at once."""
+
 
 def requested(plan: CellPlan) -> dict[str, Any]:
     """Return options as given, and hashes of the files that only a model can interpret."""
@@ -151,8 +154,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _hash(files: Sequence[Path]) -> str | None:
-    """Hash names and contents of files; None without files."""
+    """Hash names and contents of files, of large ones a sample; None without files."""
+    names = [file.name for file in files]
     try:
-        return digest([[file.name for file in files], files_identity(files)]) if files else None
+        large = [file for file in files if file.stat().st_size > LARGE]
+        small = [file for file in files if file not in large]
+        contents = [files_identity(small), files_identity(large, whole=0)]
+        return digest([names, *contents]) if files else None
     except OSError:
         return None  # loading the file reports the error

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from isoklx.cells.rollout_checks import digest
+from isoklx.cells.rollout_checks import IDENTITY, digest
 
 WHOLE = 10**9
 """Maximum bytes of weights to hash whole, which takes seconds."""
@@ -75,14 +75,14 @@ def model_identity(source: str, gguf: str | None, commit: str | None) -> dict[st
     return identity
 
 
-def files_identity(files: Sequence[Path]) -> str:
-    """Hash the content of weight files, in order: whole up to 1 GB, sampled beyond."""
+def files_identity(files: Sequence[Path], *, whole: int | None = None) -> str:
+    """Hash the content of files, in order: all of it up to `whole` (1 GB), sampled beyond."""
     found = sha256()  # of a single whole file: what `sha256sum` prints
     sizes = [file.stat().st_size for file in files]
-    whole = sum(sizes) <= WHOLE
+    complete = sum(sizes) <= (WHOLE if whole is None else whole)
     for file, size in zip(files, sizes, strict=True):
         with file.open("rb") as opened:
-            if whole:
+            if complete:
                 while block := opened.read(STRIDE):
                     found.update(block)
                 continue
@@ -90,7 +90,7 @@ def files_identity(files: Sequence[Path]) -> str:
             for place in (*range(0, size, STRIDE), max(size - BLOCK, 0)):
                 opened.seek(place)
                 found.update(opened.read(BLOCK))
-    return f"{'sha256' if whole else 'sampled'}:{found.hexdigest()[:DIGITS]}"
+    return f"{'sha256' if complete else 'sampled'}:{found.hexdigest()[:DIGITS]}"
 
 
 def files_now(name: str) -> tuple[tuple[str, int, int], ...]:
@@ -118,7 +118,7 @@ def shown_identity(rollouts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     for line in rollouts:
         prompts.setdefault(line["kind"], {})[line["prompt_idx"]] = line["prompt_ids"]
         found["suffix_ids"] = digest([line["fork_tail_ids"]])
-    for kind, name in (("eval", "prompt_ids"), ("qa", "question_ids")):
+    for kind, name in IDENTITY.items():
         if rows := prompts.get(kind):
             found[name] = digest([rows[place] for place in sorted(rows)])
     return found

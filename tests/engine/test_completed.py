@@ -17,6 +17,9 @@ pytest.importorskip("torch", reason="needs the extra run")
 pytest.importorskip("transformers", reason="needs the extra run")
 
 from isoklx import run
+from isoklx.engine.completed import LARGE, requested
+from isoklx.engine.plans import CellPlan
+from isoklx.engine.settings import Settings
 from isoklx.system.locks import claimed
 from tests.conftest import PROJECT
 from tests.engine.small_runs import contents, small, words
@@ -158,6 +161,26 @@ def test_a_model_whose_files_have_changed_is_loaded(tmp_path: Path) -> None:
     assert done(options, model=model)[1][-1] == "without torch"
     (model / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     assert done(options, model=model)[1][-1] == "with torch"
+
+
+def test_large_files_are_sampled_and_small_ones_beside_them_hashed_whole(tmp_path: Path) -> None:
+    weights, tokenizer = tmp_path / "model.safetensors", tmp_path / "tokenizer.json"
+    with weights.open("wb") as file:
+        file.truncate(LARGE + 1)
+    tokenizer.write_bytes(bytes(2**16))
+    plan = CellPlan(str(tmp_path), "mean_diff", 0, "+", Settings())
+
+    def changed(path: Path, place: int) -> bool:
+        before = requested(plan)["model_files"]
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(b"1")
+        return bool(requested(plan)["model_files"] != before)
+
+    assert changed(tokenizer, 2**15)
+    assert changed(weights, 2**20)
+    assert changed(weights, LARGE)
+    assert not changed(weights, 2**20 + 2**19)
 
 
 def test_a_dose_missing_from_a_file_is_named(mine: Path) -> None:
